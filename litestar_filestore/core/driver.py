@@ -1,0 +1,190 @@
+"""The contract between the portable backend and what an implementor writes for one kind of store.
+
+`StorageBackend` is what users hold; a `Driver` is seven operations underneath, each sync and async. The division of
+work:
+
+What the backend has done before a driver is called
+    Keys are checked, joined with the prefix and never hostile. Ranges are non-negative and not empty. Content is
+    counted, hashed and limited on its way. Content types and metadata are printable ASCII. Expiry is within bounds.
+
+What a driver guarantees without exception
+    * ``put`` is atomic. Nobody sees partial content at any time. When the blocks raise, the task is cancelled or the
+      process dies, the key holds the old object or none, and what is left in hidden places is removed by ``clean``.
+    * ``get`` reads the range it was asked for and nothing else, in blocks of at most a few MiB, and raises
+      `ObjectChangedError` rather than mix two versions of an object or end early.
+    * A missing object is `ObjectNotFoundError` or an error that ``translate`` turns into it. ``delete`` of a missing
+      object is a success.
+    * The async half neither blocks the event loop nor leaves anything running behind, and works from any loop.
+
+``litestar_filestore.testing.conformance`` is the definition of these words; a new driver runs it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from litestar_filestore.core.translate import translate_os_error
+from litestar_filestore.core.types import Capability
+from litestar_filestore.errors import UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+    from pathlib import Path
+
+    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
+    from litestar_filestore.errors import StorageError
+
+__all__ = ("Driver",)
+
+
+class Driver(ABC):
+    """One kind of store. See the module for what callers and implementors owe each other."""
+
+    name: ClassVar[str]
+    """Name of the library or technique underneath, for example ``"obstore"``."""
+    protocol: str
+    """Name of the service, for example ``"s3"`` or ``"file"``."""
+    capabilities: Capability = Capability.NONE
+    """What this driver can do beyond the contract."""
+
+    @abstractmethod
+    def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
+        """Store all blocks under `path`, atomically, and return what the store says about the object.
+
+        Args:
+            path: Key with its prefix.
+            blocks: Buffers of 1 to `BLOCK_BYTES` bytes, each valid until the next is asked for; none for an empty
+                object. What the iterator raises must come out again.
+            options: See `PutOptions`.
+
+        Returns:
+            Info with `key` equal to `path`; `etag`, `version_id` and `last_modified` where they cost no extra request.
+
+        Raises:
+            ObjectExistsError: If the key is taken and ``options.overwrite`` is false.
+        """
+
+    @abstractmethod
+    async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
+        """`put` without blocking the event loop."""
+
+    @abstractmethod
+    def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
+        """Yield the bytes of a range in order, in blocks of 1 byte to a few MiB.
+
+        Args:
+            path: Key with its prefix.
+            start: First byte, from 0.
+            end: Byte behind the last one (exclusive), greater than `start`; values behind the end of the object mean
+                its end, as does ``None``.
+
+        Raises:
+            ObjectNotFoundError: Before the first block.
+            RangeNotSatisfiableError: If `start` is not 0 and not below the size of the object.
+            ObjectChangedError: If the object was replaced or cut meanwhile.
+        """
+
+    @abstractmethod
+    def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """`get` without blocking the event loop. An async generator; closing it frees what it holds."""
+
+    @abstractmethod
+    def head(self, path: str) -> ObjectInfo:
+        """Return the store's info about an object.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+
+    @abstractmethod
+    async def head_async(self, path: str) -> ObjectInfo:
+        """`head` without blocking the event loop."""
+
+    @abstractmethod
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete exactly these objects; missing ones are fine. All are tried before an error is raised."""
+
+    @abstractmethod
+    async def delete_async(self, paths: Sequence[str]) -> None:
+        """`delete` without blocking the event loop."""
+
+    @abstractmethod
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the info of every object below `prefix`, in no promised order and with bounded memory.
+
+        Args:
+            prefix: Whole segments without a trailing slash (``"a/b"`` covers ``"a/b/c"``, not ``"a/bc"``), or ``""``.
+        """
+
+    @abstractmethod
+    def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
+        """`list` without blocking the event loop. An async generator."""
+
+    @abstractmethod
+    def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy an object inside the store, atomically, without its bytes passing through here where the store can.
+
+        Raises:
+            ObjectNotFoundError: If `source` is missing.
+            ObjectExistsError: If `target` is taken and `overwrite` is false.
+        """
+
+    @abstractmethod
+    async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
+        """`copy` without blocking the event loop."""
+
+    def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """Return a URL that allows `method` on one object for `expires_in` seconds, to whoever holds it.
+
+        Raises:
+            UnsupportedOperationError: If the store cannot sign, or cannot sign this key correctly.
+        """
+        del path, method, expires_in
+        raise UnsupportedOperationError(f"{self.protocol} storage has no signed URLs of its own")
+
+    async def sign_async(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """`sign` without blocking the event loop."""
+        return self.sign(path, method=method, expires_in=expires_in)
+
+    def local_path(self, path: str) -> Path:
+        """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing."""
+        del path
+        raise UnsupportedOperationError(f"{self.protocol} storage has no local files")
+
+    def start(self) -> None:  # noqa: B027  # most drivers have nothing to do here
+        """Make ready what the first operation would otherwise pay for; called at most once before use, or never."""
+
+    async def start_async(self) -> None:  # noqa: B027  # most drivers have nothing to do here
+        """`start` without blocking the event loop."""
+
+    def close(self) -> None:  # noqa: B027  # most drivers have nothing to do here
+        """Free connections and descriptors. A closed driver may be used again and then opens what it needs."""
+
+    async def close_async(self) -> None:  # noqa: B027  # most drivers have nothing to do here
+        """`close` without blocking the event loop; frees what belongs to the running loop."""
+
+    def clean(self, older_than: float) -> int:
+        """Remove what interrupted puts left in hidden places (temporary files, pending multipart uploads).
+
+        Args:
+            older_than: Minimum age in seconds; younger ones may still be written.
+
+        Returns:
+            How many were removed.
+        """
+        del older_than
+        return 0
+
+    async def clean_async(self, older_than: float) -> int:
+        """`clean` without blocking the event loop."""
+        return self.clean(older_than)
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Return the error of this package that an exception of the library underneath means.
+
+        Returns:
+            An error without operation, backend and key (the backend fills them in), or ``None`` for an exception that
+            is not the library's, which then goes to the caller as it is.
+        """
+        return translate_os_error(error)

@@ -1,0 +1,251 @@
+"""The value of a file column: one file's metadata, and a handle to its content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from litestar_filestore.core.file_record import FileRecord
+from litestar_filestore.core.reader import AsyncObjectReader, open_object
+from litestar_filestore.core.schema import pydantic_core_schema, pydantic_json_schema
+from litestar_filestore.core.sources import check_source
+from litestar_filestore.errors import SourceTypeError, StorageError
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import AsyncGenerator, Iterator
+
+    from litestar_filestore.core.types import AsyncDataLike, DataLike, ObjectInfo
+
+__all__ = ("FileObject",)
+
+_PART_BYTES = 5 * 1024 * 1024
+
+
+class FileObject(FileRecord):
+    """One file in a backend: new content on its way there, or a stored object.
+
+    With `content` or `source_path` it is new: saving it, directly or with the row it is assigned to, gives it a key
+    that was never used before. Without, it stands for the object whose key is `to_filename`, else `filename`.
+
+    Two files are equal if backend and key are; a file that has no key yet is equal to itself only. Deliberately a plain
+    slotted class: msgspec and pydantic rebuild dataclasses and structs from mappings, and a client's mapping must never
+    become a file.
+    """
+
+    __slots__ = ()
+
+    def save(
+        self,
+        data: DataLike | None = None,
+        *,
+        use_multipart: bool | None = None,
+        chunk_size: int = _PART_BYTES,
+        max_concurrency: int = 12,
+    ) -> FileObject:
+        """Store content and complete the metadata. New content gets a new key, also on a file that was stored before.
+
+        Args:
+            data: See `StorageBackend.put`; ``None`` takes the pending content.
+            use_multipart: Accepted for compatibility; the driver decides by size.
+            chunk_size: Size of the parts of a multipart upload in bytes.
+            max_concurrency: Parts in flight.
+
+        Returns:
+            This file, as the backend returned it.
+
+        Raises:
+            SourceTypeError: If there is nothing to save, or only an async source. It is a ``TypeError`` as well.
+            ObjectExistsError: If `to_filename` pins a key that is taken.
+            StorageError: If the store fails; the file is then as it was before.
+        """
+        source = cast("DataLike", self._source(data))
+        with self._taking_key():
+            saved = self.backend.save_object(
+                self, source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
+            )
+        return self._saved(saved)
+
+    async def save_async(
+        self,
+        data: AsyncDataLike | None = None,
+        *,
+        use_multipart: bool | None = None,
+        chunk_size: int = _PART_BYTES,
+        max_concurrency: int = 12,
+    ) -> FileObject:
+        """`save` without blocking the event loop; takes async sources as well."""
+        source = self._source(data)
+        with self._taking_key():
+            saved = await self.backend.save_object_async(
+                self, source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
+            )
+        return self._saved(saved)
+
+    def _source(self, data: AsyncDataLike | None) -> AsyncDataLike:
+        source = next((each for each in (data, self._content, self._source_path) if each is not None), None)
+        if source is None:
+            raise SourceTypeError("No data provided and no pending content/path found to save.")
+        check_source(source)
+        return source
+
+    def _saved(self, saved: FileObject) -> FileObject:
+        self._content = self._source_path = None
+        self._fresh = False
+        self._changed()
+        return saved
+
+    def get_content(self, *, options: dict[str, Any] | None = None) -> bytes:
+        """Return the whole content, held in memory as a whole; `stream` and `open` do not.
+
+        Raises:
+            ObjectNotFoundError: If there is no such object.
+        """
+        return self.backend.get_content(self.path, options=options)
+
+    async def get_content_async(self, *, options: dict[str, Any] | None = None) -> bytes:
+        """`get_content` without blocking the event loop."""
+        return await self.backend.get_content_async(self.path, options=options)
+
+    def stream(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the content from `start` (inclusive) to `end` (exclusive) in blocks; see `StorageBackend.get`."""
+        return self.backend.get(self.path, start, end)
+
+    def stream_async(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """`stream` without blocking the event loop. An async generator; closing it frees what it holds."""
+        return self.backend.get_async(self.path, start, end)
+
+    def open(self) -> io.BufferedReader:
+        """Return the content as a seekable binary file; the caller closes it.
+
+        Raises:
+            ObjectNotFoundError: If there is no such object.
+        """
+        return open_object(self.backend, self.path)
+
+    def open_async(self) -> AsyncObjectReader:
+        """Return the content as a seekable async file, to be used with ``async with``."""
+        return AsyncObjectReader(self.backend, self.path)
+
+    def head(self) -> ObjectInfo:
+        """Return what the store knows about the object.
+
+        Raises:
+            ObjectNotFoundError: If there is no such object.
+        """
+        return self.backend.head(self.path)
+
+    async def head_async(self) -> ObjectInfo:
+        """`head` without blocking the event loop."""
+        return await self.backend.head_async(self.path)
+
+    def exists(self) -> bool:
+        """Return whether the store holds the object; ``False`` for content that was not saved yet."""
+        return self._key is not None and self.backend.exists(self._key)
+
+    async def exists_async(self) -> bool:
+        """`exists` without blocking the event loop."""
+        return self._key is not None and await self.backend.exists_async(self._key)
+
+    def copy(self) -> FileObject:
+        """Return a new file with the same content under a new key, copied inside the store.
+
+        Raises:
+            ObjectNotFoundError: If there is no such object.
+        """
+        return self._copied(self.backend.copy(self.path, self.backend.make_key(self.key_template)))
+
+    async def copy_async(self) -> FileObject:
+        """`copy` without blocking the event loop."""
+        return self._copied(await self.backend.copy_async(self.path, self.backend.make_key(self.key_template)))
+
+    def _copied(self, key: str) -> FileObject:
+        return FileObject.from_dict({**self.to_dict(), "to_filename": key, "version_id": None}, self._backend)
+
+    def delete(self) -> None:
+        """Delete the object; a missing one is fine. Rows that hold the file are not told: delete or clear those."""
+        self.backend.delete_object(self.path)
+
+    async def delete_async(self) -> None:
+        """`delete` without blocking the event loop."""
+        await self.backend.delete_object_async(self.path)
+
+    def sign(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
+        """Return the store's signed URL.
+
+        Args:
+            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means one hour.
+            for_upload: ``False`` for a URL to GET, ``True`` for one to PUT.
+
+        Raises:
+            UnsupportedOperationError: If the store cannot sign; it is a ``NotImplementedError`` as well.
+        """
+        return _single(self.backend.sign(self.path, expires_in=expires_in, for_upload=for_upload))
+
+    async def sign_async(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
+        """`sign` without blocking the event loop."""
+        return _single(await self.backend.sign_async(self.path, expires_in=expires_in, for_upload=for_upload))
+
+    def url(self, *, expires_in: int | None = None) -> str:
+        """Return a URL to download from: below the backend's public `base_url`, else the store's signed one.
+
+        Raises:
+            UnsupportedOperationError: If the backend offers neither.
+        """
+        return self.backend.public_url(self.path) if self.backend.base_url else self.sign(expires_in=expires_in)
+
+    async def url_async(self, *, expires_in: int | None = None) -> str:
+        """`url` without blocking the event loop."""
+        if self.backend.base_url:
+            return self.backend.public_url(self.path)
+        return await self.sign_async(expires_in=expires_in)
+
+    def __copy__(self) -> FileObject:
+        """Return another handle to the same file."""
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FileObject:
+        """Return another handle to the same file: the backend is shared, content that is still to be saved too."""
+        twin = FileObject.from_dict(self.to_dict(), self._backend)
+        for name in ("_backend", "_content", "_source_path", "_key", "_pinned", "key_template"):
+            setattr(twin, name, getattr(self, name))
+        memo[id(self)] = twin
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by metadata and the backend's key; it must be registered where the file is used again.
+
+        Raises:
+            SourceTypeError: If there is content that was not saved yet, other than bytes or a path.
+        """
+        content = cast("object", self._content)
+        if content is not None and not isinstance(content, bytes):
+            raise SourceTypeError("A file whose content is still to be saved can only be pickled if that is bytes")
+        pending = {
+            name: getattr(self, name) for name in ("_content", "_source_path", "_key", "_pinned", "key_template")
+        }
+        return _unpickle, (self.to_dict(), pending)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source_type: Any, handler: Any) -> Any:
+        """Accept instances only; write the public form as JSON."""
+        return pydantic_core_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Describe the public form."""
+        return pydantic_json_schema()
+
+
+def _single(urls: str | list[str]) -> str:
+    if isinstance(urls, str):
+        return urls
+    if not urls:
+        raise StorageError("No signed URL generated", operation="sign")
+    return urls[0]
+
+
+def _unpickle(data: dict[str, Any], pending: dict[str, Any]) -> FileObject:
+    file = FileObject.from_dict(data)
+    for name, value in pending.items():
+        setattr(file, name, value)
+    return file

@@ -1,0 +1,156 @@
+"""The grammar of keys, and how new ones are made.
+
+A key is a ``/``-separated path inside a backend, for example ``2026/11/3f0c9a…``. One function checks keys for every
+backend, before a driver sees them: stores differ in which of the odd ones they normalise, hide, refuse or follow out of
+their root.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import unicodedata
+from datetime import UTC, datetime
+
+from litestar_filestore.errors import ConfigurationError, InvalidKeyError
+
+__all__ = (
+    "DEFAULT_KEY_TEMPLATE",
+    "MAX_KEY_BYTES",
+    "MAX_SEGMENT_BYTES",
+    "RESERVED_SEGMENT",
+    "check_key",
+    "check_key_template",
+    "check_prefix",
+    "join_prefix",
+    "make_key",
+)
+
+DEFAULT_KEY_TEMPLATE = "{yyyy}/{mm}/{random}{ext}"
+"""Where new objects go: a folder a month, 128 random bits, the extension of the verified type."""
+MAX_KEY_BYTES = 1024
+"""Longest key in UTF-8 bytes, prefix included: the limit of S3, GCS and Azure."""
+MAX_SEGMENT_BYTES = 255
+"""Longest part between two slashes in UTF-8 bytes: the limit of most file systems."""
+RESERVED_SEGMENT = ".filestore"
+"""First segment that no key may have: local drivers keep unfinished writes there."""
+
+_TEMPLATE_FIELDS = frozenset({"yyyy", "mm", "dd", "random", "ext"})
+_TEMPLATE_TEXT = re.compile(r"[A-Za-z0-9/._-]*")
+_EXTENSION = re.compile(r"(\.[a-z0-9]{1,10}){0,2}")
+
+
+def check_key(key: str) -> str:
+    """Return `key` unchanged if every backend can hold it.
+
+    Args:
+        key: 1 to 1,024 UTF-8 bytes in segments of 1 to 255; no leading or trailing slash, no ``.`` or ``..`` segment,
+            no backslash, no control, format or surrogate character.
+
+    Raises:
+        InvalidKeyError: For any other value.
+    """
+    _check(key, "key")
+    if key.split("/", 1)[0] == RESERVED_SEGMENT:
+        raise InvalidKeyError(f"The segment {RESERVED_SEGMENT!r} is reserved for unfinished writes", key=key)
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` without slashes at its ends if it is empty or follows the grammar of keys.
+
+    Raises:
+        InvalidKeyError: For any other value.
+    """
+    stripped = prefix.strip("/")
+    return _check(stripped, "prefix") if stripped else ""
+
+
+def join_prefix(prefix: str, key: str) -> str:
+    """Put a checked prefix in front of a checked key.
+
+    Raises:
+        InvalidKeyError: If the result is longer than 1,024 bytes.
+    """
+    if not prefix:
+        return key
+    path = f"{prefix}/{key}" if key else prefix
+    if len(path.encode()) > MAX_KEY_BYTES:
+        raise InvalidKeyError(f"Prefix and key together are longer than {MAX_KEY_BYTES} bytes", key=key)
+    return path
+
+
+def _check(key: str, what: str) -> str:
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # keys arrive from untyped callers
+        raise InvalidKeyError(f"A {what} is text, not {type(key).__name__}")
+    if not key:
+        # Object stores take the empty key for the bucket itself: a delete would be sent to the bucket's own URL.
+        raise InvalidKeyError(f"A {what} must not be empty")
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidKeyError(f"A {what} must be valid Unicode, without lone surrogates", key=ascii(key)) from error
+    if len(encoded) > MAX_KEY_BYTES:
+        raise InvalidKeyError(f"A {what} must not be longer than {MAX_KEY_BYTES} bytes", key=key[:80])
+    # A backslash is a folder separator on Windows and in many tools that unpack or sync a bucket.
+    bad = next((char for char in key if char == "\\" or unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp"}), None)
+    if bad is not None:
+        raise InvalidKeyError(f"A {what} must not hold the character U+{ord(bad):04X}", key=key)
+    for segment in key.split("/"):
+        if segment in {"", ".", ".."}:
+            # "../x" leaves the root of file systems; "a//b" and "/a" name different objects on different stores.
+            raise InvalidKeyError(f"A {what} must not hold an empty or dot segment, or start or end with '/'", key=key)
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            raise InvalidKeyError(f"A segment of a {what} must not be longer than {MAX_SEGMENT_BYTES} bytes", key=key)
+    return key
+
+
+def check_key_template(template: str) -> str:
+    """Return `template` unchanged if `make_key` can use it.
+
+    Args:
+        template: ``str.format`` fields ``yyyy``, ``mm``, ``dd`` (UTC date), ``random`` and ``ext``, without conversions
+            or format specifications; other text in ``[A-Za-z0-9/._-]``. ``{random}`` must be there: a key without it
+            would be used again, and the second file would replace the first.
+
+    Raises:
+        ConfigurationError: For any other template, saying why.
+    """
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigurationError(f"The key template {template!r} is malformed: {error}") from error
+    for text, name, spec, conversion in parts:
+        if _TEMPLATE_TEXT.fullmatch(text) is None:
+            raise ConfigurationError(f"The key template {template!r} may only hold [A-Za-z0-9/._-] beside its fields")
+        if name is not None and (name not in _TEMPLATE_FIELDS or spec or conversion):
+            known = ", ".join(sorted(_TEMPLATE_FIELDS))
+            raise ConfigurationError(f"The key template {template!r} may only use the plain fields {known}")
+    if "random" not in {name for _, name, _, _ in parts}:
+        raise ConfigurationError(f"The key template {template!r} needs {{random}}, or two files would share a key")
+    try:
+        check_key(_render(template, ext="", random="0" * 32, now=datetime.now(UTC)))
+    except InvalidKeyError as error:
+        raise ConfigurationError(f"The key template {template!r} makes invalid keys: {error.detail}") from error
+    return template
+
+
+def make_key(template: str = DEFAULT_KEY_TEMPLATE, *, ext: str = "") -> str:
+    """Make a key that was never used and cannot be guessed: 128 bits of it come from `secrets`.
+
+    Args:
+        template: As `check_key_template` accepts it.
+        ext: ``""`` or the extension of the *verified* type with its dot, lower case. Never the client's: a web server
+            or a sync tool may decide by it what to execute.
+
+    Raises:
+        InvalidKeyError: If `ext` is not an extension.
+    """
+    if _EXTENSION.fullmatch(ext) is None:
+        raise InvalidKeyError(f"{ext!r} is not an extension such as '.pdf' or '.tar.gz'")
+    return _render(template, ext=ext, random=secrets.token_hex(16), now=datetime.now(UTC))
+
+
+def _render(template: str, *, ext: str, random: str, now: datetime) -> str:
+    return template.format(yyyy=f"{now:%Y}", mm=f"{now:%m}", dd=f"{now:%d}", random=random, ext=ext)

@@ -1,0 +1,241 @@
+"""Turns everything that bytes can come from into one iterator of blocks, sync and async.
+
+The blocks of a source are buffers of 1 to `BLOCK_BYTES` bytes; small pieces are gathered, large ones are cut without a
+copy. An empty source yields no block. Sources are consumed once, from where they stand. Files named by a path are
+opened and closed here; everything else stays the caller's to close.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.core.types import BLOCK_BYTES, Block
+from litestar_filestore.errors import SourceTypeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar_filestore.core.meter import Meter
+    from litestar_filestore.core.types import AsyncReadable, AsyncSource, Source
+
+__all__ = ("AsyncFeed", "Feed", "check_source", "iter_blocks", "iter_blocks_async", "source_size")
+
+
+def check_source(source: object) -> None:
+    """Refuse text, the one thing that is easily passed by mistake.
+
+    Raises:
+        SourceTypeError: For a ``str``. obstore, for one, would upload the local file of that name, and the text may be
+            a client's.
+    """
+    if isinstance(source, str):
+        raise SourceTypeError("A str is not a source: encode it to bytes, or wrap the name of a file in pathlib.Path")
+
+
+def source_size(source: object) -> int | None:
+    """Return the number of bytes a source holds where that is known without reading it, else ``None``."""
+    if isinstance(source, (bytes, bytearray)):
+        return len(source)
+    if isinstance(source, memoryview):
+        return source.nbytes
+    if isinstance(source, os.PathLike):
+        return Path(cast("os.PathLike[str]", source)).stat().st_size
+    return None
+
+
+def iter_blocks(source: Source) -> Iterator[Block]:
+    """Yield the blocks of `source`; see the module for their shape.
+
+    Raises:
+        SourceTypeError: If nothing can be read from `source`, or only asynchronously.
+    """
+    check_source(source)
+    if (buffer := _as_buffer(source)) is not None:
+        yield from _slices(buffer)
+    elif isinstance(source, os.PathLike):
+        with Path(source).open("rb", buffering=0) as file:
+            yield from _gather(iter(lambda: file.read(BLOCK_BYTES), b""))
+    elif _reads_async(source) or isinstance(source, AsyncIterable):
+        raise SourceTypeError(f"A {type(source).__name__} can only be read asynchronously: use the _async method")
+    elif callable(read := getattr(source, "read", None)):
+        yield from _gather(_read_pieces(read))
+    elif isinstance(cast("object", source), Iterable):
+        yield from _gather(cast("Iterable[Block]", source))
+    else:
+        raise _not_a_source(source)
+
+
+async def iter_blocks_async(source: AsyncSource) -> AsyncIterator[Block]:
+    """Yield the blocks of `source`. Files and sync iterables are read in a worker thread, as they may block.
+
+    Raises:
+        SourceTypeError: If nothing can be read from `source`.
+    """
+    check_source(source)
+    block: Block | None
+    if (buffer := _as_buffer(source)) is not None:
+        for block in _slices(buffer):
+            yield block
+    elif _reads_async(source):
+        async for block in _gather_async(_read_pieces_async(cast("AsyncReadable", source))):
+            yield block
+    elif isinstance(source, AsyncIterable):
+        async for block in _gather_async(source):
+            yield block
+    elif isinstance(source, io.BytesIO):
+        for block in iter_blocks(source):
+            yield block
+    else:
+        blocks = iter_blocks(cast("Source", source))
+        while (block := await run_blocking(partial(next, blocks, None))) is not None:
+            yield block
+
+
+class Feed:
+    """The iterator that a driver's put consumes: blocks that are metered, and a memory of what the source raised."""
+
+    def __init__(self, source: Source, meter: Meter) -> None:
+        self._blocks = iter_blocks(source)
+        self._meter = meter
+        self.failure: Exception | None = None
+        """What the source or the meter raised. Drivers may wrap or hide it; this is the original."""
+        self.exhausted = False
+        """Whether the driver has read to the end."""
+
+    def __iter__(self) -> Iterator[Block]:
+        return self
+
+    def __next__(self) -> Block:
+        if self.failure is not None:
+            raise self.failure  # a driver that tries again must not take a broken source for a complete one
+        try:
+            block = next(self._blocks, None)
+            if block is not None:
+                self._meter.update(block)
+        except Exception as error:
+            self.failure = error
+            raise
+        if block is None:
+            self.exhausted = True
+            raise StopIteration
+        return block
+
+
+class AsyncFeed:
+    """`Feed` for the async half of a driver."""
+
+    def __init__(self, source: AsyncSource, meter: Meter) -> None:
+        self._blocks = iter_blocks_async(source)
+        self._meter = meter
+        self.failure: Exception | None = None
+        """What the source or the meter raised. Drivers may wrap or hide it; this is the original."""
+        self.exhausted = False
+        """Whether the driver has read to the end."""
+
+    def __aiter__(self) -> AsyncIterator[Block]:
+        return self
+
+    async def __anext__(self) -> Block:
+        if self.failure is not None:
+            raise self.failure
+        try:
+            block = await anext(self._blocks, None)
+            if block is not None:
+                self._meter.update(block)
+        except Exception as error:
+            self.failure = error
+            raise
+        if block is None:
+            self.exhausted = True
+            raise StopAsyncIteration
+        return block
+
+
+def _as_buffer(source: object) -> memoryview | None:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        try:
+            return memoryview(cast("Block", source)).cast("B")
+        except TypeError as error:
+            raise SourceTypeError("A memoryview must be contiguous to be stored") from error
+    return None
+
+
+def _reads_async(source: object) -> bool:
+    return inspect.iscoroutinefunction(getattr(source, "read", None))
+
+
+def _not_a_source(source: object) -> SourceTypeError:
+    return SourceTypeError(
+        f"Bytes cannot be read from a {type(source).__name__}: "
+        "give bytes, a pathlib.Path, a binary file or an iterable of bytes"
+    )
+
+
+def _checked(piece: object) -> memoryview:
+    buffer = _as_buffer(piece)
+    if buffer is None:
+        raise SourceTypeError(f"A source must yield bytes, not {type(piece).__name__}; open files in binary mode")
+    return buffer
+
+
+def _read_pieces(read: Callable[[int], Any]) -> Iterator[Block]:
+    while piece := _checked(read(BLOCK_BYTES)):
+        yield piece
+
+
+async def _read_pieces_async(source: AsyncReadable) -> AsyncIterator[Block]:
+    while piece := _checked(await source.read(BLOCK_BYTES)):
+        yield piece
+
+
+def _slices(buffer: memoryview) -> Iterator[memoryview]:
+    for start in range(0, len(buffer), BLOCK_BYTES):
+        yield buffer[start : start + BLOCK_BYTES]
+
+
+class _Gatherer:
+    """Collects small pieces into blocks; the part that the sync and the async loop share."""
+
+    def __init__(self) -> None:
+        self._pieces: list[memoryview] = []
+        self._size = 0
+
+    def add(self, piece: object) -> Iterator[Block]:
+        buffer = _checked(piece)
+        if self._size + len(buffer) > BLOCK_BYTES:
+            yield from self.rest()
+        if len(buffer) >= BLOCK_BYTES:
+            yield from _slices(buffer)
+        elif buffer:
+            # A sender may reuse its buffer after we return to it: what is kept must be a copy, unless it cannot change.
+            self._pieces.append(buffer if buffer.readonly else memoryview(bytes(buffer)))
+            self._size += len(buffer)
+
+    def rest(self) -> Iterator[Block]:
+        if self._pieces:
+            block = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces, self._size = [], 0
+            yield block
+
+
+def _gather(pieces: Iterable[Block]) -> Iterator[Block]:
+    gatherer = _Gatherer()
+    for piece in pieces:
+        yield from gatherer.add(piece)
+    yield from gatherer.rest()
+
+
+async def _gather_async(pieces: AsyncIterable[Block]) -> AsyncIterator[Block]:
+    gatherer = _Gatherer()
+    async for piece in pieces:
+        for block in gatherer.add(piece):
+            yield block
+    for block in gatherer.rest():
+        yield block

@@ -1,0 +1,123 @@
+"""Plain records and types that all layers share."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import AsyncIterable, Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+__all__ = (
+    "BLOCK_BYTES",
+    "AsyncDataLike",
+    "AsyncReadable",
+    "AsyncSource",
+    "Block",
+    "Capability",
+    "DataLike",
+    "ObjectInfo",
+    "PathLike",
+    "PutOptions",
+    "SignMethod",
+    "Source",
+)
+
+BLOCK_BYTES = 1024 * 1024
+"""Size in bytes to which small pieces are gathered before a thread hop or a library call.
+
+Smaller blocks pay for the hop, larger ones fall out of the processor's cache.
+"""
+
+Block: TypeAlias = bytes | bytearray | memoryview
+"""A piece of content on its way into a driver. Valid until the next one is asked for."""
+
+PathLike: TypeAlias = str | Path | os.PathLike[str]
+"""A key written as text or as a path, as Advanced Alchemy's backends take it."""
+
+SignMethod: TypeAlias = Literal["GET", "PUT"]
+"""The HTTP method that a signed URL allows."""
+
+
+class AsyncReadable(Protocol):
+    """An object whose ``read`` is a coroutine, such as Litestar's ``UploadFile``."""
+
+    async def read(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes, ``b""`` at the end."""
+        ...
+
+
+Source: TypeAlias = Block | os.PathLike[str] | IO[bytes] | Iterable[Block]
+"""Where a sync put reads from. Never a ``str``: text is neither bytes nor, by accident, a path."""
+
+AsyncSource: TypeAlias = Source | AsyncIterable[Block] | AsyncReadable
+"""Where an async put reads from."""
+
+DataLike: TypeAlias = Source
+"""Advanced Alchemy's name of `Source`."""
+
+AsyncDataLike: TypeAlias = AsyncSource
+"""Advanced Alchemy's name of `AsyncSource`."""
+
+
+class Capability(enum.Flag):
+    """What really differs between drivers. Everything else is part of the contract and has no flag."""
+
+    NONE = 0
+    SIGN_GET = enum.auto()
+    """`sign` makes URLs that read an object."""
+    SIGN_PUT = enum.auto()
+    """`sign` makes URLs that write an object."""
+    PUT_IF_ABSENT = enum.auto()
+    """Of many concurrent puts with ``overwrite=False`` on one key exactly one wins.
+
+    Without the flag the driver looks first and puts then. Drivers state up to which size they keep the promise.
+    """
+    METADATA = enum.auto()
+    """Content type and user metadata are kept with the object and come back from `head`."""
+    LOCAL_PATH = enum.auto()
+    """`local_path` names a file that the operating system can send."""
+    NATIVE_ASYNC = enum.auto()
+    """The ``_async`` half runs on the event loop and holds no thread."""
+
+
+class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend knows about one stored object."""
+
+    key: str
+    """Key inside the backend, without its prefix."""
+    size: int
+    """Length in bytes."""
+    last_modified: float | None = None
+    """POSIX time in seconds (UTC) of the last write."""
+    etag: str | None = None
+    """Entity tag with its quotes (RFC 9110 §8.8.3): from the content after a put with a digest, else the store's."""
+    version_id: str | None = None
+    """Version of the object in a versioned bucket."""
+    content_type: str | None = None
+    """Media type kept by the store; ``None`` where the driver lacks `Capability.METADATA`."""
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """User metadata kept by the store."""
+    checksum: str | None = None
+    """Digest of the content as ``algorithm:hex``, where one was computed."""
+
+
+class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a put carries beside key and content. Drivers ignore what their store cannot keep."""
+
+    content_type: str | None = None
+    """Media type, printable ASCII; already checked."""
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """User metadata: lower-case ASCII names, printable ASCII values; already checked."""
+    overwrite: bool = True
+    """``False``: raise `ObjectExistsError` if the key is taken."""
+    size: int | None = None
+    """Length of the content in bytes where it is known beforehand; a hint, not a promise."""
+    part_bytes: int | None = None
+    """Size of a part of a multipart upload in bytes; ``None`` lets the driver choose."""
+    max_concurrency: int | None = None
+    """Parts in flight at a time; ``None`` lets the driver choose."""
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    """Options that only one driver knows."""

@@ -1,0 +1,198 @@
+"""Every exception that this package raises.
+
+::
+
+    StorageError
+    |-- ConfigurationError              (ValueError)           wrong set-up, found at start-up where possible
+    |   |-- MissingDependencyError      (ImportError)          an extra is not installed
+    |   `-- BackendNotRegisteredError   (LookupError)          no backend of that key in the registry
+    |-- InvalidArgumentError            (ValueError)           a call that can never work
+    |   |-- InvalidKeyError                                    a key that no backend may see
+    |   `-- RangeNotSatisfiableError                           the range starts behind the end of the object
+    |-- SourceTypeError                 (TypeError)            these bytes cannot be read from what was given
+    |-- FileTooLargeError               (ValueError)           more bytes than the limit allows
+    |-- ObjectNotFoundError             (FileNotFoundError)    no object of that key
+    |-- ObjectExistsError               (FileExistsError)      an object of that key, and no leave to overwrite it
+    |-- ObjectChangedError                                     the object was replaced or cut while it was read
+    |-- AccessError                     (PermissionError)      the store refused
+    |   |-- AuthenticationError                                credentials missing, wrong or expired
+    |   `-- AccessDeniedError                                  known to the store, but not allowed to do this
+    |-- BucketNotFoundError             (FileNotFoundError)    bucket, container or root folder missing
+    |-- BackendUnavailableError         (ConnectionError)      unreachable, overloaded or too slow; try again later
+    |-- StorageFullError                (OSError)              no space left
+    `-- UnsupportedOperationError       (NotImplementedError)  this backend cannot do that
+
+Each class keeps the built-in parent in brackets, so code that catches ``FileNotFoundError`` or ``NotImplementedError``
+goes on working. Each instance says what failed (`operation`), where (`backend`) and for which object (`key`); the cause
+is chained. Messages hold no secrets and no absolute paths.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = (
+    "AccessDeniedError",
+    "AccessError",
+    "AuthenticationError",
+    "BackendNotRegisteredError",
+    "BackendUnavailableError",
+    "BucketNotFoundError",
+    "ConfigurationError",
+    "FileTooLargeError",
+    "InvalidArgumentError",
+    "InvalidKeyError",
+    "MissingDependencyError",
+    "ObjectChangedError",
+    "ObjectExistsError",
+    "ObjectNotFoundError",
+    "RangeNotSatisfiableError",
+    "SourceTypeError",
+    "StorageError",
+    "StorageFullError",
+    "UnsupportedOperationError",
+)
+
+
+class StorageError(Exception):
+    """Something about stored files failed; the parent of all errors of this package.
+
+    Attributes:
+        detail: What happened and what to do, for people.
+        operation: Name of the operation that failed (``"put"``, ``"get"`` ...), or ``None`` outside one.
+        backend: Key of the backend, or ``None`` where none is involved.
+        key: Key of the object as the caller gave it, or ``None``.
+    """
+
+    def __init__(
+        self, detail: str, *, operation: str | None = None, backend: str | None = None, key: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.operation = operation
+        self.backend = backend
+        self.key = key
+
+    def __str__(self) -> str:
+        """Return the detail, followed by the place where it happened."""
+        place = ", ".join(
+            f"{name}={value!r}"
+            for name, value in (("operation", self.operation), ("backend", self.backend), ("key", self.key))
+            if value is not None
+        )
+        return f"{self.detail} [{place}]" if place else self.detail
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by attributes: ``OSError`` parents would drop them."""
+        return _rebuild, (type(self), self.__dict__)
+
+
+def _rebuild(cls: type[StorageError], attributes: dict[str, Any]) -> StorageError:
+    error = cls.__new__(cls, attributes.get("detail", ""))
+    StorageError.__init__(error, attributes.get("detail", ""))
+    error.__dict__.update(attributes)
+    return error
+
+
+class ConfigurationError(StorageError, ValueError):
+    """The set-up is wrong: an option, a URL, a template. Raised when the object is built, not when it is first used."""
+
+
+class MissingDependencyError(ConfigurationError, ImportError):
+    """A backend needs a package that is not installed; the message is the ``pip install`` line that mends it."""
+
+
+class BackendNotRegisteredError(ConfigurationError, LookupError):
+    """No backend of that key is registered; the message lists those that are."""
+
+
+class InvalidArgumentError(StorageError, ValueError):
+    """An argument that can never be right, whatever is stored."""
+
+
+class InvalidKeyError(InvalidArgumentError):
+    """A key outside the grammar of `litestar_filestore.core.keys`, or one that leaves the root of a local backend."""
+
+
+class RangeNotSatisfiableError(InvalidArgumentError):
+    """A range read that starts at or behind the end of the object (RFC 9110 §15.5.17).
+
+    Attributes:
+        size: Length of the object in bytes, where known.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        size: int | None = None,
+        operation: str | None = None,
+        backend: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(detail, operation=operation, backend=backend, key=key)
+        self.size = size
+
+
+class SourceTypeError(StorageError, TypeError):
+    """The source is not something bytes can be read from: text, an async source in a sync call, a wrong block."""
+
+
+class FileTooLargeError(StorageError, ValueError):
+    """The source holds more bytes than the limit allows; nothing of it was kept.
+
+    Attributes:
+        max_bytes: The limit in bytes.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        max_bytes: int,
+        operation: str | None = None,
+        backend: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(detail, operation=operation, backend=backend, key=key)
+        self.max_bytes = max_bytes
+
+
+class ObjectNotFoundError(StorageError, FileNotFoundError):
+    """The backend holds no object of that key."""
+
+
+class ObjectExistsError(StorageError, FileExistsError):
+    """The backend already holds an object of that key, and the call did not ask to overwrite it."""
+
+
+class ObjectChangedError(StorageError):
+    """The object was replaced or became shorter while it was being read; what was read so far must be thrown away."""
+
+
+class AccessError(StorageError, PermissionError):
+    """The store refused the operation; see the two subclasses for why."""
+
+
+class AuthenticationError(AccessError):
+    """Credentials are missing, wrong or expired."""
+
+
+class AccessDeniedError(AccessError):
+    """The credentials are known, but do not allow this operation."""
+
+
+class BucketNotFoundError(StorageError, FileNotFoundError):
+    """The bucket, container or root folder that the backend stands on does not exist."""
+
+
+class BackendUnavailableError(StorageError, ConnectionError):
+    """The store cannot be reached, is overloaded or did not answer in time. The same call may work later."""
+
+
+class StorageFullError(StorageError, OSError):
+    """No space is left, or a quota of the store is used up; nothing was kept."""
+
+
+class UnsupportedOperationError(StorageError, NotImplementedError):
+    """The backend cannot do this at all; `StorageBackend.capabilities` tells beforehand."""

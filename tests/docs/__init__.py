@@ -1,0 +1,1 @@
+"""The documentation is run: every Python block of every page."""
