@@ -1,0 +1,176 @@
+"""The column type that keeps a file's metadata in the row and its bytes in a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.keys import check_key_template
+from litestar_filestore.core.registry import storages
+from litestar_filestore.errors import InvalidArgumentError, SourceTypeError
+from litestar_filestore.orm.file_list import FileObjectList
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.sql.operators import OperatorType
+    from sqlalchemy.types import TypeEngine
+
+    from litestar_filestore.core.backend import StorageBackend
+
+__all__ = ("KeyMaker", "StoredObject")
+
+KeyMaker: TypeAlias = Callable[[FileObject], str]
+"""Makes the key template of one file, for example a folder per tenant; its result is checked like a template."""
+
+
+class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
+    """One file, or a list of files with ``multiple=True``, kept as JSON (JSONB on PostgreSQL).
+
+    Content attached to a model is stored before its row is written, so that the row is complete and never points at
+    missing bytes. The backend is looked up when content is first stored or read: creating tables and migrations work
+    without it.
+    """
+
+    impl = sa.JSON
+    cache_ok = True
+    # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see litestar_filestore.orm.migrations.
+    __module__ = "litestar_filestore"
+
+    def __init__(
+        self,
+        backend: str | StorageBackend,
+        multiple: bool = False,  # noqa: FBT001, FBT002  # Advanced Alchemy's signature
+        *args: Any,
+        key: str | KeyMaker | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Declare a file column.
+
+        Args:
+            backend: The backend, or its key in `storages`, that new content goes to.
+            multiple: Whether the column holds a list of files.
+            *args: For the JSON type underneath.
+            key: Where new content goes instead of the backend's template: a template as `check_key_template` takes it,
+                or a callable that returns one for a file.
+            **kwargs: For the JSON type underneath.
+
+        Raises:
+            ConfigurationError: If `key` is a template that cannot work.
+        """
+        # SQL NULL for None: JSON's own null would pass NOT NULL constraints and miss in IS NULL.
+        super().__init__(*args, **{"none_as_null": True, **kwargs})
+        self.multiple = multiple
+        self._raw_backend = backend
+        self._key = check_key_template(key) if isinstance(key, str) else key
+
+    def __repr__(self) -> str:
+        """Return the call that makes this type again, without what only matters at run time."""
+        return f"StoredObject(backend={self.storage_key!r}{', multiple=True' if self.multiple else ''})"
+
+    @property
+    def python_type(self) -> type[Any]:
+        """`FileObject`, or `FileObjectList` with ``multiple=True``."""
+        return FileObjectList if self.multiple else FileObject
+
+    @property
+    def backend(self) -> StorageBackend:
+        """The backend, looked up in `storages` if it was given by key.
+
+        Raises:
+            BackendNotRegisteredError: If no backend of that key is registered.
+        """
+        raw = self._raw_backend
+        return storages.get_backend(raw) if isinstance(raw, str) else raw
+
+    @property
+    def storage_key(self) -> str:
+        """Key of the backend; known without a look-up."""
+        return self._raw_backend if isinstance(self._raw_backend, str) else self._raw_backend.key
+
+    def key_template_for(self, file: FileObject) -> str | None:
+        """Return the key template for one new file, ``None`` for the backend's own.
+
+        Raises:
+            ConfigurationError: If the callable of the column returned what is no template.
+        """
+        return check_key_template(self._key(file)) if callable(self._key) else self._key
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return JSONB on PostgreSQL and JSON elsewhere."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return super().load_dialect_impl(dialect)
+
+    def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
+        """Compare files as files, and paths into the JSON (``column["size"]``) as JSON does."""
+        if isinstance(value, (FileObject, list)):
+            return self
+        return self.impl_instance.coerce_compared_value(op, value)
+
+    def process_bind_param(
+        self,
+        value: Any,
+        dialect: Dialect,  # noqa: ARG002  # SQLAlchemy's signature
+    ) -> dict[str, Any] | list[dict[str, Any]] | None:
+        """Return the JSON of a stored file or a list of them.
+
+        Raises:
+            SourceTypeError: If `value` is no file, or a list where the column holds one; a ``TypeError`` as well.
+            InvalidArgumentError: If a file has content that was not stored: the row would point at missing bytes.
+        """
+        if value is None:
+            return None
+        if self.multiple:
+            return [_row(each) for each in FileObjectList.coerce("column", value) or ()]
+        return _row(value)
+
+    def process_result_value(
+        self,
+        value: Any,
+        dialect: Dialect,  # noqa: ARG002  # SQLAlchemy's signature
+    ) -> FileObject | FileObjectList | None:
+        """Return the file or files of a row, also of one that Advanced Alchemy wrote."""
+        if isinstance(value, (str, bytes)):
+            value = msgspec.json.decode(value)
+        if value is None:
+            return None
+        if self.multiple:
+            rows = cast("Iterable[Any]", [value] if isinstance(value, Mapping) else value)
+            return FileObjectList(self._file(each) for each in rows if each)
+        if not isinstance(value, Mapping):
+            raise SourceTypeError(
+                f"A column for one file holds {type(value).__name__}; was it declared multiple before?"
+            )
+        return self._file(cast("Mapping[str, Any]", value))
+
+    def _file(self, row: Mapping[str, Any]) -> FileObject:
+        return FileObject.from_dict(row, self._raw_backend)
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        """Return whether both would be written as the same JSON; new content is different from everything."""
+        return x is y or bool(_comparable(x) == _comparable(y))
+
+
+def _row(file: Any) -> dict[str, Any]:
+    if not isinstance(file, FileObject):
+        raise SourceTypeError(f"A file column takes FileObject, not {type(file).__name__}")
+    if file.has_pending_data:
+        raise InvalidArgumentError(
+            "The content of this file was not stored: add the row through the session, or call save() before "
+            "a bulk statement",
+            backend=file.backend_key,
+        )
+    return file.to_dict()
+
+
+def _comparable(value: Any) -> Any:
+    if isinstance(value, FileObject):
+        return id(value) if value.has_pending_data else value.to_dict()
+    if isinstance(value, list):
+        return [_comparable(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
