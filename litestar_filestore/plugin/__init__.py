@@ -1,0 +1,1 @@
+"""What wires everything into a Litestar application."""

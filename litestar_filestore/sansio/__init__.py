@@ -1,0 +1,1 @@
+"""HTTP grammar without input or output."""
