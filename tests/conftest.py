@@ -1,0 +1,103 @@
+"""Real servers for the tests. Each is started when the first test wants it, and lives as long as the session."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
+from tests.servers import azurite, ceph, gcs, gcs_json, moto, postgres, sftp, webdav
+from tests.servers.azurite import AzureServer
+from tests.servers.gcs import GcsServer
+from tests.servers.gcs_json import GcsJsonServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import require
+from tests.servers.s3 import S3Server
+from tests.servers.sftp import SftpServer
+from tests.servers.webdav import WebdavServer
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Ceph: S3 with everything that can be refused."""
+    with require(ceph.serve, tmp_path_factory.mktemp("ceph")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """moto: S3 that lets everybody in."""
+    with require(moto.serve, tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """Azurite: Azure's blob service."""
+    with require(azurite.serve, tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """Google Cloud Storage's XML interface, for obstore."""
+    with require(gcs.serve, tmp_path_factory.mktemp("gcs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_json_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsJsonServer]:
+    """Google Cloud Storage's JSON interface, for gcsfs."""
+    with require(gcs_json.serve, tmp_path_factory.mktemp("gcs-json")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
+    """SFTP with a password."""
+    with require(sftp.serve, tmp_path_factory.mktemp("sftp")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebdavServer]:
+    """WebDAV with a password."""
+    with require(webdav.serve, tmp_path_factory.mktemp("webdav")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """PostgreSQL; a test makes a database of its own in it."""
+    with require(postgres.serve, tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Let temporary files of this process be made where nobody else makes any."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def leak_gate(request: pytest.FixtureRequest, temporary_folder: Path) -> Iterator[None]:
+    """Fail a test that leaves a descriptor, a temporary file or, on its event loop, a task."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("task_gate")
+    gate = LeakGate(temporary_folder)
+    yield
+    gate.check()
+
+
+@pytest.fixture
+async def task_gate() -> AsyncIterator[None]:
+    """See that no task runs on after an async test."""
+    yield
+    await assert_no_tasks()
