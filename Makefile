@@ -6,7 +6,7 @@ PORT ?= 8000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-CODE := litestar_filestore example_app tests docs/conf.py
+CODE := litestar_filestore example_app benchmarks tests docs/conf.py
 
 # A stamp is newer than pyproject.toml when what it stands for is installed; nothing is installed twice.
 HAVE_VENV := $(VENV)/.have-venv
@@ -38,8 +38,9 @@ conformance: $(HAVE_TEST) ## Run the definition of a driver against every backen
 stress: $(HAVE_TEST) ## Run minutes of concurrency, kills and cancellations
 	$(PYTEST) -m stress $(ARGS)
 
-bench: $(HAVE_TEST) ## Measure and print
-	$(PYTEST) -m bench --capture=no $(ARGS)
+bench: $(HAVE_TEST) ## Measure memory and speed and print them (some minutes)
+	$(RUN) -m benchmarks.throughput
+	$(RUN) -m benchmarks.memory # last: it fails above its limit
 
 check: lint type docs ## Run every check that needs no server: lint, type, docs
 
