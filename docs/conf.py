@@ -41,6 +41,8 @@ html_theme_options = {
         {"title": "Changelog", "url": "changelog"},
     ],
 }
+html_static_path = ["_static"]
+html_css_files = ["code.css"]
 html_copy_source = False
 copybutton_prompt_text = r"\$ |>>> "  # shell prompts are not part of what a reader copies
 copybutton_prompt_is_regexp = True

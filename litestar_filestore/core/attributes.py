@@ -17,6 +17,7 @@ __all__ = ("check_content_type", "portable_metadata")
 
 _MAX_CONTENT_TYPE = 255
 _CONTENT_TYPE = re.compile(r"[!-~]+/[!-~]+(?:[ \t]*;[ -~]*)?")
+_OUTER_SPACES = re.compile(r"^ +| +$")
 _METADATA_NAME = re.compile(r"[a-z0-9_-]{1,128}")
 
 
@@ -38,9 +39,10 @@ def portable_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return user metadata in the form that every store keeps: lower-case names, printable ASCII values.
 
     Values that are not text are written as JSON. Non-ASCII text, control characters and ``%`` are percent-encoded as
-    UTF-8: S3 accepts raw non-ASCII values and then answers every read of the object with an error. Names with other
-    characters than ``[a-z0-9_-]`` stay in the database only, as do names that are taken for real headers
-    (``content-type`` ...): user metadata must not decide how an object is served.
+    UTF-8: S3 accepts raw non-ASCII values and then answers every read of the object with an error. So are spaces at
+    the ends, which belong to no header (RFC 9110 §5.5). Names with other characters than ``[a-z0-9_-]`` stay in the
+    database only, as do names that are taken for real headers (``content-type`` ...): user metadata must not decide
+    how an object is served.
     """
     result: dict[str, str] = {}
     for name, value in metadata.items():
@@ -48,5 +50,6 @@ def portable_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
         if _METADATA_NAME.fullmatch(lowered) is None or lowered.startswith(("content-", "cache-control", "x-")):
             continue
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        result[lowered] = quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        encoded = quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        result[lowered] = _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), encoded)
     return result

@@ -279,12 +279,18 @@ class FileRecord:
         if self.on_change is not None:
             self.on_change()
 
+    def prepare_key(self) -> str:
+        """Take the key that the pending content is going to be saved under, and return it."""
+        self._fresh = self._pinned is None
+        self._key = self._pinned if self._pinned is not None else self.backend.make_key(self.key_template)
+        return self._key
+
     @contextmanager
     def _taking_key(self) -> Generator[None]:
         """Take the pinned or a new key for the time of a save, and keep it only if the save succeeds."""
-        previous = self._key, self._fresh
-        self._fresh = self._pinned is None
-        self._key = self._pinned if self._pinned is not None else self.backend.make_key(self.key_template)
+        previous = (None, False) if self.has_pending_data else (self._key, self._fresh)
+        if not (self._fresh and self.has_pending_data):
+            self.prepare_key()
         try:
             yield
         except BaseException:
