@@ -20,7 +20,11 @@
     |-- BucketNotFoundError             (FileNotFoundError)    bucket, container or root folder missing
     |-- BackendUnavailableError         (ConnectionError)      unreachable, overloaded or too slow; try again later
     |-- StorageFullError                (OSError)              no space left
-    `-- UnsupportedOperationError       (NotImplementedError)  this backend cannot do that
+    |-- UnsupportedOperationError       (NotImplementedError)  this backend cannot do that
+    `-- LedgerError                                            rows and objects would come apart
+        |-- LinkLostError                                      the object was swept before its row was written
+        |-- ConflictError                                      another row or transaction owns the object
+        `-- LedgerMissingError          (ConfigurationError)   the database has no ledger table
 
 Each class keeps the built-in parent in brackets, so code that catches ``FileNotFoundError`` or ``NotImplementedError``
 goes on working. Each instance says what failed (`operation`), where (`backend`) and for which object (`key`); the cause
@@ -39,9 +43,13 @@ __all__ = (
     "BackendUnavailableError",
     "BucketNotFoundError",
     "ConfigurationError",
+    "ConflictError",
     "FileTooLargeError",
     "InvalidArgumentError",
     "InvalidKeyError",
+    "LedgerError",
+    "LedgerMissingError",
+    "LinkLostError",
     "MissingDependencyError",
     "ObjectChangedError",
     "ObjectExistsError",
@@ -196,3 +204,25 @@ class StorageFullError(StorageError, OSError):
 
 class UnsupportedOperationError(StorageError, NotImplementedError):
     """The backend cannot do this at all; `StorageBackend.capabilities` tells beforehand."""
+
+
+class LedgerError(StorageError):
+    """A change that would leave a row without its bytes, or bytes without their row; the transaction fails instead."""
+
+
+class LinkLostError(LedgerError):
+    """The object was given up before its row was written: its upload lease had run out, or its transaction was undone.
+
+    Nothing was committed. The bytes are gone or will be; store the content again.
+    """
+
+
+class ConflictError(LedgerError):
+    """The object belongs to another row, or another transaction replaced it meanwhile. Nothing was committed.
+
+    To use one content in two rows, assign ``file.copy()``. After a concurrent change, load the row again.
+    """
+
+
+class LedgerMissingError(LedgerError, ConfigurationError):
+    """The database lacks the table ``filestore_object``: create it with the models' metadata or a migration."""

@@ -62,8 +62,15 @@ MORE_LIBRARIES = {
     "core.schema": ("pydantic_core",),  # what pydantic asks a field's type for; it is installed when pydantic asks
     "core.sources": ("anyio",),
     "core.threads": ("anyio",),
-    "backends.fsspec": ("fsspec",),
+    # fsspec reaches services through implementations of its own; each is known in the modules of its service only.
+    "backends.fsspec": ("fsspec", "sshfs"),
+    "backends.fsspec_azure": ("fsspec", "adlfs", "azure"),
+    "backends.fsspec_gcs": ("fsspec", "gcsfs", "google", "yarl"),
+    "backends.fsspec_s3": ("fsspec", "s3fs", "botocore", "aiobotocore"),
+    "backends.fsspec_sftp": ("fsspec", "sshfs", "asyncssh", "paramiko"),
+    "backends.fsspec_webdav": ("fsspec", "webdav4"),
     "backends.obstore": ("obstore",),
+    "backends.s3_pending": ("obstore", "botocore"),
     "plugin.cli": ("click", "rich", "rich_click"),
 }
 
@@ -112,6 +119,16 @@ class Module:
 
     def __str__(self) -> str:
         return self.name or PACKAGE
+
+
+def more_libraries(name: str) -> tuple[str, ...]:
+    """Return what a module may use beyond its layer: its own entry's, or that of the module that it is a part of.
+
+    A backend of several modules shares its name: ``backends.obstore_read`` belongs to ``backends.obstore``.
+    """
+    while name not in MORE_LIBRARIES and "_" in name:
+        name = name.rpartition("_")[0]
+    return MORE_LIBRARIES.get(name, ())
 
 
 @dataclass(frozen=True)
@@ -164,7 +181,7 @@ def wrong_imports(module: Module) -> Iterator[str]:
     if layer is None:
         yield f"{module}: the house has no layer {module.layer!r}"
         return
-    libraries = {*layer.libraries, *MORE_LIBRARIES.get(module.name, ())}
+    libraries = {*layer.libraries, *more_libraries(module.name)}
     for found in imports_of(module):
         where = f"{module}:{found.line}"
         if found.target.startswith("."):

@@ -15,7 +15,7 @@ from litestar_filestore.backends.local_tree import Tree, sync_directory
 from litestar_filestore.backends.local_writer import LocalWriter
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
-from litestar_filestore.core.keys import RESERVED_SEGMENT
+from litestar_filestore.core.keys import RESERVED_SEGMENT, is_unfinished
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
 from litestar_filestore.errors import ConfigurationError, StorageError
@@ -214,7 +214,7 @@ class LocalDriver(Driver):
         """Remove temporary files that were not written to for `older_than` seconds."""
         removed = 0
         with self._tree.open_folder([RESERVED_SEGMENT], create=True) as descriptor:
-            for name in os.listdir(descriptor):  # noqa: PTH208  # of a descriptor, not of a path
+            for name in filter(is_unfinished, os.listdir(descriptor)):  # noqa: PTH208  # of a descriptor, not of a path
                 with suppress(FileNotFoundError):
                     if time.time() - os.stat(name, dir_fd=descriptor).st_mtime >= older_than:
                         os.unlink(name, dir_fd=descriptor)

@@ -23,6 +23,7 @@ __all__ = (
     "check_key",
     "check_key_template",
     "check_prefix",
+    "is_unfinished",
     "join_prefix",
     "make_key",
 )
@@ -38,6 +39,7 @@ RESERVED_SEGMENT = ".filestore"
 
 _TEMPLATE_FIELDS = frozenset({"yyyy", "mm", "dd", "random", "ext"})
 _TEMPLATE_TEXT = re.compile(r"[A-Za-z0-9/._-]*")
+_UNFINISHED = re.compile(r"[0-9a-f]{32}")
 _EXTENSION = re.compile(r"(\.[a-z0-9]{1,10}){0,2}")
 
 
@@ -55,6 +57,14 @@ def check_key(key: str) -> str:
     if key.split("/", 1)[0] == RESERVED_SEGMENT:
         raise InvalidKeyError(f"The segment {RESERVED_SEGMENT!r} is reserved for unfinished writes", key=key)
     return key
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether a file of the reserved folder is an unfinished write, whose name is 128 random bits.
+
+    Others stay there, such as the mark of the database that looks after the backend.
+    """
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def check_prefix(prefix: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from litestar_filestore.core.types import BLOCK_BYTES
-from litestar_filestore.errors import InvalidArgumentError
+from litestar_filestore.errors import InvalidArgumentError, ObjectChangedError, RangeNotSatisfiableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -26,6 +26,12 @@ def _seek_target(offset: int, whence: int, *, position: int, size: int) -> int:
     if base is None or base + offset < 0:
         raise InvalidArgumentError(f"Cannot seek to {offset} from whence {whence}")
     return base + offset
+
+
+def _became_shorter(backend: StorageBackend, key: str) -> ObjectChangedError:
+    return ObjectChangedError(
+        "The object became shorter while it was read", operation="get", backend=backend.key, key=key
+    )
 
 
 class ObjectReader(io.RawIOBase):
@@ -63,9 +69,15 @@ class ObjectReader(io.RawIOBase):
         if end <= self._position:
             return 0
         filled = 0
-        for block in self._backend.get(self._key, self._position, end):
-            target[filled : filled + len(block)] = block
-            filled += len(block)
+        try:
+            for block in self._backend.get(self._key, self._position, end):
+                target[filled : filled + len(block)] = block
+                filled += len(block)
+        except RangeNotSatisfiableError as error:
+            raise _became_shorter(self._backend, self._key) from error
+        if filled < end - self._position:
+            # To callers, fewer bytes at this place would mean the end of the file.
+            raise _became_shorter(self._backend, self._key)
         self._position += filled
         return filled
 
@@ -145,7 +157,12 @@ class AsyncObjectReader:
         if not self._rest:
             if self._blocks is None:
                 self._blocks = self._backend.get_async(self._key, self._position, self._size)
-            self._rest = await anext(self._blocks)
+            try:
+                self._rest = await anext(self._blocks, b"")
+            except RangeNotSatisfiableError as error:
+                raise _became_shorter(self._backend, self._key) from error
+            if not self._rest:
+                raise _became_shorter(self._backend, self._key)
         piece, self._rest = self._rest[:limit], self._rest[limit:]
         self._position += len(piece)
         return piece

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import BLOCK_BYTES, Block
-from litestar_filestore.errors import SourceTypeError
+from litestar_filestore.errors import SourceTypeError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +138,7 @@ class AsyncFeed:
         """What the source or the meter raised. Drivers may wrap or hide it; this is the original."""
         self.exhausted = False
         """Whether the driver has read to the end."""
+        self._interrupted = False
 
     def __aiter__(self) -> AsyncIterator[Block]:
         return self
@@ -145,12 +146,18 @@ class AsyncFeed:
     async def __anext__(self) -> Block:
         if self.failure is not None:
             raise self.failure
+        if self._interrupted:
+            raise StorageError("Reading the source was cancelled before; what is left of it is lost")
         try:
             block = await anext(self._blocks, None)
             if block is not None:
                 self._meter.update(block)
         except Exception as error:
             self.failure = error
+            raise
+        except BaseException:
+            # A generator that was cancelled is finished: asked again, it would end as if it had been read to its end.
+            self._interrupted = True
             raise
         if block is None:
             self.exhausted = True

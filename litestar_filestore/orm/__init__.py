@@ -1,1 +1,7 @@
-"""Files in SQLAlchemy models."""
+"""File columns of SQLAlchemy models. Importing anything below starts the tracking of all sessions."""
+
+from __future__ import annotations
+
+from litestar_filestore.orm import tracking as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+__all__ = ()

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.base import PassiveFlag
 
 from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.errors import InvalidArgumentError
 from litestar_filestore.orm.stored_object import StoredObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import InstanceState, Session
 
-__all__ = ("FileColumn", "current_values", "file_columns", "files_in", "is_modified")
+__all__ = (
+    "FileColumn",
+    "check_backends",
+    "current_values",
+    "file_columns",
+    "files_in",
+    "identity_condition",
+    "is_modified",
+    "known_mappers",
+    "lock_for_writing",
+    "single_table_columns",
+)
 
-_NO_LOAD = PassiveFlag.PASSIVE_NO_INITIALIZE
+_ROWS_PER_SELECT = 200
+"""Below the limits of all databases: SQLite nests at most 1,000 conditions, asyncpg takes 32,767 parameters."""
 
 
 class FileColumn(NamedTuple):
@@ -34,6 +46,11 @@ class FileColumn(NamedTuple):
 
 
 _columns: WeakKeyDictionary[Mapper[Any], tuple[FileColumn, ...]] = WeakKeyDictionary()
+
+
+def known_mappers() -> list[Mapper[Any]]:
+    """Return all configured mappers of this process that have file columns."""
+    return [mapper for mapper, columns in list(_columns.items()) if columns]
 
 
 def file_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
@@ -61,37 +78,100 @@ def files_in(value: Any) -> Iterator[FileObject]:
 
 
 def is_modified(state: InstanceState[Any], key: str) -> bool:
-    """Return whether an attribute will be written, without loading it."""
-    if key not in state.dict:
+    """Return whether a flush is going to write an attribute, without loading it.
+
+    As SQLAlchemy decides it: what equals the value that was loaded is not written, even where the database holds
+    another one by now. To take that one for replaced would leave a row without its bytes.
+    """
+    if key not in state.committed_state:
         return False
-    return bool(state.get_history(key, _NO_LOAD).has_changes()) or key in state.committed_state
+    value = state.dict.get(key)
+    if hasattr(value, "__clause_element__") or isinstance(value, sa.ClauseElement):
+        return True
+    return not state.manager[key].impl.is_equal(value, state.committed_state[key])
 
 
 def current_values(
     session: Session, mapper: Mapper[Any], states: Sequence[InstanceState[Any]]
-) -> dict[tuple[Any, ...], sa.Row[Any]]:
+) -> dict[tuple[Any, ...], sa.RowMapping]:
     """Return what the database holds now in the file columns of rows, and lock those rows until the transaction ends.
 
     The session's memory is no substitute: history is empty for expired and deferred attributes, and another
     transaction may have replaced the file since it was loaded.
 
     Returns:
-        Rows by primary key, with file columns under their attribute names. Rows that are gone are missing.
+        Files by attribute name, by primary key. Rows that are gone are missing.
     """
-    keys = list(mapper.primary_key)
+    connection = session.connection(bind_arguments={"mapper": mapper})
+    lock_for_writing(connection, mapper)
+    identities = sorted((tuple(state.key[1]) for state in states if state.key is not None), key=repr)
+    result: dict[tuple[Any, ...], sa.RowMapping] = {}
+    for start in range(0, len(identities), _ROWS_PER_SELECT):
+        rows = connection.execute(_select(mapper, identities[start : start + _ROWS_PER_SELECT]))
+        result.update((tuple(row[key] for key in mapper.primary_key), row) for row in rows.mappings())
+    return result
+
+
+def _select(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.Select[Any]:
+    keys = mapper.primary_key
     columns = [column.column.label(column.key) for column in file_columns(mapper)]
-    identities = [tuple(state.key[1]) for state in states if state.key is not None]
-    if not identities:
-        return {}
-    condition: sa.ColumnElement[bool]
-    if len(keys) == 1:
-        condition = keys[0].in_([identity[0] for identity in identities])
-    else:
-        condition = sa.or_(
-            *(sa.and_(*(key == value for key, value in zip(keys, each, strict=True))) for each in identities)
-        )
-    statement = sa.select(*keys, *columns).select_from(mapper.persist_selectable).where(condition)
     # One order for everyone: two transactions that lock the same rows must not wait for each other.
-    statement = statement.order_by(*keys).with_for_update()
-    rows = session.connection(bind_arguments={"mapper": mapper}).execute(statement)
-    return {tuple(row[: len(keys)]): row for row in rows}
+    return (
+        sa.select(*keys, *columns)
+        .select_from(mapper.persist_selectable)
+        .where(identity_condition(mapper, identities))
+        .order_by(*keys)
+        .with_for_update()
+    )
+
+
+def lock_for_writing(connection: sa.Connection, mapper: Mapper[Any]) -> None:
+    """Take SQLite's write lock; other databases lock the rows that are selected ``FOR UPDATE``.
+
+    SQLite has no such thing, and sqlite3 reads outside of a transaction until the first write: what is read could be
+    replaced before this session gets the lock. A write of nothing gets it.
+    """
+    if connection.dialect.name == "sqlite":
+        first = mapper.primary_key[0]
+        connection.execute(sa.update(cast("sa.Table", first.table)).values({first: first}).where(sa.false()))
+
+
+def identity_condition(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
+    """Return the condition that a row has one of these primary keys."""
+    keys = list(mapper.primary_key)
+    if len(keys) == 1:
+        return keys[0].in_([identity[0] for identity in identities])
+    return sa.or_(
+        sa.false(),
+        *(sa.and_(*(key == value for key, value in zip(keys, each, strict=True))) for each in identities),
+    )
+
+
+def single_table_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
+    """Return the file columns that a bulk statement on a class can touch: those in the class's own table.
+
+    Subclasses that share the table count, as their rows are deleted along with the others.
+    """
+    found = {
+        column.key: column
+        for each in mapper.self_and_descendants
+        for column in file_columns(each)
+        if column.column.table is mapper.local_table
+    }
+    return tuple(found.values())
+
+
+def check_backends(columns: Sequence[FileColumn], values: Mapping[str, Any], old: Collection[FileObject]) -> None:
+    """Make sure that files lie in the backends of their columns, or where the row's files lay before.
+
+    Raises:
+        InvalidArgumentError: If one does not.
+    """
+    known = {file.backend_key for file in old}
+    for column in columns:
+        for file in files_in(values.get(column.key)):
+            if file.backend_key not in {column.type.storage_key, *known}:
+                raise InvalidArgumentError(
+                    f"The column {column.key!r} stores in {column.type.storage_key!r}, not in {file.backend_key!r}",
+                    backend=file.backend_key,
+                )

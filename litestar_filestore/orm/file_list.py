@@ -14,10 +14,16 @@ from litestar_filestore.errors import SourceTypeError
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ("FileObjectList",)
+__all__ = ("FileObjectList", "TrackedFiles")
+
+FileObjectList: TypeAlias = MutableList[FileObject]
+"""Type of an attribute with several files, as Advanced Alchemy names it. The value is a `TrackedFiles`.
+
+An alias and not the class: Litestar's DTOs ask a collection type for the type of its items.
+"""
 
 
-class FileObjectList(MutableList[FileObject]):
+class TrackedFiles(MutableList[FileObject]):
     """A ``list[FileObject]`` whose changes in place (``append``, ``remove``, slices ...) are written at the next flush.
 
     Columns with ``multiple=True`` turn every list that is assigned to them into one.
@@ -56,9 +62,11 @@ class FileObjectList(MutableList[FileObject]):
         """
         if value is None or isinstance(value, cls):
             return value
-        files = [value] if isinstance(value, FileObject) else value
-        if not isinstance(files, Iterable) or not all(
-            isinstance(each, FileObject) for each in cast("list[Any]", files)
-        ):
+        if isinstance(value, FileObject):
+            return cls([value])
+        files: list[Any] = [value]
+        if isinstance(value, Iterable):
+            files = list(cast("Any", value))
+        if not all(isinstance(each, FileObject) for each in files):
             raise SourceTypeError(f"{key!r} takes a list of FileObject, not {type(value).__name__}")
-        return cls(cast("Iterable[FileObject]", files))
+        return cls(files)

@@ -9,108 +9,172 @@ This memory dies with the process: what a crash leaves is found by comparing lis
 
 from __future__ import annotations
 
+import enum
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
 from litestar_filestore.errors import StorageError
-from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.deletes import Target, retry_deletes, retry_deletes_async
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session, SessionTransaction
 
-    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.file_record import PendingContent
 
-__all__ = ("Journal", "journal_of", "retry_deletes", "retry_deletes_async")
+__all__ = ("Journal", "Outcome", "journal_of", "retry_deletes", "retry_deletes_async")
 
 logger = logging.getLogger("litestar_filestore")
 
 
+class Outcome(enum.Enum):
+    """What became of the rows of a transaction or savepoint."""
+
+    COMMITTED = enum.auto()
+    """They are there for everybody."""
+    RELEASED = enum.auto()
+    """They share the fate of the transaction around them."""
+    ROLLED_BACK = enum.auto()
+    """They are gone."""
+    UNKNOWN = enum.auto()
+    """They may be there or not, or somebody else decides it later."""
+
+
 class _Stored(NamedTuple):
+    """An object was written for a file that held `pending` until then."""
+
+    target: Target
     file: FileObject
-    backend: StorageBackend
-    key: str
     pending: PendingContent
 
 
-class _Target(NamedTuple):
-    backend: StorageBackend
-    key: str
+class _Linked(NamedTuple):
+    """A row now holds the object."""
+
+    target: Target
 
 
-_undeleted: list[_Target] = []
-"""Objects that no row needs and whose delete failed; tried again with the next delete."""
+class _Doomed(NamedTuple):
+    """A row no longer holds the object."""
+
+    target: Target
 
 
 class Journal:
-    """The entries of one session, by the transaction or savepoint that made them."""
+    """The entries of one session, in their order, by the transaction or savepoint that made them."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._stored: dict[SessionTransaction, list[_Stored]] = {}
-        self._doomed: dict[SessionTransaction, list[_Target]] = {}
-        self._trash: list[_Target] = []
-        self._committed: dict[SessionTransaction, bool] = {}
+        self._entries: dict[SessionTransaction, list[_Stored | _Linked | _Doomed]] = {}
+        self._outcomes: dict[SessionTransaction, Outcome] = {}
+        self._trash: list[Target] = []
         self.connections: WeakSet[Connection] = WeakSet()
         """What the session's transaction runs on."""
         self.commit_sent = False
         """Whether COMMIT went to the database, so that only its answer tells whether the rows are there."""
+        self.autocommits = False
+        """Whether rows are there from their statement on and no rollback takes them back."""
+        self.error_seen = False
+        """Whether a statement failed; PostgreSQL answers the COMMIT after that with a silent rollback."""
 
     def stored(self, session: Session, file: FileObject, pending: PendingContent) -> None:
         """Note that `file` got its object in the current transaction, and what it held before."""
-        entry = _Stored(file, file.backend, file.path, pending)
-        self._stored.setdefault(_current(session), []).append(entry)
+        self._add(session, _Stored(Target(file.backend, file.path), file, pending))
+
+    def linked(self, session: Session, file: FileObject) -> None:
+        """Note that the current transaction put the object of `file` into a row."""
+        self._add(session, _Linked(Target(file.backend, file.path)))
 
     def doomed(self, session: Session, file: FileObject) -> None:
         """Note that the current transaction took the object of `file` out of its row."""
-        self._doomed.setdefault(_current(session), []).append(_Target(file.backend, file.path))
+        self._add(session, _Doomed(Target(file.backend, file.path)))
 
-    def committing(self, session: Session) -> None:
+    def abandoned(self, target: Target) -> None:
+        """Note that a put failed. Part of the failures come after the effect, so the object may be there."""
+        self._trash.append(target)
+
+    def _add(self, session: Session, entry: _Stored | _Linked | _Doomed) -> None:
+        self._entries.setdefault(_current(session), []).append(entry)
+
+    def committing(self, session: Session, *, released_is_committed: bool) -> None:
         """Note that the current transaction or savepoint was committed."""
         transaction = _current(session)
-        self._committed[transaction] = not transaction.nested or any(map(_release_was_commit, self.connections))
-
-    def ended(self, transaction: SessionTransaction) -> list[_Target]:
-        """Close the books of a transaction or savepoint and return what can be deleted now."""
-        stored = self._stored.pop(transaction, [])
-        doomed = self._doomed.pop(transaction, [])
-        final = self._committed.pop(transaction, None)
-        if final is False and transaction.parent is not None:
-            outer = _effective(transaction.parent)
-            self._stored.setdefault(outer, []).extend(stored)
-            self._doomed.setdefault(outer, []).extend(doomed)
-        elif final:
-            self._trash.extend(doomed)
-        elif not self.commit_sent or transaction.nested:
-            self._undo(stored)
+        if transaction.nested and not released_is_committed:
+            outcome = Outcome.RELEASED
+        elif not transaction.nested and any(map(_is_open, self.connections)):
+            # The session joined a transaction of the application, which may still roll everything back.
+            outcome = Outcome.UNKNOWN
         else:
-            # COMMIT was sent and failed: the rows may be there. An object too many is better than one too few.
-            logger.error(
-                "A commit failed without saying whether it took place; these objects may be left without a row: %s",
-                ", ".join(f"{entry.backend.key}:{entry.key}" for entry in stored) or "none",
-            )
+            outcome = Outcome.COMMITTED
+        self._outcomes[transaction] = outcome
+
+    def ended(self, transaction: SessionTransaction) -> list[Target]:
+        """Close the books of a transaction or savepoint and return what can be deleted now."""
+        entries = self._entries.pop(transaction, [])
+        match self._outcome(transaction):
+            case Outcome.COMMITTED:
+                self._trash.extend(_unneeded(entries))
+            case Outcome.RELEASED if transaction.parent is not None:
+                self._entries.setdefault(_effective(transaction.parent), []).extend(entries)
+            case Outcome.ROLLED_BACK:
+                self._undo(entries)
+            case _:
+                _report(entries)
         if transaction.nested:
             return []
-        self.commit_sent = False
+        self.commit_sent = self.autocommits = self.error_seen = False
         self.connections.clear()
         trash, self._trash = self._trash, []
         return trash
 
-    def _undo(self, stored: list[_Stored]) -> None:
-        for entry in stored:
-            entry.file.restore(entry.pending)
-            self._trash.append(_Target(entry.backend, entry.key))
+    def _outcome(self, transaction: SessionTransaction) -> Outcome:
+        noted = self._outcomes.pop(transaction, None)
+        if noted is not None:
+            return noted
+        undecided = self.autocommits or (self.commit_sent and not transaction.nested)
+        return Outcome.UNKNOWN if undecided else Outcome.ROLLED_BACK
+
+    def _undo(self, entries: Iterable[_Stored | _Linked | _Doomed]) -> None:
+        for entry in entries:
+            if isinstance(entry, _Stored):
+                entry.file.restore(entry.pending)
+                self._trash.append(entry.target)
+
+
+def _unneeded(entries: Iterable[_Stored | _Linked | _Doomed]) -> Iterable[Target]:
+    """Return what no row holds after these entries: a file may move from one row to another."""
+    targets: dict[Target, None] = {}
+    for entry in entries:
+        if isinstance(entry, _Linked):
+            targets.pop(entry.target, None)
+        else:
+            targets[entry.target] = None
+    return targets
+
+
+def _report(entries: Iterable[_Stored | _Linked | _Doomed]) -> None:
+    # An object too many is better than one too few.
+    targets = dict.fromkeys(entry.target for entry in entries)
+    if targets:
+        logger.error(
+            "A transaction ended without saying whether its rows are there; some of these objects may have no row: %s",
+            ", ".join(f"{target.backend.key}:{target.key}" for target in targets),
+        )
+
+
+def _is_open(connection: Connection) -> bool:
+    return not connection.closed and connection.in_transaction()
 
 
 _journals: WeakKeyDictionary[Session, Journal] = WeakKeyDictionary()
 
 
 def journal_of(session: Session) -> Journal:
-    """Return the journal of a session, a new one for a session that has none."""
+    """Return the journal of a session, a new one if it has none."""
     journal = _journals.get(session)
     if journal is None:
         journal = _journals[session] = Journal()
@@ -124,58 +188,8 @@ def _current(session: Session) -> SessionTransaction:
     return transaction
 
 
-def _release_was_commit(connection: Connection) -> bool:
-    """Return whether releasing a savepoint has committed what is outside of it as well.
-
-    Python's sqlite3, in its default mode, begins a transaction before the first INSERT, UPDATE or DELETE only: a
-    savepoint that comes before it *is* the transaction, and its release a commit that no rollback takes back.
-    """
-    if connection.dialect.name != "sqlite" or connection.closed:
-        return False
-    driver = connection.connection.driver_connection
-    return not getattr(driver, "in_transaction", True)
-
-
 def _effective(transaction: SessionTransaction) -> SessionTransaction:
     # A flush runs in a subtransaction, which has no end of its own as far as the database is concerned.
     while not transaction.nested and transaction.parent is not None:
         transaction = transaction.parent
     return transaction
-
-
-def delete_targets(targets: list[_Target]) -> None:
-    """Delete objects that no row needs any more; for session events.
-
-    The rows are committed or rolled back by now, so a failure must not look like one of the transaction: the object is
-    kept for another try and named in the log.
-    """
-    pending = [*_undeleted, *targets]
-    _undeleted.clear()
-    for target in pending:
-        try:
-            call(partial(target.backend.delete, target.key), partial(target.backend.delete_async, target.key))
-        except (StorageError, OSError) as error:
-            _keep(target, error)
-
-
-def retry_deletes() -> int:
-    """Try the failed deletes of this process again and return how many are still left."""
-    delete_targets([])
-    return len(_undeleted)
-
-
-async def retry_deletes_async() -> int:
-    """`retry_deletes` without blocking the event loop."""
-    pending = _undeleted[:]
-    _undeleted.clear()
-    for target in pending:
-        try:
-            await target.backend.delete_async(target.key)
-        except (StorageError, OSError) as error:
-            _keep(target, error)
-    return len(_undeleted)
-
-
-def _keep(target: _Target, error: Exception) -> None:
-    _undeleted.append(target)
-    logger.warning("Could not delete %s:%s, will try again: %s", target.backend.key, target.key, error)

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
 from litestar_filestore.errors import InvalidArgumentError, SourceTypeError
-from litestar_filestore.orm.file_list import FileObjectList
+from litestar_filestore.orm.file_list import TrackedFiles
+from litestar_filestore.orm.ledger_table import define_ledger
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.sql.base import SchemaEventTarget
     from sqlalchemy.sql.operators import OperatorType
     from sqlalchemy.types import TypeEngine
 
@@ -28,7 +31,7 @@ KeyMaker: TypeAlias = Callable[[FileObject], str]
 """Makes the key template of one file, for example a folder per tenant; its result is checked like a template."""
 
 
-class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
+class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     """One file, or a list of files with ``multiple=True``, kept as JSON (JSONB on PostgreSQL).
 
     Content attached to a model is stored before its row is written, so that the row is complete and never points at
@@ -38,6 +41,8 @@ class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
 
     impl = sa.JSON
     cache_ok = True
+    multiple: bool
+    """Whether the column holds a list of files."""
     # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see litestar_filestore.orm.migrations.
     __module__ = "litestar_filestore"
 
@@ -66,16 +71,24 @@ class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
         super().__init__(*args, **{"none_as_null": True, **kwargs})
         self.multiple = multiple
         self._raw_backend = backend
+        # SQLAlchemy tells types apart, when it caches statements, by what lies here under the constructor's names.
+        self.__dict__["backend"] = backend
         self._key = check_key_template(key) if isinstance(key, str) else key
 
     def __repr__(self) -> str:
         """Return the call that makes this type again, without what only matters at run time."""
         return f"StoredObject(backend={self.storage_key!r}{', multiple=True' if self.multiple else ''})"
 
+    def _set_parent(self, parent: SchemaEventTarget, outer: bool = False, **kw: Any) -> None:  # noqa: FBT001, FBT002
+        """Put the ledger's table beside every table that has such a column, so that tools create it with the models."""
+        super()._set_parent(parent, outer=outer, **kw)
+        if isinstance(parent, sa.Column):
+            event.listen(parent, "after_parent_attach", _bring_ledger)
+
     @property
     def python_type(self) -> type[Any]:
-        """`FileObject`, or `FileObjectList` with ``multiple=True``."""
-        return FileObjectList if self.multiple else FileObject
+        """`FileObject`, or `TrackedFiles` with ``multiple=True``."""
+        return TrackedFiles if self.multiple else FileObject
 
     @property
     def backend(self) -> StorageBackend:
@@ -109,7 +122,7 @@ class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
         """Compare files as files, and paths into the JSON (``column["size"]``) as JSON does."""
         if isinstance(value, (FileObject, list)):
-            return self
+            return _ComparedFile(self._raw_backend, self.multiple)
         return self.impl_instance.coerce_compared_value(op, value)
 
     def process_bind_param(
@@ -126,14 +139,14 @@ class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
         if value is None:
             return None
         if self.multiple:
-            return [_row(each) for each in FileObjectList.coerce("column", value) or ()]
+            return [_row(each) for each in _items(value)]
         return _row(value)
 
     def process_result_value(
         self,
         value: Any,
         dialect: Dialect,  # noqa: ARG002  # SQLAlchemy's signature
-    ) -> FileObject | FileObjectList | None:
+    ) -> FileObject | TrackedFiles | None:
         """Return the file or files of a row, also of one that Advanced Alchemy wrote."""
         if isinstance(value, (str, bytes)):
             value = msgspec.json.decode(value)
@@ -141,7 +154,7 @@ class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
             return None
         if self.multiple:
             rows = cast("Iterable[Any]", [value] if isinstance(value, Mapping) else value)
-            return FileObjectList(self._file(each) for each in rows if each)
+            return TrackedFiles(self._file(each) for each in rows if each)
         if not isinstance(value, Mapping):
             raise SourceTypeError(
                 f"A column for one file holds {type(value).__name__}; was it declared multiple before?"
@@ -154,6 +167,32 @@ class StoredObject(sa.TypeDecorator["FileObject | FileObjectList"]):
     def compare_values(self, x: Any, y: Any) -> bool:
         """Return whether both would be written as the same JSON; new content is different from everything."""
         return x is y or bool(_comparable(x) == _comparable(y))
+
+
+class _ComparedFile(StoredObject):
+    """The other side of a comparison. Content that was not stored is in no row, so the comparison finds none."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> dict[str, Any] | list[dict[str, Any]] | None:
+        """Return the JSON of files, stored or not."""
+        if isinstance(value, FileObject):
+            return value.to_dict()
+        if isinstance(value, list):
+            return [each.to_dict() for each in cast("Iterable[FileObject]", value)]
+        return super().process_bind_param(value, dialect)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    # Not by way of a TrackedFiles: a second list would take the files' notifications from the one of the row.
+    if isinstance(value, FileObject) or not isinstance(value, (list, tuple, set, frozenset)):
+        return [value]
+    return cast("Iterable[Any]", value)
+
+
+def _bring_ledger(_column: sa.Column[Any], parent: Any) -> None:
+    if isinstance(parent, sa.Table):
+        define_ledger(parent.metadata)
 
 
 def _row(file: Any) -> dict[str, Any]:

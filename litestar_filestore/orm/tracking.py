@@ -1,201 +1,200 @@
-"""Session events: content is stored before the row that holds it, and old objects go after the commit.
+"""Flush events: content is stored before the row that holds it, and what rows gave up is noted.
 
 Importing this module starts the tracking, for every session of the process, whoever made it. Sessions whose classes
 have no file columns pay for a dictionary look-up per changed object.
+
+``before_flush`` does the work, before the first statement of the flush. Later the mapper's events tell which rows were
+really written, and bring those that it could not see: rows deleted as orphans, and what other listeners changed after
+it.
 """
 
 from __future__ import annotations
 
-import weakref
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
-from sqlalchemy.orm.attributes import flag_modified
 
-from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.errors import InvalidArgumentError
-from litestar_filestore.orm._bridge import call
-from litestar_filestore.orm.columns import FileColumn, current_values, file_columns, files_in, is_modified
-from litestar_filestore.orm.file_list import FileObjectList
-from litestar_filestore.orm.journal import Journal, delete_targets, journal_of
+from litestar_filestore.errors import ConflictError
+
+# Their import registers listeners too.
+from litestar_filestore.orm import (
+    bulk as _bulk,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    transactions as _transactions,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    watching as _watching,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+)
+from litestar_filestore.orm.columns import (
+    FileColumn,
+    check_backends,
+    current_values,
+    file_columns,
+    files_in,
+    is_modified,
+)
+from litestar_filestore.orm.custody import Custody, custody_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.orm import SessionTransaction, UOWTransaction
+    from sqlalchemy.orm import UOWTransaction
+
+    from litestar_filestore.core.file_object import FileObject
 
 __all__ = ()
 
-_PLANNED = "litestar_filestore.planned"
-_connections: weakref.WeakKeyDictionary[Connection, Journal] = weakref.WeakKeyDictionary()
+_PLAN = "litestar_filestore.plan"
 
 
-# -- values notice their changes
+@dataclass(slots=True)
+class _Change:
+    """What a flush does to the file columns of one row."""
+
+    state: InstanceState[Any]
+    deleted: bool
+    columns: Sequence[FileColumn]
+    """Those that are written, all of them for a row that is deleted."""
+    old: set[FileObject] = field(default_factory=set["FileObject"])
+    """What the database holds in these columns before."""
+    new: set[FileObject] = field(default_factory=set["FileObject"])
+    """What it holds in them afterwards."""
+    written: bool = False
+    """Whether the flush got to the row."""
 
 
-@event.listens_for(Mapper, "mapper_configured")
-def _instrument(mapper: Mapper[Any], class_: type[Any]) -> None:
-    inherited = {column.key for column in file_columns(mapper.inherits)} if mapper.inherits else set[str]()
-    for column in file_columns(mapper):
-        if column.key in inherited:
-            continue
-        attribute = getattr(class_, column.key)
-        if column.type.multiple:
-            FileObjectList.associate_with_attribute(attribute)
-        else:
-            _watch_single(class_, column.key, attribute)
-
-
-def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
-    def loaded(target: Any, *_: Any) -> None:
-        if isinstance(file := sa.inspect(target).dict.get(key), FileObject):
-            _watch(file, target, key)
-
-    def assigned(target: Any, value: Any, *_: Any) -> None:
-        if isinstance(value, FileObject):
-            _watch(value, target, key)
-
-    event.listen(class_, "load", loaded, propagate=True)
-    event.listen(class_, "refresh", loaded, propagate=True)
-    event.listen(attribute, "set", assigned, propagate=True)
-
-
-def _watch(file: FileObject, target: Any, key: str) -> None:
-    owner = weakref.ref(target)
-
-    def file_changed() -> None:
-        if (row := owner()) is not None and sa.inspect(row).dict.get(key) is file:
-            flag_modified(row, key)
-
-    file.on_change = file_changed
-
-
-# -- flush
+_Plan = dict[InstanceState[Any], _Change]
 
 
 @event.listens_for(Session, "before_flush")
 def _before_flush(session: Session, _context: UOWTransaction, _instances: Sequence[Any] | None) -> None:
-    planned = session.info[_PLANNED] = set[InstanceState[Any]]()
-    changed: dict[Mapper[Any], list[InstanceState[Any]]] = {}
-    for row in (*session.new, *session.dirty, *session.deleted):
+    gone = session.deleted
+    _fill_successors(session, gone)
+    changes = [_change(sa.inspect(row), deleted=row in gone) for row in (*session.new, *session.dirty, *gone)]
+    session.info[_PLAN] = _prepare(session, [change for change in changes if change.columns])
+
+
+def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
+    """Empty the file columns of new rows that take the place of deleted ones and say nothing about them.
+
+    SQLAlchemy turns such a pair into one UPDATE that leaves unmentioned columns alone: the new row would go on pointing
+    at the objects of the old one, which are deleted.
+    """
+    identities = {sa.inspect(row).key for row in gone if file_columns(sa.inspect(row).mapper)}
+    if not identities:
+        return
+    for row in session.new:
         state = sa.inspect(row)
-        if columns := file_columns(state.mapper):
-            planned.add(state)
-            if state.persistent and (row in session.deleted or any(is_modified(state, each.key) for each in columns)):
-                changed.setdefault(state.mapper, []).append(state)
-            elif not state.persistent:
-                _store_all(session, state, columns, ())
-    for mapper, states in changed.items():
-        _replace_all(session, mapper, states)
+        if state.mapper.identity_key_from_instance(row) in identities:
+            for column in file_columns(state.mapper):
+                if column.key not in state.dict:
+                    setattr(row, column.key, None)
 
 
-def _replace_all(session: Session, mapper: Mapper[Any], states: list[InstanceState[Any]]) -> None:
-    columns = file_columns(mapper)
-    rows = current_values(session, mapper, states)
-    for state in states:
-        row = rows.get(tuple(state.key[1])) if state.key is not None else None
-        deleted = state.obj() in session.deleted
-        written = () if deleted else [column for column in columns if is_modified(state, column.key)]
-        old = {
-            file for column in (columns if deleted else written) for file in files_in(getattr(row, column.key, None))
-        }
-        new = _store_all(session, state, written, old)
-        _doom(session, old - new)
+def _change(state: InstanceState[Any], *, deleted: bool) -> _Change:
+    columns = file_columns(state.mapper)
+    if not deleted and state.has_identity:
+        columns = tuple(column for column in columns if is_modified(state, column.key))
+    return _Change(state, deleted, columns)
 
 
-def _store_all(
-    session: Session, state: InstanceState[Any], columns: Iterable[FileColumn], old: Iterable[FileObject]
-) -> set[FileObject]:
-    """Store what is pending in `columns` and return all files that the row will hold there."""
-    new: set[FileObject] = set()
-    known = {file.backend_key for file in old}
-    for column in columns:
-        for file in files_in(state.dict.get(column.key)):
-            if file.backend_key not in {column.type.storage_key, *known}:
-                raise InvalidArgumentError(
-                    f"The column {column.key!r} stores in {column.type.storage_key!r}, not in {file.backend_key!r}",
-                    backend=file.backend_key,
-                )
+def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
+    """Store what rows will hold, then lock the rows and look up what they hold, and return the changes by row."""
+    for change in changes:
+        if not change.deleted:
+            _store_all(session, change)
+    by_mapper: dict[Mapper[Any], list[InstanceState[Any]]] = {}
+    for change in changes:
+        if change.state.has_identity:
+            by_mapper.setdefault(change.state.mapper, []).append(change.state)
+    # One order for everyone: two transactions that lock rows of the same tables must not wait for each other.
+    rows = {mapper: current_values(session, mapper, by_mapper[mapper]) for mapper in sorted(by_mapper, key=str)}
+    for change in changes:
+        if change.state.key is not None:
+            row = rows.get(change.state.mapper, {}).get(tuple(change.state.key[1]))
+            if row is None:
+                # The statement that follows could hit a row that took its place, and that nobody has locked.
+                raise ConflictError("Another transaction deleted this row meanwhile; load it again")
+            change.old = {file for column in change.columns for file in files_in(row[column.key])}
+            _check_places(change, row)
+        else:
+            _check_places(change, {})
+        check_backends(change.columns, change.state.dict, change.old)
+    return {change.state: change for change in changes}
+
+
+def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
+    """Make sure that no file gets a second place in one row: taken out of one, it would be deleted for the other too.
+
+    Raises:
+        ConflictError: If one does. Rows that Advanced Alchemy wrote may have such files already, and keep them.
+    """
+    if change.deleted:
+        return
+    after = Counter(file for column in change.columns for file in files_in(change.state.dict.get(column.key)))
+    before = Counter(file for column in change.columns for file in files_in(row.get(column.key)))
+    if any(count > 1 and count > before[file] for file, count in after.items()):
+        raise ConflictError("One file was assigned to two places of a row; assign file.copy() to one of them")
+
+
+def _store_all(session: Session, change: _Change) -> None:
+    custody = custody_of(session, change.state.mapper)
+    for column in change.columns:
+        for file in files_in(change.state.dict.get(column.key)):
             if file.has_pending_data:
-                _store(session, file, column)
-            new.add(file)
-    return new
+                check_backends([column], {column.key: file}, ())
+                file.key_template = column.type.key_template_for(file)
+                custody.store(file)
+            change.new.add(file)
 
 
-def _store(session: Session, file: FileObject, column: FileColumn) -> None:
-    pending = file.pending_content()
-    file.key_template = column.type.key_template_for(file)
-    call(file.save, file.save_async)
-    journal_of(session).stored(session, file, pending)
-
-
-def _doom(session: Session, files: set[FileObject]) -> None:
-    for file in files:
-        journal_of(session).doomed(session, file)
-
-
-# What before_flush did not see: rows deleted as orphans, and rows that other listeners touched after us.
+# -- which rows the flush really writes
 
 
 @event.listens_for(Mapper, "before_insert")
-def _before_insert(mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
-    if (columns := file_columns(mapper)) and (session := _unplanned(target)) is not None:
-        _store_all(session, sa.inspect(target), columns, ())
-
-
 @event.listens_for(Mapper, "before_update")
+def _before_write(mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _settle(mapper, target, deleted=False)
+
+
 @event.listens_for(Mapper, "before_delete")
-def _before_change(mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
-    if not file_columns(mapper) or (session := _unplanned(target)) is None:
-        return
-    _replace_all(session, mapper, [sa.inspect(target)])
+def _before_delete(mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+    _settle(mapper, target, deleted=True)
 
 
-def _unplanned(target: Any) -> Session | None:
+def _settle(mapper: Mapper[Any], target: Any, *, deleted: bool) -> None:
     session = object_session(target)
-    if session is None or sa.inspect(target) in session.info.get(_PLANNED, ()):
-        return None
-    return session
+    if session is None or not file_columns(mapper):
+        return
+    now = _change(sa.inspect(target), deleted=deleted)
+    plan = cast("_Plan", session.info.setdefault(_PLAN, {}))
+    planned = plan.get(now.state)
+    if now.columns and not _agree(planned, now):
+        plan.update(_prepare(session, [now]))
+        planned = now
+    if planned is not None:
+        planned.written = True
+
+
+def _agree(planned: _Change | None, now: _Change) -> bool:
+    """Return whether a row is still about to become what was planned."""
+    if planned is None or planned.deleted != now.deleted:
+        return False
+    files = {file for column in now.columns for file in files_in(now.state.dict.get(column.key))}
+    return now.deleted or (len(planned.columns) == len(now.columns) and planned.new == files)
 
 
 @event.listens_for(Session, "after_flush")
 def _after_flush(session: Session, _context: UOWTransaction) -> None:
-    session.info.pop(_PLANNED, None)
-
-
-# -- transactions
-
-
-@event.listens_for(Session, "after_begin")
-def _after_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
-    journal = journal_of(session)
-    journal.connections.add(connection)
-    _connections[connection] = journal
-
-
-@event.listens_for(Engine, "commit")
-def _commit_sent(connection: Connection) -> None:
-    if (journal := _connections.get(connection)) is not None:
-        journal.commit_sent = True
-
-
-@event.listens_for(Engine, "commit_twophase")
-def _twophase_sent(connection: Connection, _xid: Any, _is_prepared: bool) -> None:  # noqa: FBT001  # SQLAlchemy's
-    _commit_sent(connection)
-
-
-@event.listens_for(Session, "after_commit")
-def _after_commit(session: Session) -> None:
-    journal_of(session).committing(session)
-
-
-@event.listens_for(Session, "after_transaction_end")
-def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    if not transaction.nested and transaction.parent is not None:
-        return
-    if targets := journal_of(session).ended(transaction):
-        delete_targets(targets)
+    plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, {}))
+    changes = [change for change in plan.values() if change.written or change.deleted]
+    by_custody: dict[Custody, list[_Change]] = {}
+    for change in changes:
+        by_custody.setdefault(custody_of(session, change.state.mapper), []).append(change)
+    for custody, its in by_custody.items():
+        custody.settle(
+            gained=[file for change in its for file in change.new - change.old],
+            lost=[file for change in its for file in change.old - change.new],
+        )

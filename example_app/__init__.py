@@ -1,0 +1,1 @@
+"""A small document store: what an application with litestar-filestore looks like."""

@@ -1,0 +1,92 @@
+"""The HTTP interface to documents."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, delete, get, post
+from litestar.datastructures import UploadFile
+from litestar.di import NamedDependency
+from litestar.exceptions import NotFoundException
+from litestar.pagination import OffsetPagination
+from litestar.params import FromPath, MultipartBody, QueryParameter
+from litestar.response import Stream
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from example_app.models import Document
+from example_app.names import attachment, clean_name
+from litestar_filestore import FileObject
+
+SAFE_HEADERS = {
+    # A browser neither guesses another type nor runs what is inside, also if it shows the file in spite of all.
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+}
+
+
+@dataclass
+class DocumentForm:
+    """What a client sends."""
+
+    file: UploadFile
+    title: str = ""
+
+
+class DocumentController(Controller):
+    """Create, list, download and delete documents."""
+
+    path = "/documents"
+    tags = ("documents",)
+
+    @post("/")
+    async def create(self, data: MultipartBody[DocumentForm], db_session: NamedDependency[AsyncSession]) -> Document:
+        """Store a file, under its own name unless it is given a title."""
+        name = clean_name(data.file.filename)
+        file = FileObject("documents", name, content=data.file, content_type=data.file.content_type or None)
+        document = Document(title=data.title.strip() or name, file=file)
+        db_session.add(document)
+        # Now rather than with the commit, which happens when the response is on its way: a full disk is an error here.
+        await db_session.flush()
+        return document
+
+    @get("/")
+    async def read_all(
+        self,
+        db_session: NamedDependency[AsyncSession],
+        limit: Annotated[int, QueryParameter(ge=1, le=100)] = 50,
+        offset: Annotated[int, QueryParameter(ge=0, le=2**53)] = 0,
+    ) -> OffsetPagination[Document]:
+        """List documents, the newest first."""
+        newest = select(Document).order_by(Document.created_at.desc(), Document.id).limit(limit).offset(offset)
+        items = (await db_session.scalars(newest)).all()
+        total = await db_session.scalar(select(func.count()).select_from(Document))
+        return OffsetPagination(items=items, limit=limit, offset=offset, total=total or 0)
+
+    @get("/{id:uuid}/file")
+    async def download(self, id: FromPath[UUID], db_session: NamedDependency[AsyncSession]) -> Stream:
+        """Send the file of a document, always as a download."""
+        file = (await _get(db_session, id)).file
+        info = await file.head_async()  # a missing file is an answer now, and a broken one after the first byte
+        headers = {
+            **SAFE_HEADERS,
+            "Content-Type": file.content_type,
+            "Content-Length": str(info.size),
+            "Content-Disposition": attachment(file.filename),
+        }
+        return Stream(file.stream_async(), headers=headers)
+
+    @delete("/{id:uuid}")
+    async def remove(self, id: FromPath[UUID], db_session: NamedDependency[AsyncSession]) -> None:
+        """Delete a document with its file."""
+        await db_session.delete(await _get(db_session, id))
+        await db_session.flush()
+
+
+async def _get(db_session: AsyncSession, id: UUID) -> Document:
+    document = await db_session.get(Document, id)
+    if document is None:
+        raise NotFoundException("There is no such document")
+    return document

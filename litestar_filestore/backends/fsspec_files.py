@@ -1,0 +1,247 @@
+"""File systems with folders, through fsspec's blocking interface.
+
+What is being written lies in a hidden folder and is moved to its key when it is complete: all of these file systems
+show a file while it is written, and keep the piece when the writer fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from litestar_filestore.backends.fsspec_found import FoundFile
+from litestar_filestore.backends.fsspec_store import Page, Place, Store
+from litestar_filestore.backends.fsspec_transfers import FileReader, FileUpload
+from litestar_filestore.core.keys import RESERVED_SEGMENT, is_unfinished
+from litestar_filestore.errors import (
+    InvalidKeyError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from litestar_filestore.core.types import ObjectInfo, PutOptions
+
+__all__ = ("FileStore",)
+
+T = TypeVar("T")
+
+_BUFFER_BYTES = 4 * 1024 * 1024
+"""What file objects of fsspec gather before they send."""
+
+
+class FileStore(Store):
+    """Any file system that can move a file. Subclasses replace what their protocol does better."""
+
+    def __init__(self, fs: Any, place: Place) -> None:
+        """Store objects of the instance `fs` in `place`."""
+        super().__init__(fs, place)
+        self.hidden = self.full(f"{place.prefix}/{RESERVED_SEGMENT}" if place.prefix else RESERVED_SEGMENT)
+        """Folder of unfinished writes."""
+        self._mover = _find_mover(fs)
+
+    # -- names
+
+    def full(self, path: str) -> str:
+        """Return the name of a file for fsspec."""
+        return self.place.root + path
+
+    def hidden_name(self) -> str:
+        """Return a new name in the hidden folder."""
+        return f"{self.hidden}/{secrets.token_hex(16)}"
+
+    # -- what the file system does; the part that subclasses replace
+
+    def look(self, full: str) -> FoundFile | None:
+        """Return what is there, ``None`` if nothing is."""
+        self.fs.invalidate_cache()
+        try:
+            return FoundFile(self.fs.info(full))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def entries(self, full: str) -> list[tuple[str, FoundFile]]:
+        """Return the names in a folder and what they are; nothing for a missing folder, or a file."""
+        folder = full.rstrip("/") or full
+        if folder and not self.is_folder(folder):
+            return []
+        try:
+            listed = self.fs.ls(folder, detail=True)
+        except FileNotFoundError:
+            return []
+        return [(entry["name"].rstrip("/").rpartition("/")[2], FoundFile(entry)) for entry in listed]
+
+    def open(self, full: str, mode: str) -> Any:
+        """Open a file of fsspec without read-ahead, which would cost memory and fetch what nobody asked for."""
+        return self.fs.open(full, mode, block_size=_BUFFER_BYTES, cache_type="none")
+
+    def remove(self, full: str) -> None:
+        """Remove a file; a missing one is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(full)
+
+    def move(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Rename a file, over another one if there is one and `overwrite` is true."""
+        if self._mover is None:
+            raise UnsupportedOperationError(
+                f"{type(self.fs).__name__} cannot move files, so whatever is stored in it could be seen half-written"
+            )
+        if not overwrite and self.look(target) is not None:
+            raise ObjectExistsError("There is already an object of that key")
+        self._mover(source, target)
+
+    def make_one_folder(self, full: str) -> None:
+        """Make a folder whose parent exists, and perhaps those above it."""
+        self.fs.makedirs(full, exist_ok=True)
+
+    def close(self) -> None:
+        """Do nothing; subclasses with a connection close it."""
+
+    # -- what the driver asks for
+
+    def upload(self, path: str, options: PutOptions) -> FileUpload:
+        """Begin a put."""
+        return FileUpload(self, path, overwrite=options.overwrite)
+
+    def reader(self, path: str, start: int, end: int | None) -> FileReader:
+        """Begin a read."""
+        return FileReader(self, path, start, end)
+
+    def head(self, path: str) -> ObjectInfo:
+        """Return the info of a file."""
+        return self.find(path).info(path)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Remove files. Each is looked at before: the removal of a folder takes all that is in it on some servers."""
+        failure: Exception | None = None
+        for path in paths:
+            full = self.full(path)
+            try:
+                found = self.look(full)
+                if found is not None and found.is_file:
+                    self.remove(full)
+            except Exception as error:  # noqa: BLE001  # raised below, when all were tried
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def page(self, prefix: str, rest: Any) -> Page:
+        """List one folder; the folders in it are for the next pages."""
+        waiting: list[str] = list(rest or [prefix])
+        folder = waiting.pop()
+        page = Page([], waiting)
+        for name, found in self.entries(self.full(folder)):
+            path = f"{folder}/{name}" if folder else name
+            if found.is_file:
+                page.infos.append(found.info(path))
+            elif found.is_folder and self.full(path) != self.hidden:
+                waiting.append(path)
+        return page if waiting else Page(page.infos, None)
+
+    def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy through this process: hardly any of these protocols can do it at the server."""
+        upload = FileUpload(self, target, overwrite=overwrite)
+        reader = self.reader(source, 0, None)
+        try:
+            while block := reader.next():
+                upload.write(block)
+            upload.commit()
+        except BaseException:
+            upload.abort()
+            raise
+        finally:
+            reader.close()
+
+    def clean(self, older_than: float) -> int:
+        """Remove unfinished writes from the hidden folder."""
+        before = time.time() - older_than
+        old = [
+            name
+            for name, found in self.entries(self.hidden)
+            if is_unfinished(name) and found.is_file and found.modified is not None and found.modified <= before
+        ]
+        for name in old:
+            self.remove(f"{self.hidden}/{name}")
+        return len(old)
+
+    # -- folders
+
+    def find(self, path: str) -> FoundFile:
+        """Return a file.
+
+        Raises:
+            ObjectNotFoundError: If there is none; a folder is none.
+        """
+        found = self.look(self.full(path))
+        if found is None or not found.is_file:
+            raise ObjectNotFoundError("There is no such object")
+        return found
+
+    def is_folder(self, full: str) -> bool:
+        """Return whether there is a folder of that name."""
+        found = self.look(full)
+        return found is not None and found.is_folder
+
+    def in_folder(self, full: str, action: Callable[[], T]) -> T:
+        """Do something with a file; if it fails because the file's folder is missing, make that and try again."""
+        try:
+            return action()
+        except Exception as error:
+            folder = full.rpartition("/")[0]
+            # It may be there by now although it was missing before: others make the same folder.
+            if not folder or not (self.says_missing(error) or self.look(folder) is None):
+                raise
+            self.make_folder(folder)
+        return action()
+
+    def says_missing(self, error: Exception) -> bool:
+        """Return whether an error may mean that a folder is missing."""
+        return isinstance(error, FileNotFoundError)
+
+    def make_folder(self, full: str) -> None:
+        """Make a folder and those above it; it is fine if somebody else was quicker.
+
+        Raises:
+            InvalidKeyError: If one of them is a file.
+        """
+        above = [full[:end] for end, char in enumerate(full) if char == "/" and end] + [full]
+        for folder in above:
+            found = self.look(folder)
+            if found is None:
+                self._make_or_find(folder)
+            elif not found.is_folder:
+                raise InvalidKeyError("Another key uses this one as a folder, or the other way round")
+
+    def _make_or_find(self, folder: str) -> None:
+        try:
+            self.make_one_folder(folder)
+        except Exception:
+            if not self.is_folder(folder):
+                raise
+
+
+def _find_mover(fs: Any) -> Callable[[str, str], Any] | None:
+    """Return how `fs` moves one file, if it can. fsspec's own fallback expands wildcards, so it is not taken."""
+    for name in ("mv_file", "mv"):
+        if _is_own(fs, name) or _is_own(fs, f"_{name}"):
+            mover: Callable[[str, str], Any] | None = getattr(fs, name, None)
+            if mover is not None:
+                return mover
+    if _is_own(fs, "cp_file") or _is_own(fs, "_cp_file"):
+
+        def copy_and_remove(source: str, target: str) -> None:
+            fs.cp_file(source, target)
+            fs.rm_file(source)
+
+        return copy_and_remove
+    return None
+
+
+def _is_own(fs: Any, name: str) -> bool:
+    owner = next((cls for cls in type(fs).__mro__ if name in vars(cls)), None)
+    return owner is not None and owner.__name__ not in {"AbstractFileSystem", "AsyncFileSystem"}

@@ -1,0 +1,215 @@
+"""Google Cloud Storage through gcsfs: its credentials and connections, with requests of our own to the JSON interface.
+
+gcsfs's own requests wait for half a minute before they report a server that is not there, and its errors do not say
+whether an object or a bucket is missing. https://cloud.google.com/storage/docs/json_api/v1
+"""
+# ruff: noqa: SLF001 - gcsfs has no public names for its session, its location and its headers
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from litestar_filestore.backends.fsspec_errors import ResponseError
+from litestar_filestore.backends.fsspec_gcs_transfers import GCSReader, GCSUpload
+from litestar_filestore.backends.fsspec_parts import ObjectStore, with_patience
+from litestar_filestore.backends.fsspec_store import Page
+from litestar_filestore.core.types import ObjectInfo
+from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar_filestore.core.types import PutOptions, SignMethod
+
+__all__ = ("Answer", "GCSStore")
+
+_TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Answer(NamedTuple):
+    """The answer to a request."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return what the body says."""
+        return json.loads(self.body)
+
+
+class GCSStore(ObjectStore):
+    """Objects in Google Cloud Storage. `PUT_IF_ABSENT` holds for all sizes."""
+
+    def where(self, path: str) -> tuple[str, str]:
+        """Return bucket and name of an object."""
+        bucket, _, name = (self.place.root + path).partition("/")
+        return bucket, name
+
+    def url(self, path: str) -> str:
+        """Return the URL of an object."""
+        return f"{self.bucket_url(path)}/{quote(self.where(path)[1], safe='')}"
+
+    def bucket_url(self, path: str, interface: str = "storage/v1") -> str:
+        """Return the URL of all objects of the bucket in which an object is."""
+        return f"{self.fs._location}/{interface}/b/{quote(self.where(path)[0], safe='')}/o"
+
+    async def request(self, method: str, url: str, *, is_safe: bool = True, **options: Any) -> Answer:
+        """Send a request; again after temporary failures if `is_safe`, that is if it may be done twice.
+
+        Raises:
+            ResponseError: If the answer reports a failure.
+        """
+        if not is_safe:
+            return await self._request(method, url, **options)
+        return await with_patience(lambda: self._request(method, url, **options), _is_temporary)
+
+    async def _request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Answer:
+        from yarl import URL
+
+        session = await self.fs._set_session()  # gcsfs has no public names for this and the next
+        if isinstance(options.get("data"), bytes):
+            # aiohttp warns of large bytes, and closes a stream after use: a new one for each attempt.
+            options["data"] = io.BytesIO(options["data"])
+        async with session.request(
+            method,
+            URL(url, encoded=True),  # or "%26" and others would be unescaped
+            headers=self.fs._get_headers(headers),
+            params=self.fs._get_params(options.pop("params", {})),
+            timeout=type(session.timeout)(total=None, sock_connect=5, sock_read=30),
+            allow_redirects=False,
+            **options,
+        ) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            raise ResponseError(answer.status, _reason(answer))
+        return answer
+
+    def upload(self, path: str, options: PutOptions) -> GCSUpload:
+        """Begin a put, in parts if it is long."""
+        return GCSUpload(self, path, options)
+
+    def reader(self, path: str, start: int, end: int | None) -> GCSReader:
+        """Begin a read by ranges."""
+        return GCSReader(self, path, start, end)
+
+    async def head(self, path: str) -> ObjectInfo:
+        """Return the info of one object."""
+        return self.info(path, (await self.request("GET", self.url(path))).json())
+
+    async def refuse_existing(self, path: str) -> None:
+        """Raise `ObjectExistsError` if there is an object. Emulators ignore the condition that makes this certain."""
+        try:
+            await self.head(path)
+        except ResponseError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+        else:
+            raise ObjectExistsError("There is already an object of that key")
+
+    async def delete_one(self, path: str) -> None:
+        """Delete an object; a missing one is fine."""
+        try:
+            await self.request("DELETE", self.url(path))
+        except ResponseError as error:
+            if error.status != HTTPStatus.NOT_FOUND or error.is_bucket_missing:
+                raise
+
+    async def page(self, prefix: str, rest: Any) -> Page:
+        """List up to a thousand objects."""
+        below = f"{prefix}/" if prefix else ""
+        name = self.where(below)[1]
+        parameters = {"prefix": name or None, "pageToken": rest, "maxResults": "1000"}
+        answer = (await self.request("GET", self.bucket_url(below), params=parameters)).json()
+        cut = len(name) - len(below)
+        items = [item for item in answer.get("items", ()) if not item["name"].endswith("/")]  # marks of folders
+        return Page([self.info(item["name"][cut:], item) for item in items], answer.get("nextPageToken"))
+
+    async def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy inside the store, in as many steps as it wants."""
+        if not overwrite:
+            await self.refuse_existing(target)
+        bucket, name = self.where(target)
+        url = f"{self.url(source)}/rewriteTo/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}"
+        parameters: dict[str, str | None] = {} if overwrite else {"ifGenerationMatch": "0"}
+        while True:
+            try:
+                answer = (await self.request("POST", url, params=parameters, is_safe=overwrite)).json()
+            except ResponseError as error:
+                if error.status == HTTPStatus.PRECONDITION_FAILED:
+                    raise ObjectExistsError("There is already an object of that key") from error
+                raise
+            if answer["done"]:
+                return
+            parameters["rewriteToken"] = answer["rewriteToken"]
+
+    async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """Return a URL signed with version 4 by the service account's key."""
+        # In a thread: credentials of virtual machines have no key, and ask Google to sign.
+        return await asyncio.to_thread(self._sign, path, method, expires_in)
+
+    def _sign(self, path: str, method: SignMethod, expires_in: int) -> str:
+        storage: Any = import_module("google.cloud.storage")
+        credentials = self.fs.credentials.credentials
+        if not hasattr(credentials, "sign_bytes"):
+            raise UnsupportedOperationError("Only the key of a service account can sign URLs")
+        bucket, name = self.where(path)
+        # The project is not part of a signature; without one the client would search for it on the network.
+        client = storage.Client(project=self.fs.project or "none", credentials=credentials)
+        url: str = (
+            client.bucket(bucket)
+            .blob(name)
+            .generate_signed_url(
+                version="v4",
+                expiration=timedelta(seconds=expires_in),
+                method=method,
+                api_access_endpoint=self.fs._location,
+            )
+        )
+        return url
+
+    async def clean(self, older_than: float) -> int:
+        """Do nothing: Google forgets uploads that were not finished after a week, and does not list them."""
+        del older_than
+        return 0
+
+    async def close(self) -> None:
+        """Close the session."""
+        session, self.fs._session = self.fs._session, None
+        if session is not None:
+            await session.close()
+
+    @staticmethod
+    def info(path: str, item: Mapping[str, Any]) -> ObjectInfo:
+        """Return what an object resource says about the object `path`."""
+        return ObjectInfo(
+            key=path,
+            size=int(item["size"]),
+            last_modified=datetime.fromisoformat(item["updated"]).timestamp(),
+            etag=f'"{item["etag"]}"' if item.get("etag") else None,
+            version_id=item.get("generation"),
+            content_type=item.get("contentType"),
+            metadata=item.get("metadata") or {},
+        )
+
+
+def _reason(answer: Answer) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _is_temporary(error: Exception) -> bool:
+    if isinstance(error, ResponseError):
+        return error.status in _TEMPORARY
+    return isinstance(error, TimeoutError) or type(error).__module__.startswith("aiohttp.")

@@ -1,0 +1,173 @@
+"""Makes instances of fsspec's file systems, and finds the store that fits each."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from litestar_filestore.backends.fsspec_azure import AzureStore
+from litestar_filestore.backends.fsspec_files import FileStore
+from litestar_filestore.backends.fsspec_ftp import FtpStore
+from litestar_filestore.backends.fsspec_gcs import GCSStore
+from litestar_filestore.backends.fsspec_memory import MemoryStore
+from litestar_filestore.backends.fsspec_running import Inline, InLoop, InThread, InTurn
+from litestar_filestore.backends.fsspec_s3 import S3Store
+from litestar_filestore.backends.fsspec_sftp import AsyncsshStore, ParamikoStore
+from litestar_filestore.backends.fsspec_webdav import WebdavStore
+from litestar_filestore.core.types import Capability
+from litestar_filestore.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar_filestore.backends.fsspec_running import Runner
+    from litestar_filestore.backends.fsspec_store import Place, Store
+
+__all__ = ("Recipe", "kind_of")
+
+
+class Kind(NamedTuple):
+    """How one class of file systems is used."""
+
+    store: type[Store]
+    runner: type[Runner]
+    defaults: Callable[[dict[str, Any]], dict[str, Any]]
+    """Adds to the options what makes the file system fit for a server that must answer soon."""
+    can_sign: Callable[[dict[str, Any]], bool] = bool
+    """Whether credentials that can sign URLs are among the options."""
+    protocol: str | None = None
+    """Name of the service where the class does not say it."""
+
+
+class Recipe:
+    """A class of file systems and what to make it with."""
+
+    def __init__(
+        self, cls: type, args: tuple[Any, ...], options: dict[str, Any], place: Place, given: Any = None
+    ) -> None:
+        """Prepare to make ``cls(*args, **options)``, or to use `given`, which was made like that.
+
+        Raises:
+            ConfigurationError: If a required option is missing.
+        """
+        self._cls = cls
+        self._args = args
+        self._kind = kind_of(cls)
+        self._options = self._kind.defaults(options)
+        # What the caller made is used as it is if nothing has to be added.
+        self._given = given if self._options == options else None
+        self._place = place
+
+    @property
+    def protocol(self) -> str:
+        """Name of the service, the first one if there are several."""
+        protocol: Any = self._kind.protocol or getattr(self._cls, "protocol", "unknown")
+        return str(protocol if isinstance(protocol, str) else next(iter(protocol)))
+
+    @property
+    def capabilities(self) -> Capability:
+        """What the store can do with these options."""
+        capabilities = self._kind.store.capabilities
+        if not self._kind.can_sign(self._options):
+            capabilities &= ~(Capability.SIGN_GET | Capability.SIGN_PUT)
+        return capabilities
+
+    def owns(self, fs: Any) -> bool:
+        """Return whether `fs` was made here, not by the caller."""
+        return fs is not self._given
+
+    def make(self) -> tuple[Store, Runner]:
+        """Make the store, and what runs its methods. May connect; blocks.
+
+        Raises:
+            ConfigurationError: If the class does not accept the options.
+        """
+        fs = self._given if self._given is not None and _is_usable(self._given) else self._build()
+        runner = InLoop(fs.loop) if self._kind.runner is InLoop else self._kind.runner()
+        return self._kind.store(fs, self._place), runner
+
+    def _build(self) -> Any:
+        # Without these an asynchronous file system lives in fsspec's own loop.
+        options = {name: value for name, value in self._options.items() if name not in {"asynchronous", "loop"}}
+        options["skip_instance_cache"] = True
+        try:
+            return self._cls(*self._args, **options)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ConfigurationError(f"{self._cls.__name__} cannot be made of these options: {error}") from error
+
+
+def _is_usable(fs: Any) -> bool:
+    """Whether an instance can be used from here: not after a fork, and not if its loop is the caller's."""
+    if not getattr(fs, "async_impl", False):
+        return True
+    return not fs.asynchronous and getattr(fs, "_pid", 0) == os.getpid() and fs.loop.is_running()
+
+
+def kind_of(cls: type) -> Kind:
+    """Return how instances of `cls` are used. Subclasses count as their parents, known ones are known by name."""
+    for parent in cls.__mro__:
+        found = _KINDS.get(f"{parent.__module__.partition('.')[0]}.{parent.__name__}")
+        if found is not None:
+            return found
+    return Kind(FileStore, InThread, _unchanged)
+
+
+def _unchanged(options: dict[str, Any]) -> dict[str, Any]:
+    return options
+
+
+def _s3_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "signature_version": "s3v4",  # s3fs signs links with version 2, which Amazon gave up
+        "connect_timeout": 5,
+        "read_timeout": 30,
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+        "max_pool_connections": 50,
+        # Digests in the new trailer form are what other servers than Amazon's know least about.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        **(options.get("config_kwargs") or {}),
+    }
+    return {**options, "config_kwargs": config}
+
+
+def _asyncssh_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    return {"connect_timeout": 10, "login_timeout": 20, "keepalive_interval": 15, **options}
+
+
+def _paramiko_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    return {"timeout": 10, "banner_timeout": 20, "auth_timeout": 20, **options}
+
+
+def _ftp_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    return {"timeout": 15, "use_listings_cache": False, **options}
+
+
+def _webdav_defaults(options: dict[str, Any]) -> dict[str, Any]:
+    return {"timeout": 30, **options}
+
+
+def _s3_signs(options: dict[str, Any]) -> bool:
+    return not options.get("anon")
+
+
+def _gcs_signs(options: dict[str, Any]) -> bool:
+    return options.get("token") != "anon"
+
+
+def _azure_signs(options: dict[str, Any]) -> bool:
+    if options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
+        return "AccountKey=" in (options.get("connection_string") or os.environ["AZURE_STORAGE_CONNECTION_STRING"])
+    return bool(options.get("account_key") or os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+
+
+_KINDS = {
+    "s3fs.S3FileSystem": Kind(S3Store, InLoop, _s3_defaults, _s3_signs),
+    "adlfs.AzureBlobFileSystem": Kind(AzureStore, InLoop, _unchanged, _azure_signs),
+    "gcsfs.GCSFileSystem": Kind(GCSStore, InLoop, _unchanged, _gcs_signs),
+    "sshfs.SSHFileSystem": Kind(AsyncsshStore, InThread, _asyncssh_defaults, protocol="sftp"),
+    "fsspec.SFTPFileSystem": Kind(ParamikoStore, InTurn, _paramiko_defaults),
+    "fsspec.FTPFileSystem": Kind(FtpStore, InThread, _ftp_defaults),
+    "webdav4.WebdavFileSystem": Kind(WebdavStore, InThread, _webdav_defaults),
+    "fsspec.MemoryFileSystem": Kind(MemoryStore, Inline, _unchanged),
+}

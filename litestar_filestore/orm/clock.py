@@ -1,0 +1,45 @@
+"""The database's clock as seconds: hosts disagree about the time, one database does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import CompileError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+__all__ = ("database_now",)
+
+
+class database_now(FunctionElement[float]):  # noqa: N801  # used like a SQL function
+    """POSIX time of the database server in seconds (UTC), also when a statement is far into its transaction."""
+
+    type = sa.Double[float]()  # pyright: ignore[reportIncompatibleVariableOverride]  # as SQLAlchemy's own functions do
+    inherit_cache = True
+    name = "database_now"
+
+
+@compiles(database_now)
+def _unsupported(_element: database_now, compiler: SQLCompiler, **_: Any) -> str:
+    raise CompileError(f"The ledger does not know the clock of {compiler.dialect.name}")
+
+
+@compiles(database_now, "postgresql")
+def _postgresql(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
+    # now() stands still at the start of the transaction.
+    return "EXTRACT(EPOCH FROM clock_timestamp())::double precision"
+
+
+@compiles(database_now, "sqlite")
+def _sqlite(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "mysql")
+@compiles(database_now, "mariadb")
+def _mysql(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
+    return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)"

@@ -1,0 +1,223 @@
+"""Who looks after the objects of a flush: the ledger where the database has one, else the session's journal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Table
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from litestar_filestore.errors import ConflictError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.deletes import Target
+from litestar_filestore.orm.journal import Journal, journal_of
+from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
+from litestar_filestore.orm.ledger_table import explain, ledger_of
+from litestar_filestore.orm.owner import owner_of_new_objects
+from litestar_filestore.orm.points import reach
+from litestar_filestore.orm.staging import can_stage_beside, is_locked, staging_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Mapper, Session
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.file_record import PendingContent
+
+__all__ = ("DOOMED", "Custody", "custody_of")
+
+DOOMED = "litestar_filestore.doomed"
+"""Set in the ``info`` of a session whose commit leaves something to sweep."""
+_KNOWN = "litestar_filestore.custodies"
+
+
+class Custody(Protocol):
+    """What a flush or a bulk statement asks for."""
+
+    def store(self, file: FileObject) -> None:
+        """Store the pending content of a file that a row is going to hold; before the row is locked or written."""
+        ...
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Note which files rows hold now and which they gave up; in their transaction, after they were written."""
+        ...
+
+
+def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
+    """Return who looks after the files of a mapped class; the same object for classes that share a ledger."""
+    local = mapper.local_table
+    table = ledger_of(local.metadata) if isinstance(local, Table) else None
+    known: dict[Any, Custody] = session.info.setdefault(_KNOWN, {})
+    place = (table, id(session.get_bind(mapper))) if table is not None else None
+    if (found := known.get(place)) is None:
+        found = JournalCustody(session) if table is None else LedgerCustody(session, mapper, Ledger(table))
+        known[place] = found
+    return found
+
+
+class JournalCustody:
+    """Remembers in the session what its transactions did, and undoes or finishes it when they end."""
+
+    def __init__(self, session: Session) -> None:
+        """Look after files of `session`."""
+        self._session = session
+
+    def store(self, file: FileObject) -> None:
+        """Store, and delete if the transaction rolls back."""
+        file.prepare_key()
+        _store_for(journal_of(self._session), self._session, file)
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Delete `lost` after the commit."""
+        journal = journal_of(self._session)
+        # First what was given up, then what was taken: a file may move from one row to another.
+        for file in lost:
+            journal.doomed(self._session, file)
+        for file in gained:
+            journal.linked(self._session, file)
+
+
+def _store_for(journal: Journal, session: Session, file: FileObject) -> None:
+    pending, target = file.pending_content(), Target(file.backend, file.path)
+    key_is_new = file.key_is_new
+    try:
+        call(file.save, file.save_async)
+    except BaseException:
+        # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
+        # What lies under a pinned key may be somebody else's.
+        if key_is_new:
+            journal.abandoned(target)
+        raise
+    journal.stored(session, file, pending)
+
+
+class LedgerCustody:
+    """Writes every step to the ledger in the same database."""
+
+    def __init__(self, session: Session, mapper: Mapper[Any], ledger: Ledger) -> None:
+        """Look after files of `mapper`, and of classes with the same ledger, in `session`."""
+        self._session = session
+        self._mapper = mapper
+        self._ledger = ledger
+        self._staged: dict[ObjectKey, tuple[FileObject, PendingContent]] = {}
+        self._unstaged: set[ObjectKey] = set()
+
+    @property
+    def _connection(self) -> Connection:
+        return self._session.connection(bind_arguments={"mapper": self._mapper})
+
+    def store(self, file: FileObject) -> None:
+        """Stage, then store. Where nothing can be staged, the journal stands in until the commit."""
+        key, pending = ObjectKey(file.backend_key, file.prepare_key()), file.pending_content()
+        if not self._stage(key):
+            self._unstaged.add(key)
+            _store_for(journal_of(self._session), self._session, file)
+            return
+        reach("intent.after")
+        call(file.save, file.save_async)
+        self._staged[key] = file, pending
+        reach("put.after")
+
+    def _staging_engine(self) -> Engine | None:
+        bind = self._session.get_bind(self._mapper)
+        return staging_engine(bind) if isinstance(bind, Engine) else None
+
+    def _stage(self, key: ObjectKey) -> bool:
+        reach("intent.before")
+        engine = self._staging_engine()
+        if engine is None or not can_stage_beside(self._connection):
+            return False
+        try:
+            with engine.begin() as connection:
+                self._ledger.stage(connection, [key], owner=owner_of_new_objects.get())
+        except IntegrityError as error:
+            # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
+            raise ObjectExistsError(
+                "The key is, or was until lately, an object's", operation="put", backend=key.backend, key=key.key
+            ) from error
+        except OperationalError as error:
+            if is_locked(error):
+                return False
+            raise explain(error) from error
+        except ProgrammingError as error:
+            raise explain(error) from error
+        return True
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Turn staged objects into linked ones and linked ones into doomed ones.
+
+        Raises:
+            ConflictError: If an object belongs to another row, or another transaction took it out of this one.
+            LinkLostError: If an object was given up before its row was written.
+        """
+        if len(set(gained)) != len(gained):
+            raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
+        # Taken out of one row and put into another: it only changes hands.
+        moved = set(gained) & set(lost)
+        try:
+            if linked := [file for file in gained if file not in moved]:
+                self._link(linked)
+            if doomed := [file for file in lost if file not in moved]:
+                self._doom(doomed)
+        except (OperationalError, ProgrammingError) as error:
+            raise explain(error) from error
+
+    def _link(self, files: Sequence[FileObject]) -> None:
+        facts = {_key(file): Facts(file.size, file.checksum) for file in files}
+        direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
+        self._unstaged -= direct.keys()
+        unknown = self._ledger.link(self._connection, facts) if facts else []
+        self._take_back([key for key in unknown if key in self._staged])
+        for key in facts:
+            self._staged.pop(key, None)
+        for file in files:
+            # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
+            if _key(file) in unknown and not call(file.exists, file.exists_async):
+                raise ObjectNotFoundError(
+                    "The file has no object any more; store the content again", backend=file.backend_key
+                )
+            if _key(file) in direct:
+                journal_of(self._session).linked(self._session, file)
+        self._insert_linked({**direct, **{key: facts[key] for key in unknown}})
+        reach("link.after")
+
+    def _take_back(self, keys: Sequence[ObjectKey]) -> None:
+        """Withdraw intents that this transaction cannot see, and let the journal stand in for them.
+
+        A transaction at REPEATABLE READ or SERIALIZABLE sees the database as it was when it began, before the intent.
+        It cannot change that row, but it can enter the object itself once the row is gone.
+        """
+        engine = self._staging_engine()
+        if not keys or engine is None:
+            return
+        with engine.begin() as connection:
+            self._ledger.withdraw(connection, keys)
+        for key in keys:
+            file, pending = self._staged[key]
+            journal_of(self._session).stored(self._session, file, pending)
+            journal_of(self._session).linked(self._session, file)
+
+    def _insert_linked(self, facts: Mapping[ObjectKey, Facts]) -> None:
+        if not facts:
+            return
+        try:
+            self._ledger.insert_linked(self._connection, facts)
+        except IntegrityError as error:
+            raise ConflictError(
+                "The file was stored, or taken by another row, after this transaction began to read. Nothing was "
+                "committed, and a new transaction can take it if it is free: store first, then begin"
+            ) from error
+
+    def _doom(self, files: Sequence[FileObject]) -> None:
+        # Objects that the ledger does not know stay: they come from before it, and another row may hold them too.
+        self._ledger.doom(self._connection, [_key(file) for file in files])
+        self._session.info[DOOMED] = True
+        reach("doom.after")
+
+
+def _key(file: FileObject) -> ObjectKey:
+    return ObjectKey(file.backend_key, file.path)

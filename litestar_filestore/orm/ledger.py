@@ -1,0 +1,286 @@
+"""The statements of the ledger: who may do what to an object is decided by rows, never by a process's memory.
+
+::
+
+    stage --> staged --link--> linked --doom--> doomed --sweep--> gone --sweep--> (forgotten)
+                 `--------- lease runs out -------^
+
+Every step is one conditional statement whose row count tells whether it took place. Two that exclude each other (a link
+and a sweep, two replacements of one row) meet at the row, and one of them fails.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import sqlalchemy as sa
+
+from litestar_filestore.errors import ConflictError, LinkLostError
+from litestar_filestore.orm.clock import database_now
+from litestar_filestore.orm.ledger_table import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, CursorResult, Table
+
+__all__ = ("LEASE_SECONDS", "Facts", "Ledger", "ObjectKey", "Usage")
+
+LEASE_SECONDS = 3600.0
+"""How long a staged object is kept for a row that may still come."""
+_CHUNK = 400
+"""Keys per statement: with their facts some 3,000 parameters, well below what every database takes."""
+
+
+class ObjectKey(NamedTuple):
+    """Names one object in all backends."""
+
+    backend: str
+    """Key of the backend."""
+    key: str
+    """Key inside the backend."""
+
+
+class Facts(NamedTuple):
+    """What is known about the content once it is stored."""
+
+    size: int | None
+    """Length in bytes."""
+    checksum: str | None
+    """Digest as ``algorithm:hex``."""
+
+
+class Usage(NamedTuple):
+    """What one owner's objects take up."""
+
+    objects: int
+    """Staged and linked objects."""
+    bytes: int
+    """Their size in bytes, as far as it is known."""
+
+
+class Ledger:
+    """The ledger of one metadata. Methods take the connection that says in whose transaction they happen."""
+
+    def __init__(self, table: Table) -> None:
+        """Work on `table`, made by `define_ledger`."""
+        self.table = table
+        self._c = table.c
+
+    # -- staging
+
+    def stage(
+        self,
+        connection: Connection,
+        keys: Sequence[ObjectKey],
+        *,
+        owner: str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        """Say, before the first byte, that objects are going to be written.
+
+        Args:
+            connection: A transaction of its own that is committed before the write begins.
+            keys: Keys that were never used.
+            owner: Whose quota counts them.
+            lease_seconds: How long nobody may take them for abandoned.
+        """
+        self._insert(connection, dict.fromkeys(keys), State.STAGED, owner=owner, lease_seconds=lease_seconds)
+
+    def record(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        """Note what was written, and begin the lease anew.
+
+        Raises:
+            LinkLostError: If an object was given up meanwhile; it will be deleted.
+        """
+        self._advance(
+            connection,
+            list(facts),
+            State.STAGED,
+            {**self._facts(facts), "not_before": database_now() + lease_seconds},
+        )
+
+    def renew(self, connection: Connection, keys: Sequence[ObjectKey], *, lease_seconds: float = LEASE_SECONDS) -> None:
+        """Begin the lease of long uploads anew.
+
+        Raises:
+            LinkLostError: If an object was given up meanwhile.
+        """
+        self._advance(connection, keys, State.STAGED, {"not_before": database_now() + lease_seconds})
+
+    def withdraw(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
+        """Forget staged objects that a transaction is going to enter by itself, since it cannot see their entries.
+
+        Raises:
+            LinkLostError: If an object was given up meanwhile.
+        """
+        for chunk in _chunks(keys):
+            statement = sa.delete(self.table).where(self._are(chunk), self._c.state == State.STAGED)
+            _require(connection, statement, len(chunk))
+
+    def _advance(
+        self, connection: Connection, keys: Sequence[ObjectKey], state: State, values: Mapping[str, object]
+    ) -> None:
+        for chunk in _chunks(keys):
+            statement = sa.update(self.table).where(self._are(chunk), self._c.state == state).values(values)
+            _require(connection, statement, len(chunk))
+
+    # -- the transaction of the row
+
+    def link(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> list[ObjectKey]:
+        """Give staged objects to the rows that this transaction writes.
+
+        Returns:
+            Keys that the ledger does not know: they were stored without it, and the caller decides about them.
+
+        Raises:
+            LinkLostError: If an object was given up.
+            ConflictError: If an object belongs to a row already.
+        """
+        unknown: list[ObjectKey] = []
+        for chunk in _chunks(list(facts)):
+            values = {
+                **self._facts({key: facts[key] for key in chunk}),
+                "state": State.LINKED,
+                "not_before": database_now(),
+            }
+            statement = sa.update(self.table).where(self._are(chunk), self._c.state == State.STAGED).values(values)
+            linked = _count(connection, statement)
+            if linked != len(chunk):
+                unknown += self._explain(connection, chunk, linked)
+        return unknown
+
+    def _explain(self, connection: Connection, chunk: Sequence[ObjectKey], linked: int) -> list[ObjectKey]:
+        states = self.states(connection, chunk)
+        for key, state in states.items():
+            if state in {State.DOOMED, State.GONE}:
+                raise LinkLostError(
+                    "The object was given up before its row was written; store the content again", key=key.key
+                )
+        unknown = [key for key in chunk if key not in states]
+        if linked + len(unknown) != len(chunk):
+            raise ConflictError("The object belongs to another row already; assign file.copy() instead")
+        return unknown
+
+    def insert_linked(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
+        """Enter objects that were written without being staged, together with their rows."""
+        self._insert(connection, facts, State.LINKED)
+
+    def insert_doomed(self, connection: Connection, key: ObjectKey) -> None:
+        """Enter an object that nothing knows, to be deleted.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If an entry came meanwhile, or one that is not committed yet has been.
+        """
+        self._insert(connection, {key: None}, State.DOOMED)
+
+    def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """Take objects out of the rows that this transaction changes or deletes.
+
+        Returns:
+            Keys that the ledger does not know: rows from before the ledger. Their objects stay.
+
+        Raises:
+            ConflictError: If another transaction took one out already.
+        """
+        unknown: list[ObjectKey] = []
+        for chunk in _chunks(keys):
+            statement = (
+                sa.update(self.table)
+                .where(self._are(chunk), self._c.state == State.LINKED)
+                .values(state=State.DOOMED, not_before=database_now())
+            )
+            if (doomed := _count(connection, statement)) != len(chunk):
+                states = self.states(connection, chunk)
+                missing = [key for key in chunk if key not in states]
+                if doomed + len(missing) != len(chunk):
+                    raise ConflictError("Another transaction replaced or deleted this file meanwhile")
+                unknown += missing
+        return unknown
+
+    # -- questions
+
+    def states(self, connection: Connection, keys: Sequence[ObjectKey]) -> dict[ObjectKey, State]:
+        """Return the states of objects; unknown ones are missing."""
+        found: dict[ObjectKey, State] = {}
+        for chunk in _chunks(keys):
+            rows = connection.execute(sa.select(self._c.backend, self._c.key, self._c.state).where(self._are(chunk)))
+            found.update({ObjectKey(row.backend, row.key): State(row.state) for row in rows})
+        return found
+
+    def usage(self, connection: Connection, owner: str) -> Usage:
+        """Return what `owner`'s staged and linked objects take up; one query on an index."""
+        row = connection.execute(
+            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(self._c.size), 0)).where(
+                self._c.owner == owner, self._c.state.in_([State.STAGED, State.LINKED])
+            )
+        ).one()
+        return Usage(objects=int(row[0]), bytes=int(row[1]))
+
+    # -- shared
+
+    def _insert(
+        self,
+        connection: Connection,
+        facts: Mapping[ObjectKey, Facts | None],
+        state: State,
+        *,
+        owner: str | None = None,
+        lease_seconds: float = 0.0,
+    ) -> None:
+        now = database_now()
+        for chunk in _chunks(list(facts)):
+            rows = [
+                {
+                    "backend": key.backend,
+                    "key": key.key,
+                    "state": state,
+                    "size": known.size if (known := facts[key]) else None,
+                    "checksum": known.checksum if known else None,
+                    "created_at": now,
+                    "not_before": now + lease_seconds,
+                    "attempts": 0,
+                    "owner": owner,
+                }
+                for key in chunk
+            ]
+            connection.execute(sa.insert(self.table).values(rows))
+
+    def _are(self, keys: Sequence[ObjectKey]) -> ColumnElement[bool]:
+        by_backend: dict[str, list[str]] = {}
+        for key in keys:
+            by_backend.setdefault(key.backend, []).append(key.key)
+        return sa.or_(
+            *(sa.and_(self._c.backend == backend, self._c.key.in_(names)) for backend, names in by_backend.items())
+        )
+
+    def _facts(self, facts: Mapping[ObjectKey, Facts]) -> dict[str, object]:
+        """Return the values of one UPDATE that sets size and checksum of several rows, each to its own."""
+        known = {key: each for key, each in facts.items() if each.size is not None}
+        if not known:
+            return {}
+        here = {key: sa.and_(self._c.backend == key.backend, self._c.key == key.key) for key in known}
+        sizes = [(here[key], sa.cast(each.size, sa.BigInteger)) for key, each in known.items()]
+        checksums = [(here[key], sa.cast(each.checksum, sa.String(160))) for key, each in known.items()]
+        return {
+            "size": sa.case(*sizes, else_=self._c.size),
+            "checksum": sa.case(*checksums, else_=self._c.checksum),
+        }
+
+
+def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:
+    # Sorted, so that two transactions meet in the same order and none waits for the other in a circle.
+    ordered = sorted(set(keys))
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
+
+
+def _require(connection: Connection, statement: sa.Update | sa.Delete, count: int) -> None:
+    if _count(connection, statement) != count:
+        raise LinkLostError("The upload was given up before it was complete: its lease ran out")
+
+
+def _count(connection: Connection, statement: sa.Update | sa.Delete) -> int:
+    return cast("CursorResult[object]", connection.execute(statement)).rowcount

@@ -1,0 +1,229 @@
+"""Deletes what no row needs: objects whose lease ran out, and objects that their rows gave up.
+
+Any number of sweepers may run, in any process, with any clock: the rows of the ledger are claimed in short
+transactions, and a claim that dies with its process runs out by itself. Deleting an object twice is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.errors import StorageError
+from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.clock import database_now
+from litestar_filestore.orm.ledger import ObjectKey
+from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.points import reach
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from litestar_filestore.core.registry import StorageRegistry
+
+__all__ = ("SweepConfig", "SweepResult", "sweep", "sweep_async")
+
+logger = logging.getLogger("litestar_filestore")
+
+_MAX_ERROR = 500
+
+
+@dataclass
+class SweepConfig:
+    """How long things are kept, and how sweepers share the work."""
+
+    keep_deleted_for_seconds: float = 0.0
+    """How long an object outlives its row. A database that is restored to an earlier point finds the bytes of that
+    point as long as it lies within this time; 604,800 (7 days) fits most back-up plans."""
+    staged_grace_seconds: float = 0.0
+    """How long a staged object is kept beyond its lease."""
+    tombstone_seconds: float = 24 * 3600.0
+    """After this time a deleted object is deleted again, as a stalled writer may have finished, and forgotten."""
+    claim_seconds: float = 300.0
+    """After this time a claimed object is anybody's again; longer than a batch of deletes takes."""
+    batch_size: int = 100
+    """Objects claimed at a time."""
+    backoff_seconds: float = 30.0
+    """Wait after the first failed delete of an object; doubled with each further one, up to a day."""
+
+
+class SweepResult(NamedTuple):
+    """What one sweep did."""
+
+    deleted: int = 0
+    """Objects deleted, or found to be missing already."""
+    forgotten: int = 0
+    """Objects deleted a second time and taken out of the ledger."""
+    failed: int = 0
+    """Objects whose delete failed; they are tried again later, and the ledger keeps the error."""
+
+    def plus(self, other: SweepResult) -> SweepResult:
+        """Return the sum of two results."""
+        return SweepResult(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+class _Claim(NamedTuple):
+    object: ObjectKey
+    state: State
+    attempts: int
+
+
+def sweep(
+    engine: Engine, table: Table, registry: StorageRegistry, config: SweepConfig | None = None, *, limit: int = 10_000
+) -> SweepResult:
+    """Delete what is due.
+
+    Args:
+        engine: Database of the ledger.
+        table: The ledger's table; see `ledger_of`.
+        registry: Where the backends of the objects are found. Objects of unknown backends count as failed.
+        config: Times and sizes; ``None`` for the defaults.
+        limit: Objects to handle at the most.
+    """
+    sweeper = _Sweeper(engine, table, registry, config or SweepConfig())
+    total = SweepResult()
+    handled = 0
+    while handled < limit and (claims := sweeper.claim(min(sweeper.config.batch_size, limit - handled))):
+        handled += len(claims)
+        total = total.plus(sweeper.finish(claims))
+    return total
+
+
+async def sweep_async(
+    engine: AsyncEngine,
+    table: Table,
+    registry: StorageRegistry,
+    config: SweepConfig | None = None,
+    *,
+    limit: int = 10_000,
+) -> SweepResult:
+    """`sweep` without blocking the event loop."""
+    return await greenlet_spawn(partial(sweep, engine.sync_engine, table, registry, config, limit=limit))
+
+
+class _Sweeper:
+    def __init__(self, engine: Engine, table: Table, registry: StorageRegistry, config: SweepConfig) -> None:
+        self._engine = engine
+        self._table = table
+        self._c = table.c
+        self._registry = registry
+        self.config = config
+
+    def _due(self) -> ColumnElement[bool]:
+        now = database_now()
+        waits = {
+            State.STAGED: self.config.staged_grace_seconds,
+            State.DOOMED: self.config.keep_deleted_for_seconds,
+            State.GONE: 0.0,
+        }
+        return sa.or_(
+            *(sa.and_(self._c.state == state, self._c.not_before <= now - wait) for state, wait in waits.items())
+        )
+
+    def claim(self, count: int) -> list[_Claim]:
+        """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""
+        with self._engine.begin() as connection:
+            self._take_write_lock(connection)
+            statement = (
+                sa.select(self._c.backend, self._c.key, self._c.state, self._c.attempts)
+                .where(self._due())
+                .order_by(self._c.not_before)
+                .limit(count)
+                .with_for_update(skip_locked=True)
+            )
+            claims = [
+                _Claim(ObjectKey(row.backend, row.key), State(row.state), row.attempts)
+                for row in connection.execute(statement)
+            ]
+            for claim in claims:
+                self._hold(connection, claim)
+        if claims:
+            reach("sweep.claimed")
+        return claims
+
+    def _take_write_lock(self, connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
+            connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))
+
+    def _hold(self, connection: Connection, claim: _Claim) -> None:
+        # Written so that the row is due again when the claim runs out, whatever the retention is.
+        wait = self.config.claim_seconds - (
+            self.config.keep_deleted_for_seconds if claim.state is not State.GONE else 0.0
+        )
+        state = State.GONE if claim.state is State.GONE else State.DOOMED
+        connection.execute(
+            sa.update(self._table)
+            .where(self._is(claim.object), self._c.state == claim.state)
+            .values(state=state, not_before=database_now() + wait)
+        )
+
+    def finish(self, claims: Sequence[_Claim]) -> SweepResult:
+        """Delete the objects of claims and write down how it went."""
+        failures = self._delete([claim.object for claim in claims])
+        reach("sweep.deleted")
+        done = [claim for claim in claims if claim.object not in failures]
+        with self._engine.begin() as connection:
+            for claim in done:
+                self._advance(connection, claim)
+            for claim in claims:
+                if claim.object in failures:
+                    self._postpone(connection, claim, failures[claim.object])
+        reach("sweep.forgot")
+        gone = sum(claim.state is State.GONE for claim in done)
+        return SweepResult(deleted=len(done) - gone, forgotten=gone, failed=len(failures))
+
+    def _delete(self, objects: Sequence[ObjectKey]) -> dict[ObjectKey, str]:
+        by_backend: dict[str, list[str]] = {}
+        for each in objects:
+            by_backend.setdefault(each.backend, []).append(each.key)
+        failures: dict[ObjectKey, str] = {}
+        for backend, keys in by_backend.items():
+            if (error := self._try(backend, keys)) is None:
+                continue
+            # One bad apple must not keep the others: find out which one it is.
+            for key in keys:
+                if (error := self._try(backend, [key]) if len(keys) > 1 else error) is not None:
+                    failures[ObjectKey(backend, key)] = error
+        return failures
+
+    def _try(self, backend: str, keys: list[str]) -> str | None:
+        try:
+            found = self._registry.get_backend(backend)
+            call(partial(found.delete, keys), partial(found.delete_async, keys))
+        except StorageError as error:
+            logger.warning("Could not delete %d objects of %r, will try again: %s", len(keys), backend, error)
+            return str(error)[:_MAX_ERROR]
+        return None
+
+    def _advance(self, connection: Connection, claim: _Claim) -> None:
+        here = self._is(claim.object)
+        if claim.state is State.GONE:
+            connection.execute(sa.delete(self._table).where(here, self._c.state == State.GONE))
+            return
+        connection.execute(
+            sa.update(self._table)
+            .where(here, self._c.state == State.DOOMED)
+            .values(state=State.GONE, not_before=database_now() + self.config.tombstone_seconds, last_error=None)
+        )
+
+    def _postpone(self, connection: Connection, claim: _Claim, error: str) -> None:
+        wait = min(self.config.backoff_seconds * 2 ** min(claim.attempts, 20), 24 * 3600.0)
+        if claim.state is not State.GONE:
+            wait -= self.config.keep_deleted_for_seconds
+        connection.execute(
+            sa.update(self._table)
+            .where(self._is(claim.object))
+            .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
+        )
+
+    def _is(self, each: ObjectKey) -> ColumnElement[bool]:
+        return sa.and_(self._c.backend == each.backend, self._c.key == each.key)

@@ -1,0 +1,121 @@
+"""How the transactions of all sessions end: what the journals are told, and when objects are deleted."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from litestar_filestore.orm.custody import DOOMED
+from litestar_filestore.orm.deletes import delete_targets
+from litestar_filestore.orm.journal import Journal, journal_of
+from litestar_filestore.orm.wake import tell_doomed
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, ExceptionContext
+    from sqlalchemy.orm import SessionTransaction
+
+__all__ = ()
+
+_TRANSACTION_ROLLBACK = "40"
+_STATEMENT_COMPLETION_UNKNOWN = "40003"
+
+_connections: weakref.WeakKeyDictionary[Connection, Journal] = weakref.WeakKeyDictionary()
+
+
+@event.listens_for(Session, "after_begin")
+def _after_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+    journal = journal_of(session)
+    journal.connections.add(connection)
+    journal.autocommits = journal.autocommits or _autocommits(connection)
+    _connections[connection] = journal
+
+
+@event.listens_for(Session, "before_commit")
+def _before_commit(session: Session) -> None:
+    journal = journal_of(session)
+    if journal.error_seen:
+        # After a failed statement PostgreSQL answers COMMIT with a rollback, and the drivers take that for success:
+        # the objects of rows that are still there would be deleted. Any other statement fails, as it should.
+        for connection in list(journal.connections):
+            if not connection.closed:
+                connection.execute(sa.select(sa.literal(1)))
+
+
+@event.listens_for(Engine, "commit")
+def _commit_sent(connection: Connection) -> None:
+    if (journal := _connections.get(connection)) is not None:
+        journal.commit_sent = True
+
+
+@event.listens_for(Engine, "commit_twophase")
+def _twophase_sent(connection: Connection, _xid: Any, _is_prepared: bool) -> None:  # noqa: FBT001  # SQLAlchemy's
+    _commit_sent(connection)
+
+
+@event.listens_for(Engine, "handle_error")
+def _error_seen(context: ExceptionContext) -> None:
+    journal = None if context.connection is None else _connections.get(context.connection)
+    if journal is None:
+        return
+    journal.error_seen = True
+    if journal.commit_sent and _says_rolled_back(context):
+        journal.commit_sent = False
+
+
+@event.listens_for(Session, "after_commit")
+def _after_commit(session: Session) -> None:
+    journal = journal_of(session)
+    journal.committing(session, released_is_committed=any(map(_release_was_commit, journal.connections)))
+    if not session.in_nested_transaction() and session.info.pop(DOOMED, False):
+        tell_doomed()
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if not transaction.nested and transaction.parent is not None:
+        return
+    if targets := journal_of(session).ended(transaction):
+        delete_targets(targets)
+
+
+def _says_rolled_back(context: ExceptionContext) -> bool:
+    """Return whether the error that COMMIT raised is the database's word that nothing was committed.
+
+    A constraint that is checked at commit failed, or SQLSTATE class 40 (ISO/IEC 9075-2 §24.1): "transaction rollback".
+    """
+    if context.is_disconnect:
+        return False
+    if isinstance(context.sqlalchemy_exception, IntegrityError):
+        return True
+    state = getattr(context.original_exception, "sqlstate", None)
+    return isinstance(state, str) and state[:2] == _TRANSACTION_ROLLBACK and state != _STATEMENT_COMPLETION_UNKNOWN
+
+
+def _release_was_commit(connection: Connection) -> bool:
+    """Return whether releasing a savepoint has committed what is outside of it as well.
+
+    Python's sqlite3, in its default mode, begins a transaction before the first INSERT, UPDATE or DELETE only: a
+    savepoint that comes before it *is* the transaction, and its release a commit that no rollback takes back.
+    """
+    return connection.dialect.name == "sqlite" and not connection.closed and not _sqlite_in_transaction(connection)
+
+
+def _autocommits(connection: Connection) -> bool:
+    """Return whether each statement on a connection commits itself, although SQLAlchemy began a transaction."""
+    driver = connection.connection.dbapi_connection
+    # In SQLAlchemy from 2.0.43 on. Before, such a connection is taken for an ordinary one.
+    detect = getattr(connection.dialect, "detect_autocommit_setting", None)
+    if detect is None or not detect(driver):
+        return False
+    # With sqlite3 the mode may be off because the application sends BEGIN itself, from an event that ran before this.
+    return connection.dialect.name != "sqlite" or not _sqlite_in_transaction(connection)
+
+
+def _sqlite_in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))

@@ -1,0 +1,54 @@
+"""File columns notice when their values change in place."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import flag_modified
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.orm.columns import file_columns
+from litestar_filestore.orm.file_list import TrackedFiles
+
+__all__ = ()
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _instrument(mapper: Mapper[Any], class_: type[Any]) -> None:
+    inherited = {column.key for column in file_columns(mapper.inherits)} if mapper.inherits else set[str]()
+    for column in file_columns(mapper):
+        if column.key in inherited:
+            continue
+        attribute = getattr(class_, column.key)
+        if column.type.multiple:
+            TrackedFiles.associate_with_attribute(attribute)
+        else:
+            _watch_single(class_, column.key, attribute)
+
+
+def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
+    def loaded(target: Any, *_: Any) -> None:
+        if isinstance(file := sa.inspect(target).dict.get(key), FileObject):
+            _watch(file, target, key)
+
+    def assigned(target: Any, value: Any, *_: Any) -> None:
+        if isinstance(value, FileObject):
+            _watch(value, target, key)
+
+    event.listen(class_, "load", loaded, propagate=True)
+    event.listen(class_, "refresh", loaded, propagate=True)
+    event.listen(attribute, "set", assigned, propagate=True)
+
+
+def _watch(file: FileObject, target: Any, key: str) -> None:
+    owner = weakref.ref(target)
+
+    def file_changed() -> None:
+        if (row := owner()) is not None and sa.inspect(row).dict.get(key) is file:
+            flag_modified(row, key)
+
+    file.on_change = file_changed

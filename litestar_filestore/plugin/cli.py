@@ -1,0 +1,184 @@
+"""``litestar storages``: look at backends and ledger, and tidy them, from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import anyio
+import click
+from litestar import Litestar
+from litestar.cli._utils import LitestarGroup, console  # the two names that other plugins' commands use as well
+from rich.table import Table
+
+from litestar_filestore.core.types import Capability
+from litestar_filestore.errors import ConfigurationError, StorageError
+from litestar_filestore.orm.fsck import FsckConfig, fsck
+from litestar_filestore.orm.ledger import Ledger
+from litestar_filestore.orm.rows import adopt
+from litestar_filestore.plugin.ledger import LedgerConfig, Place, find_databases, find_places, run_on
+from litestar_filestore.plugin.sweeper import sweep_places
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    import sqlalchemy as sa
+
+    from litestar_filestore.orm.fsck import FsckReport
+    from litestar_filestore.plugin.config import FilestoreConfig
+
+__all__ = ("storages_group",)
+
+T = TypeVar("T")
+
+
+@click.group(cls=LitestarGroup, name="storages", help="Look after file storages.")
+def storages_group() -> None:
+    """Group of the commands below."""
+
+
+@click.command(name="list", help="List the backends.")
+def list_backends(app: Litestar) -> None:
+    """Print a table of the configured backends."""
+    table = Table("key", "service", "library", "prefix", "can")
+    for backend in _config(app).backends:
+        can = ", ".join(str(each.name).lower() for each in Capability if each in backend.capabilities)
+        table.add_row(backend.key, backend.protocol, backend.driver, backend.prefix or "", can)
+    console.print(table)
+
+
+@click.command(name="check", help="Contact every backend and database.")
+def check(app: Litestar) -> None:
+    """Start every backend, find every ledger, and fail if one is not usable."""
+    failed = 0
+    for backend in _config(app).backends:
+        try:
+            anyio.run(_start_and_close, backend.start_async, backend.close_async)
+        except StorageError as error:
+            failed += 1
+            console.print(f"[red]{backend.key}[/]: {error.detail}", highlight=False)
+        else:
+            console.print(f"[green]{backend.key}[/]: ok")
+    places = anyio.run(_with_places, app, _count_places)
+    console.print(f"{places} ledgers")
+    if failed:
+        raise SystemExit(1)
+
+
+async def _start_and_close(start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]) -> None:
+    await start()
+    await close()
+
+
+async def _count_places(places: list[Place], _config: FilestoreConfig) -> int:
+    return len(places)
+
+
+@click.command(name="sweep", help="Delete what no row needs, all that is due.")
+def sweep_command(app: Litestar) -> None:
+    """Sweep every ledger once."""
+
+    async def run(places: list[Place], config: FilestoreConfig) -> str:
+        result = await sweep_places(places, config.registry, config.ledger or LedgerConfig())
+        return f"deleted {result.deleted}, forgotten {result.forgotten}, failed {result.failed}"
+
+    console.print(anyio.run(_with_places, app, run))
+
+
+@click.command(name="adopt", help="Enter the files of existing rows into the ledger.")
+def adopt_command(app: Litestar) -> None:
+    """Adopt rows that were written before there was a ledger."""
+
+    async def run(places: list[Place], _config: FilestoreConfig) -> int:
+        shared = 0
+        for place in places:
+            done = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
+            console.print(f"adopted {done.adopted}, known {done.known}, shared {len(done.shared)}")
+            for key in done.shared:
+                console.print(f"  several rows hold {key.backend}:{key.key}; copy it", markup=False)
+            shared += len(done.shared)
+        return shared
+
+    if anyio.run(_with_places, app, run):
+        raise SystemExit(1)
+
+
+@click.command(name="fsck", help="Compare rows, ledger and backends; change nothing without --repair.")
+@click.option("--repair", is_flag=True, default=False, help="Enter unknown rows, doom objects that nothing needs.")
+@click.option("--minimum-age", type=float, default=24 * 3600.0, show_default=True, help="In seconds.")
+@click.option("--max-doomed-percent", type=float, default=10.0, show_default=True)
+def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_percent: float) -> None:  # noqa: FBT001  # an option of click
+    """Run fsck over all ledgers, and fail if something does not fit."""
+    config = FsckConfig(repair=repair, minimum_age_seconds=minimum_age, max_doomed_percent=max_doomed_percent)
+
+    async def run(places: list[Place], filestore: FilestoreConfig) -> bool:
+        clean = True
+        for place in places:
+
+            def work(engine: sa.Engine, place: Place = place) -> FsckReport:
+                return fsck(engine, place.table, place.mappers, filestore.backends, config)
+
+            report = await run_on(place.database, work)
+            console.print(f"{report.objects} objects, {report.entries} entries, {report.row_files} files in rows")
+            for finding in report.findings:
+                console.print(
+                    f"  {finding.kind}: {finding.object.backend}:{finding.object.key} {finding.detail}".rstrip()
+                )
+            console.print(f"adopted {report.adopted}, doomed {report.doomed}")
+            clean = clean and report.is_clean
+        return clean
+
+    if not anyio.run(_with_places, app, run):
+        raise SystemExit(1)
+
+
+@click.command(name="usage", help="Print what an owner's objects take up.")
+@click.argument("owner")
+def usage_command(app: Litestar, owner: str) -> None:
+    """Print number and bytes of an owner's objects."""
+
+    async def run(places: list[Place], _config: FilestoreConfig) -> None:
+        for place in places:
+
+            def work(engine: sa.Engine, place: Place = place) -> str:
+                with engine.connect() as connection:
+                    used = Ledger(place.table).usage(connection, owner)
+                return f"{used.objects} objects, {used.bytes} bytes"
+
+            console.print(await run_on(place.database, work))
+
+    anyio.run(_with_places, app, run)
+
+
+def _config(app: Litestar) -> FilestoreConfig:
+    from litestar_filestore.plugin.plugin import FilestorePlugin
+
+    for plugin in app.plugins:
+        if isinstance(plugin, FilestorePlugin):
+            return plugin.config
+    raise ConfigurationError("The application has no FilestorePlugin")
+
+
+async def _with_places(app: Litestar, work: Callable[[list[Place], FilestoreConfig], Awaitable[T]]) -> T:
+    async with _ledgers(app) as places:
+        return await work(places, _config(app))
+
+
+@asynccontextmanager
+async def _ledgers(app: Litestar) -> AsyncGenerator[list[Place]]:
+    """Open the backends and find the ledgers, outside of the application's lifespan."""
+    config = _config(app)
+    ledger = config.ledger or LedgerConfig()
+    databases = list(ledger.engines or find_databases(app.plugins))
+    async with config.opened():
+        try:
+            yield await find_places(databases)
+        finally:
+            for database in databases:
+                await run_on(database, lambda engine: engine.dispose())
+
+
+for _command in (list_backends, check, sweep_command, adopt_command, fsck_command, usage_command):
+    storages_group.add_command(cast("Any", _command))  # any kind of command will do

@@ -1,0 +1,146 @@
+"""Errors of this package as HTTP errors.
+
+Clients get a status and a sentence of their own: details name keys, backends and stores. Those go to the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+
+from litestar.exceptions import ClientException, HTTPException, InternalServerException, NotFoundException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
+from litestar.exceptions.responses import create_exception_response  # pyright: ignore[reportUnknownVariableType]
+from litestar.status_codes import (
+    HTTP_409_CONFLICT,
+    HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE,
+    HTTP_500_INTERNAL_SERVER_ERROR,
+    HTTP_501_NOT_IMPLEMENTED,
+    HTTP_503_SERVICE_UNAVAILABLE,
+    HTTP_507_INSUFFICIENT_STORAGE,
+)
+
+from litestar_filestore.errors import (
+    AccessError,
+    BackendUnavailableError,
+    BucketNotFoundError,
+    ConflictError,
+    FileTooLargeError,
+    InvalidArgumentError,
+    InvalidKeyError,
+    LinkLostError,
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RangeNotSatisfiableError,
+    StorageError,
+    StorageFullError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar import Request, Response
+
+__all__ = ("ANSWERS", "Answer", "answer_storage_error", "to_http_exception")
+
+logger = logging.getLogger("litestar_filestore")
+
+_Handler: TypeAlias = "Callable[[Request[Any, Any, Any], Any], Response[Any]]"
+_Handlers: TypeAlias = "Mapping[int | type, _Handler]"
+_default_answer = cast("_Handler", create_exception_response)
+
+
+class Answer(NamedTuple):
+    """How one class of errors looks to a client."""
+
+    exception: type[HTTPException]
+    """Litestar's exception: with ProblemDetailsPlugin and handlers for it, the answer is as for any other."""
+    status_code: int
+    """HTTP status."""
+    detail: str
+    """What the client reads."""
+
+
+ANSWERS: Mapping[type[StorageError], Answer] = {
+    InvalidArgumentError: Answer(ClientException, 400, "The file or what was said about it is not acceptable"),
+    InvalidKeyError: Answer(ClientException, 400, "This cannot be the key of a file"),
+    ObjectNotFoundError: Answer(NotFoundException, 404, "The file does not exist"),
+    ObjectExistsError: Answer(ClientException, HTTP_409_CONFLICT, "The file exists already"),
+    FileTooLargeError: Answer(RequestEntityTooLarge, 413, "The file is too large"),
+    RangeNotSatisfiableError: Answer(
+        ClientException, HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE, "The range lies outside the file"
+    ),
+    UnsupportedOperationError: Answer(
+        InternalServerException, HTTP_501_NOT_IMPLEMENTED, "The file storage cannot do this"
+    ),
+    AccessError: Answer(ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file storage is unavailable"),
+    BackendUnavailableError: Answer(
+        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file storage is unavailable"
+    ),
+    BucketNotFoundError: Answer(
+        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file storage is unavailable"
+    ),
+    ObjectChangedError: Answer(
+        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file was replaced meanwhile, try again"
+    ),
+    LinkLostError: Answer(ClientException, HTTP_409_CONFLICT, "The upload was given up meanwhile, upload it again"),
+    ConflictError: Answer(ClientException, HTTP_409_CONFLICT, "The file was changed meanwhile, try again"),
+    StorageFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The file storage is full"),
+}
+"""Answers by class of error. What is missing here is a mistake of the application, and its 500 comes from Litestar."""
+
+
+def to_http_exception(error: StorageError) -> HTTPException:
+    """Return the HTTP error that stands for `error`, which is its ``__cause__``."""
+    default = Answer(InternalServerException, HTTP_500_INTERNAL_SERVER_ERROR, "")
+    answer = next((ANSWERS[each] for each in type(error).__mro__ if each in ANSWERS), default)
+    headers: dict[str, str] | None = None
+    if isinstance(error, RangeNotSatisfiableError) and error.size is not None:
+        headers = {"Content-Range": f"bytes */{error.size}"}  # RFC 9110 §14.4
+    exception = answer.exception(detail=answer.detail, status_code=answer.status_code, headers=headers)
+    exception.__cause__ = error
+    return exception
+
+
+def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -> Response[Any]:
+    """Answer with the table's status, in the words of whoever answers such errors in this application.
+
+    Handlers for a parent of the error (``FileNotFoundError``) come first, then those for the HTTP error: by status, by
+    class (as ProblemDetailsPlugin installs them), then Litestar's own.
+    """
+    handlers = _handlers_for(request)
+    own = _first(handlers, type(error))
+    if own is not None:
+        return own(request, error)
+    exception = to_http_exception(error)
+    _log(exception.status_code, error)
+    answer = handlers.get(exception.status_code) or _first(handlers, type(exception), catch_all=True)
+    return (answer or _default_answer)(request, exception)
+
+
+def _handlers_for(request: Request[Any, Any, Any]) -> _Handlers:
+    handler: Any = request.route_handler
+    if hasattr(handler, "ownership_layers"):  # Litestar 2; 3 has merged the layers beforehand
+        return cast("_Handlers", handler.resolve_exception_handlers())
+    return cast("_Handlers", handler.exception_handlers)
+
+
+def _first(handlers: _Handlers, class_: type[Exception], *, catch_all: bool = False) -> _Handler | None:
+    """Return the application's handler for the nearest parent of `class_`; for ``Exception`` only with `catch_all`."""
+    for parent in class_.__mro__:
+        if parent is Exception and not catch_all:
+            break
+        found = handlers.get(parent)
+        if found is not None and found is not answer_storage_error:
+            return found
+    return None
+
+
+def _log(status_code: int, error: StorageError) -> None:
+    if status_code >= HTTP_500_INTERNAL_SERVER_ERROR:
+        logger.error("Answered %d: %s", status_code, error, exc_info=error)
+    else:
+        logger.info("Answered %d: %s", status_code, error)

@@ -1,0 +1,113 @@
+"""The plugin: wires files into a Litestar application."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from litestar.di import Provide
+from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.orm.file_list import FileObjectList
+from litestar_filestore.plugin.dependencies import Storages
+from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error
+from litestar_filestore.plugin.ledger import find_databases, find_places
+from litestar_filestore.plugin.middleware import FilestoreMiddleware
+from litestar_filestore.plugin.openapi import file_schema
+from litestar_filestore.plugin.serialization import TYPE_DECODERS, TYPE_ENCODERS, is_file_list_type, is_file_type
+from litestar_filestore.plugin.sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from litestar import Litestar
+    from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
+    from litestar.config.app import AppConfig
+    from litestar.openapi.spec import Schema
+    from litestar.typing import FieldDefinition
+
+    from litestar_filestore.plugin.config import FilestoreConfig
+
+__all__ = ("FilestorePlugin",)
+
+_NAMES = {
+    "FileObject": FileObject,
+    "FileObjectList": FileObjectList,
+    "StorageRegistry": StorageRegistry,
+    "Storages": Storages,
+}
+
+
+class FilestorePlugin(InitPlugin, OpenAPISchemaPlugin, CLIPlugin):
+    """Opens backends with the application, and teaches it to return files and to answer storage errors.
+
+    Whatever the application says itself about any of it is left as it is.
+    """
+
+    __slots__ = ("_config", "_sweepers")
+
+    def __init__(self, config: FilestoreConfig) -> None:
+        """Wire according to `config`."""
+        self._config = config
+        self._sweepers: dict[Litestar, Sweeper] = {}
+
+    @property
+    def config(self) -> FilestoreConfig:
+        """The configuration."""
+        return self._config
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        """Wire files into the application that is being built."""
+        config = self._config
+        given: Any = app_config  # some of its types are incomplete in Litestar
+        # First in, last out: user lifespans and database engines live inside the time in which backends are open.
+        app_config.lifespan = [self._lifespan, *given.lifespan]
+        # Hooks run when all lifespans are entered, and so when the databases are there.
+        app_config.on_startup.append(self._start_sweeper)
+        app_config.middleware.insert(0, FilestoreMiddleware(config.url_builder))
+        app_config.state.setdefault(config.registry_state_key, config.registry)
+        app_config.dependencies.setdefault(
+            config.registry_dependency_key, Provide(config.provide_registry, sync_to_thread=False)
+        )
+        app_config.signature_namespace = {**_NAMES, **app_config.signature_namespace}
+        app_config.type_encoders = {**TYPE_ENCODERS, **(app_config.type_encoders or {})}
+        app_config.type_decoders = [*(app_config.type_decoders or ()), *TYPE_DECODERS]
+        if config.set_default_exception_handlers:
+            defaults: dict[Any, Any] = dict.fromkeys(ANSWERS, answer_storage_error)
+            app_config.exception_handlers = {**defaults, **given.exception_handlers}
+        return app_config
+
+    @asynccontextmanager
+    async def _lifespan(self, app: Litestar) -> AsyncGenerator[None]:
+        async with self._config.lifespan(app):
+            try:
+                yield
+            finally:
+                # Before the backends close. Its connections are its own, so the databases may be closed already.
+                if (sweeper := self._sweepers.pop(app, None)) is not None:
+                    await sweeper.stop()
+
+    async def _start_sweeper(self, app: Litestar) -> None:
+        ledger = self._config.ledger
+        if ledger is None:
+            return
+        places = await find_places(list(ledger.engines or find_databases(app.plugins)))
+        if ledger.run_sweeper and places:
+            sweeper = self._sweepers[app] = Sweeper(places, self._config.registry, ledger)
+            sweeper.start()
+
+    def on_cli_init(self, cli: Any) -> None:
+        """Add the command group ``storages``."""
+        from litestar_filestore.plugin.cli import storages_group  # click and rich are optional in Litestar 3
+
+        cli.add_command(storages_group)
+
+    def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
+        """Return whether a field is a file or a list of files."""
+        return is_file_type(field_definition.annotation) or is_file_list_type(field_definition.annotation)
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
+        """Return what a client may know about a file."""
+        return file_schema(field_definition, schema_creator)

@@ -1,0 +1,52 @@
+"""Files in the JSON that Litestar reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_origin
+
+from sqlalchemy.ext.mutable import MutableList
+from typing_extensions import TypeIs
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.public import public_file
+from litestar_filestore.orm.file_list import TrackedFiles
+
+__all__ = ("TYPE_DECODERS", "TYPE_ENCODERS", "is_file_list_type", "is_file_type")
+
+
+def is_file_type(type_: Any) -> TypeIs[type[FileObject]]:
+    """Return whether `type_` is `FileObject` or a subclass."""
+    return isinstance(type_, type) and issubclass(type_, FileObject)
+
+
+def is_file_list_type(type_: Any) -> bool:
+    """Return whether `type_` is a tracked list of files: `TrackedFiles` or `FileObjectList`.
+
+    Plain lists need no help.
+    """
+    if isinstance(type_, type) and get_origin(type_) is None:
+        return issubclass(type_, TrackedFiles)
+    return get_origin(type_) is MutableList and is_file_type(get_args(type_)[0])
+
+
+def _decode_file(type_: type[FileObject], value: Any) -> FileObject:
+    """Take files that are there already, and nothing that a client has written.
+
+    A mapping in a request body could name any object of any backend, which would be read, and deleted with the row.
+    """
+    if isinstance(value, type_):
+        return value
+    raise ValueError("expected an uploaded file")
+
+
+def _decode_file_list(_type: Any, value: Any) -> TrackedFiles:
+    if not isinstance(value, list):
+        raise ValueError("expected a list of uploaded files")  # noqa: TRY004  # becomes a validation error
+    return TrackedFiles(_decode_file(FileObject, each) for each in value)  # pyright: ignore[reportUnknownVariableType]
+
+
+TYPE_ENCODERS: Mapping[Any, Callable[[Any], Any]] = {FileObject: public_file, TrackedFiles: list}
+"""What a client gets of files, by type."""
+TYPE_DECODERS = ((is_file_type, _decode_file), (is_file_list_type, _decode_file_list))
+"""What a client may send for files: a predicate on the type and a decoder each."""

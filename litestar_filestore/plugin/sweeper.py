@@ -1,0 +1,101 @@
+"""The sweeper that runs beside an application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from litestar_filestore.errors import StorageError
+from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.orm.sweep import SweepResult, sweep
+from litestar_filestore.orm.wake import on_doomed
+from litestar_filestore.plugin.ledger import run_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import sqlalchemy as sa
+
+    from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.plugin.ledger import LedgerConfig, Place
+
+__all__ = ("Sweeper", "sweep_places")
+
+logger = logging.getLogger("litestar_filestore")
+
+_LONGEST_WAIT_SECONDS = 3600.0
+_GATHER_SECONDS = 1.0
+
+
+async def sweep_places(places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
+    """Sweep every ledger once, all that is due."""
+    total = SweepResult()
+    for place in places:
+
+        def run(engine: sa.Engine, place: Place = place) -> SweepResult:
+            # A pool of its own: a sweep must not hold connections that requests wait for.
+            return sweep(staging_engine(engine) or engine, place.table, registry, config.sweep)
+
+        total = total.plus(await run_on(place.database, run))
+    return total
+
+
+class Sweeper:
+    """Sweeps at intervals, and soon after a commit of this process that gave objects up."""
+
+    def __init__(self, places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> None:
+        """Prepare; nothing runs yet."""
+        self._places = places
+        self._registry = registry
+        self._config = config
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+
+    def start(self) -> None:
+        """Begin to sweep on the running event loop."""
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self._wake.set)
+
+        self._forget = on_doomed(wake)
+        self._task = asyncio.create_task(self._run(), name="litestar-filestore sweeper")
+
+    async def stop(self) -> None:
+        """Stop after the batch that is being worked on; what is left is another sweep's."""
+        if self._task is None:
+            return
+        self._forget()
+        task, self._task = self._task, None
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def _run(self) -> None:
+        while True:
+            await self._pause()
+            try:
+                await sweep_places(self._places, self._registry, self._config)
+            except (StorageError, SQLAlchemyError, OSError):
+                # There is no caller to raise to. The ledger keeps what is to be done, so nothing is lost by waiting.
+                self._failures += 1
+                logger.exception("A sweep failed, for the %d. time in a row; it is tried again", self._failures)
+            else:
+                self._failures = 0
+
+    async def _pause(self) -> None:
+        # Jitter: the workers of one host were started together and need not sweep together.
+        interval = self._config.sweep_interval_seconds * random.uniform(0.75, 1.25)  # noqa: S311
+        if self._failures:
+            await asyncio.sleep(min(interval * 2**self._failures, _LONGEST_WAIT_SECONDS))
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), interval)
+            await asyncio.sleep(min(_GATHER_SECONDS, interval))  # more commits may follow, one sweep serves them all
+        self._wake.clear()

@@ -1,0 +1,81 @@
+"""The definition of a driver, as tests that everybody can run on theirs.
+
+Subclass `BackendConformance` in a test module of yours and say how to build the backend::
+
+    class TestMyDriver(BackendConformance):
+        @pytest.fixture
+        def spec(self, server):
+            return BackendSpec("my_package.backends:MyBackend", {"key": "mine", "url": server.url})
+
+Each test runs four times: on the sync and on the async half, bare and with a prefix. Tests make a folder of their own,
+so the store need not be empty, and leave their objects behind, so it should be one that is thrown away. The capability
+flags of the driver decide what is demanded; what a driver does not claim is skipped with the reason, and must be
+refused with `UnsupportedOperationError`.
+
+Where a backend cannot be built in another process, override ``make_backend`` instead of ``spec``; the tests that kill a
+process are then left out::
+
+        @pytest.fixture
+        def make_backend(self):
+            return lambda prefix: MyBackend("mine", connection, prefix=prefix)
+
+For a slow server, half of the forms are enough::
+
+        @pytest.fixture(params=EACH_HALF_ONCE, ids=str)
+        def form(self, request):
+            return request.param
+
+The fixture ``leftovers`` shows the tests what interrupted puts leave in hidden places. See `Harness` for it and for the
+attributes that describe test servers. The tests need pytest, and no plugin of it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before the modules are imported: the rewriting of assertions is what makes failures readable.
+pytest.register_assert_rewrite(
+    "litestar_filestore.testing.harness",
+    "litestar_filestore.testing.conformance_atomic",
+    "litestar_filestore.testing.conformance_concurrency",
+    "litestar_filestore.testing.conformance_copy",
+    "litestar_filestore.testing.conformance_crash",
+    "litestar_filestore.testing.conformance_get",
+    "litestar_filestore.testing.conformance_head",
+    "litestar_filestore.testing.conformance_keys",
+    "litestar_filestore.testing.conformance_list",
+    "litestar_filestore.testing.conformance_put",
+    "litestar_filestore.testing.conformance_sign",
+)
+
+from litestar_filestore.testing.conformance_atomic import AtomicConformance, ReaderConformance  # noqa: E402
+from litestar_filestore.testing.conformance_concurrency import ConcurrencyConformance  # noqa: E402
+from litestar_filestore.testing.conformance_copy import CopyConformance  # noqa: E402
+from litestar_filestore.testing.conformance_crash import CrashConformance  # noqa: E402
+from litestar_filestore.testing.conformance_get import GetConformance  # noqa: E402
+from litestar_filestore.testing.conformance_head import HeadConformance  # noqa: E402
+from litestar_filestore.testing.conformance_keys import KeyConformance  # noqa: E402
+from litestar_filestore.testing.conformance_list import DeleteConformance, ListConformance  # noqa: E402
+from litestar_filestore.testing.conformance_put import PutConformance  # noqa: E402
+from litestar_filestore.testing.conformance_sign import SignConformance  # noqa: E402
+from litestar_filestore.testing.harness import EACH_HALF_ONCE, Harness  # noqa: E402
+from litestar_filestore.testing.spec import BackendSpec  # noqa: E402
+
+__all__ = ("EACH_HALF_ONCE", "BackendConformance", "BackendSpec", "Harness")
+
+
+class BackendConformance(
+    PutConformance,
+    GetConformance,
+    HeadConformance,
+    ListConformance,
+    DeleteConformance,
+    CopyConformance,
+    AtomicConformance,
+    ReaderConformance,
+    CrashConformance,
+    KeyConformance,
+    SignConformance,
+    ConcurrencyConformance,
+):
+    """Everything that a driver must do; see the module for how to use it."""

@@ -1,0 +1,195 @@
+"""Signed URLs, used as a stranger would use them: by a plain HTTP client without credentials."""
+# ruff: noqa: FBT001, S101 - pytest passes arguments by name, and tests assert
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import pytest
+
+from litestar_filestore.core.types import Capability
+from litestar_filestore.errors import InvalidArgumentError, UnsupportedOperationError
+from litestar_filestore.testing.contents import content
+from litestar_filestore.testing.harness import Harness, in_loop, require
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+
+    from litestar_filestore.testing.halves import AsyncHalf
+
+__all__ = ("SignConformance",)
+
+ODD_NAMES = ("a b+c", "a%2Fb", "ü/日本語", "a&b=c;d", "it's (1)", "a#b", "a?b", "~a*")
+REQUEST_SECONDS = 30
+EXPIRY_POLLS = 50
+
+
+async def _request(
+    method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> httpx.Response:
+    import httpx
+
+    # trust_env: a proxy in the environment must not see test traffic.
+    async with httpx.AsyncClient(trust_env=False, timeout=REQUEST_SECONDS) as client:
+        return await client.request(method, url, content=content, headers=headers)
+
+
+class SignConformance(Harness):
+    """What signed URLs allow."""
+
+    @in_loop
+    async def test_signed_get(self, storage: AsyncHalf) -> None:
+        """A signed URL reads the object."""
+        require(storage, Capability.SIGN_GET)
+        await storage.put(content(), key=storage.key("a"))
+        answer = await _request("GET", await storage.sign(storage.key("a")))
+        assert (answer.status_code, answer.content) == (HTTPStatus.OK, content())
+
+    @in_loop
+    async def test_signed_get_of_a_range(self, storage: AsyncHalf) -> None:
+        """A signed URL reads a part of the object."""
+        require(storage, Capability.SIGN_GET)
+        await storage.put(content(), key=storage.key("a"))
+        url = await storage.sign(storage.key("a"), expires_in=60)
+        answer = await _request("GET", url, headers={"Range": "bytes=5-14"})
+        assert (answer.status_code, answer.content) == (HTTPStatus.PARTIAL_CONTENT, content()[5:15])
+
+    @pytest.mark.parametrize("name", ODD_NAMES)
+    @in_loop
+    async def test_signed_get_of_an_odd_key(self, storage: AsyncHalf, name: str) -> None:
+        """A signed URL names an odd key correctly, or signing it is refused; it never names another object."""
+        require(storage, Capability.SIGN_GET)
+        await storage.put(name.encode(), key=storage.key(name))
+        try:
+            url = await storage.sign(storage.key(name))
+        except UnsupportedOperationError:
+            return
+        answer = await _request("GET", url)
+        assert (answer.status_code, answer.content) == (HTTPStatus.OK, name.encode())
+
+    @in_loop
+    async def test_signed_put(self, storage: AsyncHalf) -> None:
+        """A signed URL for upload writes the object."""
+        require(storage, Capability.SIGN_PUT)
+        url = await storage.sign(storage.key("a"), for_upload=True)
+        answer = await _request("PUT", url, content=content(), headers=self.signed_put_headers)
+        assert answer.is_success
+        assert await storage.read(storage.key("a")) == content()
+
+    @in_loop
+    async def test_signed_urls_of_several_keys(self, storage: AsyncHalf) -> None:
+        """A list of keys gives a list of URLs in the same order."""
+        require(storage, Capability.SIGN_GET)
+        for name in "ab":
+            await storage.put(name.encode(), key=storage.key(name))
+        urls = await storage.sign([storage.key("a"), storage.key("b")])
+        assert [(await _request("GET", url)).content for url in urls] == [b"a", b"b"]
+
+    @pytest.mark.parametrize("for_upload", [False, True], ids=["GET", "PUT"])
+    @in_loop
+    async def test_signing_is_unsupported_without_the_flag(self, storage: AsyncHalf, for_upload: bool) -> None:
+        """A driver that does not claim to sign says so, as a ``NotImplementedError`` too."""
+        flag = Capability.SIGN_PUT if for_upload else Capability.SIGN_GET
+        if flag in storage.backend.capabilities:
+            pytest.skip(f"the driver claims {flag.name}")
+        await storage.put(b"abc", key=storage.key("a"))
+        with pytest.raises(UnsupportedOperationError) as caught:
+            await storage.sign(storage.key("a"), for_upload=for_upload)
+        assert isinstance(caught.value, NotImplementedError)
+
+    @pytest.mark.parametrize("expires_in", [0, -1, 7 * 24 * 3600 + 1])
+    @in_loop
+    async def test_expiry_out_of_bounds(self, storage: AsyncHalf, expires_in: int) -> None:
+        """A life of no time or of more than seven days is an error of the caller."""
+        with pytest.raises(InvalidArgumentError):
+            await storage.sign(storage.key("a"), expires_in=expires_in)
+
+    @in_loop
+    async def test_tampered_url_is_refused(self, storage: AsyncHalf) -> None:
+        """A URL of which any part of the signature, expiry or scope was changed opens nothing."""
+        self._require_checks(storage, Capability.SIGN_GET)
+        await storage.put(b"secret", key=storage.key("a"))
+        url = await storage.sign(storage.key("a"))
+        answers = [(name, await _request("GET", changed)) for name, changed in _tampered(url)]
+        assert answers
+        assert [name for name, answer in answers if answer.is_success or b"secret" in answer.content] == []
+
+    @in_loop
+    async def test_url_without_signature_is_refused(self, storage: AsyncHalf) -> None:
+        """The store is not open to those who have no signature."""
+        self._require_checks(storage, Capability.SIGN_GET)
+        await storage.put(b"secret", key=storage.key("a"))
+        bare, _, _ = (await storage.sign(storage.key("a"))).partition("?")
+        assert (await _request("GET", bare)).is_client_error
+
+    @in_loop
+    async def test_signature_of_another_key_is_refused(self, storage: AsyncHalf) -> None:
+        """A signature for one object does not open its neighbour."""
+        self._require_checks(storage, Capability.SIGN_GET)
+        for name in ("mine", "your"):
+            await storage.put(name.encode(), key=storage.key(name))
+        url = await storage.sign(storage.key("mine"))
+        moved = url.replace("/mine?", "/your?")
+        assert moved != url
+        assert (await _request("GET", moved)).is_client_error
+
+    @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+    @in_loop
+    async def test_signature_of_get_allows_nothing_else(self, storage: AsyncHalf, method: str) -> None:
+        """A URL to read neither writes nor deletes."""
+        self._require_checks(storage, Capability.SIGN_GET)
+        await storage.put(b"abc", key=storage.key("a"))
+        url = await storage.sign(storage.key("a"))
+        answer = await _request(method, url, content=b"evil", headers=self.signed_put_headers)
+        assert answer.is_client_error
+        assert await storage.read(storage.key("a")) == b"abc"
+
+    @pytest.mark.parametrize("method", ["GET", "DELETE"])
+    @in_loop
+    async def test_signature_of_put_allows_nothing_else(self, storage: AsyncHalf, method: str) -> None:
+        """A URL to write neither reads nor deletes."""
+        self._require_checks(storage, Capability.SIGN_PUT)
+        await storage.put(b"abc", key=storage.key("a"))
+        answer = await _request(method, await storage.sign(storage.key("a"), for_upload=True))
+        assert answer.is_client_error
+        assert await storage.exists(storage.key("a"))
+
+    @in_loop
+    async def test_url_expires(self, storage: AsyncHalf) -> None:
+        """A URL stops working when its time is over."""
+        self._require_checks(storage, Capability.SIGN_GET)
+        await storage.put(b"abc", key=storage.key("a"))
+        url = await storage.sign(storage.key("a"), expires_in=1)
+        for _ in range(EXPIRY_POLLS):
+            if (await _request("GET", url)).is_client_error:
+                return
+            await asyncio.sleep(0.1)
+        pytest.fail("the URL still works seconds after its end")
+
+    def _require_checks(self, storage: AsyncHalf, capability: Capability) -> None:
+        require(storage, capability)
+        if not self.server_checks_signatures:
+            pytest.skip("the server does not check signatures")
+
+
+def _tampered(url: str) -> list[tuple[str, str]]:
+    """Change one character in the middle of each parameter of the query in turn.
+
+    Not the last character: in base64 it may hold bits that do not count.
+    """
+    parts = urlsplit(url)
+    changed: list[tuple[str, str]] = []
+    for name, _ in parse_qsl(parts.query):
+        start = f"&{parts.query}".index(f"&{name}=") + len(name) + 1
+        end = parts.query.find("&", start)
+        value = parts.query[start : end if end >= 0 else None]
+        middle = start + len(value) // 2
+        other = "1" if parts.query[middle] != "1" else "2"
+        query = parts.query[:middle] + other + parts.query[middle + 1 :]
+        changed.append((name, urlunsplit(parts._replace(query=query))))
+    return changed

@@ -1,0 +1,137 @@
+"""What the conformance tests stand on: the forms in which each test runs, its event loop, and what implementors supply.
+
+Nothing here depends on a plugin of pytest: a test is a coroutine function that `in_loop` turns into a plain one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec
+
+import pytest
+
+from litestar_filestore.testing.halves import AsyncHalf, SyncHalf
+from litestar_filestore.testing.leaks import assert_no_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.types import Capability
+    from litestar_filestore.testing.spec import BackendSpec
+
+__all__ = ("ALL_FORMS", "EACH_HALF_ONCE", "Form", "Harness", "async_forms", "in_loop", "once_each", "require")
+
+P = ParamSpec("P")
+
+TEST_SECONDS = 60.0
+"""A test that takes longer hangs."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which half of a backend a test speaks to, and whether the backend has a prefix."""
+
+    is_async: bool
+    has_prefix: bool
+
+    def __str__(self) -> str:
+        """Return the form as it stands in the names of tests."""
+        return f"{'async' if self.is_async else 'sync'}-{'prefix' if self.has_prefix else 'bare'}"
+
+
+ALL_FORMS = tuple(Form(is_async, has_prefix) for is_async in (True, False) for has_prefix in (False, True))
+"""Both halves, with and without a prefix."""
+EACH_HALF_ONCE = (Form(is_async=True, has_prefix=False), Form(is_async=False, has_prefix=True))
+"""The async half bare and the sync half with a prefix."""
+
+once_each = pytest.mark.parametrize("form", EACH_HALF_ONCE, indirect=True, ids=str)
+"""For a slow test: two forms instead of four."""
+async_forms = pytest.mark.parametrize("form", [form for form in ALL_FORMS if form.is_async], indirect=True, ids=str)
+"""For a test of what only the async half has: cancellation, async sources."""
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run a test in an event loop of its own, close the backends it used, and see that nothing runs on afterwards."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        backends = [argument.backend for argument in kwargs.values() if isinstance(argument, AsyncHalf)]
+        try:
+            asyncio.run(_closing(test(*args, **kwargs), backends))
+        finally:
+            for backend in backends:
+                backend.close()
+
+    return run
+
+
+async def _closing(test: Coroutine[Any, Any, None], backends: Sequence[StorageBackend]) -> None:
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            await test
+    finally:
+        for backend in backends:
+            await backend.close_async()
+    await assert_no_tasks()
+
+
+def require(half: AsyncHalf, capability: Capability) -> None:
+    """Skip the test, visibly, if the driver does not claim `capability`."""
+    if capability not in half.backend.capabilities:
+        pytest.skip(f"{half.backend.driver} on {half.backend.protocol} does not claim {capability.name}")
+
+
+class Harness:
+    """What implementors of a driver supply to `BackendConformance`, and the fixtures that are made of it.
+
+    Override `spec`, or `make_backend` where a backend cannot be built in another process; the rest if it applies.
+    """
+
+    server_checks_signatures: ClassVar[bool] = True
+    """``False`` for test servers that answer signed URLs without checking them; skips the tests of refusals."""
+    signed_put_headers: ClassVar[Mapping[str, str]] = {}
+    """Headers that the store's protocol wants with every PUT to a signed URL."""
+    folder_bytes: ClassVar[int] = 0
+    """How many bytes the backend's own folder in the store, its slash included, adds to every key."""
+    listed_objects: ClassVar[int] = 2_500
+    """How many objects the test of long listings makes: more than two pages of the store."""
+
+    @pytest.fixture
+    def spec(self) -> BackendSpec | None:
+        """How to build the backend here and in a child process; ``None`` leaves out the tests that kill one."""
+        return None
+
+    @pytest.fixture
+    def make_backend(self, spec: BackendSpec | None) -> Callable[[str | None], StorageBackend]:
+        """Return a function from a prefix, or ``None``, to a backend; all of them may share one store."""
+        if spec is None:
+            raise NotImplementedError("override the fixture 'spec' or 'make_backend'")
+        return spec.build
+
+    @pytest.fixture
+    def leftovers(self) -> Callable[[], Sequence[str]] | None:
+        """Return a function that lists what interrupted puts left in the store's hidden places, where that is seen."""
+        return None
+
+    @pytest.fixture(params=ALL_FORMS, ids=str)
+    def form(self, request: pytest.FixtureRequest) -> Form:
+        """Return the form in which the test runs; override it with `EACH_HALF_ONCE` for slow servers."""
+        form: Form = request.param
+        return form
+
+    @pytest.fixture
+    def prefix(self, form: Form) -> str | None:
+        """Return the prefix of the backend under test: a new one each time, or none."""
+        return f"conformance/{secrets.token_hex(8)}" if form.has_prefix else None
+
+    @pytest.fixture
+    def storage(
+        self, form: Form, prefix: str | None, make_backend: Callable[[str | None], StorageBackend]
+    ) -> AsyncHalf:
+        """Return the backend under test with a folder for this test alone."""
+        half = AsyncHalf if form.is_async else SyncHalf
+        return half(make_backend(prefix), f"test-{secrets.token_hex(8)}")

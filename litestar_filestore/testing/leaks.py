@@ -1,0 +1,102 @@
+"""What a test leaves behind: open descriptors, temporary files, tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("LeakGate", "assert_no_tasks", "open_descriptors")
+
+SETTLE_SECONDS = 2.0
+"""How long descriptors may take to close: threads of libraries close them, and no event tells when."""
+POLL_SECONDS = 0.01
+
+_IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:")
+"""What event loops and runtimes keep for as long as the process lives, and what costs nothing."""
+
+
+def open_descriptors() -> dict[int, str]:
+    """Return the descriptors of this process on files, folders, pipes and sockets, with what they stand for.
+
+    Linux only; elsewhere the result is empty.
+    """
+    found: dict[int, str] = {}
+    folder = Path("/proc/self/fd")
+    for entry in folder.iterdir() if folder.exists() else ():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:
+            continue  # closed meanwhile; one was the descriptor of this listing
+        if not target.startswith(_IGNORED):
+            found[int(entry.name)] = target
+    return found
+
+
+class LeakGate:
+    """Remembers what is open when it is made, and complains about more when it is checked."""
+
+    def __init__(
+        self, folder: Path | None = None, *, sockets: bool = False, settle_seconds: float = SETTLE_SECONDS
+    ) -> None:
+        """Remember the state.
+
+        Args:
+            folder: Where temporary files are made, if it is used by nobody else.
+            sockets: Whether open sockets count. Runtimes of other languages close theirs when it suits them, obstore's
+                at its next request.
+            settle_seconds: How long descriptors may take to close.
+        """
+        self._folder = folder
+        self._sockets = sockets
+        self._settle_seconds = settle_seconds
+        self._descriptors = set(open_descriptors().items())
+        self._files = self._list()
+
+    def check(self) -> None:
+        """Compare with the state of now; garbage is collected first, if that is needed.
+
+        Raises:
+            AssertionError: With a list of what was left.
+        """
+        if left := self._left_open():
+            gc.collect()
+            deadline = time.monotonic() + self._settle_seconds
+            while (left := self._left_open()) and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
+        if left:
+            raise AssertionError(f"left open: {left}")
+        if files := sorted(self._list() - self._files):
+            raise AssertionError(f"left in {self._folder}: {files}")
+
+    def _left_open(self) -> list[tuple[int, str]]:
+        new = set(open_descriptors().items()) - self._descriptors
+        return sorted((number, target) for number, target in new if self._sockets or not target.startswith("socket:"))
+
+    def _list(self) -> set[str]:
+        return {str(path) for path in self._folder.rglob("*")} if self._folder is not None else set()
+
+
+async def assert_no_tasks(
+    *, expected: Iterable[asyncio.Task[object]] = (), settle_seconds: float = SETTLE_SECONDS
+) -> None:
+    """Wait shortly until no other task runs in this event loop.
+
+    Args:
+        expected: Tasks that may go on.
+        settle_seconds: How long the others may take to end.
+
+    Raises:
+        AssertionError: With the tasks that go on.
+    """
+    others = asyncio.all_tasks() - {asyncio.current_task(), *expected}
+    if others:
+        # Tasks that close a connection may still have a step to do.
+        _, running = await asyncio.wait(others, timeout=settle_seconds)
+        if running:
+            raise AssertionError(f"left running: {running}")

@@ -1,0 +1,135 @@
+"""Blocking calls off the event loop that finish before anybody learns that they were cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import anyio
+import pytest
+
+from litestar_filestore.core.threads import finish, run_blocking
+
+
+async def test_runs_in_another_thread() -> None:
+    """The function runs off the event loop's thread, and its result comes back."""
+    assert await run_blocking(threading.get_ident) != threading.get_ident()
+
+
+async def test_event_loop_goes_on_meanwhile() -> None:
+    """The event loop can do what the function waits for."""
+    released = threading.Event()
+    waiting = asyncio.create_task(run_blocking(lambda: released.wait(10)))
+    await asyncio.sleep(0)
+    released.set()
+    assert await waiting
+
+
+async def test_exception_comes_out() -> None:
+    """What the function raises is raised."""
+
+    def fail() -> None:
+        raise LookupError("no such thing")
+
+    with pytest.raises(LookupError, match="no such thing"):
+        await run_blocking(fail)
+
+
+async def test_cancelled_task_waits_for_the_thread() -> None:
+    """A cancelled task learns of it when the function has returned, not before."""
+    begun, released, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        released.wait(10)
+        finished.set()
+
+    task = asyncio.create_task(run_blocking(work))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert finished.is_set()
+
+
+async def test_task_cancelled_twice_waits_for_the_thread() -> None:
+    """Impatience does not help: every cancellation waits for the function."""
+    begun, released, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        released.wait(10)
+        finished.set()
+
+    task = asyncio.create_task(run_blocking(work))
+    await asyncio.to_thread(begun.wait, 10)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert finished.is_set()
+
+
+async def test_cancelled_scope_waits_for_the_thread() -> None:
+    """The same for anyio's scopes, which deliver their cancellation again and again."""
+    begun, finished = threading.Event(), threading.Event()
+    released = threading.Event()
+
+    def work() -> None:
+        begun.set()
+        released.wait(10)
+        finished.set()
+
+    async def release() -> None:
+        await asyncio.to_thread(begun.wait, 10)
+        scope.cancel()
+        await asyncio.sleep(0)
+        released.set()
+
+    releasing = asyncio.create_task(release())
+    with anyio.CancelScope() as scope:
+        await run_blocking(work)
+    assert scope.cancelled_caught
+    assert finished.is_set()
+    await releasing
+
+
+async def test_cancellation_hides_the_exception() -> None:
+    """A function that fails after its caller was cancelled does not replace the cancellation."""
+    begun, released = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        released.wait(10)
+        raise LookupError
+
+    task = asyncio.create_task(run_blocking(work))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0)
+    released.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_finish_passes_the_result_on() -> None:
+    """Without a cancellation `finish` is nothing but `await`."""
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    assert await finish(work()) == "done"
+
+
+async def test_finish_of_something_that_is_cancelled_itself() -> None:
+    """A cancellation from inside comes out at once."""
+    inner = asyncio.get_running_loop().create_future()
+    inner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await finish(inner)

@@ -1,0 +1,101 @@
+"""The example app in a process of its own, on whatever it is told to store in."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from litestar_filestore import LocalBackend, ObstoreBackend, StorageBackend
+from tests.servers.postgres import PostgresServer
+from tests.servers.processes import HOST, TESTS_IMPORTABLE, RunningProcess, Surroundings, free_port, running
+from tests.servers.s3 import S3Server
+
+__all__ = ("MAX_BYTES", "Example", "serve_on_cloud", "serve_on_disk")
+
+MAX_BYTES = 32_000_000
+"""Largest file that the app is told to accept."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A running example app."""
+
+    url: str
+    """Where it answers, without a trailing slash."""
+    connect: Callable[[], StorageBackend]
+    """Makes a backend for what it stores in, for a look behind its back; a test that lets go of it leaves no socket."""
+    data: Path
+    """Its folder, where it runs on the disk."""
+    process: RunningProcess
+    """What runs."""
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of all stored objects."""
+        return {info.key for info in self.connect().list()}
+
+    def wait_until_only(self, keys: set[str]) -> None:
+        """Return when no other objects than these are left: the app sweeps by itself, after it has answered.
+
+        Raises:
+            ServerFailedError: If that does not happen, or the app ends.
+        """
+        self.process.wait_until(lambda: self.keys <= keys)
+
+    def client(self) -> httpx.Client:
+        """Return a client for the app; the caller closes it."""
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
+
+@contextmanager
+def serve_on_disk(directory: Path) -> Iterator[Example]:
+    """Run the app as ``make run`` does: rows in SQLite, files in a folder."""
+    data = directory / "data"
+    with _serving(directory, {"FILESTORE_DATA": str(data)}) as (url, process):
+        yield Example(url, partial(LocalBackend, "documents", data / "files"), data, process)
+
+
+@contextmanager
+def serve_on_cloud(directory: Path, s3: S3Server, postgres: PostgresServer) -> Iterator[Example]:
+    """Run the app with rows in PostgreSQL and files in a bucket."""
+    s3.create_bucket("example-app")
+    postgres.create_database("example_app")
+    environment = {
+        "DATABASE_URL": postgres.url("asyncpg", "example_app"),
+        "FILESTORE_URL": "s3://example-app/documents",
+        "AWS_ENDPOINT_URL": s3.endpoint,
+        "AWS_ACCESS_KEY_ID": s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+        "AWS_REGION": s3.region,
+    }
+    connect = partial(
+        ObstoreBackend,
+        "documents",
+        environment["FILESTORE_URL"],
+        aws_endpoint=s3.endpoint,
+        aws_access_key_id=s3.access_key,
+        aws_secret_access_key=s3.secret_key,
+        aws_region=s3.region,
+        client_options={"allow_http": True},
+    )
+    with _serving(directory, environment) as (url, process):
+        yield Example(url, connect, directory, process)
+
+
+@contextmanager
+def _serving(directory: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, RunningProcess]]:
+    port = free_port()
+    command = [sys.executable, "-P", "-m", "uvicorn", "example_app.app:app", "--host", HOST, "--port", str(port)]
+    surroundings = Surroundings(
+        environment={**TESTS_IMPORTABLE, "FILESTORE_MAX_BYTES": str(MAX_BYTES), "NO_PROXY": HOST, **environment}
+    )
+    with running("example-app", command, directory, surroundings, stop_signal=signal.SIGINT) as process:
+        process.wait_for_port(port)
+        yield f"http://{HOST}:{port}", process

@@ -1,0 +1,216 @@
+"""The example app over HTTP, on disk with SQLite and on S3 with PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from tests.example_app.example import MAX_BYTES, Example, serve_on_cloud, serve_on_disk
+
+LARGE = random.Random(7).randbytes(30_000_000)
+
+
+@pytest.fixture(scope="module", params=["disk", "cloud"])
+def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    """The app, once on each of its two footings."""
+    directory = tmp_path_factory.mktemp(f"example-{request.param}")
+    if request.param == "disk":
+        with serve_on_disk(directory) as running:
+            yield running
+        return
+    servers = request.getfixturevalue("s3_server"), request.getfixturevalue("postgres_server")
+    with serve_on_cloud(directory, *servers) as running:
+        yield running
+
+
+@pytest.fixture
+def client(example: Example) -> Iterator[httpx.Client]:
+    """A client for one test."""
+    with example.client() as client:
+        yield client
+
+
+def post(client: httpx.Client, name: str, content: bytes, content_type: str = "application/pdf") -> dict[str, Any]:
+    """Upload a file and return its document."""
+    response = client.post("/documents", files={"file": (name, content, content_type)})
+    assert response.status_code == 201, response.text
+    document: dict[str, Any] = response.json()
+    return document
+
+
+def test_post_answers_with_what_is_stored(client: httpx.Client) -> None:
+    """The document of a new file is complete: size and etag are known."""
+    file = post(client, "a.pdf", b"12345")["file"]
+    assert (file["filename"], file["content_type"], file["size"], bool(file["etag"])) == (
+        "a.pdf",
+        "application/pdf",
+        5,
+        True,
+    )
+
+
+def test_get_returns_the_bytes_of_a_large_file(client: httpx.Client) -> None:
+    """30 MB of random bytes come back as they went in."""
+    document = post(client, "large.bin", LARGE)
+    received = hashlib.sha256()
+    with client.stream("GET", f"/documents/{document['id']}/file") as response:
+        for block in response.iter_bytes():
+            received.update(block)
+    assert received.hexdigest() == hashlib.sha256(LARGE).hexdigest()
+
+
+def test_get_lists_the_newest_first(client: httpx.Client) -> None:
+    """The document that was made last is the first of the list."""
+    made = [post(client, name, b"")["id"] for name in ("first.txt", "second.txt")]
+    listed = client.get("/documents", params={"limit": 2}).json()["items"]
+    assert [each["id"] for each in listed] == made[::-1]
+
+
+def test_get_lists_in_pages(client: httpx.Client) -> None:
+    """An offset skips as many documents as it says."""
+    for name in ("a", "b", "c"):
+        post(client, name, b"")
+    whole = client.get("/documents", params={"limit": 3}).json()
+    second = client.get("/documents", params={"limit": 1, "offset": 1}).json()
+    assert (second["items"], second["total"]) == ([whole["items"][1]], whole["total"])
+
+
+@pytest.mark.parametrize("parameters", [{"limit": 0}, {"limit": 101}, {"offset": -1}, {"offset": 10**30}])
+def test_get_refuses_pages_that_cannot_be(client: httpx.Client, parameters: dict[str, int]) -> None:
+    """Limits of a page are checked before the database sees them."""
+    assert client.get("/documents", params=parameters).status_code == 400
+
+
+def test_delete_removes_the_bytes(example: Example, client: httpx.Client) -> None:
+    """With the document its object goes from the store."""
+    before = example.keys
+    document = post(client, "gone.txt", b"x")
+    assert len(example.keys - before) == 1
+    assert client.delete(f"/documents/{document['id']}").status_code == 204
+    example.wait_until_only(before)
+
+
+def test_get_of_a_deleted_document_is_404(client: httpx.Client) -> None:
+    """What was deleted is not found, neither in the list nor by its address."""
+    document = post(client, "gone.txt", b"x")
+    client.delete(f"/documents/{document['id']}")
+    listed = client.get("/documents").json()["items"]
+    assert (client.get(f"/documents/{document['id']}/file").status_code, document in listed) == (404, False)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/documents/{}/file"), ("DELETE", "/documents/{}")])
+def test_unknown_document_is_404(client: httpx.Client, method: str, path: str) -> None:
+    """A document that never was is not found."""
+    assert client.request(method, path.format(uuid.uuid4())).status_code == 404
+
+
+def test_get_of_a_missing_object_is_404(example: Example, client: httpx.Client) -> None:
+    """An object that somebody removed behind the app's back is an answer that names no key."""
+    before = example.keys
+    document = post(client, "lost.txt", b"x")
+    (key,) = example.keys - before
+    example.connect().delete(key)
+    response = client.get(f"/documents/{document['id']}/file")
+    assert (response.status_code, key in response.text) == (404, False)
+
+
+def test_post_of_an_empty_file_stores_an_empty_file(client: httpx.Client) -> None:
+    """No bytes are a file too."""
+    document = post(client, "empty.txt", b"")
+    response = client.get(f"/documents/{document['id']}/file")
+    assert (document["file"]["size"], response.content, response.headers["content-length"]) == (0, b"", "0")
+
+
+@pytest.mark.parametrize("size", [MAX_BYTES + 1, MAX_BYTES + 2 * 1024**2], ids=["file", "request"])
+def test_post_of_too_many_bytes_is_413(example: Example, client: httpx.Client, size: int) -> None:
+    """A file over the limit is refused and leaves nothing, whoever counts first."""
+    before = example.keys
+    response = client.post("/documents", files={"file": ("big.bin", bytes(size))})
+    assert response.status_code == 413
+    example.wait_until_only(before)
+
+
+def test_post_without_a_file_is_400(client: httpx.Client) -> None:
+    """A form without a file is not a document."""
+    assert client.post("/documents", files={"title": (None, "no file")}).status_code == 400
+
+
+def test_post_with_a_nonsensical_content_type_is_400(example: Example, client: httpx.Client) -> None:
+    """What is no media type is refused before anything is stored."""
+    before = example.keys
+    response = client.post("/documents", files={"file": ("a.txt", b"x", "nonsense")})
+    assert response.status_code == 400
+    example.wait_until_only(before)
+
+
+def test_post_of_the_same_name_twice_stores_two_files(client: httpx.Client) -> None:
+    """The name of a file is no address: the second upload does not replace the first."""
+    first, second = (post(client, "same.txt", content) for content in (b"first", b"second"))
+    contents = [client.get(f"/documents/{each['id']}/file").content for each in (first, second)]
+    assert contents == [b"first", b"second"]
+
+
+def test_get_of_a_page_does_not_run_it(client: httpx.Client) -> None:
+    """HTML from a stranger is a download that no browser opens as a page of this site."""
+    document = post(client, "page.html", b"<script>alert(1)</script>", "text/html")
+    headers = client.get(f"/documents/{document['id']}/file").headers
+    assert headers["content-disposition"].startswith("attachment;")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in headers["content-security-policy"]
+
+
+NAMES = [
+    ("Übersicht.pdf", "Übersicht.pdf"),
+    ("日本語.pdf", "日本語.pdf"),
+    ("👩‍💻 notes.txt", "👩_💻 notes.txt"),
+    ("../../etc/passwd", "passwd"),
+    ("C:\\Windows\\system.ini", "system.ini"),
+    ("evil.txt\r\nX-Injected: 1", "evil.txt__X-Injected_ 1"),
+    ('x"; filename="other.exe', "x_; filename=_other.exe"),
+    ("<img src=x onerror=alert(1)>.png", "_img src=x onerror=alert(1)_.png"),
+    ("photo\u202egpj.exe", "photo_gpj.exe"),
+    ("...", "download"),
+    ("a" * 300 + ".txt", "a" * 196 + ".txt"),
+]
+
+
+@pytest.mark.parametrize(("name", "cleaned"), NAMES, ids=range(len(NAMES)))
+def test_post_cleans_hostile_names(client: httpx.Client, name: str, cleaned: str) -> None:
+    """A name keeps what people can read, and loses paths, markup and what is not to be seen."""
+    assert post(client, name, b"x")["file"]["filename"] == cleaned
+
+
+@pytest.mark.parametrize(("name", "cleaned"), NAMES, ids=range(len(NAMES)))
+def test_get_offers_the_name_for_saving(client: httpx.Client, name: str, cleaned: str) -> None:
+    """The header carries the whole name in ASCII, and nothing else gets into the headers with it."""
+    document = post(client, name, b"x")
+    headers = client.get(f"/documents/{document['id']}/file").headers
+    match = re.fullmatch(
+        r"""attachment; filename="([^"\\]*)"(?:; filename\*=UTF-8''(\S+))?""", headers["content-disposition"]
+    )
+    assert match is not None
+    assert (unquote(match[2]) if match[2] else match[1], "x-injected" in headers) == (cleaned, False)
+
+
+def test_get_of_the_schema_is_openapi(client: httpx.Client) -> None:
+    """The documentation page and its document are there, and show files as clients see them."""
+    document = client.get("/schema/openapi.json").json()
+    shown = set(document["components"]["schemas"]["FileObject"]["properties"])
+    assert (client.get("/schema").status_code, shown) == (200, {"filename", "content_type", "size", "etag", "url"})
+
+
+def test_documents_survive_a_restart(tmp_path: Path) -> None:
+    """What was uploaded is there when the app is started again."""
+    with serve_on_disk(tmp_path) as first, first.client() as client:
+        document = post(client, "kept.txt", b"kept")
+    with serve_on_disk(tmp_path) as second, second.client() as client:
+        assert client.get(f"/documents/{document['id']}/file").content == b"kept"

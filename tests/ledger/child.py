@@ -1,0 +1,210 @@
+"""The process that gets killed. Run as ``python -m tests.ledger.child``, it forks one process per line of orders.
+
+Importing everything takes longer than all of a case; a forked process has it already, and is a process like others: it
+opens its own database, and ends by SIGKILL in the middle of its work, without a word to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiosqlite as aiosqlite  # noqa: PLC0414  # imported once, before the forks
+import asyncpg as asyncpg  # noqa: PLC0414
+import psycopg as psycopg  # noqa: PLC0414
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from litestar_filestore import LocalBackend, storages
+from litestar_filestore.orm.sweep import SweepConfig, sweep, sweep_async
+from litestar_filestore.orm.uploads import store_async
+from tests.ledger.models import BACKEND, Document, a_file
+from tests.ledger.operations import OPERATIONS
+from tests.ledger.sabotage import SABOTAGE
+from tests.ledger.traps import Trap, set_traps
+from tests.ledger.world import LEDGER, pass_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("ALIVE", "TIMEOUT_SECONDS", "Order", "connect")
+
+ALIVE = 4711
+"""PostgreSQL's advisory lock that every connection of a case shares: who gets it alone knows that they are all gone."""
+TIMEOUT_SECONDS = 60
+"""A process that has not come to its end after this long is ended by SIGALRM."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one process does, and where it dies."""
+
+    url: str
+    root: str
+    operation: str
+    target: str | None
+    trace: str
+    """File for the points that were passed, written at the end by a process that survives."""
+    log: str
+    """File for standard error."""
+    sabotage: str | None = None
+
+
+def connect(connection: Any, _record: object) -> None:
+    """Prepare a new connection: SQLite need not wait for the disk, PostgreSQL is to tell when the process is gone."""
+    cursor = connection.cursor()
+    if "sqlite" in type(connection).__module__:
+        cursor.execute("PRAGMA synchronous = OFF")
+    else:
+        cursor.execute(f"SELECT pg_advisory_lock_shared({ALIVE})")
+        connection.commit()
+    cursor.close()
+
+
+class _SyncCase:
+    def __init__(self, order: Order) -> None:
+        self.engine = sa.create_engine(order.url)
+        event.listen(self.engine, "connect", connect)
+
+    def work(self, work: Callable[[Session], None], trap: Trap | None) -> None:
+        with Session(self.engine) as session:
+            _offer_ambiguous_commit(session, self.engine, trap)
+            work(session)
+
+    def sweep(self) -> None:
+        sweep(self.engine, LEDGER, storages, SweepConfig(batch_size=2))
+
+
+class _AsyncCase:
+    def __init__(self, order: Order) -> None:
+        self._async_engine: AsyncEngine = create_async_engine(order.url)
+        self.engine = self._async_engine.sync_engine
+        self._runner = asyncio.Runner()
+        event.listen(self.engine, "connect", connect)
+
+    def work(self, work: Callable[[Session], None], trap: Trap | None) -> None:
+        async def main() -> None:
+            async with AsyncSession(self._async_engine) as session:
+                _offer_ambiguous_commit(session.sync_session, self.engine, trap)
+                await session.run_sync(work)
+
+        self._runner.run(main())
+
+    def sweep(self) -> None:
+        self._runner.run(sweep_async(self._async_engine, LEDGER, storages, SweepConfig(batch_size=2)))
+
+    def upload(self) -> None:
+        """Store first and add the row later, as a request does."""
+
+        async def main() -> None:
+            file = await store_async(
+                self._async_engine,
+                LEDGER,
+                storages[BACKEND],
+                a_file("four")._content,
+                filename="four.txt",  # noqa: SLF001
+            )
+            async with AsyncSession(self._async_engine) as session:
+                session.add(Document(id=4, file=file))
+                await session.commit()
+
+        self._runner.run(main())
+
+
+def _offer_ambiguous_commit(session: Session, engine: sa.Engine, trap: Trap | None) -> None:
+    """Let the session lose the answer to its next COMMIT, as a broken network does."""
+    dialect = engine.dialect
+    dbapi_commit = dialect.do_commit
+
+    def lose() -> None:
+        def arm(_connection: sa.Connection) -> None:
+            def commit(connection: Any) -> None:
+                dialect.do_commit = dbapi_commit  # type: ignore[method-assign]
+                dbapi_commit(connection)
+                if trap is not None:
+                    trap("commit.applied")
+                raise dialect.loaded_dbapi.OperationalError("the answer to COMMIT was lost")
+
+            dialect.do_commit = commit  # type: ignore[method-assign]
+
+        # Armed when the session's own COMMIT is on its way: the staging engine shares the dialect.
+        event.listen(engine, "commit", arm, once=True)
+
+    session.info["lose the answer"] = lose
+
+
+def _run(order: Order) -> None:
+    storages.register_backend(LocalBackend(BACKEND, order.root, fsync=False))
+    case = _AsyncCase(order) if "asyncpg" in order.url or "aiosqlite" in order.url else _SyncCase(order)
+    trap = Trap(order.target)
+    if order.operation in {"sweep", "forget"}:
+        _leave_garbage(case, forget=order.operation == "forget")
+    if order.sabotage is not None:
+        SABOTAGE[order.sabotage]()
+    set_traps(trap, case.engine)
+    if order.operation in OPERATIONS:
+        case.work(OPERATIONS[order.operation].run, trap)
+    elif order.operation == "staged upload":
+        assert isinstance(case, _AsyncCase)
+        case.upload()
+    else:
+        case.sweep()
+    Path(order.trace).write_text(json.dumps(trap.trace), encoding="utf-8")
+
+
+def _leave_garbage(case: _SyncCase | _AsyncCase, *, forget: bool) -> None:
+    """Leave two doomed objects and one whose lease has run out; with `forget`, swept once already."""
+
+    def work(session: Session) -> None:
+        session.add(Document(id=4, file=a_file("four")))
+        session.flush()
+        session.rollback()
+        for number in (1, 2):
+            session.get_one(Document, number).file = None
+        session.commit()
+        pass_time(session.connection())
+        session.commit()
+
+    def later(session: Session) -> None:
+        pass_time(session.connection())
+        session.commit()
+
+    case.work(work, None)
+    if forget:
+        case.sweep()
+        case.work(later, None)
+
+
+def _serve() -> None:
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        process = os.fork()
+        if process == 0:
+            _live(order)
+        _, status = os.waitpid(process, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _live(order: Order) -> None:
+    signal.alarm(TIMEOUT_SECONDS)
+    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(log, 2)
+    try:
+        _run(order)
+    except BaseException:  # noqa: BLE001  # this process ends here, and its parent reads the log
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve()

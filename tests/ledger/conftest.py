@@ -1,0 +1,97 @@
+"""Databases with rows, ledger and store for the tests of the ledger."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from litestar_filestore.orm.points import on_point
+from tests.ledger.arena import Arena, ForkServer, fork_server
+from tests.ledger.models import Base
+from tests.ledger.stress import prepare
+from tests.ledger.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.ledger.matrix import Driver
+    from tests.servers.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """Starts the processes that get killed."""
+    with fork_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def arena_of(
+    request: pytest.FixtureRequest, forks: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Driver], Arena]]:
+    """Return the arena of a driver, made when it is first wanted."""
+    arenas: dict[Driver, Arena] = {}
+
+    def arena_of(driver: Driver) -> Arena:
+        if driver not in arenas:
+            directory = tmp_path_factory.mktemp(driver)
+            if driver in {"sqlite", "aiosqlite"}:
+                url = f"sqlite{'+aiosqlite' if driver == 'aiosqlite' else ''}:///{directory}/test.db"
+            else:
+                server: PostgresServer = request.getfixturevalue("postgres_server")
+                name = f"ledger_{uuid.uuid4().hex}"
+                server.create_database(name)
+                url = server.url("asyncpg" if driver == "asyncpg" else "psycopg", name)
+            arenas[driver] = Arena(driver, url, forks, directory)
+        return arenas[driver]
+
+    yield arena_of
+    for arena in arenas.values():
+        arena.close()
+
+
+@pytest.fixture(scope="module")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """URL of a database that the tests of a module have for themselves."""
+    name = f"ledger_{uuid.uuid4().hex}"
+    postgres_server.create_database(name)
+    return postgres_server.url("psycopg", name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a database for one test, once for each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/test.db"
+    found: str = request.getfixturevalue("postgres_url")
+    return found
+
+
+@pytest.fixture
+def world(url: str, tmp_path: Path) -> Iterator[World]:
+    """Empty tables and an empty store. In the end nothing is damaged, and sweeps leave nothing over."""
+    engine = prepare(sa.create_engine(url))
+    world = World(engine, tmp_path / "store")
+    Base.metadata.drop_all(engine)
+    world.create()
+    try:
+        yield world
+        world.register()
+        assert world.damage() == []
+        world.recover()
+        assert world.leftovers() == []
+    finally:
+        on_point(None)
+        world.close()
+        engine.dispose()
+
+
+@pytest.fixture
+def seeded(world: World) -> World:
+    """`world` with the rows of `SEED`."""
+    world.seed()
+    return world

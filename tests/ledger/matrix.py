@@ -1,0 +1,174 @@
+"""Which operation is killed where, and what is expected to be there afterwards.
+
+The table says for each operation which points it passes, in their order. A test runs each operation to its end and
+compares, so that no step can be added to the protocol without being killed at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from tests.ledger.operations import OPERATIONS
+from tests.ledger.world import SEED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.ledger.world import Contents
+
+__all__ = ("DRIVERS", "Case", "Driver", "cases", "expected_contents", "operations", "points")
+
+Driver = Literal["sqlite", "psycopg", "aiosqlite", "asyncpg"]
+DRIVERS: tuple[Driver, ...] = ("sqlite", "psycopg", "aiosqlite", "asyncpg")
+_ASYNC = {"aiosqlite", "asyncpg"}
+_SQLITE = {"sqlite", "aiosqlite"}
+
+_WRITE = ("put.opened", "put.half", "put.complete", "put.published", "put.after")
+_PUT = ("intent.before", "staging.commit", "intent.after", *_WRITE)
+_UNSTAGED = ("intent.before", *_WRITE[:-1])
+_HELD = ("(held)",)
+"""Stands for a put while the session's transaction has written already: on SQLite there is no intent then."""
+_COMMIT = ("commit.before", "commit.after", "transaction.ended")
+_LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
+_ROLLBACK = ("rollback.before", "transaction.ended")
+_HELD_ROLLBACK = ("rollback.before", "(deleted)", "transaction.ended")
+_REPLACE = ("link.after", "doom.after", "flush.after")
+_BATCH = (
+    "commit.before",
+    "sweep.claimed",
+    "object.deleted",
+    "(second)",
+    "sweep.deleted",
+    "commit.before",
+    "sweep.forgot",
+)
+
+_POINTS: dict[str, tuple[str, ...]] = {
+    "upload": (*_PUT, *_PUT, "link.after", "flush.after", *_COMMIT),
+    "replace": (*_PUT, *_REPLACE, *_COMMIT),
+    "clear an expired row": ("doom.after", "flush.after", *_COMMIT),
+    "delete": ("doom.after", "flush.after", *_COMMIT),
+    "bulk delete": ("doom.after", *_COMMIT),
+    "bulk update": (*_PUT, "link.after", "doom.after", *_COMMIT),
+    "bulk insert": (*_PUT, *_PUT, "link.after", *_COMMIT),
+    "list append": (*_PUT, "link.after", "flush.after", *_COMMIT),
+    "list remove": ("doom.after", "flush.after", *_COMMIT),
+    "move": ("doom.after", "flush.after", *_COMMIT),
+    "rollback": (*_PUT, *_REPLACE, *_ROLLBACK),
+    "close": (*_PUT, *_REPLACE, *_ROLLBACK),
+    "savepoint rollback": (
+        *(*_PUT, *_REPLACE, *_HELD, *_REPLACE, "rollback_to.before", "savepoint.ended"),
+        *("commit.before", "commit.after", "(deleted)", "transaction.ended"),
+    ),
+    "savepoint release, rollback": (
+        *("flush.after", *_HELD, *_REPLACE, "doom.after", "flush.after"),
+        *("release.before", "release.after", "savepoint.ended", *_HELD_ROLLBACK),
+    ),
+    "ambiguous commit": (*_PUT, *_REPLACE, *_LOST_COMMIT),
+    "replace in a snapshot": (*_PUT, "staging.commit", *_REPLACE, *_COMMIT),
+    "rollback in a snapshot": (
+        *(*_PUT, "staging.commit", *_REPLACE, "rollback.before", "object.deleted", "transaction.ended"),
+    ),
+    "write first": ("flush.after", *_HELD, *_REPLACE, *_COMMIT),
+    "write first, rollback": ("flush.after", *_HELD, *_REPLACE, *_HELD_ROLLBACK),
+    "write first, ambiguous commit": ("flush.after", *_HELD, *_REPLACE, *_LOST_COMMIT),
+    "sweep": (*_BATCH, *(point for point in _BATCH if point != "(second)"), "commit.before"),
+    "forget": (*_BATCH, *(point for point in _BATCH if point != "(second)"), "commit.before"),
+    "staged upload": (
+        "staging.commit",
+        "intent.after",
+        *_WRITE,
+        "staging.commit",
+        "link.after",
+        "flush.after",
+        *_COMMIT,
+    ),
+}
+_COMMITTED = {"commit.after", "commit.applied"}
+
+_NEEDS_FSCK = {
+    "savepoint rollback": ("put.published#2", "object.deleted"),
+    "savepoint release, rollback": ("put.published", "object.deleted"),
+    "write first": ("put.published", "commit.after"),
+    "write first, rollback": ("put.published", "object.deleted"),
+    "write first, ambiguous commit": ("put.published", "commit.applied"),
+}
+"""On SQLite, from which point to before which the new object is known to nobody but the process that dies."""
+_IN_SNAPSHOT = {
+    "replace in a snapshot": ("link.after", "commit.after"),
+    "rollback in a snapshot": ("link.after", "object.deleted"),
+}
+"""On PostgreSQL, where the intent had to be withdrawn as the transaction could not see it: the same."""
+
+_SELECTION = {"intent.after", "put.half", "put.published", "link.after", "doom.after", "commit.before", *_COMMITTED}
+"""Async drivers run the same steps in the same order, so that the most different ones are enough."""
+
+
+class Case(NamedTuple):
+    """One kill."""
+
+    driver: Driver
+    operation: str
+    point: str
+    needs_fsck: bool
+    """Whether an object is left that no sweep can know of."""
+    is_committed: bool
+    """Whether the rows are those after the operation."""
+
+
+def operations(driver: Driver) -> Iterator[str]:
+    """Yield the operations that run on a driver."""
+    for name in _POINTS:
+        if (name == "staged upload" and driver not in _ASYNC) or (name in _IN_SNAPSHOT and driver in _SQLITE):
+            continue
+        yield name
+
+
+def points(operation: str, driver: Driver) -> list[str]:
+    """Return the points that an operation passes; the second time has ``#2`` behind it."""
+    return list(_numbered(_fill(_POINTS[operation], driver)))
+
+
+def _fill(names: Iterable[str], driver: Driver) -> Iterator[str]:
+    for name in names:
+        if name == "(held)":
+            yield from _PUT if driver not in _SQLITE else _UNSTAGED
+        elif name == "(second)":
+            yield "object.deleted"
+        elif name != "(deleted)":
+            yield name
+        elif driver in _SQLITE:
+            yield "object.deleted"
+
+
+def _numbered(names: Iterable[str]) -> Iterator[str]:
+    times: Counter[str] = Counter()
+    for name in names:
+        times[name] += 1
+        yield name if times[name] == 1 else f"{name}#{times[name]}"
+
+
+def cases(driver: Driver) -> Iterator[Case]:
+    """Yield what is killed on a driver."""
+    for operation in operations(driver):
+        passed = points(operation, driver)
+        begin, end = (_NEEDS_FSCK if driver in _SQLITE else _IN_SNAPSHOT).get(operation, ("", ""))
+        committed = unknown = False
+        for point in passed:
+            committed = committed or point in _COMMITTED
+            unknown = (unknown or point == begin) and point != end
+            if driver not in _ASYNC or operation == "staged upload" or point in _SELECTION:
+                yield Case(driver, operation, point, unknown, committed)
+
+
+def expected_contents(operation: str, *, is_committed: bool) -> Contents:
+    """Return what the rows hold after a kill."""
+    if operation in {"sweep", "forget"}:
+        return {**SEED, 1: (None, SEED[1][1]), 2: (None, ())}
+    if not is_committed:
+        return SEED
+    if operation == "staged upload":
+        return {**SEED, 4: ("four", ())}
+    rows = {**SEED, **OPERATIONS[operation].after}
+    return {number: held for number, held in rows.items() if number not in OPERATIONS[operation].deleted}

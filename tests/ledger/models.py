@@ -1,0 +1,34 @@
+"""The model whose rows, ledger and objects the tests of the ledger compare."""
+
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from litestar_filestore import FileObject, FileObjectList, StoredObject
+
+__all__ = ("BACKEND", "Base", "Document", "a_file", "content_of")
+
+BACKEND = "ledger"
+_REPEATS = 1000
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Document(Base):
+    __tablename__ = "document"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None]
+    file: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND))
+    pages: Mapped[FileObjectList | None] = mapped_column(StoredObject(BACKEND, multiple=True))
+
+
+def a_file(tag: str, backend: str = BACKEND) -> FileObject:
+    """Make a file that is still to be stored; it comes in two blocks, and its name tells its content."""
+    half = tag.encode() * _REPEATS
+    return FileObject(backend, f"{tag}.txt", content=[half, half])
+
+
+def content_of(tag: str) -> bytes:
+    """Return the content of `a_file`."""
+    return tag.encode() * (2 * _REPEATS)

@@ -1,0 +1,173 @@
+"""Many tasks on few rows, cancelled at random, beside sweepers that wait for nobody; watched all the time.
+
+``python -m tests.ledger.stress_async --seconds 60 --database postgresql --tasks 24 --seed 1``
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+import traceback
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.orm.sweep import sweep_async
+from litestar_filestore.orm.uploads import store_async
+from tests.ledger.chaos import ROWS, expected_error, operate
+from tests.ledger.models import Document, content_of
+from tests.ledger.stress import HOSTILE, Plan, Report, finish_report, place, prepare
+from tests.ledger.world import LEDGER, World
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ("main", "run")
+
+_OPERATION_SECONDS = 60.0
+"""An operation that takes longer than this hangs."""
+
+
+class _Run:
+    def __init__(self, plan: Plan, world: World, engine: AsyncEngine) -> None:
+        self.plan = plan
+        self.world = world
+        self.engine = engine
+        self.report = Report()
+        self.random = Random(plan.seed)
+        self.deadline = time.monotonic() + plan.seconds
+        self.operating: set[asyncio.Task[None]] = set()
+
+    async def main(self) -> None:
+        """Run operations, sweepers, canceller and checker until the deadline, and wait for all of them."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.plan.workers):
+                group.create_task(self.repeat(self.operation))
+            group.create_task(self.repeat(self.sweep))
+            group.create_task(self.repeat(self.sweep))
+            group.create_task(self.cancel())
+            group.create_task(self.repeat(self.check))
+
+    async def repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something again and again."""
+        while time.monotonic() < self.deadline:
+            await work()
+
+    async def operation(self) -> None:
+        """Run one operation in a task that may be cancelled, and judge how it ended."""
+        work = self.upload if self.random.random() < 0.3 else self.change
+        task = asyncio.create_task(self.timed(work))
+        self.operating.add(task)
+        await asyncio.wait({task})
+        self.operating.discard(task)
+        self.judge(task)
+
+    async def timed(self, work: Callable[[], Awaitable[None]]) -> None:
+        async with asyncio.timeout(_OPERATION_SECONDS):
+            await work()
+
+    def judge(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.report.counts["cancelled"] += 1
+        elif (error := task.exception()) is None:
+            self.report.counts["ok"] += 1
+        elif (name := expected_error(error)) is not None:
+            self.report.counts[name] += 1
+        else:
+            self.report.unexpected.append("".join(traceback.format_exception(error)))
+
+    async def change(self) -> None:
+        async with AsyncSession(self.engine) as session:
+            await session.run_sync(partial(operate, random=self.random))
+
+    async def upload(self) -> None:
+        """Store first, as a request does, and put the file into a row, which may replace another one."""
+        tag = f"{self.random.getrandbits(32):08x}"
+        source = content_of(tag)
+        file = await store_async(self.engine, LEDGER, self.world.backend, source, filename=f"{tag}.txt")
+        async with AsyncSession(self.engine) as session:
+            number = self.random.choice(ROWS)
+            row = await session.get(Document, number)
+            if row is None:
+                session.add(row := Document(id=number))
+            row.file = file
+            await session.commit()
+
+    async def cancel(self) -> None:
+        """Cancel one operation after the other, each at a random moment."""
+        while time.monotonic() < self.deadline:
+            await asyncio.sleep(self.random.random() / 30)
+            if self.operating:
+                self.random.choice(sorted(self.operating, key=id)).cancel()
+
+    async def sweep(self) -> None:
+        try:
+            result = await sweep_async(self.engine, LEDGER, self.world.registry, HOSTILE)
+        except Exception as error:
+            if (name := expected_error(error)) is None:
+                raise
+            self.report.counts[f"sweep: {name}"] += 1
+        else:
+            self.report.counts["swept"] += result.deleted
+        await asyncio.sleep(0.01)
+
+    async def check(self) -> None:
+        self.report.damage += await asyncio.to_thread(self.world.damage)
+        self.report.counts["checks"] += 1
+
+
+async def _run(plan: Plan, world: World) -> Report:
+    engine = create_async_engine(plan.url, pool_size=10)
+    prepare(engine.sync_engine)
+    stress = _Run(plan, world, engine)
+    try:
+        await stress.main()
+        beside = staging_engine(engine.sync_engine)
+        for name, pool in (("session", engine.sync_engine.pool), ("staging", beside.pool if beside else None)):
+            if isinstance(pool, sa.QueuePool) and pool.checkedout():
+                stress.report.damage.append(f"{pool.checkedout()} connections of the {name} pool are still out")
+    finally:
+        with suppress(asyncio.CancelledError):
+            await engine.dispose()
+    return stress.report
+
+
+def run(plan: Plan) -> Report:
+    """Run everything in an event loop of its own and return what became of it."""
+    sync = plan.url.replace("+aiosqlite", "").replace("+asyncpg", "+psycopg")
+    world = World(prepare(sa.create_engine(sync)), Path(plan.root))
+    # Not asyncio.run(), which waits for tasks that never end: cancelled in the wrong moment, SQLAlchemy 2.1.9 asks
+    # aiosqlite 0.22.1 to stop a thread that has stopped already, and waits for its answer.
+    loop = asyncio.new_event_loop()
+    report = loop.run_until_complete(_run(plan, world))
+    finish_report(report, world, may_need_fsck="sqlite" in plan.url)
+    return report
+
+
+def main() -> int:
+    """Run from the command line, print the report as JSON, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--tasks", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        url, root = stack.enter_context(place(arguments.database))
+        url = url.replace("sqlite:", "sqlite+aiosqlite:").replace("+psycopg", "+asyncpg")
+        report = run(Plan(url, root, arguments.seconds, arguments.tasks, arguments.seed))
+    print(json.dumps(vars(report), indent=2))
+    return 0 if report.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Rows from before the ledger are entered into it, and looked after from then on."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from litestar_filestore.orm.rows import Adoption, adopt, mappers_with_files
+from tests.ledger.models import Base, Document, a_file
+from tests.ledger.world import LEDGER, SEED, World
+
+MAPPERS = [sa.inspect(Document)]
+
+
+@pytest.fixture
+def old(seeded: World) -> World:
+    """Rows that the ledger does not know."""
+    with seeded.engine.begin() as connection:
+        connection.execute(sa.delete(LEDGER))
+    return seeded
+
+
+def test_adopt(old: World) -> None:
+    """Every file of every row gets an entry; a second run finds them there."""
+    assert adopt(old.engine, LEDGER, MAPPERS) == Adoption(adopted=5, known=0, shared=())
+    assert adopt(old.engine, LEDGER, MAPPERS) == Adoption(adopted=0, known=5, shared=())
+    assert old.damage() == []
+
+
+def test_adopted_files_are_looked_after(old: World) -> None:
+    """What a row gives up after its adoption is swept."""
+    adopt(old.engine, LEDGER, MAPPERS)
+    with Session(old.engine) as session:
+        session.get_one(Document, 1).file = a_file("new")
+        session.delete(session.get_one(Document, 2))
+        session.commit()
+    old.recover()
+    assert old.leftovers() == []
+    assert old.contents() == {1: ("new", ("page", "side")), 3: SEED[3]}
+
+
+def test_object_before_its_adoption(old: World) -> None:
+    """Without an entry, what a row gives up stays: another row may hold it too. fsck finds it later."""
+    with Session(old.engine) as session:
+        session.delete(session.get_one(Document, 2))
+        session.commit()
+    old.recover()
+    assert len(old.objects()) == 5
+    report = old.fsck(repair=True)
+    assert (report.adopted, report.doomed) == (4, 1)
+
+
+def test_shared_objects(old: World) -> None:
+    """Objects of several rows get one entry and are named, so that they can be copied."""
+    with old.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE document SET file = (SELECT file FROM document WHERE id = 1) WHERE id = 3"))
+    adoption = adopt(old.engine, LEDGER, MAPPERS)
+    with Session(old.engine) as session:
+        row = session.get_one(Document, 3)
+        assert row.file is not None
+        assert [key.key for key in adoption.shared] == [row.file.path]
+        old_key = row.file.path
+        row.file = None
+        with old.engine.begin() as connection:  # as SQL would repair it
+            connection.execute(sa.text("UPDATE document SET file = NULL WHERE id = 3"))
+        session.rollback()
+    assert old_key in {key.key for key in old.objects()}
+    old.fsck(repair=True)
+
+
+def test_all_pages_are_read(world: World) -> None:
+    """Tables of more rows than one page are read to their end."""
+    with Session(world.engine) as session:
+        key = "2026/01/{:04}"
+        for number in range(1201):
+            world.backend.put(b"x", key=key.format(number))
+        session.execute(
+            sa.text("INSERT INTO document (id, file) VALUES (:id, :file)"),
+            [
+                {
+                    "id": number,
+                    "file": f'{{"filename": "f", "to_filename": "{key.format(number)}", "backend": "ledger"}}',
+                }
+                for number in range(1201)
+            ],
+        )
+        session.commit()
+    assert adopt(world.engine, LEDGER, MAPPERS).adopted == 1201
+    assert world.fsck(repair=False).is_clean
+
+
+def test_mappers_with_files() -> None:
+    """The mapped classes of a metadata that have file columns are found."""
+    mappers = list(Base.registry.mappers)
+    assert mappers_with_files(Base.metadata, mappers) == MAPPERS
+    assert mappers_with_files(sa.MetaData(), mappers) == []

@@ -1,0 +1,186 @@
+"""Rows, ledger and store of a test, as somebody sees them who knows nothing about what happened."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from litestar_filestore import LocalBackend, storages
+from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.orm.columns import files_in
+from litestar_filestore.orm.fsck import FsckConfig, fsck
+from litestar_filestore.orm.ledger import ObjectKey
+from litestar_filestore.orm.ledger_table import State, define_ledger
+from litestar_filestore.orm.sweep import SweepConfig, sweep
+from tests.ledger.models import BACKEND, Base, Document, a_file, content_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from litestar_filestore.orm.fsck import FsckReport
+    from litestar_filestore.orm.sweep import SweepResult
+
+__all__ = ("LEDGER", "LONG", "SEED", "Contents", "Snapshot", "World", "pass_time")
+
+_table = define_ledger(Base.metadata)
+assert _table is not None
+LEDGER = _table
+"""The ledger's table."""
+LONG = 100_000.0
+"""Seconds after which every lease, claim and tombstone of the default configuration has run out."""
+
+Contents = dict[int, tuple[str | None, tuple[str, ...]]]
+"""What each row holds: the tag of its file, and the tags of its pages."""
+SEED: Contents = {1: ("one", ("page", "side")), 2: ("two", ()), 3: ("three", ())}
+"""What is there before an operation."""
+
+
+@dataclass
+class Snapshot:
+    """One look at the database."""
+
+    rows: list[ObjectKey] = field(default_factory=list[ObjectKey])
+    """Every file of every row, as often as it is held."""
+    states: dict[ObjectKey, State] = field(default_factory=dict[ObjectKey, State])
+    """Every entry of the ledger."""
+
+    @property
+    def linked(self) -> set[ObjectKey]:
+        """Linked entries."""
+        return {key for key, state in self.states.items() if state is State.LINKED}
+
+
+def pass_time(connection: Connection, seconds: float = LONG) -> None:
+    """Make everything in the ledger older, instead of waiting."""
+    connection.execute(sa.update(LEDGER).values(not_before=LEDGER.c.not_before - seconds))
+
+
+class World:
+    """A database with `Document` and the ledger, and a folder with the objects."""
+
+    def __init__(self, engine: Engine, root: Path, registry: StorageRegistry = storages) -> None:
+        """Look at the tables behind `engine` and the objects below `root`, and register the backend."""
+        self.engine = engine
+        self.root = root
+        self.backend = LocalBackend(BACKEND, root, fsync=False)
+        self.registry = registry
+        self.register()
+
+    def register(self) -> None:
+        """Make this the backend of the column, in place of that of another world."""
+        self.registry.register_backend(self.backend)
+
+    def create(self) -> None:
+        """Make the tables and the folder."""
+        Base.metadata.create_all(self.engine)
+        self.backend.storage_driver.start()
+
+    def seed(self) -> None:
+        """Add the rows of `SEED`."""
+        with Session(self.engine) as session:
+            for number, (tag, pages) in SEED.items():
+                file = a_file(tag) if tag else None
+                session.add(Document(id=number, file=file, pages=[a_file(page) for page in pages]))
+            session.commit()
+
+    # -- what is there
+
+    def snapshot(self) -> Snapshot:
+        """Read rows and ledger, both at one moment."""
+        level = "REPEATABLE READ" if self.engine.dialect.name == "postgresql" else "SERIALIZABLE"
+        found = Snapshot()
+        with self.engine.connect().execution_options(isolation_level=level) as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            for row in connection.execute(sa.select(Document.file, Document.pages)):
+                found.rows += [ObjectKey(file.backend_key, file.path) for value in row for file in files_in(value)]
+            for entry in connection.execute(sa.select(LEDGER.c.backend, LEDGER.c.key, LEDGER.c.state)):
+                if entry.backend:
+                    found.states[ObjectKey(entry.backend, entry.key)] = State(entry.state)
+            connection.rollback()
+        return found
+
+    def objects(self) -> set[ObjectKey]:
+        """Return all objects of the store."""
+        return {ObjectKey(BACKEND, info.key) for info in self.backend.list()}
+
+    def files(self) -> set[str]:
+        """Return every file below the root, temporary ones included, but not the mark that fsck makes."""
+        found = {
+            str((Path(folder) / name).relative_to(self.root))
+            for folder, _, names in os.walk(self.root)
+            for name in names
+        }
+        return found - {".filestore/database"}
+
+    def contents(self) -> Contents:
+        """Read the bytes of all rows.
+
+        Raises:
+            AssertionError: If the bytes of a file are not those it was made with.
+        """
+        found: Contents = {}
+        with Session(self.engine) as session:
+            for row in session.scalars(sa.select(Document).order_by(Document.id)):
+                tags = [file.filename.removesuffix(".txt") for file in files_in(row.pages)]
+                for file in (*files_in(row.file), *files_in(row.pages)):
+                    assert file.get_content() == content_of(file.filename.removesuffix(".txt"))
+                found[row.id] = (row.file.filename.removesuffix(".txt") if row.file else None, tuple(tags))
+        return found
+
+    # -- what is wrong
+
+    def damage(self) -> list[str]:
+        """Return what is never allowed, not even for a moment."""
+        snapshot = self.snapshot()
+        objects = self.objects()
+        dangling = {key for key in snapshot.rows if key not in objects}
+        if dangling:
+            # The listing is younger than the rows: only what is still held now has really lost its bytes.
+            dangling &= set(self.snapshot().rows)
+        found = [f"row without object: {key.key}" for key in dangling]
+        found += [f"object of two rows: {key.key}" for key in set(snapshot.rows) if snapshot.rows.count(key) > 1]
+        found += [f"row without linked entry: {key.key}" for key in set(snapshot.rows) - snapshot.linked]
+        return found + [f"linked entry without row: {key.key}" for key in snapshot.linked - set(snapshot.rows)]
+
+    def leftovers(self) -> list[str]:
+        """Return what may be there for a while, but not after the sweeps."""
+        snapshot = self.snapshot()
+        objects = self.objects()
+        found = [f"object without row: {key.key}" for key in objects - set(snapshot.rows)]
+        found += [f"file that is no object: {name}" for name in self.files() - {key.key for key in objects}]
+        return found + [
+            f"{state} entry: {key.key}" for key, state in snapshot.states.items() if state is not State.LINKED
+        ]
+
+    # -- what mends it
+
+    def sweep(self, config: SweepConfig | None = None) -> SweepResult:
+        """Sweep once with the time as it is."""
+        return sweep(self.engine, LEDGER, self.registry, config)
+
+    def pass_time(self, seconds: float = LONG) -> None:
+        """Make everything in the ledger older, instead of waiting."""
+        with self.engine.begin() as connection:
+            pass_time(connection, seconds)
+
+    def recover(self) -> None:
+        """Let so much time pass that sweepers with the default configuration finish everything."""
+        self.backend.storage_driver.clean(0)
+        for _ in range(2):  # the second sweep is for the tombstones of the first
+            self.pass_time()
+            self.sweep()
+
+    def fsck(self, *, repair: bool) -> FsckReport:
+        """Compare everything, with no regard to age and amount."""
+        config = FsckConfig(repair=repair, minimum_age_seconds=-LONG, max_doomed_percent=100)
+        return fsck(self.engine, LEDGER, [sa.inspect(Document)], [self.backend], config)
+
+    def close(self) -> None:
+        """Unregister the backend."""
+        self.registry.unregister_backend(BACKEND)

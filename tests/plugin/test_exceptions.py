@@ -1,0 +1,185 @@
+"""Errors of this package reach a client as HTTP errors that tell nothing about the storage."""
+
+import logging
+from typing import Any
+
+import pytest
+from litestar import Controller, Litestar, MediaType, Request, Response, get
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath
+from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
+from litestar.testing import TestClient
+
+from litestar_filestore import FilestoreConfig, FilestorePlugin, LocalBackend, StorageError
+from litestar_filestore.errors import (
+    AccessDeniedError,
+    AccessError,
+    AuthenticationError,
+    BackendNotRegisteredError,
+    BackendUnavailableError,
+    BucketNotFoundError,
+    ConfigurationError,
+    ConflictError,
+    FileTooLargeError,
+    InvalidArgumentError,
+    InvalidKeyError,
+    LedgerError,
+    LedgerMissingError,
+    LinkLostError,
+    MissingDependencyError,
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RangeNotSatisfiableError,
+    SourceTypeError,
+    StorageFullError,
+    UnsupportedOperationError,
+)
+from tests.plugin.conftest import Serve
+
+PLACE: dict[str, Any] = {"operation": "get", "backend": "backend-7", "key": "2026/11/key-7"}
+STATUS: dict[type[StorageError], int] = {
+    StorageError: 500,
+    ConfigurationError: 500,
+    MissingDependencyError: 500,
+    BackendNotRegisteredError: 500,
+    SourceTypeError: 500,
+    InvalidArgumentError: 400,
+    InvalidKeyError: 400,
+    RangeNotSatisfiableError: 416,
+    FileTooLargeError: 413,
+    ObjectNotFoundError: 404,
+    ObjectExistsError: 409,
+    ObjectChangedError: 503,
+    AccessError: 503,
+    AuthenticationError: 503,
+    AccessDeniedError: 503,
+    BucketNotFoundError: 503,
+    BackendUnavailableError: 503,
+    StorageFullError: 507,
+    UnsupportedOperationError: 501,
+    LedgerError: 500,
+    LedgerMissingError: 500,
+    LinkLostError: 409,
+    ConflictError: 409,
+}
+
+
+def make(class_: type[StorageError]) -> StorageError:
+    """Build an error whose every part would be telling."""
+    more: dict[str, Any] = {"max_bytes": 10} if class_ is FileTooLargeError else {}
+    return class_("internal-7 said no", **more, **PLACE)
+
+
+class Broken(Controller):
+    @get("/{name:str}")
+    async def read(self, name: FromPath[str]) -> None:
+        raise make(next(each for each in STATUS if each.__name__ == name))
+
+
+def say(word: str) -> Any:
+    """Return an exception handler that answers with its word and the class it was given."""
+
+    def handle(_request: Request[Any, Any, Any], error: Exception) -> Response[str]:
+        return Response(f"{word}: {type(error).__name__}", status_code=418, media_type=MediaType.TEXT)
+
+    return handle
+
+
+def test_every_error_has_a_test() -> None:
+    """No class of errors was added without deciding what a client is told."""
+
+    def below(class_: type[StorageError]) -> set[type[StorageError]]:
+        return {class_}.union(*map(below, class_.__subclasses__()))
+
+    assert {each for each in below(StorageError) if each.__module__ == "litestar_filestore.errors"} == set(STATUS)
+
+
+@pytest.mark.parametrize(("class_", "status"), STATUS.items(), ids=lambda value: getattr(value, "__name__", value))
+def test_get_answers_with_the_status_of_the_error(class_: type[StorageError], status: int, serve: Serve) -> None:
+    """Each class of errors has its HTTP status."""
+    response = serve([Broken]).get(f"/{class_.__name__}")
+    assert (response.status_code, response.json()["status_code"]) == (status, status)
+
+
+@pytest.mark.parametrize("class_", STATUS, ids=lambda value: value.__name__)
+def test_get_tells_nothing_about_the_storage(class_: type[StorageError], serve: Serve) -> None:
+    """No answer holds the detail, the key, or the backend of the error."""
+    response = serve([Broken]).get(f"/{class_.__name__}")
+    text = f"{response.text} {response.headers}"
+    assert [word for word in ("internal-7", "key-7", "backend-7") if word in text] == []
+
+
+def test_get_of_an_unsatisfiable_range_names_the_size(serve: Serve) -> None:
+    """A 416 says how long the file is, as RFC 9110 §14.4 has it."""
+
+    @get("/")
+    async def read() -> None:
+        raise RangeNotSatisfiableError("starts at 900", size=800)
+
+    assert serve([read]).get("/").headers["content-range"] == "bytes */800"
+
+
+def test_error_of_the_store_is_logged_with_its_details(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """What the client is not told stands in the log, with the traceback."""
+    with caplog.at_level(logging.INFO, "litestar_filestore"):
+        serve([Broken], logging_config=None).get("/BackendUnavailableError")
+    (record,) = (each for each in caplog.records if each.name == "litestar_filestore")
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert "internal-7 said no [operation='get', backend='backend-7', key='2026/11/key-7']" in record.message
+
+
+def test_error_of_the_client_is_logged_without_alarm(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A request for a missing file is no error of the application."""
+    with caplog.at_level(logging.INFO, "litestar_filestore"):
+        serve([Broken], logging_config=None).get("/ObjectNotFoundError")
+    assert [each.levelno for each in caplog.records if each.name == "litestar_filestore"] == [logging.INFO]
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_get_answers_with_problem_details(position: str, backend: LocalBackend) -> None:
+    """With ProblemDetailsPlugin for HTTP errors, storage errors are problem details too, whichever plugin is first."""
+    plugins: list[Any] = [
+        ProblemDetailsPlugin(ProblemDetailsConfig(enable_for_all_http_exceptions=True)),
+        FilestorePlugin(FilestoreConfig([backend])),
+    ]
+    with TestClient(Litestar([Broken], plugins=plugins if position == "before" else plugins[::-1])) as client:
+        response = client.get("/ObjectNotFoundError")
+    assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+
+
+HANDLERS: list[tuple[Any, str, str]] = [
+    (ObjectNotFoundError, "ObjectNotFoundError", "own: ObjectNotFoundError"),
+    (StorageError, "ObjectNotFoundError", "own: ObjectNotFoundError"),
+    (FileNotFoundError, "ObjectNotFoundError", "own: ObjectNotFoundError"),
+    (OSError, "BackendUnavailableError", "own: BackendUnavailableError"),
+    (404, "ObjectNotFoundError", "own: NotFoundException"),
+    (503, "AccessDeniedError", "own: ServiceUnavailableException"),
+    (HTTPException, "StorageFullError", "own: InternalServerException"),
+    (Exception, "ObjectExistsError", "own: ClientException"),
+    (StorageError, "ConfigurationError", "own: ConfigurationError"),
+    (500, "ConfigurationError", "own: ConfigurationError"),
+]
+
+
+@pytest.mark.parametrize(("key", "name", "expected"), HANDLERS)
+def test_handler_of_the_application_wins(key: Any, name: str, expected: str, serve: Serve) -> None:
+    """A handler for the error, one of its parents, the HTTP error or the status answers instead of the table."""
+    assert serve([Broken], exception_handlers={key: say("own")}).get(f"/{name}").text == expected
+
+
+@pytest.mark.parametrize(("key", "name", "expected"), HANDLERS)
+def test_handler_of_a_controller_wins(key: Any, name: str, expected: str, serve: Serve) -> None:
+    """So does one that stands closer to the route than the application."""
+
+    class Inner(Broken):
+        exception_handlers = {key: say("own")}  # noqa: RUF012  # as Litestar wants it
+
+    assert serve([Inner], exception_handlers={key: say("outer")}).get(f"/{name}").text == expected
+
+
+def test_errors_can_be_left_to_the_application(backend: LocalBackend, serve: Serve) -> None:
+    """Without the default handlers a storage error is an error like any other."""
+    config = FilestoreConfig([backend], set_default_exception_handlers=False)
+    assert serve([Broken], config=config).get("/ObjectNotFoundError").status_code == 500
