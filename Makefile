@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+WORKERS ?= 2
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -29,8 +30,8 @@ run: $(HAVE_RUN) ## Serve the example app (PORT=8000)
 	@echo 'Example app: http://127.0.0.1:$(PORT)'
 	@$(RUN) -m litestar --app example_app.app:app run --host 127.0.0.1 --port '$(PORT)'
 
-test: $(HAVE_TEST) ## Run the tests (ARGS=... goes to pytest)
-	$(PYTEST) $(ARGS)
+test: $(HAVE_TEST) ## Run the tests (ARGS=... goes to pytest, WORKERS=0 runs them in one process)
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 conformance: $(HAVE_TEST) ## Run the definition of a driver against every backend and server
 	$(PYTEST) -m conformance $(ARGS)

@@ -204,6 +204,8 @@ def _by_instance(fs: Any) -> _Target:
 def _by_name(fs: str, options: dict[str, Any]) -> _Target:
     if "::" in fs:
         raise ConfigurationError(f"{fs!r} chains file systems, which cannot store atomically: name the last one only")
+    if "?" in fs or "#" in fs:
+        raise ConfigurationError(f"{fs.partition('?')[0]!r}: give options as arguments, not in the URL")
     protocol, separator, _ = fs.partition("://")
     cls: Any = _class_of(protocol)
     folder = ""

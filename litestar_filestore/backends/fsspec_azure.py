@@ -82,12 +82,14 @@ class AzureStore(ObjectStore):
 
     async def page(self, prefix: str, rest: Any) -> Page:
         """List up to a thousand blobs."""
-        below, cut = self.name(f"{prefix}/" if prefix else ""), len(self.name(""))
+        below = f"{prefix}/" if prefix else ""
+        name = self.name(below)
 
         async def request(**options: Any) -> Page:
-            blobs = self.container().list_blobs(name_starts_with=below or None, include=["metadata"], **options)
+            blobs = self.container().list_blobs(name_starts_with=name or None, include=["metadata"], **options)
             pages = blobs.by_page(continuation_token=rest)
-            infos = [_info(blob["name"][cut:], blob) async for blob in await anext(pages) if not _is_folder(blob)]
+            found = [blob async for blob in await anext(pages) if not _is_folder(blob)]
+            infos = [_info(below + blob["name"].removeprefix(name), blob) for blob in found]
             return Page(infos, pages.continuation_token or None)
 
         return await self.request(request, results_per_page=1000)

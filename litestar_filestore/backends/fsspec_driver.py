@@ -37,7 +37,8 @@ class FSSpecDriver(Driver):
         """Use the file system that `recipe` makes; nothing is opened yet."""
         self.protocol = recipe.protocol
         self.capabilities = recipe.capabilities
-        self._recipe = recipe
+        self.recipe = recipe
+        """How the file system is made."""
         self._making = threading.Lock()
         self._made: tuple[int, Store, Runner] | None = None
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -61,7 +62,7 @@ class FSSpecDriver(Driver):
         with self._making:
             ready = self._ready()
             if ready is None:
-                ready = self._recipe.make()
+                ready = self.recipe.make()
                 self._made = (os.getpid(), *ready)
             return ready
 
@@ -204,7 +205,7 @@ class FSSpecDriver(Driver):
     def close(self) -> None:
         """Close the connections of the file system, unless the caller made it."""
         ready, self._made = self._ready(), None
-        if ready is not None and self._recipe.owns(ready[0].fs):
+        if ready is not None and self.recipe.owns(ready[0].fs):
             ready[1].call(ready[0].close)
 
     async def close_async(self) -> None:
@@ -214,7 +215,7 @@ class FSSpecDriver(Driver):
             if any(not loop.is_closed() for loop in self._loops):
                 return
             ready, self._made = self._ready(), None
-        if ready is not None and self._recipe.owns(ready[0].fs):
+        if ready is not None and self.recipe.owns(ready[0].fs):
             await finish(ready[1].call_async(ready[0].close))
 
     def translate(self, error: Exception) -> StorageError | None:

@@ -78,7 +78,7 @@ _S3_CODES: dict[str, tuple[type[StorageError], str]] = {
 # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
 _AZURE_CODES: dict[str, tuple[type[StorageError], str]] = {
     **dict.fromkeys(
-        ("ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled", "ResourceNotFound"),
+        ("ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"),
         (BucketNotFoundError, _BUCKET),
     ),
     "BlobNotFound": (ObjectNotFoundError, _MISSING),

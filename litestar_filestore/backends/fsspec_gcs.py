@@ -130,9 +130,10 @@ class GCSStore(ObjectStore):
         name = self.where(below)[1]
         parameters = {"prefix": name or None, "pageToken": rest, "maxResults": "1000"}
         answer = (await self.request("GET", self.bucket_url(below), params=parameters)).json()
-        cut = len(name) - len(below)
         items = [item for item in answer.get("items", ()) if not item["name"].endswith("/")]  # marks of folders
-        return Page([self.info(item["name"][cut:], item) for item in items], answer.get("nextPageToken"))
+        return Page(
+            [self.info(below + item["name"].removeprefix(name), item) for item in items], answer.get("nextPageToken")
+        )
 
     async def copy(self, source: str, target: str, *, overwrite: bool) -> None:
         """Copy inside the store, in as many steps as it wants."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar_filestore.backends.fsspec_azure import AzureStore
 from litestar_filestore.backends.fsspec_files import FileStore
@@ -35,6 +35,8 @@ class Kind(NamedTuple):
     """Adds to the options what makes the file system fit for a server that must answer soon."""
     can_sign: Callable[[dict[str, Any]], bool] = bool
     """Whether credentials that can sign URLs are among the options."""
+    adopts: Callable[[dict[str, Any]], bool] | None = None
+    """Whether an instance that was made with these options is right; else another one is made of them."""
     protocol: str | None = None
     """Name of the service where the class does not say it."""
 
@@ -50,18 +52,18 @@ class Recipe:
         Raises:
             ConfigurationError: If a required option is missing.
         """
-        self._cls = cls
+        self.cls = cls
+        """The class of the file system."""
         self._args = args
         self._kind = kind_of(cls)
         self._options = self._kind.defaults(options)
-        # What the caller made is used as it is if nothing has to be added.
-        self._given = given if self._options == options else None
+        self._given = given if self._kind.adopts is None or self._kind.adopts(options) else None
         self._place = place
 
     @property
     def protocol(self) -> str:
         """Name of the service, the first one if there are several."""
-        protocol: Any = self._kind.protocol or getattr(self._cls, "protocol", "unknown")
+        protocol: Any = self._kind.protocol or getattr(self.cls, "protocol", "unknown")
         return str(protocol if isinstance(protocol, str) else next(iter(protocol)))
 
     @property
@@ -82,7 +84,13 @@ class Recipe:
         Raises:
             ConfigurationError: If the class does not accept the options.
         """
-        fs = self._given if self._given is not None and _is_usable(self._given) else self._build()
+        if self._given is not None and _is_usable(self._given):
+            made = self._wrap(self._given)
+            if made[0].is_usable:
+                return made
+        return self._wrap(self._build())
+
+    def _wrap(self, fs: Any) -> tuple[Store, Runner]:
         runner = InLoop(fs.loop) if self._kind.runner is InLoop else self._kind.runner()
         return self._kind.store(fs, self._place), runner
 
@@ -91,9 +99,9 @@ class Recipe:
         options = {name: value for name, value in self._options.items() if name not in {"asynchronous", "loop"}}
         options["skip_instance_cache"] = True
         try:
-            return self._cls(*self._args, **options)
+            return self.cls(*self._args, **options)
         except (TypeError, ValueError, KeyError) as error:
-            raise ConfigurationError(f"{self._cls.__name__} cannot be made of these options: {error}") from error
+            raise ConfigurationError(f"{self.cls.__name__} cannot be made of these options: {error}") from error
 
 
 def _is_usable(fs: Any) -> bool:
@@ -144,11 +152,17 @@ def _ftp_defaults(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _webdav_defaults(options: dict[str, Any]) -> dict[str, Any]:
-    return {"timeout": 30, **options}
+    auth = options.get("auth")
+    # A pair that comes from a file of JSON or TOML is a list, which httpx does not take.
+    return {"timeout": 30, **options, "auth": tuple(cast("list[str]", auth)) if isinstance(auth, list) else auth}
 
 
 def _s3_signs(options: dict[str, Any]) -> bool:
     return not options.get("anon")
+
+
+def _s3_is_right(options: dict[str, Any]) -> bool:
+    return "signature_version" in (options.get("config_kwargs") or {})
 
 
 def _gcs_signs(options: dict[str, Any]) -> bool:
@@ -162,7 +176,7 @@ def _azure_signs(options: dict[str, Any]) -> bool:
 
 
 _KINDS = {
-    "s3fs.S3FileSystem": Kind(S3Store, InLoop, _s3_defaults, _s3_signs),
+    "s3fs.S3FileSystem": Kind(S3Store, InLoop, _s3_defaults, _s3_signs, _s3_is_right),
     "adlfs.AzureBlobFileSystem": Kind(AzureStore, InLoop, _unchanged, _azure_signs),
     "gcsfs.GCSFileSystem": Kind(GCSStore, InLoop, _unchanged, _gcs_signs),
     "sshfs.SSHFileSystem": Kind(AsyncsshStore, InThread, _asyncssh_defaults, protocol="sftp"),

@@ -100,13 +100,13 @@ class S3Store(ObjectStore):
 
     async def page(self, prefix: str, rest: Any) -> Page:
         """List up to a thousand keys."""
-        where = self.where(f"{prefix}/" if prefix else "")
+        below = f"{prefix}/" if prefix else ""
+        where = self.where(below)
         more = {} if rest is None else {"ContinuationToken": rest}
         answer = await self.request("list_objects_v2", Bucket=where["Bucket"], Prefix=where["Key"], **more)
-        cut = len(where["Key"]) - len(f"{prefix}/" if prefix else "")
         infos = [
             ObjectInfo(
-                key=entry["Key"][cut:],
+                key=below + entry["Key"].removeprefix(where["Key"]),
                 size=entry["Size"],
                 last_modified=entry["LastModified"].timestamp(),
                 etag=entry.get("ETag"),

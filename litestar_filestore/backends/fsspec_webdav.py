@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _SPOOL_BYTES = 4 * BLOCK_BYTES
 _ATTEMPTS = 3
+_DELIMITERS = frozenset("?;#")
 
 
 class WebdavStore(FileStore):
@@ -43,7 +44,7 @@ class WebdavStore(FileStore):
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""
         super().__init__(fs, place)
-        self._keeps_odd_names: bool | None = None
+        self._keeps: dict[str, bool] = {}
 
     def escaped(self, full: str) -> str:
         """Return a path for the client, which takes what looks like an escape for one."""
@@ -120,19 +121,22 @@ class WebdavStore(FileStore):
         Measured with wsgidav 4.4: it unescapes the header ``Destination`` before it takes it apart, so that ``a?b``
         would be moved to ``a``, over another object. Whether a server does that is tried out when it first matters.
         """
-        if not set(target) & set("?;#"):
-            return
-        if self._keeps_odd_names is None:
-            plain, odd = self.hidden_name(), self.hidden_name() + "-?x;y#z"
-            try:
-                self.in_folder(plain, lambda: self.again(lambda: self._put_empty(plain)))
-                self._move(plain, odd, overwrite=True)
-                self._keeps_odd_names = self.look(odd) is not None
-            finally:
-                for name in (plain, odd, odd.partition("?")[0], odd.partition(";")[0], odd.partition("#")[0]):
-                    self.remove(name)
-        if not self._keeps_odd_names:
-            raise InvalidKeyError("This WebDAV server cuts names at '?', ';' or '#'; use another key")
+        for char in _DELIMITERS & set(target):
+            if char not in self._keeps:
+                self._keeps[char] = self._try_out(char)
+            if not self._keeps[char]:
+                raise InvalidKeyError(f"This WebDAV server cuts names at {char!r}; use another key")
+
+    def _try_out(self, char: str) -> bool:
+        plain, cut = self.hidden_name(), self.hidden_name()
+        odd = f"{cut}{char}x"
+        try:
+            self.in_folder(plain, lambda: self.again(lambda: self._put_empty(plain)))
+            self._move(plain, odd, overwrite=True)
+            return self.look(odd) is not None
+        finally:
+            for name in (plain, odd, cut):
+                self.remove(name)
 
     def _put_empty(self, full: str) -> None:
         self.fs.client.upload_fileobj(io.BytesIO(), self.escaped(full), overwrite=True, size=0)

@@ -170,7 +170,7 @@ class LocalDriver(Driver):
         """Walk the folders; one descriptor per level is open at a time."""
         try:
             yield from self._walk(tuple(prefix.split("/")) if prefix else ())
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             if isinstance(error, StorageError):
                 raise
 

@@ -26,6 +26,9 @@ _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getatt
 # O_NONBLOCK: opening a FIFO that someone planted would otherwise wait for a writer for ever.
 _FILE = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
+_ATTEMPTS = 100
+"""How often a folder is made again that others keep removing."""
+
 
 def sync_directory(descriptor: int) -> None:
     """Make the entries of a folder durable; file systems that cannot are left alone."""
@@ -84,6 +87,23 @@ class Tree:
             FileNotFoundError: If there is none and `create` is false.
             InvalidKeyError: If a segment is a symbolic link.
         """
+        descriptor = self._walk(segments, create=create)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, segments: Sequence[str], *, create: bool) -> int:
+        for _ in range(_ATTEMPTS if create else 0):
+            try:
+                return self._walk_once(segments, create=True)
+            except BucketNotFoundError:
+                raise
+            except FileNotFoundError:  # a delete took a folder away that had just become empty
+                continue
+        return self._walk_once(segments, create=create)
+
+    def _walk_once(self, segments: Sequence[str], *, create: bool) -> int:
         with self.open_root() as root:
             current = os.dup(root)
             try:
@@ -91,9 +111,10 @@ class Tree:
                     following = self._step(current, segment, create=create)
                     os.close(current)
                     current = following
-                yield current
-            finally:
+            except BaseException:
                 os.close(current)
+                raise
+            return current
 
     def _step(self, parent: int, segment: str, *, create: bool) -> int:
         try:

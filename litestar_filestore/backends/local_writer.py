@@ -24,7 +24,7 @@ __all__ = ("LocalWriter",)
 
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-_ATTEMPTS = 5
+_ATTEMPTS = 100
 _DESCRIPTORS = Path("/proc/self/fd")
 
 

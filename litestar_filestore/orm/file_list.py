@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sqlalchemy.ext.mutable import MutableList
 
@@ -64,9 +64,8 @@ class TrackedFiles(MutableList[FileObject]):
             return value
         if isinstance(value, FileObject):
             return cls([value])
-        files: list[Any] = [value]
-        if isinstance(value, Iterable):
-            files = list(cast("Any", value))
+        kind = type(value).__name__
+        files: list[Any] = list(cast("Any", value)) if isinstance(value, Iterable) else [value]
         if not all(isinstance(each, FileObject) for each in files):
-            raise SourceTypeError(f"{key!r} takes a list of FileObject, not {type(value).__name__}")
+            raise SourceTypeError(f"{key!r} takes a list of FileObject, not {kind}")
         return cls(files)

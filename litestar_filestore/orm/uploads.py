@@ -97,8 +97,9 @@ class Intents:
         try:
             self._write_together(batch)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
-            if len(batch) == 1:
-                batch[0].done.set_exception(_explained(error))
+            if len(batch) == 1 or (isinstance(error, OperationalError) and is_locked(error)):
+                for entry in batch:
+                    entry.done.set_exception(_explained(error))
                 return
             # One of them spoils the transaction of all: each gets its own.
             for entry in batch:

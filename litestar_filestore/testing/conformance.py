@@ -58,10 +58,10 @@ from litestar_filestore.testing.conformance_keys import KeyConformance  # noqa: 
 from litestar_filestore.testing.conformance_list import DeleteConformance, ListConformance  # noqa: E402
 from litestar_filestore.testing.conformance_put import PutConformance  # noqa: E402
 from litestar_filestore.testing.conformance_sign import SignConformance  # noqa: E402
-from litestar_filestore.testing.harness import EACH_HALF_ONCE, Harness  # noqa: E402
+from litestar_filestore.testing.harness import EACH_HALF_ONCE, Form, Harness  # noqa: E402
 from litestar_filestore.testing.spec import BackendSpec  # noqa: E402
 
-__all__ = ("EACH_HALF_ONCE", "BackendConformance", "BackendSpec", "Harness")
+__all__ = ("EACH_HALF_ONCE", "BackendConformance", "BackendSpec", "Form", "Harness")
 
 
 class BackendConformance(

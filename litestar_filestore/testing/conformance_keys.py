@@ -30,6 +30,11 @@ class KeyConformance(Harness):
     async def test_odd_key_round_trips(self, storage: AsyncHalf, name: str) -> None:
         """An odd key names one object, for writing, reading and looking up, and is listed as it was given."""
         key = storage.key(name)
+        if self.is_refused(name):
+            with pytest.raises(InvalidKeyError):
+                await storage.put(b"abc", key=key)
+            assert await storage.names() == []
+            return
         info = await storage.put(b"content of " + name.encode(), key=key)
         assert info.key == key
         assert await storage.read(key) == b"content of " + name.encode()
@@ -42,6 +47,11 @@ class KeyConformance(Harness):
     @in_loop
     async def test_odd_key_is_copied_and_deleted(self, storage: AsyncHalf, name: str) -> None:
         """An odd key can be source and target of a copy, is overwritten, and deleted without its neighbour."""
+        if self.is_refused(name):
+            await storage.put(b"abc", key=storage.key("plain"))
+            with pytest.raises(InvalidKeyError):
+                await storage.copy(storage.key("plain"), storage.key(name))
+            return
         await storage.put(b"abc", key=storage.key(name))
         await storage.copy(storage.key(name), storage.key("plain"))
         await storage.copy(storage.key("plain"), storage.key(f"copy/{name}"))
@@ -54,7 +64,7 @@ class KeyConformance(Harness):
     @in_loop
     async def test_odd_keys_are_different_objects(self, storage: AsyncHalf) -> None:
         """No two odd keys name the same object, composed and decomposed letters among them."""
-        names = {*ODD_KEYS, "a", "A", "\u00dcni", "a/b", "a%2fb", "a%20b"} - {"a"}
+        names = {name for name in (*ODD_KEYS, "A", "\u00dcni", "a/b", "a%2fb", "a%20b") if not self.is_refused(name)}
         for name in names:
             await storage.put(name.encode(), key=storage.key(f"{name}/x"))
         assert await storage.names() == sorted(f"{name}/x" for name in names)

@@ -49,12 +49,11 @@ class ListConformance(Harness):
             (storage.key("folder/deeper/def"), 17),
         ]
 
-    @pytest.mark.parametrize("prefix", ["", "/"])
     @in_loop
-    async def test_list_without_prefix(self, storage: AsyncHalf, prefix: str) -> None:
+    async def test_list_without_prefix(self, storage: AsyncHalf) -> None:
         """The empty prefix covers the whole backend, and nothing outside it."""
         await put_all(storage, ["a", "b/c"])
-        keys = [info.key async for info in storage.listing(prefix)]
+        keys = [info.key async for info in storage.listing()]
         assert {storage.key("a"), storage.key("b/c")} <= set(keys)
         if storage.backend.prefix:
             assert sorted(keys) == [storage.key("a"), storage.key("b/c")]
@@ -90,8 +89,8 @@ class ListConformance(Harness):
     async def test_prefix_is_no_pattern(self, storage: AsyncHalf, prefix: str) -> None:
         """Characters that match others in patterns or are decoded in URLs stand for themselves in prefixes."""
         folders = ["a", "b", "ab", "a*", "a?", "ax", "[ab]", "{a,b}", "**", "a b", "a+b", "a%20b"]
-        await put_all(storage, [f"{folder}/x" for folder in folders])
-        assert await storage.names(prefix) == [f"{prefix}/x"]
+        await put_all(storage, [f"{folder}/x" for folder in folders if not self.is_refused(folder)])
+        assert await storage.names(prefix) == ([] if self.is_refused(prefix) else [f"{prefix}/x"])
 
     @in_loop
     async def test_list_may_be_given_up(self, storage: AsyncHalf) -> None:
@@ -104,11 +103,12 @@ class ListConformance(Harness):
 
     @in_loop
     async def test_unfinished_put_is_not_listed(self, storage: AsyncHalf) -> None:
-        """While content arrives, neither the object nor a temporary one is in the listing of the whole backend."""
-        before = {info.key async for info in storage.listing()}
+        """While content arrives, neither the object nor a temporary one is listed, not even beside the folder."""
+        # A backend without a prefix may hold the objects of all other tests.
+        place = "" if storage.backend.prefix else storage.folder
         async with storage.stopped_put(storage.key("a"), before=b"x" * 3_000_000, after=b"y"):
-            assert {info.key async for info in storage.listing()} <= before
-        assert await storage.names() == ["a"]
+            assert [info.key async for info in storage.listing(place)] == []
+        assert [info.key async for info in storage.listing(place)] == [storage.key("a")]
 
     @pytest.mark.parametrize("form", [Form(is_async=True, has_prefix=False)], indirect=True, ids=str)
     @in_loop
@@ -152,9 +152,10 @@ class DeleteConformance(Harness):
     @in_loop
     async def test_delete_spares_neighbours(self, storage: AsyncHalf, victim: str) -> None:
         """A key is neither a prefix nor a pattern: exactly this object goes."""
-        await put_all(storage, list(NEIGHBOURS))
+        neighbours = {name for name in NEIGHBOURS if not self.is_refused(name)}
+        await put_all(storage, sorted(neighbours))
         await storage.delete(storage.key(victim))
-        assert await storage.names() == sorted(set(NEIGHBOURS) - {victim})
+        assert await storage.names() == sorted(neighbours - {victim})
 
     @in_loop
     async def test_delete_of_a_folder_name(self, storage: AsyncHalf) -> None:

@@ -95,10 +95,16 @@ class Harness:
     """``False`` for test servers that answer signed URLs without checking them; skips the tests of refusals."""
     signed_put_headers: ClassVar[Mapping[str, str]] = {}
     """Headers that the store's protocol wants with every PUT to a signed URL."""
+    refused_characters: ClassVar[str] = ""
+    """Characters that the server takes for something else in a name: the driver has to refuse keys that hold them."""
     folder_bytes: ClassVar[int] = 0
     """How many bytes the backend's own folder in the store, its slash included, adds to every key."""
     listed_objects: ClassVar[int] = 2_500
     """How many objects the test of long listings makes: more than two pages of the store."""
+
+    def is_refused(self, name: str) -> bool:
+        """Return whether the driver has to refuse keys of that name."""
+        return any(character in name for character in self.refused_characters)
 
     @pytest.fixture
     def spec(self) -> BackendSpec | None:

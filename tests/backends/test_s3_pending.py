@@ -127,7 +127,8 @@ async def test_credentials_may_come_from_an_asynchronous_provider(s3_server: S3S
 
 def test_store_whose_settings_cannot_be_read() -> None:
     """Asked for the settings of such a store, obstore 0.12.1 panics past every ``except Exception``."""
-    backend = ObstoreBackend("files", S3Store("bucket", **{"allow_http": True}))
+    among_the_others: Any = {"allow_http": True}
+    backend = ObstoreBackend("files", S3Store("bucket", **among_the_others))
     with pytest.raises(UnsupportedOperationError, match="client_options"):
         backend.clean(older_than=0)
 

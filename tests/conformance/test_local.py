@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from litestar_filestore.testing.conformance import BackendConformance, BackendSpec
+from tests.conformance.stand_ins import FSSPEC, OBSTORE, unfinished
 
 pytestmark = pytest.mark.conformance
 
@@ -18,10 +19,8 @@ class TestLocal(BackendConformance):
     @pytest.fixture
     def spec(self, tmp_path: Path) -> BackendSpec:
         """Store below a folder of the test's own."""
-        return BackendSpec(
-            "litestar_filestore.backends.local:LocalBackend",
-            {"key": "conformance", "root": str(tmp_path / "root"), "fsync": False},
-        )
+        factory = "litestar_filestore.backends.local:LocalBackend"
+        return BackendSpec(factory, {"key": "conformance", "root": str(tmp_path / "root")})
 
     @pytest.fixture
     def leftovers(self, tmp_path: Path) -> Callable[[], list[str]]:
@@ -29,18 +28,19 @@ class TestLocal(BackendConformance):
         return lambda: unfinished(tmp_path / "root")
 
 
-class TestLocalByUrl(TestLocal):
-    """The same through the backend for object storage, with everything synced to the disk."""
+class TestLocalByObstore(TestLocal):
+    """The same by a URL, and without waiting for the disk."""
 
     @pytest.fixture
     def spec(self, tmp_path: Path) -> BackendSpec:
-        """Store below a folder of the test's own."""
-        return BackendSpec(
-            "litestar_filestore.backends.obstore:ObstoreBackend",
-            {"key": "conformance", "fs": (tmp_path / "root").as_uri()},
-        )
+        """Name the folder by a URL."""
+        return BackendSpec(OBSTORE, {"key": "conformance", "fs": (tmp_path / "root").as_uri(), "fsync": False})
 
 
-def unfinished(root: Path) -> list[str]:
-    """List the files that drivers on folders keep until a put is complete."""
-    return [str(path) for path in root.rglob(".filestore/**/*") if path.is_file()]
+class TestLocalByFsspec(TestLocal):
+    """The same by fsspec's name."""
+
+    @pytest.fixture
+    def spec(self, tmp_path: Path) -> BackendSpec:
+        """Name the folder by a URL."""
+        return BackendSpec(FSSPEC, {"key": "conformance", "fs": (tmp_path / "root").as_uri(), "fsync": False})

@@ -1,4 +1,4 @@
-"""The memory backend."""
+"""Objects in the memory of this process. It dies with them, so the tests that kill a process are left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from litestar_filestore.backends.fsspec import FSSpecBackend
 from litestar_filestore.backends.memory import MemoryBackend
+from litestar_filestore.backends.obstore import ObstoreBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.testing.conformance import BackendConformance
 
@@ -14,9 +16,27 @@ pytestmark = pytest.mark.conformance
 
 
 class TestMemory(BackendConformance):
-    """Objects in this process."""
+    """The backend for tests."""
 
     @pytest.fixture
     def make_backend(self) -> Callable[[str | None], StorageBackend]:
         """Make a store of its own."""
         return lambda prefix: MemoryBackend("conformance", prefix=prefix)
+
+
+class TestMemoryByObstore(BackendConformance):
+    """obstore's memory store."""
+
+    @pytest.fixture
+    def make_backend(self) -> Callable[[str | None], StorageBackend]:
+        """Make a store of its own."""
+        return lambda prefix: ObstoreBackend("conformance", "memory:///", prefix=prefix)
+
+
+class TestMemoryByFsspec(BackendConformance):
+    """fsspec's memory file system, one for the whole process."""
+
+    @pytest.fixture
+    def make_backend(self) -> Callable[[str | None], StorageBackend]:
+        """Use the one that there is."""
+        return lambda prefix: FSSpecBackend("conformance", "memory", prefix)

@@ -43,7 +43,11 @@ async def test_async_blocks_of_a_source(kind: str, tmp_path: Path) -> None:
     assert all(0 < len(block) <= BLOCK_BYTES for block in blocks)
 
 
-@pytest.mark.parametrize("empty", [b"", bytearray(), [], [b"", b""], io.BytesIO(), iter(())], ids=repr)
+@pytest.mark.parametrize(
+    "empty",
+    [b"", bytearray(), [], [b"", b""], io.BytesIO(), iter(())],
+    ids=["bytes", "bytearray", "list", "list of empty", "file", "iterator"],
+)
 async def test_empty_source_has_no_block(empty: Any) -> None:
     """Nothing is no block at all, rather than an empty one."""
     assert list(iter_blocks(empty)) == []

