@@ -249,6 +249,8 @@ def _by_name(error: Exception, roots: set[str]) -> StorageError | None:
     cause = error.__cause__
     if isinstance(error, PermissionError) and type(cause).__name__ == "PermissionDenied":
         return AuthenticationError(_CREDENTIALS)  # sshfs gives a refused login the built-in class
+    if isinstance(error, NotImplementedError):
+        return UnsupportedOperationError("The file system cannot do this")
     if isinstance(error, EOFError):
         return BackendUnavailableError(_UNREACHABLE)  # how ftplib reports a connection that the server closed
     if not roots & _KNOWN_ROOTS:

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.types import ObjectInfo, PutOptions
 
-__all__ = ("FileStore",)
+__all__ = ("FOLDER", "FileStore")
 
 T = TypeVar("T")
+
+FOLDER = "Another key uses this one as a folder, or the other way round"
 
 _BUFFER_BYTES = 4 * 1024 * 1024
 """What file objects of fsspec gather before they send."""
@@ -66,12 +68,10 @@ class FileStore(Store):
             return None
 
     def entries(self, full: str) -> list[tuple[str, FoundFile]]:
-        """Return the names in a folder and what they are; nothing for a missing folder, or a file."""
-        folder = full.rstrip("/") or full
-        if folder and not self.is_folder(folder):
-            return []
+        """Return the names in a folder and what they are; nothing for one that is gone."""
+        self.fs.invalidate_cache()
         try:
-            listed = self.fs.ls(folder, detail=True)
+            listed = self.fs.ls(full.rstrip("/") or full, detail=True)
         except FileNotFoundError:
             return []
         return [(entry["name"].rstrip("/").rpartition("/")[2], FoundFile(entry)) for entry in listed]
@@ -87,13 +87,29 @@ class FileStore(Store):
 
     def move(self, source: str, target: str, *, overwrite: bool) -> None:
         """Rename a file, over another one if there is one and `overwrite` is true."""
+        self.refuse_taken(target, overwrite=overwrite)
+        self.mover(source, target)
+
+    @property
+    def mover(self) -> Callable[[str, str], Any]:
+        """What moves a file.
+
+        Raises:
+            UnsupportedOperationError: If nothing does.
+        """
         if self._mover is None:
             raise UnsupportedOperationError(
                 f"{type(self.fs).__name__} cannot move files, so whatever is stored in it could be seen half-written"
             )
-        if not overwrite and self.look(target) is not None:
+        return self._mover
+
+    def refuse_taken(self, target: str, *, overwrite: bool) -> None:
+        """Raise the error for a target that is a folder, which some servers would replace, or must not be replaced."""
+        found = self.look(target)
+        if found is not None and found.is_folder:
+            raise InvalidKeyError(FOLDER)
+        if found is not None and not overwrite:
             raise ObjectExistsError("There is already an object of that key")
-        self._mover(source, target)
 
     def make_one_folder(self, full: str) -> None:
         """Make a folder whose parent exists, and perhaps those above it."""
@@ -106,6 +122,7 @@ class FileStore(Store):
 
     def upload(self, path: str, options: PutOptions) -> FileUpload:
         """Begin a put."""
+        _ = self.mover  # else it would fail at the end
         return FileUpload(self, path, overwrite=options.overwrite)
 
     def reader(self, path: str, start: int, end: int | None) -> FileReader:
@@ -132,6 +149,9 @@ class FileStore(Store):
 
     def page(self, prefix: str, rest: Any) -> Page:
         """List one folder; the folders in it are for the next pages."""
+        # Below a name that is a file, or nothing, there is nothing; many file systems would list the file itself.
+        if rest is None and prefix and not self.is_folder(self.full(prefix)):
+            return Page([], None)
         waiting: list[str] = list(rest or [prefix])
         folder = waiting.pop()
         page = Page([], waiting)
@@ -159,6 +179,8 @@ class FileStore(Store):
 
     def clean(self, older_than: float) -> int:
         """Remove unfinished writes from the hidden folder."""
+        if not self.is_folder(self.hidden):
+            return 0
         before = time.time() - older_than
         old = [
             name
@@ -215,7 +237,7 @@ class FileStore(Store):
             if found is None:
                 self._make_or_find(folder)
             elif not found.is_folder:
-                raise InvalidKeyError("Another key uses this one as a folder, or the other way round")
+                raise InvalidKeyError(FOLDER)
 
     def _make_or_find(self, folder: str) -> None:
         try:

@@ -90,16 +90,8 @@ class FtpStore(FileStore):
 
     def entries(self, full: str) -> list[tuple[str, FoundFile]]:
         """List a folder."""
-        folder = full.rstrip("/") or "/"
-        if folder != "/" and not self.is_folder(folder):
-            return []
         with self.commands():
-            self.fs.invalidate_cache()
-            try:
-                listed = self.fs.ls(folder, detail=True)
-            except FileNotFoundError:
-                return []
-        return [(entry["name"].rpartition("/")[2], FoundFile(entry)) for entry in listed]
+            return super().entries(full)
 
     def remove(self, full: str) -> None:
         """Remove a file; a missing one is fine."""

@@ -7,7 +7,6 @@ whole files where a range was asked for, and paramiko's connection must not be u
 from __future__ import annotations
 
 import contextlib
-import stat
 from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.backends.fsspec_errors import is_named
@@ -15,7 +14,7 @@ from litestar_filestore.backends.fsspec_files import FileStore
 from litestar_filestore.backends.fsspec_found import FoundFile
 from litestar_filestore.backends.fsspec_running import InLoop
 from litestar_filestore.backends.fsspec_transfers import FileReader, FileUpload
-from litestar_filestore.errors import ObjectExistsError, ObjectNotFoundError, UnsupportedOperationError
+from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec_store import Place
@@ -164,11 +163,15 @@ class _ParamikoReader(FileReader):
     store: ParamikoStore
 
     def open(self) -> FoundFile:
-        self._file = self.store.open(self.store.full(self.path), "rb")
-        found = FoundFile(self.store.fs._decode_stat(self._file.stat()))  # noqa: SLF001  # of the open file
-        if stat.S_ISREG(self._file.stat().st_mode or 0):
+        full = self.store.full(self.path)
+        try:
+            self._file = self.store.open(full, "rb")
+        except OSError:
+            found = self.store.look(full)
+            if found is None or found.is_file:
+                raise
             return found
-        raise ObjectNotFoundError("There is no such object")
+        return FoundFile(self.store.fs._decode_stat(self._file.stat()))  # noqa: SLF001  # of the open file
 
     def read(self, size: int) -> bytes:
         block: bytes = next(iter(self._file.readv([(self.offset, size)])))

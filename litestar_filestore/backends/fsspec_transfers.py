@@ -94,7 +94,7 @@ class FileUpload(Upload):
         except Exception as error:
             found = self.store.look(target)
             if found is not None and found.is_folder:
-                raise InvalidKeyError("Another key uses this one as a folder, or the other way round") from error
+                raise InvalidKeyError("Another key uses this one as a folder") from error
             if found is not None and not self._overwrite:
                 raise ObjectExistsError("There is already an object of that key") from error
             raise

@@ -76,8 +76,6 @@ class WebdavStore(FileStore):
 
     def entries(self, full: str) -> list[tuple[str, FoundFile]]:
         """Ask for the members of a collection."""
-        if not self.is_folder(full):
-            return []
         try:
             found = self._properties(full, "1")
         except Exception as error:
@@ -107,6 +105,7 @@ class WebdavStore(FileStore):
     def move(self, source: str, target: str, *, overwrite: bool) -> None:
         """Move a resource. The server looks whether the target is free, but not all do that and move in one step."""
         self._refuse_lost_names(target)
+        self.refuse_taken(target, overwrite=overwrite)  # the replacement of a collection takes all that is in it
         try:
             self._move(source, target, overwrite=overwrite)
         except Exception as error:

@@ -43,10 +43,5 @@ async def finish(awaitable: Awaitable[T]) -> T:
     if cancelled is not None:
         if not future.cancelled():
             future.exception()  # looked at, so that asyncio does not report it as never retrieved
-        try:
-            raise cancelled
-        finally:
-            # The error knows this frame. Together they would keep alive what the caller's frames hold until the garbage
-            # is collected, such as a cursor of SQLite with the write lock.
-            cancelled = None
+        raise cancelled
     return future.result()

@@ -31,35 +31,18 @@ attributes that describe test servers. The tests need pytest, and no plugin of i
 
 from __future__ import annotations
 
-import pytest
-
-# Before the modules are imported: the rewriting of assertions is what makes failures readable.
-pytest.register_assert_rewrite(
-    "litestar_filestore.testing.harness",
-    "litestar_filestore.testing.conformance_atomic",
-    "litestar_filestore.testing.conformance_concurrency",
-    "litestar_filestore.testing.conformance_copy",
-    "litestar_filestore.testing.conformance_crash",
-    "litestar_filestore.testing.conformance_get",
-    "litestar_filestore.testing.conformance_head",
-    "litestar_filestore.testing.conformance_keys",
-    "litestar_filestore.testing.conformance_list",
-    "litestar_filestore.testing.conformance_put",
-    "litestar_filestore.testing.conformance_sign",
-)
-
-from litestar_filestore.testing.conformance_atomic import AtomicConformance, ReaderConformance  # noqa: E402
-from litestar_filestore.testing.conformance_concurrency import ConcurrencyConformance  # noqa: E402
-from litestar_filestore.testing.conformance_copy import CopyConformance  # noqa: E402
-from litestar_filestore.testing.conformance_crash import CrashConformance  # noqa: E402
-from litestar_filestore.testing.conformance_get import GetConformance  # noqa: E402
-from litestar_filestore.testing.conformance_head import HeadConformance  # noqa: E402
-from litestar_filestore.testing.conformance_keys import KeyConformance  # noqa: E402
-from litestar_filestore.testing.conformance_list import DeleteConformance, ListConformance  # noqa: E402
-from litestar_filestore.testing.conformance_put import PutConformance  # noqa: E402
-from litestar_filestore.testing.conformance_sign import SignConformance  # noqa: E402
-from litestar_filestore.testing.harness import EACH_HALF_ONCE, Form, Harness  # noqa: E402
-from litestar_filestore.testing.spec import BackendSpec  # noqa: E402
+from litestar_filestore.testing.conformance_atomic import AtomicConformance, ReaderConformance
+from litestar_filestore.testing.conformance_concurrency import ConcurrencyConformance
+from litestar_filestore.testing.conformance_copy import CopyConformance
+from litestar_filestore.testing.conformance_crash import CrashConformance
+from litestar_filestore.testing.conformance_get import GetConformance
+from litestar_filestore.testing.conformance_head import HeadConformance
+from litestar_filestore.testing.conformance_keys import KeyConformance
+from litestar_filestore.testing.conformance_list import DeleteConformance, ListConformance
+from litestar_filestore.testing.conformance_put import PutConformance
+from litestar_filestore.testing.conformance_sign import SignConformance
+from litestar_filestore.testing.harness import EACH_HALF_ONCE, Form, Harness
+from litestar_filestore.testing.spec import BackendSpec
 
 __all__ = ("EACH_HALF_ONCE", "BackendConformance", "BackendSpec", "Form", "Harness")
 

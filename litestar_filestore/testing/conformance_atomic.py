@@ -1,5 +1,5 @@
 """Atomicity: whoever looks sees the old object or the new one, whatever happens to the put."""
-# ruff: noqa: FBT001, S101 - pytest passes arguments by name, and tests assert
+# ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AtomicConformance(Harness):
     @pytest.mark.parametrize("old", [False, True], ids=["new", "over old"])
     @pytest.mark.parametrize("size", [0, SMALL], ids=["before the first block", "in the middle"])
     @in_loop
-    async def test_source_that_raises(self, storage: AsyncHalf, leftovers: Leftovers, size: int, old: bool) -> None:
+    async def test_source_that_raises(self, storage: AsyncHalf, leftovers: Leftovers, size: int, *, old: bool) -> None:
         """When the source raises, its own exception comes out and the key holds what it held before."""
         await _break(storage, size, old=old)
         await assert_untouched(storage, old=old)
@@ -71,7 +71,7 @@ class AtomicConformance(Harness):
     @once_each
     @pytest.mark.parametrize("old", [False, True], ids=["new", "over old"])
     @in_loop
-    async def test_source_that_raises_late(self, storage: AsyncHalf, leftovers: Leftovers, old: bool) -> None:
+    async def test_source_that_raises_late(self, storage: AsyncHalf, leftovers: Leftovers, *, old: bool) -> None:
         """The same after 12 MiB, when parts have been sent."""
         await _break(storage, LARGE, old=old)
         await assert_untouched(storage, old=old)
@@ -87,7 +87,7 @@ class AtomicConformance(Harness):
 
     @pytest.mark.parametrize("old", [False, True], ids=["new", "over old"])
     @in_loop
-    async def test_source_longer_than_the_limit(self, storage: AsyncHalf, leftovers: Leftovers, old: bool) -> None:
+    async def test_source_longer_than_the_limit(self, storage: AsyncHalf, leftovers: Leftovers, *, old: bool) -> None:
         """A stream that turns out longer than allowed leaves nothing of itself."""
         await put_old(storage, wanted=old)
         pieces = iter([b"x" * SMALL] * 20)
@@ -101,7 +101,7 @@ class AtomicConformance(Harness):
     @pytest.mark.parametrize("old", [False, True], ids=["new", "over old"])
     @pytest.mark.parametrize("size", [1, LARGE], ids=["early", "late"])
     @in_loop
-    async def test_task_cancelled(self, storage: AsyncHalf, leftovers: Leftovers, size: int, old: bool) -> None:
+    async def test_task_cancelled(self, storage: AsyncHalf, leftovers: Leftovers, size: int, *, old: bool) -> None:
         """A put whose task is cancelled while it waits for its source ends at once and leaves what was there."""
         await put_old(storage, wanted=old)
 
@@ -118,7 +118,7 @@ class AtomicConformance(Harness):
     @async_forms
     @pytest.mark.parametrize("old", [False, True], ids=["new", "over old"])
     @in_loop
-    async def test_scope_cancelled(self, storage: AsyncHalf, leftovers: Leftovers, old: bool) -> None:
+    async def test_scope_cancelled(self, storage: AsyncHalf, leftovers: Leftovers, *, old: bool) -> None:
         """The same for anyio's scopes, which cancel again at every `await` of the clean-up."""
         await put_old(storage, wanted=old)
         gate, scope = Gate(), anyio.CancelScope()

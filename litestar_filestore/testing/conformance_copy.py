@@ -1,5 +1,5 @@
 """Copies inside a store."""
-# ruff: noqa: FBT001, S101 - pytest passes arguments by name, and tests assert
+# ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class CopyConformance(Harness):
 
     @pytest.mark.parametrize("overwrite", [False, True])
     @in_loop
-    async def test_copy_of_a_missing_object(self, storage: AsyncHalf, overwrite: bool) -> None:
+    async def test_copy_of_a_missing_object(self, storage: AsyncHalf, *, overwrite: bool) -> None:
         """A missing source is an error, and makes no target."""
         with pytest.raises(ObjectNotFoundError) as caught:
             await storage.copy(storage.key("missing"), storage.key("b"), overwrite=overwrite)

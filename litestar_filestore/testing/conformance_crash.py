@@ -1,5 +1,5 @@
 """Crashes: a process that dies in the middle of a put leaves the old object or none."""
-# ruff: noqa: FBT001, S101 - pytest passes arguments by name, and tests assert
+# ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class CrashConformance(Harness):
         storage: AsyncHalf,
         spec: BackendSpec | None,
         leftovers: Leftovers,
+        *,
         old: bool,
     ) -> None:
         """SIGKILL in mid-put leaves what was there; the rest lies hidden until `clean` removes it."""

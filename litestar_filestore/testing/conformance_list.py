@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ("DeleteConformance", "ListConformance")
 
-IN_FLIGHT = 20
+IN_FLIGHT = 10
 """Puts at a time while many objects are made."""
 ROUNDS = 20
 

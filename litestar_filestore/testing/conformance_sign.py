@@ -1,5 +1,5 @@
 """Signed URLs, used as a stranger would use them: by a plain HTTP client without credentials."""
-# ruff: noqa: FBT001, S101 - pytest passes arguments by name, and tests assert
+# ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class SignConformance(Harness):
 
     @pytest.mark.parametrize("for_upload", [False, True], ids=["GET", "PUT"])
     @in_loop
-    async def test_signing_is_unsupported_without_the_flag(self, storage: AsyncHalf, for_upload: bool) -> None:
+    async def test_signing_is_unsupported_without_the_flag(self, storage: AsyncHalf, *, for_upload: bool) -> None:
         """A driver that does not claim to sign says so, as a ``NotImplementedError`` too."""
         flag = Capability.SIGN_PUT if for_upload else Capability.SIGN_GET
         if flag in storage.backend.capabilities:

@@ -17,7 +17,7 @@ SETTLE_SECONDS = 2.0
 """How long descriptors may take to close: threads of libraries close them, and no event tells when."""
 POLL_SECONDS = 0.01
 
-_IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:")
+_IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:", "/var/lib/libuuid/")
 """What event loops and runtimes keep for as long as the process lives, and what costs nothing."""
 
 

@@ -36,9 +36,10 @@ class TestGcsByObstore(StandInConformance):
 
 
 class TestGcsByGcsfs(StandInConformance):
-    """The JSON interface of an emulator, which knows no accounts."""
+    """The JSON interface of an emulator, which knows no accounts and takes conditions for advice."""
 
     server_checks_signatures = False
+    server_creates_atomically = False
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from litestar_filestore.testing.conformance import BackendConformance, BackendSpec
-from tests.conformance.stand_ins import FSSPEC, OBSTORE, unfinished
+from tests.conformance.stand_ins import FSSPEC, OBSTORE, FewerForms, unfinished
 
 pytestmark = pytest.mark.conformance
 
@@ -28,7 +28,7 @@ class TestLocal(BackendConformance):
         return lambda: unfinished(tmp_path / "root")
 
 
-class TestLocalByObstore(TestLocal):
+class TestLocalByObstore(FewerForms, TestLocal):
     """The same by a URL, and without waiting for the disk."""
 
     @pytest.fixture
@@ -37,7 +37,7 @@ class TestLocalByObstore(TestLocal):
         return BackendSpec(OBSTORE, {"key": "conformance", "fs": (tmp_path / "root").as_uri(), "fsync": False})
 
 
-class TestLocalByFsspec(TestLocal):
+class TestLocalByFsspec(FewerForms, TestLocal):
     """The same by fsspec's name."""
 
     @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from litestar_filestore.testing.conformance import BackendConformance, BackendSpec
-from tests.conformance.stand_ins import FSSPEC, OBSTORE, StandInConformance
+from tests.conformance.stand_ins import FSSPEC, OBSTORE, FewerForms, StandInConformance
 from tests.servers.s3 import S3Server
 
 pytestmark = pytest.mark.conformance
@@ -83,7 +83,7 @@ class TestS3ByObstore(BackendConformance):
         return lambda: pending_uploads(s3_server, bucket)
 
 
-class TestS3ByS3fs(TestS3ByObstore):
+class TestS3ByS3fs(FewerForms, TestS3ByObstore):
     """Ceph through s3fs."""
 
     @pytest.fixture

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
+from litestar_filestore import FileObjectList
 from litestar_filestore.errors import BackendUnavailableError, ConflictError, LinkLostError, ObjectNotFoundError
 from litestar_filestore.orm.ledger_table import LEDGER_TABLE
 from tests.ledger.models import Document, a_file
@@ -98,7 +99,7 @@ def _delete(session: Session, random: Random) -> None:
 
 def _append(session: Session, random: Random) -> None:
     row = _row(session, random)
-    row.pages = [*(row.pages or ()), _file(random)][-4:]  # type: ignore[assignment]
+    row.pages = FileObjectList([*(row.pages or ()), _file(random)][-4:])
 
 
 def _remove(session: Session, random: Random) -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 from litestar_filestore import LocalBackend, storages
 from litestar_filestore.orm.sweep import SweepConfig, sweep, sweep_async
 from litestar_filestore.orm.uploads import store_async
-from tests.ledger.models import BACKEND, Document, a_file
+from tests.ledger.models import BACKEND, Document, a_file, blocks_of
 from tests.ledger.operations import OPERATIONS
 from tests.ledger.sabotage import SABOTAGE
 from tests.ledger.traps import Trap, set_traps
@@ -110,8 +110,8 @@ class _AsyncCase:
                 self._async_engine,
                 LEDGER,
                 storages[BACKEND],
-                a_file("four")._content,
-                filename="four.txt",  # noqa: SLF001
+                blocks_of("four"),
+                filename="four.txt",
             )
             async with AsyncSession(self._async_engine) as session:
                 session.add(Document(id=4, file=file))
@@ -128,13 +128,13 @@ def _offer_ambiguous_commit(session: Session, engine: sa.Engine, trap: Trap | No
     def lose() -> None:
         def arm(_connection: sa.Connection) -> None:
             def commit(connection: Any) -> None:
-                dialect.do_commit = dbapi_commit  # type: ignore[method-assign]
+                setattr(dialect, "do_commit", dbapi_commit)  # noqa: B010
                 dbapi_commit(connection)
                 if trap is not None:
                     trap("commit.applied")
                 raise dialect.loaded_dbapi.OperationalError("the answer to COMMIT was lost")
 
-            dialect.do_commit = commit  # type: ignore[method-assign]
+            setattr(dialect, "do_commit", commit)  # noqa: B010
 
         # Armed when the session's own COMMIT is on its way: the staging engine shares the dialect.
         event.listen(engine, "commit", arm, once=True)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from litestar_filestore.orm.points import on_point
 from tests.ledger.arena import Arena, ForkServer, fork_server
 from tests.ledger.models import Base
-from tests.ledger.stress import prepare
+from tests.ledger.places import prepare
 from tests.ledger.world import World
 
 if TYPE_CHECKING:

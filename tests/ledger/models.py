@@ -4,7 +4,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, FileObjectList, StoredObject
 
-__all__ = ("BACKEND", "Base", "Document", "a_file", "content_of")
+__all__ = ("BACKEND", "Base", "Document", "a_file", "blocks_of", "content_of")
 
 BACKEND = "ledger"
 _REPEATS = 1000
@@ -25,10 +25,14 @@ class Document(Base):
 
 def a_file(tag: str, backend: str = BACKEND) -> FileObject:
     """Make a file that is still to be stored; it comes in two blocks, and its name tells its content."""
-    half = tag.encode() * _REPEATS
-    return FileObject(backend, f"{tag}.txt", content=[half, half])
+    return FileObject(backend, f"{tag}.txt", content=blocks_of(tag))
+
+
+def blocks_of(tag: str) -> list[bytes]:
+    """Return the content of `a_file` in two blocks."""
+    return [tag.encode() * _REPEATS] * 2
 
 
 def content_of(tag: str) -> bytes:
     """Return the content of `a_file`."""
-    return tag.encode() * (2 * _REPEATS)
+    return b"".join(blocks_of(tag))

@@ -51,7 +51,8 @@ def _bytes_after_row() -> None:
         file.delete()
 
         def after_commit(_session: Session) -> None:
-            file.backend.put(pending.content, key=file.path)  # type: ignore[arg-type]
+            assert isinstance(pending.content, list)
+            file.backend.put(pending.content, key=file.path)
 
         event.listen(Session, "after_commit", after_commit)
 

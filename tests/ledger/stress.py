@@ -16,14 +16,13 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore import StorageBackend, storages
@@ -31,16 +30,17 @@ from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.orm.ledger import LEASE_SECONDS
 from litestar_filestore.orm.points import on_point
 from litestar_filestore.orm.sweep import SweepConfig
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing.faults import Fault, FaultyDriver, Operation
 from tests.ledger.chaos import expected_error, operate
-from tests.ledger.models import BACKEND, Base
+from tests.ledger.models import BACKEND
+from tests.ledger.places import create_tables, place, prepare
 from tests.ledger.world import World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
-__all__ = ("HOSTILE", "Plan", "Report", "finish_report", "main", "place", "prepare")
+__all__ = ("HOSTILE", "Plan", "Report", "finish_report", "main", "run")
 
 HOSTILE = SweepConfig(
     staged_grace_seconds=0.05 - LEASE_SECONDS,  # what is staged for longer than 50 ms is taken for abandoned
@@ -86,20 +86,6 @@ class Report:
     def is_clean(self) -> bool:
         """Whether nothing was wrong."""
         return not self.unexpected and not self.damage
-
-
-def prepare(engine: sa.Engine) -> sa.Engine:
-    """Let SQLite work with several processes, and not wait for the disk."""
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _use_write_ahead_log)
-    return engine
-
-
-def _use_write_ahead_log(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = OFF")
-    cursor.close()
 
 
 class _Crowd:
@@ -165,7 +151,7 @@ def _faulty(world: World, random: Random) -> FaultyDriver:
     """Wrap the driver so that about one call in ten goes wrong, in one of four ways."""
     plan: list[Fault] = []
     for call in random.sample(range(1, _FAULTY_CALLS), _FAULTY_CALLS // 10):
-        operation = random.choice(("put", "delete"))
+        operation: Operation = random.choice(("put", "delete"))
         error = BackendUnavailableError("planned")
         match random.randrange(4):
             case 0:
@@ -260,28 +246,6 @@ def finish_report(report: Report, world: World, *, may_need_fsck: bool) -> None:
     report.damage += world.damage() + world.leftovers()
     if not report.damage:
         report.counts["rows"] = len(world.contents())
-    world.engine.dispose()
-
-
-@contextmanager
-def place(database: str) -> Iterator[tuple[str, str]]:
-    """Yield the URL of an empty database with the tables, and an empty folder."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = f"sqlite:///{directory}/stress.db"
-        if database == "postgresql":
-            from tests.servers import postgres
-
-            url = stack.enter_context(postgres.serve(directory)).url("psycopg")
-        create_tables(url, directory / "store")
-        yield url, str(directory / "store")
-
-
-def create_tables(url: str, root: Path) -> None:
-    """Make the tables and the folder of a run."""
-    world = World(prepare(sa.create_engine(url)), root)
-    Base.metadata.drop_all(world.engine)
-    world.create()
     world.engine.dispose()
 
 

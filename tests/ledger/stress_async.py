@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -20,12 +21,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from litestar_filestore.orm.journal import retry_deletes_async
 from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import sweep_async
 from litestar_filestore.orm.uploads import store_async
 from tests.ledger.chaos import ROWS, expected_error, operate
 from tests.ledger.models import Document, content_of
-from tests.ledger.stress import HOSTILE, Plan, Report, finish_report, place, prepare
+from tests.ledger.places import place, prepare
+from tests.ledger.stress import HOSTILE, Plan, Report, finish_report
 from tests.ledger.world import LEDGER, World
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class _Run:
             group.create_task(self.repeat(self.sweep))
             group.create_task(self.cancel())
             group.create_task(self.repeat(self.check))
+            group.create_task(self.repeat(self.collect))
 
     async def repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something again and again."""
@@ -111,7 +115,7 @@ class _Run:
 
     async def sweep(self) -> None:
         try:
-            result = await sweep_async(self.engine, LEDGER, self.world.registry, HOSTILE)
+            result = await sweep_async(self.engine, LEDGER, self.world.registry, HOSTILE, limit=20)
         except Exception as error:
             if (name := expected_error(error)) is None:
                 raise
@@ -119,6 +123,15 @@ class _Run:
         else:
             self.report.counts["swept"] += result.deleted
         await asyncio.sleep(0.01)
+
+    async def collect(self) -> None:
+        """Collect garbage more often than Python does.
+
+        The error of a statement that was cancelled in a flush keeps SQLAlchemy's frames alive, they keep SQLite's
+        cursor, and that keeps the write lock of a connection that is closed already, until the cycle is collected.
+        """
+        gc.collect()
+        await asyncio.sleep(0.1)
 
     async def check(self) -> None:
         self.report.damage += await asyncio.to_thread(self.world.damage)
@@ -131,6 +144,7 @@ async def _run(plan: Plan, world: World) -> Report:
     stress = _Run(plan, world, engine)
     try:
         await stress.main()
+        await retry_deletes_async()
         beside = staging_engine(engine.sync_engine)
         for name, pool in (("session", engine.sync_engine.pool), ("staging", beside.pool if beside else None)):
             if isinstance(pool, sa.QueuePool) and pool.checkedout():
@@ -149,6 +163,7 @@ def run(plan: Plan) -> Report:
     # aiosqlite 0.22.1 to stop a thread that has stopped already, and waits for its answer.
     loop = asyncio.new_event_loop()
     report = loop.run_until_complete(_run(plan, world))
+    gc.collect()
     finish_report(report, world, may_need_fsck="sqlite" in plan.url)
     return report
 

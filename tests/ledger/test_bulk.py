@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
@@ -124,7 +125,7 @@ def test_row_that_is_inserted_meanwhile(seeded: World) -> None:
                 other.add(Document(id=4, file=a_file("four")))
                 other.commit()
 
-    sa.event.listen(seeded.engine, "after_cursor_execute", insert)
+    event.listen(seeded.engine, "after_cursor_execute", insert)
     execute(seeded, sa.delete(Document).where(Document.id > 1))
     assert looked
     seeded.recover()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend
@@ -95,7 +96,7 @@ def test_object_whose_transaction_is_open(seeded: World) -> None:
             if sql.startswith("INSERT INTO filestore_object") and "'doomed'" in str(parameters):
                 session.commit()
 
-        sa.event.listen(seeded.engine, "before_cursor_execute", commit)
+        event.listen(seeded.engine, "before_cursor_execute", commit)
         report = seeded.fsck(repair=True)
     assert report.counts["untracked object"] == 1
     assert report.doomed == 0
@@ -159,7 +160,7 @@ def test_object_of_two_rows(seeded: World) -> None:
 
 def test_row_that_the_ledger_gave_up(seeded: World) -> None:
     """A row whose entry is doomed is reported: its object is gone, or about to go."""
-    statement(seeded, f"UPDATE filestore_object SET state = 'doomed' WHERE key = '{key_of(seeded, 2)}'")
+    statement(seeded, "UPDATE filestore_object SET state = 'doomed' WHERE state = 'linked' AND size = 6000")
     report = seeded.fsck(repair=False)
     assert report.findings[0].detail == "the ledger says doomed"
     statement(seeded, "UPDATE filestore_object SET state = 'linked'")

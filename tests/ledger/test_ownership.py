@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.orm import Session
 
+from litestar_filestore import FileObjectList
 from litestar_filestore.errors import ConflictError
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World
@@ -33,14 +34,14 @@ def test_twice_in_one_list(seeded: World) -> None:
     """One file twice in a list is refused."""
     file = a_file("new")
     with Session(seeded.engine) as session:
-        session.get_one(Document, 2).pages = [file, file]  # type: ignore[assignment]
+        session.get_one(Document, 2).pages = FileObjectList([file, file])
         with pytest.raises(ConflictError):
             session.commit()
     assert seeded.contents() == SEED
 
 
 def test_two_columns_of_one_row(seeded: World) -> None:
-    """A file that a list of the row goes on holding is refused by the single column: cleared there, it would be lost."""
+    """A file that a list of the row goes on holding is refused by the single column: cleared there, it were lost."""
     with Session(seeded.engine) as session:
         row = session.get_one(Document, 1)
         assert row.pages is not None

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from litestar_filestore import StorageBackend, storages
+from litestar_filestore import MemoryBackend, StorageBackend, storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Base, Document, a_file
@@ -19,6 +20,9 @@ from tests.ledger.world import LEDGER, SEED, World
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from litestar_filestore import ObjectInfo
+    from litestar_filestore.core.types import Block, PutOptions
 
 BUSY_SECONDS = 20.0
 """How long the application's connections wait for the write lock."""
@@ -35,7 +39,7 @@ def seeded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         cursor.execute("PRAGMA synchronous = OFF")
         cursor.close()
 
-    sa.event.listen(engine, "connect", set_mode)
+    event.listen(engine, "connect", set_mode)
     world = World(engine, tmp_path / "store")
     world.create()
     world.seed()
@@ -74,16 +78,14 @@ def test_session_that_writes_already_does_not_wait(seeded: World) -> None:
 def test_other_session_that_writes_costs_little(seeded: World) -> None:
     """Content is stored while another session holds the write lock; only the row itself has to wait for that."""
     stored = threading.Event()
-    driver = FaultyDriver(seeded.backend.storage_driver)
-    storages.register_backend(StorageBackend(BACKEND, driver=driver))
-    whole_put = driver.put
 
-    def put(*arguments: object) -> object:
-        result = whole_put(*arguments)  # type: ignore[arg-type]
-        stored.set()
-        return result
+    class Telling(FaultyDriver):
+        def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
+            info = super().put(path, blocks, options)
+            stored.set()
+            return info
 
-    setattr(driver, "put", put)  # noqa: B010
+    storages.register_backend(StorageBackend(BACKEND, driver=Telling(seeded.backend.storage_driver)))
     with Session(seeded.engine) as writer:
         writer.get_one(Document, 2).name = "written"
         writer.flush()
@@ -184,8 +186,6 @@ def test_memory_database() -> None:
     """A database in memory has one connection: everything works without a second one."""
     engine = sa.create_engine("sqlite://")
     Base.metadata.create_all(engine)
-    from litestar_filestore import MemoryBackend
-
     storages.register_backend(MemoryBackend(BACKEND))
     with Session(engine) as session:
         session.add(Document(id=1, file=a_file("one")))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -20,7 +21,7 @@ from litestar_filestore.orm.sweep import SweepConfig
 from litestar_filestore.orm.uploads import Intents, store_async
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document, content_of
-from tests.ledger.stress import prepare
+from tests.ledger.places import prepare
 from tests.ledger.world import LEDGER, World
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def commits_beside(engine: AsyncEngine) -> list[sa.Connection]:
     beside = staging_engine(engine.sync_engine)
     assert beside is not None
     seen: list[sa.Connection] = []
-    sa.event.listen(beside, "commit", seen.append)
+    event.listen(beside, "commit", seen.append)
     return seen
 
 
@@ -195,7 +196,7 @@ async def test_upload_while_a_session_writes(world: World, engine: AsyncEngine) 
             if len(refusals) == 2:
                 writer.commit()
 
-        sa.event.listen(beside, "handle_error", refused)
+        event.listen(beside, "handle_error", refused)
         await upload(engine, world, "new")
     assert len(refusals) == 2
 

@@ -19,7 +19,7 @@ from litestar_filestore.orm.staging import staging_engine
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
     from sqlalchemy.orm import SessionTransaction
 
     from litestar_filestore.core.types import Block
@@ -31,7 +31,7 @@ class Trap:
     """Kills the process at one point, and remembers the points that it passed until then."""
 
     def __init__(self, target: str | None) -> None:
-        """Wait for `target`: a point, with ``#2`` for the second time that it is reached; ``None`` waits for nothing."""
+        """Wait for `target`: a point, with ``#2`` for the second time it is reached; ``None`` waits for nothing."""
         self.target = target
         self.trace: list[str] = []
         self._times: Counter[str] = Counter()

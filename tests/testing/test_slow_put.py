@@ -36,7 +36,7 @@ def test_spec_shows_no_credentials() -> None:
 
 
 @pytest.mark.parametrize("is_async", [True, False], ids=["async", "sync"])
-def test_process_is_killed_before_the_end_of_the_put(tmp_path: Path, is_async: bool) -> None:
+def test_process_is_killed_before_the_end_of_the_put(tmp_path: Path, *, is_async: bool) -> None:
     """The process has begun its put when it is killed, and has not come to its end."""
     kill_in_mid_put(order(tmp_path, is_async=is_async, size=3_000_000))
     assert not (tmp_path / "p" / "a").exists()

@@ -1,0 +1,55 @@
+"""Empty databases and folders for programs that many processes or tasks work on."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from tests.ledger.models import Base
+from tests.ledger.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ("create_tables", "place", "prepare")
+
+
+def prepare(engine: sa.Engine) -> sa.Engine:
+    """Let SQLite work with several processes, and not wait for the disk."""
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _use_write_ahead_log)
+    return engine
+
+
+def _use_write_ahead_log(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = OFF")
+    cursor.close()
+
+
+@contextmanager
+def place(database: str) -> Iterator[tuple[str, str]]:
+    """Yield the URL of an empty database with the tables, and an empty folder."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = f"sqlite:///{directory}/stress.db"
+        if database == "postgresql":
+            from tests.servers import postgres
+
+            url = stack.enter_context(postgres.serve(directory)).url("psycopg")
+        create_tables(url, directory / "store")
+        yield url, str(directory / "store")
+
+
+def create_tables(url: str, root: Path) -> None:
+    """Make the tables and the folder of a run."""
+    world = World(prepare(sa.create_engine(url)), root)
+    Base.metadata.drop_all(world.engine)
+    world.create()
+    world.engine.dispose()
