@@ -112,7 +112,7 @@ class FSSpecDriver(Driver):
             while block := runner.call(reader.next):
                 yield block
         finally:
-            runner.call(reader.close)
+            runner.dispose(reader.close)
 
     async def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of a range."""

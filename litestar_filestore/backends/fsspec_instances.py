@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Recipe", "kind_of")
 
+_SIGNING = Capability.SIGN_GET | Capability.SIGN_PUT
+
 
 class Kind(NamedTuple):
     """How one class of file systems is used."""
@@ -33,8 +35,8 @@ class Kind(NamedTuple):
     runner: type[Runner]
     defaults: Callable[[dict[str, Any]], dict[str, Any]]
     """Adds to the options what makes the file system fit for a server that must answer soon."""
-    can_sign: Callable[[dict[str, Any]], bool] = bool
-    """Whether credentials that can sign URLs are among the options."""
+    lacks: Callable[[dict[str, Any]], Capability] | None = None
+    """Which of the store's capabilities these options take away."""
     adopts: Callable[[dict[str, Any]], bool] | None = None
     """Whether an instance that was made with these options is right; else another one is made of them."""
     protocol: str | None = None
@@ -47,11 +49,7 @@ class Recipe:
     def __init__(
         self, cls: type, args: tuple[Any, ...], options: dict[str, Any], place: Place, given: Any = None
     ) -> None:
-        """Prepare to make ``cls(*args, **options)``, or to use `given`, which was made like that.
-
-        Raises:
-            ConfigurationError: If a required option is missing.
-        """
+        """Prepare to make ``cls(*args, **options)``, or to use `given`, which was made like that."""
         self.cls = cls
         """The class of the file system."""
         self._args = args
@@ -59,6 +57,7 @@ class Recipe:
         self._options = self._kind.defaults(options)
         self._given = given if self._kind.adopts is None or self._kind.adopts(options) else None
         self._place = place
+        self._pid = os.getpid()
 
     @property
     def protocol(self) -> str:
@@ -69,10 +68,8 @@ class Recipe:
     @property
     def capabilities(self) -> Capability:
         """What the store can do with these options."""
-        capabilities = self._kind.store.capabilities
-        if not self._kind.can_sign(self._options):
-            capabilities &= ~(Capability.SIGN_GET | Capability.SIGN_PUT)
-        return capabilities
+        lacks = self._kind.lacks(self._options) if self._kind.lacks is not None else Capability.NONE
+        return self._kind.store.capabilities & ~lacks
 
     def owns(self, fs: Any) -> bool:
         """Return whether `fs` was made here, not by the caller."""
@@ -84,7 +81,7 @@ class Recipe:
         Raises:
             ConfigurationError: If the class does not accept the options.
         """
-        if self._given is not None and _is_usable(self._given):
+        if self._given is not None and self._may_use(self._given):
             made = self._wrap(self._given)
             if made[0].is_usable:
                 return made
@@ -94,6 +91,14 @@ class Recipe:
         runner = InLoop(fs.loop) if self._kind.runner is InLoop else self._kind.runner()
         return self._kind.store(fs, self._place), runner
 
+    def _may_use(self, fs: Any) -> bool:
+        """Return whether the caller's instance can be used here: its connections are not a forked process's to use."""
+        if self._kind.runner is Inline:
+            return True
+        if os.getpid() != self._pid:
+            return False
+        return not getattr(fs, "async_impl", False) or (not fs.asynchronous and fs.loop.is_running())
+
     def _build(self) -> Any:
         # Without these an asynchronous file system lives in fsspec's own loop.
         options = {name: value for name, value in self._options.items() if name not in {"asynchronous", "loop"}}
@@ -102,13 +107,6 @@ class Recipe:
             return self.cls(*self._args, **options)
         except (TypeError, ValueError, KeyError) as error:
             raise ConfigurationError(f"{self.cls.__name__} cannot be made of these options: {error}") from error
-
-
-def _is_usable(fs: Any) -> bool:
-    """Whether an instance can be used from here: not after a fork, and not if its loop is the caller's."""
-    if not getattr(fs, "async_impl", False):
-        return True
-    return not fs.asynchronous and getattr(fs, "_pid", 0) == os.getpid() and fs.loop.is_running()
 
 
 def kind_of(cls: type) -> Kind:
@@ -157,28 +155,34 @@ def _webdav_defaults(options: dict[str, Any]) -> dict[str, Any]:
     return {"timeout": 30, **options, "auth": tuple(cast("list[str]", auth)) if isinstance(auth, list) else auth}
 
 
-def _s3_signs(options: dict[str, Any]) -> bool:
-    return not options.get("anon")
+def _s3_lacks(options: dict[str, Any]) -> Capability:
+    return _SIGNING if options.get("anon") else Capability.NONE
 
 
 def _s3_is_right(options: dict[str, Any]) -> bool:
     return "signature_version" in (options.get("config_kwargs") or {})
 
 
-def _gcs_signs(options: dict[str, Any]) -> bool:
-    return options.get("token") != "anon"
+def _gcs_lacks(options: dict[str, Any]) -> Capability:
+    lacks = _SIGNING if options.get("token") == "anon" else Capability.NONE
+    server = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST")
+    # Emulators take the condition of a put for decoration.
+    return lacks if not server or "googleapis.com" in server else lacks | Capability.PUT_IF_ABSENT
 
 
-def _azure_signs(options: dict[str, Any]) -> bool:
-    if options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
-        return "AccountKey=" in (options.get("connection_string") or os.environ["AZURE_STORAGE_CONNECTION_STRING"])
-    return bool(options.get("account_key") or os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+def _azure_lacks(options: dict[str, Any]) -> Capability:
+    connection_string = options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    if connection_string:
+        has_key = "AccountKey=" in connection_string
+    else:
+        has_key = bool(options.get("account_key") or os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+    return Capability.NONE if has_key else _SIGNING
 
 
 _KINDS = {
-    "s3fs.S3FileSystem": Kind(S3Store, InLoop, _s3_defaults, _s3_signs, _s3_is_right),
-    "adlfs.AzureBlobFileSystem": Kind(AzureStore, InLoop, _unchanged, _azure_signs),
-    "gcsfs.GCSFileSystem": Kind(GCSStore, InLoop, _unchanged, _gcs_signs),
+    "s3fs.S3FileSystem": Kind(S3Store, InLoop, _s3_defaults, _s3_lacks, _s3_is_right),
+    "adlfs.AzureBlobFileSystem": Kind(AzureStore, InLoop, _unchanged, _azure_lacks),
+    "gcsfs.GCSFileSystem": Kind(GCSStore, InLoop, _unchanged, _gcs_lacks),
     "sshfs.SSHFileSystem": Kind(AsyncsshStore, InThread, _asyncssh_defaults, protocol="sftp"),
     "fsspec.SFTPFileSystem": Kind(ParamikoStore, InTurn, _paramiko_defaults),
     "fsspec.FTPFileSystem": Kind(FtpStore, InThread, _ftp_defaults),

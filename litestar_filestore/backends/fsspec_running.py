@@ -43,6 +43,10 @@ class Runner(ABC):
         When this returns, also by cancellation, the call has ended.
         """
 
+    def dispose(self, function: Callable[[], Outcome[None]]) -> None:
+        """Call `function` when an iterator ends, which may be in any thread: that of the garbage collector, too."""
+        self.call(function)
+
 
 class Inline(Runner):
     """Calls right here: for file systems that only touch memory."""
@@ -102,6 +106,13 @@ class InLoop(Runner):
         except BaseException:
             errand.cancel()
             raise
+
+    def dispose(self, function: Callable[[], Outcome[None]]) -> None:
+        """Run the coroutine to its end, or only start it where waiting would be waiting for oneself."""
+        if asyncio._get_running_loop() is self._loop:  # noqa: SLF001
+            _Errand[None](self._loop, cast("Coroutine[Any, Any, None]", function()))
+        else:
+            self.call(function)
 
     async def call_async(self, function: Callable[P, Outcome[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run the coroutine to its end; a cancellation is handed on to it, and waits until it has ended."""

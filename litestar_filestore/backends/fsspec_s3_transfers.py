@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 __all__ = ("S3PartCopy", "S3Reader", "S3Upload", "code_of")
 
 _MIN_PART_BYTES = 5 * 1024 * 1024
-_PART_BYTES = 8 * 1024 * 1024
+_PART_BYTES = 5 * 1024 * 1024
+"""Smaller than elsewhere: botocore copies each part that is in flight."""
 _MAX_PARTS = 9_000
 """S3 takes 10,000; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4

@@ -164,6 +164,8 @@ class AtomicConformance(Harness):
     @in_loop
     async def test_clean_spares_puts_under_way(self, storage: AsyncHalf) -> None:
         """Cleaning up what is older than an hour does not touch a put that has begun just now."""
+        if not self.server_dates_uploads:
+            pytest.skip("the server tells a wrong age of unfinished uploads")
         async with storage.stopped_put(storage.key("a"), before=content(LARGE), after=b""):
             assert await storage.clean(older_than=3600) == 0
         assert await storage.read(storage.key("a")) == content(LARGE)

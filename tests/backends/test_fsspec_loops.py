@@ -244,3 +244,21 @@ async def test_source_on_the_callers_loop(moto_server: S3Server, bucket: str) ->
     with pytest.raises(ObjectNotFoundError):
         await backend.head_async("b")
     await backend.close_async()
+
+
+def test_read_collected_in_the_loop_of_the_file_system(moto_server: S3Server, bucket: str) -> None:
+    """A read that the garbage collector ends in the thread of that loop does not wait for itself."""
+    backend = s3_backend(moto_server, bucket)
+    backend.put(CONTENT, key="a")
+    reads = [backend.get("a")]
+    next(reads[0])
+    loop = backend.fs.loop
+    before = asyncio.all_tasks(loop)
+
+    async def collect() -> None:
+        reads.clear()
+
+    asyncio.run_coroutine_threadsafe(collect(), loop).result(timeout=10)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(timeout=10)
+    assert asyncio.all_tasks(loop) <= before
+    backend.close()

@@ -20,6 +20,7 @@ from litestar_filestore import (
     StorageError,
     storages,
 )
+from litestar_filestore.orm.ledger_table import LEDGER_TABLE
 from tests.docs import storage_backends_blocks as blocks
 from tests.docs.conftest import UserModule
 from tests.docs.round_trip import CONTENT, use
@@ -61,7 +62,8 @@ def test_model_block(user_module: UserModule, tmp_path: Path) -> None:
     user_module.run(blocks.MODELS)
     document_class: Any = user_module.names["Document"]
     engine = create_engine("sqlite://")
-    document_class.metadata.tables[document_class.__tablename__].create(engine)
+    metadata = document_class.metadata
+    metadata.create_all(engine, tables=[metadata.tables[name] for name in (document_class.__tablename__, LEDGER_TABLE)])
     with Session(engine) as session:
         file = FileObject("local", "a.pdf", content=CONTENT, metadata={"pages": 3})
         session.add_all([document_class(title="with", file=file), document_class(title="without")])
