@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ("LocalWriter",)
 
-_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+# ENOENT or, on ext4, EPERM: a delete has just removed the folder, now empty, that was opened.
+_NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM})
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _ATTEMPTS = 100
 _DESCRIPTORS = Path("/proc/self/fd")

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.types import AsyncDataLike, DataLike, PathLike, SignMethod
 
-__all__ = ("DEFAULT_EXPIRES_SECONDS", "MAX_EXPIRES_SECONDS", "AdvancedAlchemyMethods")
+__all__ = ("MAX_EXPIRES_SECONDS", "AdvancedAlchemyMethods")
 
-DEFAULT_EXPIRES_SECONDS = 3600
-"""Life of a signed URL where the caller names none, as in Advanced Alchemy."""
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 """Longest life of a signed URL: the limit of S3 and GCS."""
 _PART_BYTES = 5 * 1024 * 1024
@@ -30,6 +28,9 @@ _CONCURRENCY = 12
 
 class AdvancedAlchemyMethods(Writing, Reading):
     """The part of `StorageBackend` that carries Advanced Alchemy's names and signatures."""
+
+    default_expires_in: int = 3600
+    """Life in seconds of a signed URL where the caller names none. Subclasses and instances may set it."""
 
     @staticmethod
     def _to_path(path: PathLike) -> str:
@@ -110,7 +111,7 @@ class AdvancedAlchemyMethods(Writing, Reading):
 
         Args:
             paths: Key or keys.
-            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means one hour.
+            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means `default_expires_in`.
             for_upload: ``False`` for a URL to GET, ``True`` for one to PUT.
 
         Raises:
@@ -141,7 +142,7 @@ class AdvancedAlchemyMethods(Writing, Reading):
         return [self._to_path(path) for path in paths]
 
     def _sign_arguments(self, expires_in: int | None, *, for_upload: bool) -> tuple[SignMethod, int]:
-        seconds = DEFAULT_EXPIRES_SECONDS if expires_in is None else expires_in
+        seconds = self.default_expires_in if expires_in is None else expires_in
         if not 1 <= seconds <= MAX_EXPIRES_SECONDS:
             raise InvalidArgumentError(
                 f"expires_in is 1 to {MAX_EXPIRES_SECONDS} seconds, not {seconds}", operation="sign", backend=self.key

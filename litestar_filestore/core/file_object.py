@@ -173,7 +173,7 @@ class FileObject(FileRecord):
         """Return the store's signed URL.
 
         Args:
-            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means one hour.
+            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means the backend's `default_expires_in`.
             for_upload: ``False`` for a URL to GET, ``True`` for one to PUT.
 
         Raises:

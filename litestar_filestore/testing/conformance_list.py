@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from litestar_filestore.testing.contents import several_at_once
 from litestar_filestore.testing.harness import Form, Harness, in_loop, once_each
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ("DeleteConformance", "ListConformance")
 
-IN_FLIGHT = 10
-"""Puts at a time while many objects are made."""
 ROUNDS = 20
 
 NEIGHBOURS = ("a", "ab", "abc", "a*", "a?", "[ab]", "{a,b}", "**", "b", "A", "c/a", "c/ab", "c*/a", "aa/a")
@@ -26,13 +25,11 @@ NEIGHBOURS = ("a", "ab", "abc", "a*", "a?", "[ab]", "{a,b}", "**", "b", "A", "c/
 
 async def put_all(storage: AsyncHalf, names: list[str]) -> None:
     """Make an object of each name, with the name as content."""
-    remaining = iter(names)
 
-    async def put_some() -> None:
-        for name in remaining:
-            await storage.put(name.encode(), key=storage.key(name))
+    async def put(name: str) -> None:
+        await storage.put(name.encode(), key=storage.key(name))
 
-    await asyncio.gather(*(put_some() for _ in range(min(IN_FLIGHT, len(names)))))
+    await several_at_once(names, put)
 
 
 class ListConformance(Harness):
@@ -58,12 +55,12 @@ class ListConformance(Harness):
         if storage.backend.prefix:
             assert sorted(keys) == [storage.key("a"), storage.key("b/c")]
 
-    @pytest.mark.parametrize("prefix", ["ls", "ls/"])
     @in_loop
-    async def test_prefix_ends_at_a_segment(self, storage: AsyncHalf, prefix: str) -> None:
+    async def test_prefix_ends_at_a_segment(self, storage: AsyncHalf) -> None:
         """A prefix covers what lies below it as a folder, not what merely begins alike, nor itself."""
         await put_all(storage, ["ls/a", "ls/b/c", "lsx", "lsy/a", "ls.txt", "l/s", "xls/a"])
-        assert await storage.names(prefix) == ["ls/a", "ls/b/c"]
+        for prefix in ("ls", "ls/"):
+            assert await storage.names(prefix) == ["ls/a", "ls/b/c"]
 
     @in_loop
     async def test_object_of_the_prefix_name_is_not_below_it(self, storage: AsyncHalf) -> None:
@@ -84,13 +81,13 @@ class ListConformance(Harness):
         await storage.delete(storage.key("folder/deeper/a"))
         assert await storage.names() == []
 
-    @pytest.mark.parametrize("prefix", ["a*", "a?", "[ab]", "{a,b}", "**", "a", "a%20b", "a+b"])
     @in_loop
-    async def test_prefix_is_no_pattern(self, storage: AsyncHalf, prefix: str) -> None:
+    async def test_prefix_is_no_pattern(self, storage: AsyncHalf) -> None:
         """Characters that match others in patterns or are decoded in URLs stand for themselves in prefixes."""
         folders = ["a", "b", "ab", "a*", "a?", "ax", "[ab]", "{a,b}", "**", "a b", "a+b", "a%20b"]
         await put_all(storage, [f"{folder}/x" for folder in folders if not self.is_refused(folder)])
-        assert await storage.names(prefix) == ([] if self.is_refused(prefix) else [f"{prefix}/x"])
+        for folder in folders:
+            assert await storage.names(folder) == ([] if self.is_refused(folder) else [f"{folder}/x"])
 
     @in_loop
     async def test_list_may_be_given_up(self, storage: AsyncHalf) -> None:
@@ -148,14 +145,15 @@ class DeleteConformance(Harness):
         await storage.delete([])
         assert await storage.names() == ["c"]
 
-    @pytest.mark.parametrize("victim", ["a", "a*", "a?", "[ab]", "{a,b}", "**", "c/a"])
     @in_loop
-    async def test_delete_spares_neighbours(self, storage: AsyncHalf, victim: str) -> None:
+    async def test_delete_spares_neighbours(self, storage: AsyncHalf) -> None:
         """A key is neither a prefix nor a pattern: exactly this object goes."""
-        neighbours = {name for name in NEIGHBOURS if not self.is_refused(name)}
-        await put_all(storage, sorted(neighbours))
-        await storage.delete(storage.key(victim))
-        assert await storage.names() == sorted(neighbours - {victim})
+        left = {name for name in NEIGHBOURS if not self.is_refused(name)}
+        await put_all(storage, sorted(left))
+        for victim in ("a?", "**", "a*", "[ab]", "{a,b}", "a", "c/a"):
+            await storage.delete(storage.key(victim))
+            left -= {victim}
+            assert await storage.names() == sorted(left)
 
     @in_loop
     async def test_delete_of_a_folder_name(self, storage: AsyncHalf) -> None:

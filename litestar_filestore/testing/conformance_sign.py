@@ -59,18 +59,18 @@ class SignConformance(Harness):
         answer = await _request("GET", url, headers={"Range": "bytes=5-14"})
         assert (answer.status_code, answer.content) == (HTTPStatus.PARTIAL_CONTENT, content()[5:15])
 
-    @pytest.mark.parametrize("name", ODD_NAMES)
     @in_loop
-    async def test_signed_get_of_an_odd_key(self, storage: AsyncHalf, name: str) -> None:
+    async def test_signed_get_of_odd_keys(self, storage: AsyncHalf) -> None:
         """A signed URL names an odd key correctly, or signing it is refused; it never names another object."""
         require(storage, Capability.SIGN_GET)
-        await storage.put(name.encode(), key=storage.key(name))
-        try:
-            url = await storage.sign(storage.key(name))
-        except UnsupportedOperationError:
-            return
-        answer = await _request("GET", url)
-        assert (answer.status_code, answer.content) == (HTTPStatus.OK, name.encode())
+        for name in ODD_NAMES:
+            await storage.put(name.encode(), key=storage.key(name))
+            try:
+                url = await storage.sign(storage.key(name))
+            except UnsupportedOperationError:
+                continue
+            answer = await _request("GET", url)
+            assert (answer.status_code, answer.content) == (HTTPStatus.OK, name.encode())
 
     @in_loop
     async def test_signed_put(self, storage: AsyncHalf) -> None:

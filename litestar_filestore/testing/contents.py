@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import io
 import random
 from contextlib import contextmanager
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING
 from litestar_filestore.core.types import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     from litestar_filestore.core.types import AsyncSource, Block, Source
 
-__all__ = ("ASYNC_SOURCE_KINDS", "MIB", "SOURCE_KINDS", "AsyncFile", "content", "source_of")
+__all__ = ("ASYNC_SOURCE_KINDS", "MIB", "SOURCE_KINDS", "AsyncFile", "content", "several_at_once", "source_of")
 
 MIB = 1024 * 1024
+IN_FLIGHT = 10
+"""Objects at a time where many are made."""
 _ODD_BYTES = 2 * BLOCK_BYTES + 12_346
 """Length of the usual content: more than two blocks, a multiple of nothing but 2."""
 
@@ -28,6 +31,21 @@ _ODD_BYTES = 2 * BLOCK_BYTES + 12_346
 def content(size: int = _ODD_BYTES, seed: int = 0) -> bytes:
     """Return `size` bytes that repeat nowhere, so that a wrong offset shows; the same ones for the same `seed`."""
     return random.Random(seed).randbytes(size)  # noqa: S311 - no secret, but the same in every run
+
+
+async def several_at_once(names: Sequence[str], action: Callable[[str], Awaitable[None]]) -> None:
+    """Run `action` for each name, some at a time. What fails says for which name."""
+    remaining = iter(names)
+
+    async def run_some() -> None:
+        for name in remaining:
+            try:
+                await action(name)
+            except BaseException as error:
+                error.add_note(f"name: {name!r}")
+                raise
+
+    await asyncio.gather(*(run_some() for _ in range(min(IN_FLIGHT, len(names)))))
 
 
 class AsyncFile:

@@ -95,6 +95,8 @@ class Harness:
     """``False`` for test servers that answer signed URLs without checking them; skips the tests of refusals."""
     server_creates_atomically: ClassVar[bool] = True
     """``False`` for test servers that look first and write then, where the real service does not; skips the race."""
+    server_replaces_atomically: ClassVar[bool] = True
+    """``False`` for servers that remove an object before they move another one to its name: readers may miss it."""
     server_dates_uploads: ClassVar[bool] = True
     """``False`` for test servers that tell a wrong age of unfinished uploads; skips the test that needs it."""
     signed_put_headers: ClassVar[Mapping[str, str]] = {}

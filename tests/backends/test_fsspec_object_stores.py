@@ -230,7 +230,7 @@ def test_parts_of_equal_size(moto_server: S3Server) -> None:
         upload = store.upload("a", PutOptions())
         sizes.append([upload.part_size(number) // MIB for number in (0, 999, 1000, 9999)])
         backend.close()
-    assert sizes == [[8, 8, 16, 80], [8, 8, 8, 8]]
+    assert sizes == [[5, 5, 10, 50], [5, 5, 5, 5]]
 
 
 def test_announced_length_makes_parts_large_enough(moto_server: S3Server) -> None:

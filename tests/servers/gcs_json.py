@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.servers.processes import HOST, find_package, free_port, running
+from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, find_package, free_port, running
 
 __all__ = ("GcsJsonServer", "serve")
 
@@ -44,7 +44,7 @@ class GcsJsonServer:
 
 @contextmanager
 def serve(directory: Path) -> Iterator[GcsJsonServer]:
-    """Run the emulator, empty, with its objects below `directory`.
+    """Run the emulator, empty; its output goes to a file below `directory`.
 
     Raises:
         ServerMissingError: The package is not installed.
@@ -52,8 +52,7 @@ def serve(directory: Path) -> Iterator[GcsJsonServer]:
     """
     find_package("gcp_storage_emulator", "pip install gcp-storage-emulator")
     port = free_port()
-    arguments = ["--data-dir", str(directory / "objects"), "start", "--host", HOST, "--port", str(port)]
-    command = [sys.executable, "-P", "-m", "gcp_storage_emulator", *arguments]
-    with running("gcs-json", command, directory) as process:
+    command = [sys.executable, "-P", "-m", "tests.servers.gcs_json_app", HOST, str(port)]
+    with running("gcs-json", command, directory, Surroundings(environment=TESTS_IMPORTABLE)) as process:
         process.wait_for_port(port)
         yield GcsJsonServer(f"http://{HOST}:{port}")

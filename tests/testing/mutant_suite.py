@@ -8,14 +8,14 @@ import pytest
 
 from litestar_filestore.backends.memory import MemoryDriver
 from litestar_filestore.core.backend import StorageBackend
-from litestar_filestore.testing.conformance import BackendConformance
+from tests.conformance.stand_ins import FewerForms
 from tests.testing.mutants import MUTANTS
 
 
-def conformance_of(driver: type[MemoryDriver]) -> type[BackendConformance]:
+def conformance_of(driver: type[MemoryDriver]) -> type[FewerForms]:
     """Make the test class of a driver."""
 
-    class TestDriver(BackendConformance):
+    class TestDriver(FewerForms):
         listed_objects = 1_100
 
         @pytest.fixture
