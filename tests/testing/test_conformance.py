@@ -35,7 +35,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     command = [sys.executable, "-m", "pytest", *options, *names]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SUITE_SECONDS)
     assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout + result.stderr
-    return _read(report)
+    outcomes = _read(report)
+    assert {"::".join(pair) for pair in wanted} == outcomes.keys(), result.stdout + result.stderr
+    return outcomes
 
 
 def _read(report: Path) -> Outcomes:
