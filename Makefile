@@ -41,7 +41,11 @@ stress: $(HAVE_TEST) ## Run minutes of concurrency, kills and cancellations
 
 bench: $(HAVE_TEST) ## Measure memory and speed and print them (some minutes)
 	$(RUN) -m benchmarks.throughput
-	$(RUN) -m benchmarks.memory # last: it fails above its limit
+	$(RUN) -m benchmarks.ledger
+	# Last, as they fail above their limits.
+	$(RUN) -m benchmarks.uploads
+	$(RUN) -m benchmarks.ledger_sizes
+	$(RUN) -m benchmarks.memory
 
 check: lint type docs ## Run every check that needs no server: lint, type, docs
 

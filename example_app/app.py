@@ -10,8 +10,8 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.response import File
 
 from example_app.documents import DocumentController
-from example_app.settings import FORM_BYTES, Settings
-from litestar_filestore import FilestoreConfig, FilestorePlugin
+from example_app.settings import Settings
+from litestar_filestore import FilestoreConfig, FilestorePlugin, UploadLimits
 
 PAGE = Path(__file__).with_name("page.html")
 PAGE_POLICY = (
@@ -50,10 +50,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
         before_send_handler="autocommit",
         create_all=True,
     )
+    storage = FilestoreConfig(
+        [settings.backend()], secret=settings.secret, limits=UploadLimits(max_file_bytes=settings.max_bytes)
+    )
     return Litestar(
         [page, limits, DocumentController],
-        plugins=[SQLAlchemyPlugin(database), FilestorePlugin(FilestoreConfig([settings.backend()]))],
-        request_max_body_size=settings.max_bytes + FORM_BYTES,
+        plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)],
         openapi_config=OpenAPIConfig("Documents", "1.0", use_handler_docstrings=True),
         state=State({"max_bytes": settings.max_bytes}),
     )

@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, delete, get, post
-from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.pagination import OffsetPagination
@@ -15,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from example_app.models import Document
-from example_app.names import attachment, clean_name
+from example_app.names import attachment
 from litestar_filestore import FileObject
 
 SAFE_HEADERS = {
@@ -31,7 +30,7 @@ SAFE_HEADERS = {
 class DocumentForm:
     """What a client sends."""
 
-    file: UploadFile
+    file: Annotated[FileObject, Document.file]  # as the column says: where it goes, and what it has to be
     title: str = ""
 
 
@@ -43,12 +42,13 @@ class DocumentController(Controller):
 
     @post("/")
     async def create(self, data: MultipartBody[DocumentForm], db_session: NamedDependency[AsyncSession]) -> Document:
-        """Store a file, under its own name unless it is given a title."""
-        name = clean_name(data.file.filename)
-        file = FileObject("documents", name, content=data.file, content_type=data.file.content_type or None)
-        document = Document(title=data.title.strip() or name, file=file)
+        """Add a document, under the file's own name unless it is given a title.
+
+        The file has been stored while the request was read. If there is no row for it in the end, it is deleted again.
+        """
+        document = Document(title=data.title.strip() or data.file.filename, file=data.file)
         db_session.add(document)
-        # Now rather than with the commit, which happens when the response is on its way: a full disk is an error here.
+        # Now rather than with the commit, which happens when the answer is decided: what fails here is an answer.
         await db_session.flush()
         return document
 
@@ -65,7 +65,7 @@ class DocumentController(Controller):
         total = await db_session.scalar(select(func.count()).select_from(Document))
         return OffsetPagination(items=items, limit=limit, offset=offset, total=total or 0)
 
-    @get("/{id:uuid}/file")
+    @get("/{id:uuid}/file", raises=[NotFoundException])
     async def download(self, id: FromPath[UUID], db_session: NamedDependency[AsyncSession]) -> Stream:
         """Send the file of a document, always as a download."""
         file = (await _get(db_session, id)).file
@@ -78,7 +78,7 @@ class DocumentController(Controller):
         }
         return Stream(file.stream_async(), headers=headers)
 
-    @delete("/{id:uuid}")
+    @delete("/{id:uuid}", raises=[NotFoundException])
     async def remove(self, id: FromPath[UUID], db_session: NamedDependency[AsyncSession]) -> None:
         """Delete a document with its file."""
         await db_session.delete(await _get(db_session, id))

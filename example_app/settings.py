@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Self
 
 from litestar_filestore import ObstoreBackend, StorageBackend
 
 DEFAULT_MAX_BYTES = 1024**3
-FORM_BYTES = 1024**2
-"""Room in a request body for what stands around the file: boundaries, headers, the title."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,12 @@ class Settings:
     """URL of an S3 server that is not Amazon's."""
     max_bytes: int = DEFAULT_MAX_BYTES
     """Largest file in bytes."""
+    secret: str = field(default_factory=token_urlsafe, repr=False)
+    """What signs links. A random one lasts as long as the process, and suits a single one."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read DATABASE_URL, FILESTORE_URL, FILESTORE_DATA, FILESTORE_MAX_BYTES and AWS_ENDPOINT_URL.
+        """Read DATABASE_URL, FILESTORE_URL, FILESTORE_DATA, FILESTORE_MAX_BYTES, FILESTORE_SECRET and AWS_ENDPOINT_URL.
 
         Credentials for S3 come from the usual AWS_* variables; the storage library reads those itself.
         """
@@ -40,6 +41,7 @@ class Settings:
             filestore_url=environment.get("FILESTORE_URL", (data / "files").as_uri()),
             s3_endpoint=environment.get("AWS_ENDPOINT_URL"),
             max_bytes=int(environment.get("FILESTORE_MAX_BYTES", DEFAULT_MAX_BYTES)),
+            secret=environment.get("FILESTORE_SECRET") or token_urlsafe(),
         )
 
     def backend(self) -> StorageBackend:

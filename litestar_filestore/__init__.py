@@ -10,36 +10,77 @@ from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry, storages
+from litestar_filestore.core.rules import Candidate, FileRule
 from litestar_filestore.core.types import AsyncDataLike, Capability, DataLike, ObjectInfo, PathLike
 from litestar_filestore.errors import StorageError
+from litestar_filestore.http.download import FileDownload
+from litestar_filestore.http.download_config import DownloadConfig
+from litestar_filestore.http.front_server import Nginx, XSendfile
+from litestar_filestore.http.limits import UploadLimits
+from litestar_filestore.http.link_config import LinkConfig
+from litestar_filestore.http.parts import MultipartStream, Part
+from litestar_filestore.http.raw import RawUpload
+from litestar_filestore.http.redirects import FileRedirect
 
 # Its import starts the tracking of sessions.
 from litestar_filestore.orm import tracking as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from litestar_filestore.orm.file_list import FileObjectList
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.plugin.config import FilestoreConfig
-from litestar_filestore.plugin.dependencies import Storages
+from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
+from litestar_filestore.plugin.file_router import create_file_router
 from litestar_filestore.plugin.plugin import FilestorePlugin
+
+# Its import gives sessions what checks the rules of columns.
+from litestar_filestore.validation import checking as _checking  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from litestar_filestore.validation.detect import Detector, SignatureDetector
+from litestar_filestore.validation.field import FileField
+from litestar_filestore.validation.images import ImageSize
+from litestar_filestore.validation.rules import ContentTypes, Extensions, MaxFiles, MaxSize, MinSize
 
 __all__ = (
     "AsyncDataLike",
+    "Candidate",
     "Capability",
+    "ContentTypes",
     "DataLike",
+    "Detector",
+    "DownloadConfig",
     "Driver",
+    "Extensions",
     "FSSpecBackend",
+    "FileDownload",
+    "FileField",
     "FileObject",
     "FileObjectList",
+    "FileRedirect",
+    "FileRule",
     "FilestoreConfig",
     "FilestorePlugin",
+    "ImageSize",
+    "LinkConfig",
     "LocalBackend",
+    "MaxFiles",
+    "MaxSize",
     "MemoryBackend",
+    "MinSize",
+    "MultipartStream",
+    "Nginx",
     "ObjectInfo",
     "ObstoreBackend",
+    "Part",
+    "Parts",
     "PathLike",
+    "RawBody",
+    "RawUpload",
+    "SignatureDetector",
     "StorageBackend",
     "StorageError",
     "StorageRegistry",
     "Storages",
     "StoredObject",
+    "UploadLimits",
+    "XSendfile",
+    "create_file_router",
     "storages",
 )

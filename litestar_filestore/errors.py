@@ -8,9 +8,14 @@
     |   `-- BackendNotRegisteredError   (LookupError)          no backend of that key in the registry
     |-- InvalidArgumentError            (ValueError)           a call that can never work
     |   |-- InvalidKeyError                                    a key that no backend may see
+    |   |-- MultipartError                                     a form that cannot be read
+    |   |   `-- MultipartLimitError                            more of something than the limits allow
     |   `-- RangeNotSatisfiableError                           the range starts behind the end of the object
+    |-- InvalidTokenError               (PermissionError)      a link or reference that nobody has to accept
     |-- SourceTypeError                 (TypeError)            these bytes cannot be read from what was given
     |-- FileTooLargeError               (ValueError)           more bytes than the limit allows
+    |-- FileRejectedError               (ValueError)           a rule for files refused this one
+    |   `-- FileTypeNotAllowedError                            because of its type
     |-- ObjectNotFoundError             (FileNotFoundError)    no object of that key
     |-- ObjectExistsError               (FileExistsError)      an object of that key, and no leave to overwrite it
     |-- ObjectChangedError                                     the object was replaced or cut while it was read
@@ -20,6 +25,7 @@
     |-- BucketNotFoundError             (FileNotFoundError)    bucket, container or root folder missing
     |-- BackendUnavailableError         (ConnectionError)      unreachable, overloaded or too slow; try again later
     |-- StorageFullError                (OSError)              no space left
+    |-- QuotaExceededError                                     the owner of the file may not store that much
     |-- UnsupportedOperationError       (NotImplementedError)  this backend cannot do that
     `-- LedgerError                                            rows and objects would come apart
         |-- LinkLostError                                      the object was swept before its row was written
@@ -44,16 +50,22 @@ __all__ = (
     "BucketNotFoundError",
     "ConfigurationError",
     "ConflictError",
+    "FileRejectedError",
     "FileTooLargeError",
+    "FileTypeNotAllowedError",
     "InvalidArgumentError",
     "InvalidKeyError",
+    "InvalidTokenError",
     "LedgerError",
     "LedgerMissingError",
     "LinkLostError",
     "MissingDependencyError",
+    "MultipartError",
+    "MultipartLimitError",
     "ObjectChangedError",
     "ObjectExistsError",
     "ObjectNotFoundError",
+    "QuotaExceededError",
     "RangeNotSatisfiableError",
     "SourceTypeError",
     "StorageError",
@@ -122,6 +134,31 @@ class InvalidKeyError(InvalidArgumentError):
     """A key outside the grammar of `litestar_filestore.core.keys`, or one that leaves the root of a local backend."""
 
 
+class InvalidTokenError(StorageError, PermissionError):
+    """A signed link or reference that was not made by this application for this use, was changed, or has ended.
+
+    Deliberately says no more: which of them it is would help those who try.
+    """
+
+    def __init__(
+        self,
+        detail: str = "This link is not valid, or not any longer",
+        *,
+        operation: str | None = None,
+        backend: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(detail, operation=operation, backend=backend, key=key)
+
+
+class MultipartError(InvalidArgumentError):
+    """A ``multipart/form-data`` body that breaks its grammar, ends early, or plays tricks with its headers."""
+
+
+class MultipartLimitError(MultipartError):
+    """A ``multipart/form-data`` body with more parts, more or longer headers than its reader takes."""
+
+
 class RangeNotSatisfiableError(InvalidArgumentError):
     """A range read that starts at or behind the end of the object (RFC 9110 §15.5.17).
 
@@ -151,19 +188,50 @@ class FileTooLargeError(StorageError, ValueError):
 
     Attributes:
         max_bytes: The limit in bytes.
+        field: Name of the form field or attribute that the file was meant for, where there is one.
     """
+
+    field: str | None
 
     def __init__(
         self,
         detail: str,
         *,
         max_bytes: int,
+        field: str | None = None,
         operation: str | None = None,
         backend: str | None = None,
         key: str | None = None,
     ) -> None:
         super().__init__(detail, operation=operation, backend=backend, key=key)
         self.max_bytes = max_bytes
+        self.field = field
+
+
+class FileRejectedError(StorageError, ValueError):
+    """A rule refused the file; nothing of it was kept. The detail is written for the person who sent it.
+
+    Attributes:
+        field: Name of the form field or attribute that the file was meant for, where there is one.
+    """
+
+    field: str | None
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        field: str | None = None,
+        operation: str | None = None,
+        backend: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(detail, operation=operation, backend=backend, key=key)
+        self.field = field
+
+
+class FileTypeNotAllowedError(FileRejectedError):
+    """The content, or the extension of the name, is of a type that is not allowed here, or one belies the other."""
 
 
 class ObjectNotFoundError(StorageError, FileNotFoundError):
@@ -200,6 +268,10 @@ class BackendUnavailableError(StorageError, ConnectionError):
 
 class StorageFullError(StorageError, OSError):
     """No space is left, or a quota of the store is used up; nothing was kept."""
+
+
+class QuotaExceededError(StorageError):
+    """The owner of the file may not store that much; nothing of it is kept. Other files have to be deleted first."""
 
 
 class UnsupportedOperationError(StorageError, NotImplementedError):

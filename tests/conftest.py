@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
-from tests.servers import azurite, ceph, gcs, gcs_json, moto, postgres, sftp, webdav
+from tests.servers import azurite, ceph, gcs, gcs_json, mariadb, moto, postgres, sftp, webdav
 from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GcsServer
 from tests.servers.gcs_json import GcsJsonServer
+from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import require
 from tests.servers.s3 import S3Server
@@ -74,6 +75,13 @@ def webdav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebdavSe
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """PostgreSQL; a test makes a database of its own in it."""
     with require(postgres.serve, tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """MariaDB; a test makes a database of its own in it."""
+    with require(mariadb.serve, tmp_path_factory.mktemp("mariadb")) as server:
         yield server
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec_instances import Recipe
     from litestar_filestore.backends.fsspec_running import Runner
     from litestar_filestore.backends.fsspec_store import Store
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
     from litestar_filestore.errors import StorageError
 
@@ -183,6 +184,16 @@ class FSSpecDriver(Driver):
         """`sign` without blocking the event loop."""
         store, runner = await self._open_async()
         return await runner.call_async(store.sign, path, method=method, expires_in=expires_in)
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return the store's signed URL with headers of the answer."""
+        store, runner = self._open()
+        return runner.call(store.sign_answer, path, answer)
+
+    async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
+        """`sign_answer` without blocking the event loop."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.sign_answer, path, answer)
 
     def clean(self, older_than: float) -> int:
         """Remove what interrupted puts left."""

@@ -18,6 +18,7 @@ from litestar_filestore.core.types import ObjectInfo
 from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import PutOptions, SignMethod
 
 __all__ = ("S3Store",)
@@ -140,6 +141,22 @@ class S3Store(ObjectStore):
         client = await self.fs.get_s3(where["Bucket"])
         operation = "get_object" if method == "GET" else "put_object"
         url: str = await client.generate_presigned_url(operation, Params=where, ExpiresIn=expires_in)
+        return url
+
+    async def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return a URL to GET an object with headers of the answer; its life begins now."""
+        if self.fs.anon:
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+        await self.fs.set_session()
+        where = self.where(path)
+        client = await self.fs.get_s3(where["Bucket"])
+        headers = {
+            "ResponseContentDisposition": answer.content_disposition,
+            "ResponseContentType": answer.content_type,
+        }
+        url: str = await client.generate_presigned_url(
+            "get_object", Params={**where, **headers}, ExpiresIn=answer.expires_in
+        )
         return url
 
     async def clean(self, older_than: float) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from litestar_filestore.backends.fsspec_running import Outcome
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
 
 __all__ = ("READ_BYTES", "Page", "Place", "Reader", "Store", "Upload")
@@ -120,3 +121,8 @@ class Store(ABC):
         """Return a signed URL; see `Driver.sign`."""
         del path, method, expires_in
         raise UnsupportedOperationError("This file system has no signed URLs of its own")
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> Outcome[str]:
+        """Return a signed URL with headers of the answer; see `Driver.sign_answer`."""
+        del path, answer
+        raise UnsupportedOperationError("Links of this file system cannot fix the headers of the answer")

@@ -6,6 +6,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING
 
+from litestar_filestore.core.pace import Pace
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableError
@@ -20,6 +21,8 @@ __all__ = ("LocalReader",)
 
 _LOOP_BLOCK_BYTES = 256 * 1024
 """What is read at once on the event loop: copying it from the page cache takes some 50 microseconds."""
+_SMALL_BLOCK_BYTES = 32 * 1024
+"""What is read at once for somebody of whom it is not known how fast he takes it: the block waits with him."""
 
 
 class LocalReader:
@@ -30,6 +33,7 @@ class LocalReader:
         self._descriptor = descriptor
         self._size = size
         self._nowait = hasattr(os, "RWF_NOWAIT")
+        self._pace = Pace()
 
     @classmethod
     def open(cls, tree: Tree, path: str) -> Self:
@@ -47,7 +51,7 @@ class LocalReader:
         reader = cls.open(tree, path)
         try:
             offset, stop = reader.bounds(start, end)
-            first = reader.read(offset, min(_LOOP_BLOCK_BYTES, stop - offset)) if offset < stop else b""
+            first = reader.read(offset, min(_SMALL_BLOCK_BYTES, stop - offset)) if offset < stop else b""
         except BaseException:
             reader.close()
             raise
@@ -92,9 +96,14 @@ class LocalReader:
 
     async def read_async(self, offset: int, stop: int) -> bytes:
         """Return bytes from `offset` on, at most to `stop`: at once if they are cached, else by a worker thread."""
-        if self._nowait and (block := self._read_cached(offset, min(_LOOP_BLOCK_BYTES, stop - offset))):
-            return block
-        return await run_blocking(partial(self.read, offset, min(BLOCK_BYTES, stop - offset)))
+        is_quick = self._pace.is_quick()
+        count = min(_LOOP_BLOCK_BYTES if is_quick else _SMALL_BLOCK_BYTES, stop - offset)
+        block = self._read_cached(offset, count) if self._nowait else b""
+        if not block:
+            count = min(BLOCK_BYTES if is_quick else _SMALL_BLOCK_BYTES, stop - offset)
+            block = await run_blocking(partial(self.read, offset, count))
+        self._pace.give(len(block))
+        return block
 
     def _read_cached(self, offset: int, count: int) -> bytes:
         buffer = bytearray(count)

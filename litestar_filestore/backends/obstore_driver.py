@@ -14,7 +14,7 @@ from litestar_filestore.backends.obstore_delete import delete, delete_async
 from litestar_filestore.backends.obstore_errors import translate_obstore_error
 from litestar_filestore.backends.obstore_kinds import quoted, user_metadata
 from litestar_filestore.backends.obstore_read import read, read_async
-from litestar_filestore.backends.obstore_sign import sign, sign_async
+from litestar_filestore.backends.obstore_sign import sign, sign_answer, sign_answer_async, sign_async
 from litestar_filestore.backends.obstore_write import (
     MAX_CONCURRENCY,
     PART_BYTES,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
     from litestar_filestore.backends.obstore_kinds import Kind
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import Block, PutOptions, SignMethod
 
 __all__ = ("ObstoreDriver",)
@@ -227,6 +228,14 @@ class ObstoreDriver(Driver):
     async def sign_async(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """`sign` without blocking the event loop: credentials may have to be fetched first."""
         return await sign_async(self.store, path, method, expires_in)
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return a URL to GET an object of S3 with headers of the answer, signed with botocore."""
+        return sign_answer(self.store, path, answer)
+
+    async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
+        """`sign_answer` without blocking the event loop."""
+        return await sign_answer_async(self.store, path, answer)
 
     # -- life
 

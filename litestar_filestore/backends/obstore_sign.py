@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import obstore
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from litestar_filestore.backends import s3_links, s3_pending
+from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import SignMethod
 
-__all__ = ("sign", "sign_async")
+__all__ = ("sign", "sign_answer", "sign_answer_async", "sign_async")
 
 _AZURE_KEY = re.compile(r"[A-Za-z0-9/._~+&()'-]*")
 _GCS_MISTAKEN = re.compile(r"[%?#]")
@@ -30,6 +34,25 @@ def sign(store: ObjectStore, path: str, method: SignMethod, expires_in: int) -> 
 async def sign_async(store: ObjectStore, path: str, method: SignMethod, expires_in: int) -> str:
     """`sign` without blocking the event loop: credentials may have to be fetched first."""
     return await obstore.sign_async(_signer(store, path), method, path, timedelta(seconds=expires_in))
+
+
+def sign_answer(store: ObjectStore, path: str, answer: SignedAnswer) -> str:
+    """Return a signed URL with headers of the answer; see `Driver.sign_answer`. Only S3 can."""
+    bucket = s3_pending.bucket_of(_s3(store), "")
+    return s3_links.sign_again(sign(store, path, "GET", answer.expires_in), bucket, answer)
+
+
+async def sign_answer_async(store: ObjectStore, path: str, answer: SignedAnswer) -> str:
+    """`sign_answer` without blocking the event loop."""
+    bucket = await s3_pending.bucket_of_async(_s3(store), "")
+    url = await sign_async(store, path, "GET", answer.expires_in)
+    return await run_blocking(partial(s3_links.sign_again, url, bucket, answer))
+
+
+def _s3(store: ObjectStore) -> S3Store:
+    if not isinstance(store, S3Store):
+        raise UnsupportedOperationError("Links of this kind of store cannot fix the headers of the answer")
+    return store
 
 
 def _signer(store: ObjectStore, path: str) -> S3Store | GCSStore | AzureStore:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from litestar_filestore.core.compat import AdvancedAlchemyMethods
 from litestar_filestore.core.lifecycle import Lifecycle
 from litestar_filestore.core.reading import Reading
+from litestar_filestore.core.signing import Signing
 from litestar_filestore.core.writing import Writing
 
 __all__ = ("StorageBackend",)
 
 
-class StorageBackend(AdvancedAlchemyMethods, Writing, Reading, Lifecycle):
+class StorageBackend(AdvancedAlchemyMethods, Writing, Reading, Signing, Lifecycle):
     """Stores, reads and deletes objects by key. The same calls work on every store.
 
     Checks keys, adds the prefix, counts, hashes and limits content, translates errors; a `Driver` does the rest.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
     from litestar_filestore.errors import StorageError
 
@@ -146,6 +147,19 @@ class Driver(ABC):
     async def sign_async(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """`sign` without blocking the event loop."""
         return self.sign(path, method=method, expires_in=expires_in)
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return a URL to GET one object whose answer has the headers of `answer`.
+
+        Raises:
+            UnsupportedOperationError: If the store cannot sign, or not this key or these headers.
+        """
+        del path, answer
+        raise UnsupportedOperationError(f"{self.protocol} storage signs no headers of answers")
+
+    async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
+        """`sign_answer` without blocking the event loop."""
+        return self.sign_answer(path, answer)
 
     def local_path(self, path: str) -> Path:
         """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing."""

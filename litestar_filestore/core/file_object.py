@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar_filestore.core.file_record import FileRecord
+from litestar_filestore.core.linking import LinkWish
 from litestar_filestore.core.reader import AsyncObjectReader, open_object
+from litestar_filestore.core.registry import storages
 from litestar_filestore.core.schema import pydantic_core_schema, pydantic_json_schema
 from litestar_filestore.core.sources import check_source
 from litestar_filestore.errors import SourceTypeError, StorageError
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     import io
     from collections.abc import AsyncGenerator, Iterator
 
+    from litestar_filestore.core.linking import Disposition
     from litestar_filestore.core.types import AsyncDataLike, DataLike, ObjectInfo
 
 __all__ = ("FileObject",)
@@ -170,31 +173,72 @@ class FileObject(FileRecord):
         await self.backend.delete_object_async(self.path)
 
     def sign(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
-        """Return the store's signed URL.
+        """Return a signed URL: the store's own, or one of the running application where the store cannot sign.
+
+        The store's link says nothing about the headers of the answer, and lets an upload be repeated; see `url`.
 
         Args:
             expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means the backend's `default_expires_in`.
             for_upload: ``False`` for a URL to GET, ``True`` for one to PUT.
 
         Raises:
-            UnsupportedOperationError: If the store cannot sign; it is a ``NotImplementedError`` as well.
+            UnsupportedOperationError: If the store cannot sign and no application with a secret runs; it is a
+                ``NotImplementedError`` as well.
         """
-        return _single(self.backend.sign(self.path, expires_in=expires_in, for_upload=for_upload))
+        try:
+            return _single(self.backend.sign(self.path, expires_in=expires_in, for_upload=for_upload))
+        except NotImplementedError:
+            if (links := storages.link_maker) is None:
+                raise
+            return links.url_for(self, self._wish(expires_in, for_upload=for_upload))
 
     async def sign_async(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
         """`sign` without blocking the event loop."""
-        return _single(await self.backend.sign_async(self.path, expires_in=expires_in, for_upload=for_upload))
+        try:
+            return _single(await self.backend.sign_async(self.path, expires_in=expires_in, for_upload=for_upload))
+        except NotImplementedError:
+            if (links := storages.link_maker) is None:
+                raise
+            return await links.url_for_async(self, self._wish(expires_in, for_upload=for_upload))
 
-    def url(self, *, expires_in: int | None = None) -> str:
-        """Return a URL to download from: below the backend's public `base_url`, else the store's signed one.
+    def _wish(self, expires_in: int | None, *, for_upload: bool) -> LinkWish:
+        seconds = self.backend.default_expires_in if expires_in is None else expires_in
+        return LinkWish(expires_in=seconds, for_upload=for_upload, key=self.path if for_upload else None, native=False)
+
+    def url(
+        self,
+        *,
+        expires_in: int | None = None,
+        disposition: Disposition | None = None,
+        filename: str | None = None,
+    ) -> str:
+        """Return a URL to download from, as `storages.url_for` makes it.
+
+        Where no application with a secret runs: a URL below the backend's public `base_url`, else the store's own.
+
+        Args:
+            expires_in: Longest life in seconds; ``None`` takes the application's default.
+            disposition: ``"inline"`` for what a browser should show; ``None`` is ``"attachment"``.
+            filename: Name to save under; ``None`` takes the file's.
 
         Raises:
-            UnsupportedOperationError: If the backend offers neither.
+            UnsupportedOperationError: If there is neither an application nor a URL of the store.
+            ConfigurationError: If headers are asked for and no application with a secret runs.
         """
+        if storages.link_maker is not None or disposition is not None or filename is not None:
+            return storages.url_for(self, expires_in=expires_in, disposition=disposition, filename=filename)
         return self.backend.public_url(self.path) if self.backend.base_url else self.sign(expires_in=expires_in)
 
-    async def url_async(self, *, expires_in: int | None = None) -> str:
+    async def url_async(
+        self,
+        *,
+        expires_in: int | None = None,
+        disposition: Disposition | None = None,
+        filename: str | None = None,
+    ) -> str:
         """`url` without blocking the event loop."""
+        if storages.link_maker is not None or disposition is not None or filename is not None:
+            return await storages.url_for_async(self, expires_in=expires_in, disposition=disposition, filename=filename)
         if self.backend.base_url:
             return self.backend.public_url(self.path)
         return await self.sign_async(expires_in=expires_in)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.rules import Rule
     from litestar_filestore.core.types import AsyncDataLike, ObjectInfo, PathLike
 
 __all__ = ("FileRecord", "PendingContent")
@@ -53,9 +54,11 @@ class FileRecord:
         "_source_path",
         "checksum",
         "etag",
+        "key_ext",
         "key_template",
         "last_modified",
         "on_change",
+        "passed_rules",
         "size",
         "version_id",
     )
@@ -124,6 +127,10 @@ class FileRecord:
         """Version in a versioned bucket."""
         self.key_template: str | None = None
         """Where to put new content instead of the backend's template; a column sets it."""
+        self.key_ext = ""
+        """Extension, with its dot, of the verified type of new content; for the key."""
+        self.passed_rules: tuple[Rule, ...] = ()
+        """What has accepted the content already, so that it is not asked again."""
         self.on_change: Callable[[], None] | None = None
         """Called after the file changed in place; the row that holds it listens."""
 
@@ -152,6 +159,11 @@ class FileRecord:
     def path(self) -> str:
         """Key of the object; before new content is saved, `to_filename` or `filename`."""
         return self._key or self._pinned or self._filename
+
+    @property
+    def pinned_key(self) -> str | None:
+        """The `to_filename` that this program gave, ``None`` for a file that was loaded."""
+        return self._pinned
 
     @property
     def key_is_new(self) -> bool:
@@ -264,6 +276,10 @@ class FileRecord:
         """Return what is still to be saved, for `restore`."""
         return PendingContent(self._content, self._source_path)
 
+    def replace_content(self, content: AsyncDataLike) -> None:
+        """Have `content` saved in place of the pending one: the same bytes, from where they stand now."""
+        self._content, self._source_path = content, None
+
     def restore(self, pending: PendingContent) -> None:
         """Make the file new again: its object is gone, its content is to be saved again.
 
@@ -282,8 +298,11 @@ class FileRecord:
     def prepare_key(self) -> str:
         """Take the key that the pending content is going to be saved under, and return it."""
         self._fresh = self._pinned is None
-        self._key = self._pinned if self._pinned is not None else self.backend.make_key(self.key_template)
-        return self._key
+        self.passed_rules = ()
+        if (key := self._pinned) is None:
+            key = self.backend.make_key(self.key_template, ext=self.key_ext)
+        self._key = key
+        return key
 
     @contextmanager
     def _taking_key(self) -> Generator[None]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
+from litestar_filestore.core.keeping import Keeping
+from litestar_filestore.core.linking import Linking
 from litestar_filestore.errors import BackendNotRegisteredError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def _encode_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-class StorageRegistry:
+class StorageRegistry(Linking, Keeping):
     """Holds backends by their keys. Look-ups are lazy: a row or column names a key, and asks here when it is used."""
 
     def __init__(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,19 @@ if TYPE_CHECKING:
     from litestar_filestore.core.meter import Meter
     from litestar_filestore.core.types import AsyncReadable, AsyncSource, Source
 
-__all__ = ("AsyncFeed", "Feed", "check_source", "iter_blocks", "iter_blocks_async", "source_size")
+__all__ = ("AsyncFeed", "Feed", "LiveSource", "check_source", "iter_blocks", "iter_blocks_async", "source_size")
+
+
+class LiveSource(AsyncIterator[Block]):
+    """A source that yields what has arrived from a sender, in blocks of the size that is right at the moment.
+
+    Its blocks are handed on at once, cut if they are long, never gathered: many slow senders must not hold a mebibyte
+    each.
+    """
+
+    @abstractmethod
+    async def __anext__(self) -> Block:
+        """Return the next block, which is not empty."""
 
 
 def check_source(source: object) -> None:
@@ -175,7 +188,8 @@ def _as_buffer(source: object) -> memoryview | None:
 
 
 def _reads_async(source: object) -> bool:
-    return inspect.iscoroutinefunction(getattr(source, "read", None))
+    # The read of a live source is one for people, which takes everything into memory.
+    return not isinstance(source, LiveSource) and inspect.iscoroutinefunction(getattr(source, "read", None))
 
 
 def _not_a_source(source: object) -> SourceTypeError:
@@ -240,6 +254,11 @@ def _gather(pieces: Iterable[Block]) -> Iterator[Block]:
 
 
 async def _gather_async(pieces: AsyncIterable[Block]) -> AsyncIterator[Block]:
+    if isinstance(pieces, LiveSource):
+        async for arrived in pieces:
+            for part in _slices(_checked(arrived)):
+                yield part
+        return
     gatherer = _Gatherer()
     async for piece in pieces:
         for block in gatherer.add(piece):

@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
+from litestar_filestore.orm.checking import check_content, check_count, check_stored
 from litestar_filestore.orm.columns import (
     FileColumn,
     check_backends,
@@ -26,6 +27,7 @@ from litestar_filestore.orm.columns import (
     single_table_columns,
 )
 from litestar_filestore.orm.custody import custody_of
+from litestar_filestore.orm.journal import journal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,17 +52,25 @@ class _Plan:
 
     def store(self, column: FileColumn, value: Any) -> None:
         """Store what is pending in a value of the statement."""
-        for file in files_in(value):
+        files = list(files_in(value))
+        if column.type.multiple:
+            check_count(column, len(files))
+        for file in files:
             if file.has_pending_data:
                 check_backends([column], {column.key: file}, ())
+                check_content(column, file)
                 file.key_template = column.type.key_template_for(file)
                 self._custody.store(file)
+                file.passed_rules = column.type.rules
 
     def exchange(self, column: FileColumn, new: Any, old: Any) -> None:
         """Plan for one row's column."""
         before, after = list(files_in(old)), list(files_in(new))
         check_backends([column], {column.key: after}, before)
-        self._gained += [file for file in after if file not in before]
+        gained = [file for file in after if file not in before]
+        for file in gained:
+            check_stored(column, file)
+        self._gained += gained
         self._lost += [file for file in before if file not in after]
 
     def settle(self) -> None:
@@ -85,7 +95,11 @@ def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
         _change_where(plan, state, columns)
     result = state.invoke_statement()
     # After it, because a statement can fail and its transaction go on.
-    plan.settle()
+    try:
+        plan.settle()
+    except BaseException:
+        journal_of(state.session).spoiled(state.session)
+        raise
     return result
 
 

@@ -42,4 +42,5 @@ def _sqlite(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
 @compiles(database_now, "mysql")
 @compiles(database_now, "mariadb")
 def _mysql(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
-    return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) AS DOUBLE)"
+    # UNIX_TIMESTAMP() of a local time is off by an hour while summer time ends.
+    return "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1e6)"

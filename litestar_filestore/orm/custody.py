@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from litestar_filestore.errors import ConflictError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.orm import loose
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import Journal, journal_of
@@ -16,7 +17,8 @@ from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import explain, ledger_of
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
-from litestar_filestore.orm.staging import can_stage_beside, is_locked, staging_engine
+from litestar_filestore.orm.quota import ask_quota
+from litestar_filestore.orm.staging import can_stage_beside, is_locked, run_beside, staging_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,9 +133,14 @@ class LedgerCustody:
         engine = self._staging_engine()
         if engine is None or not can_stage_beside(self._connection):
             return False
+        owner = owner_of_new_objects.get()
+
+        def write(connection: Connection) -> None:
+            self._ledger.stage(connection, [key], owner=owner)
+            ask_quota(self._ledger, connection, owner)
+
         try:
-            with engine.begin() as connection:
-                self._ledger.stage(connection, [key], owner=owner_of_new_objects.get())
+            run_beside(engine, write)
         except IntegrityError as error:
             # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
             raise ObjectExistsError(
@@ -153,37 +160,42 @@ class LedgerCustody:
         Raises:
             ConflictError: If an object belongs to another row, or another transaction took it out of this one.
             LinkLostError: If an object was given up before its row was written.
+            QuotaExceededError: If the owner of new objects may not store that much.
         """
         if len(set(gained)) != len(gained):
             raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
         # Taken out of one row and put into another: it only changes hands.
         moved = set(gained) & set(lost)
+        linked = [file for file in gained if file not in moved]
+        doomed = [file for file in lost if file not in moved]
         try:
-            if linked := [file for file in gained if file not in moved]:
-                self._link(linked)
-            if doomed := [file for file in lost if file not in moved]:
+            stored = bool(linked) and self._link(linked)
+            if doomed:
                 self._doom(doomed)
+            if stored:  # last, so that what is replaced makes room for its replacement
+                ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
         except (OperationalError, ProgrammingError) as error:
             raise explain(error) from error
 
-    def _link(self, files: Sequence[FileObject]) -> None:
+    def _link(self, files: Sequence[FileObject]) -> bool:
+        """Link, and return whether any of the files was stored by this session."""
         facts = {_key(file): Facts(file.size, file.checksum) for file in files}
         direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
         self._unstaged -= direct.keys()
         unknown = self._ledger.link(self._connection, facts) if facts else []
         self._take_back([key for key in unknown if key in self._staged])
-        for key in facts:
-            self._staged.pop(key, None)
+        own = [key for key in facts if self._staged.pop(key, None) is not None]
         for file in files:
             # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
             if _key(file) in unknown and not call(file.exists, file.exists_async):
                 raise ObjectNotFoundError(
                     "The file has no object any more; store the content again", backend=file.backend_key
                 )
-            if _key(file) in direct:
+            if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
         self._insert_linked({**direct, **{key: facts[key] for key in unknown}})
         reach("link.after")
+        return bool(direct or own)
 
     def _take_back(self, keys: Sequence[ObjectKey]) -> None:
         """Withdraw intents that this transaction cannot see, and let the journal stand in for them.
@@ -194,8 +206,7 @@ class LedgerCustody:
         engine = self._staging_engine()
         if not keys or engine is None:
             return
-        with engine.begin() as connection:
-            self._ledger.withdraw(connection, keys)
+        run_beside(engine, lambda connection: self._ledger.withdraw(connection, keys))
         for key in keys:
             file, pending = self._staged[key]
             journal_of(self._session).stored(self._session, file, pending)
@@ -205,7 +216,7 @@ class LedgerCustody:
         if not facts:
             return
         try:
-            self._ledger.insert_linked(self._connection, facts)
+            self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
         except IntegrityError as error:
             raise ConflictError(
                 "The file was stored, or taken by another row, after this transaction began to read. Nothing was "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
 
-__all__ = ("Target", "delete_targets", "retry_deletes", "retry_deletes_async")
+__all__ = ("Target", "delete_targets", "delete_targets_async", "retry_deletes", "retry_deletes_async")
 
 logger = logging.getLogger("litestar_filestore")
 
@@ -48,6 +48,12 @@ def retry_deletes() -> int:
     """Try the failed deletes of this process again and return how many are still left."""
     delete_targets(())
     return len(_waiting)
+
+
+async def delete_targets_async(targets: Iterable[Target]) -> None:
+    """`delete_targets` without blocking the event loop."""
+    _waiting.extendleft(targets)
+    await retry_deletes_async()
 
 
 async def retry_deletes_async() -> int:

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ("Finding", "FsckConfig", "FsckReport", "fsck", "fsck_async")
 
 _PAGE = 500
+_LASTING = (State.LINKED, State.KEPT)
+"""Entries whose objects have to be there."""
 
 
 def fsck(
@@ -146,33 +148,35 @@ class _Fsck:
 
     # -- entries
 
-    def _entries(self) -> Iterator[Sequence[sa.Row[Any, Any, Any, Any]]]:
+    def _entries(self) -> Iterator[Sequence[sa.Row[Any, Any, Any, Any, Any]]]:
+        # Backend by backend, so that each page is a range of the primary key that begins where the last one ended.
+        for backend in sorted(self._backends):
+            last = ""
+            while rows := self._page_of_entries(backend, last):
+                yield rows
+                last = rows[-1].key
+
+    def _page_of_entries(self, backend: str, last: str) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:
         c = self._ledger.table.c
-        last = ("", "")
-        while True:
-            statement = (
-                sa.select(c.backend, c.key, c.size, (database_now() - c.not_before).label("age"))
-                .where(
-                    c.state == State.LINKED,
-                    c.backend.in_(list(self._backends)),
-                    sa.or_(c.backend > last[0], sa.and_(c.backend == last[0], c.key > last[1])),
-                )
-                .order_by(c.backend, c.key)
-                .limit(_PAGE)
-            )
-            with self._engine.connect() as connection:
-                rows = connection.execute(statement).all()
-            if not rows:
-                return
-            yield rows
-            last = (rows[-1].backend, rows[-1].key)
+        statement = (
+            sa.select(c.backend, c.key, c.size, c.state, (database_now() - c.not_before).label("age"))
+            .where(c.state.in_(_LASTING), c.backend == backend, c.key > last)
+            .order_by(c.key)
+            .limit(_PAGE)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(statement).all()
 
     def _check_owners(self, held: Survey) -> None:
         """Find linked entries that no row holds."""
         with Survey() as suspects, Survey() as held_again:
             for page in self._entries():
                 self._report.entries += len(page)
-                old = {ObjectKey(row.backend, row.key) for row in page if row.age >= self._config.minimum_age_seconds}
+                old = {
+                    ObjectKey(row.backend, row.key)
+                    for row in page
+                    if row.state == State.LINKED and row.age >= self._config.minimum_age_seconds
+                }
                 suspects.add((key, None) for key in old - held.sizes(list(old)).keys())
             if not suspects:
                 return
@@ -211,7 +215,7 @@ class _Fsck:
         except ObjectNotFoundError:
             with self._engine.connect() as connection:
                 still = self._ledger.states(connection, [key]).get(key)
-            if still is State.LINKED:
+            if still in _LASTING:
                 self._find(MISSING, key)
 
     # -- objects

@@ -14,7 +14,8 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet
 
-from litestar_filestore.errors import StorageError
+from litestar_filestore.errors import ConflictError, StorageError
+from litestar_filestore.orm import loose
 from litestar_filestore.orm.deletes import Target, retry_deletes, retry_deletes_async
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Journal:
         self._entries: dict[SessionTransaction, list[_Stored | _Linked | _Doomed]] = {}
         self._outcomes: dict[SessionTransaction, Outcome] = {}
         self._trash: list[Target] = []
+        self._spoiled: set[SessionTransaction] = set()
         self.connections: WeakSet[Connection] = WeakSet()
         """What the session's transaction runs on."""
         self.commit_sent = False
@@ -86,8 +88,14 @@ class Journal:
         self._add(session, _Stored(Target(file.backend, file.path), file, pending))
 
     def linked(self, session: Session, file: FileObject) -> None:
-        """Note that the current transaction put the object of `file` into a row."""
-        self._add(session, _Linked(Target(file.backend, file.path)))
+        """Note that the current transaction put the object of `file` into a row.
+
+        Raises:
+            LinkLostError: If a request had stored the object and has given it up.
+        """
+        target = Target(file.backend, file.path)
+        loose.claim(target, file)
+        self._add(session, _Linked(target))
 
     def doomed(self, session: Session, file: FileObject) -> None:
         """Note that the current transaction took the object of `file` out of its row."""
@@ -96,6 +104,19 @@ class Journal:
     def abandoned(self, target: Target) -> None:
         """Note that a put failed. Part of the failures come after the effect, so the object may be there."""
         self._trash.append(target)
+
+    def spoiled(self, session: Session) -> None:
+        """Note that rows were written in the current transaction or savepoint whose files could not be settled."""
+        self._spoiled.add(_current(session))
+
+    def check_whole(self, session: Session) -> None:
+        """Make sure that the current transaction or savepoint can be committed.
+
+        Raises:
+            ConflictError: If it has written rows whose files could not be settled.
+        """
+        if self._spoiled and _current(session) in self._spoiled:
+            raise ConflictError("A statement of this transaction was refused after it had run: roll it back")
 
     def _add(self, session: Session, entry: _Stored | _Linked | _Doomed) -> None:
         self._entries.setdefault(_current(session), []).append(entry)
@@ -115,15 +136,19 @@ class Journal:
     def ended(self, transaction: SessionTransaction) -> list[Target]:
         """Close the books of a transaction or savepoint and return what can be deleted now."""
         entries = self._entries.pop(transaction, [])
+        self._spoiled.discard(transaction)
         match self._outcome(transaction):
             case Outcome.COMMITTED:
                 self._trash.extend(_unneeded(entries))
+                _settle_loose(entries, taken=True)
             case Outcome.RELEASED if transaction.parent is not None:
                 self._entries.setdefault(_effective(transaction.parent), []).extend(entries)
             case Outcome.ROLLED_BACK:
                 self._undo(entries)
+                _settle_loose(entries, taken=False)
             case _:
                 _report(entries)
+                _settle_loose(entries, taken=True)
         if transaction.nested:
             return []
         self.commit_sent = self.autocommits = self.error_seen = False
@@ -154,6 +179,12 @@ def _unneeded(entries: Iterable[_Stored | _Linked | _Doomed]) -> Iterable[Target
         else:
             targets[entry.target] = None
     return targets
+
+
+def _settle_loose(entries: Iterable[_Stored | _Linked | _Doomed], *, taken: bool) -> None:
+    for entry in entries:
+        if isinstance(entry, _Linked):
+            loose.settle(entry.target, taken=taken)
 
 
 def _report(entries: Iterable[_Stored | _Linked | _Doomed]) -> None:

@@ -3,7 +3,8 @@
 ::
 
     stage --> staged --link--> linked --doom--> doomed --sweep--> gone --sweep--> (forgotten)
-                 `--------- lease runs out -------^
+                 |--------- lease runs out -------^
+                 `--keep--> kept (to be linked later, or doomed)
 
 Every step is one conditional statement whose row count tells whether it took place. Two that exclude each other (a link
 and a sweep, two replacements of one row) meet at the row, and one of them fails.
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 
 from litestar_filestore.errors import ConflictError, LinkLostError
 from litestar_filestore.orm.clock import database_now
-from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.ledger_table import MYSQL, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ __all__ = ("LEASE_SECONDS", "Facts", "Ledger", "ObjectKey", "Usage")
 
 LEASE_SECONDS = 3600.0
 """How long a staged object is kept for a row that may still come."""
+_FREE = (State.STAGED, State.KEPT)
+"""What a row may take."""
 _CHUNK = 400
 """Keys per statement: with their facts some 3,000 parameters, well below what every database takes."""
 
@@ -54,7 +57,7 @@ class Usage(NamedTuple):
     """What one owner's objects take up."""
 
     objects: int
-    """Staged and linked objects."""
+    """Staged, kept and linked objects."""
     bytes: int
     """Their size in bytes, as far as it is known."""
 
@@ -130,7 +133,7 @@ class Ledger:
     # -- the transaction of the row
 
     def link(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> list[ObjectKey]:
-        """Give staged objects to the rows that this transaction writes.
+        """Give staged or kept objects to the rows that this transaction writes.
 
         Returns:
             Keys that the ledger does not know: they were stored without it, and the caller decides about them.
@@ -146,14 +149,14 @@ class Ledger:
                 "state": State.LINKED,
                 "not_before": database_now(),
             }
-            statement = sa.update(self.table).where(self._are(chunk), self._c.state == State.STAGED).values(values)
+            statement = sa.update(self.table).where(self._are(chunk), self._c.state.in_(_FREE)).values(values)
             linked = _count(connection, statement)
             if linked != len(chunk):
                 unknown += self._explain(connection, chunk, linked)
         return unknown
 
     def _explain(self, connection: Connection, chunk: Sequence[ObjectKey], linked: int) -> list[ObjectKey]:
-        states = self.states(connection, chunk)
+        states = self.states(connection, chunk, latest=True)
         for key, state in states.items():
             if state in {State.DOOMED, State.GONE}:
                 raise LinkLostError(
@@ -164,9 +167,11 @@ class Ledger:
             raise ConflictError("The object belongs to another row already; assign file.copy() instead")
         return unknown
 
-    def insert_linked(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
+    def insert_linked(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
+    ) -> None:
         """Enter objects that were written without being staged, together with their rows."""
-        self._insert(connection, facts, State.LINKED)
+        self._insert(connection, facts, State.LINKED, owner=owner)
 
     def insert_doomed(self, connection: Connection, key: ObjectKey) -> None:
         """Enter an object that nothing knows, to be deleted.
@@ -193,7 +198,7 @@ class Ledger:
                 .values(state=State.DOOMED, not_before=database_now())
             )
             if (doomed := _count(connection, statement)) != len(chunk):
-                states = self.states(connection, chunk)
+                states = self.states(connection, chunk, latest=True)
                 missing = [key for key in chunk if key not in states]
                 if doomed + len(missing) != len(chunk):
                     raise ConflictError("Another transaction replaced or deleted this file meanwhile")
@@ -202,19 +207,31 @@ class Ledger:
 
     # -- questions
 
-    def states(self, connection: Connection, keys: Sequence[ObjectKey]) -> dict[ObjectKey, State]:
-        """Return the states of objects; unknown ones are missing."""
+    def states(
+        self, connection: Connection, keys: Sequence[ObjectKey], *, latest: bool = False
+    ) -> dict[ObjectKey, State]:
+        """Return the states of objects; unknown ones are missing.
+
+        Args:
+            connection: Whose transaction is asked.
+            keys: The objects.
+            latest: Whether to see what statements that change entries see. At REPEATABLE READ, the default of MySQL and
+                MariaDB, those see every commit, and a plain SELECT only what was there when the transaction began.
+        """
         found: dict[ObjectKey, State] = {}
         for chunk in _chunks(keys):
-            rows = connection.execute(sa.select(self._c.backend, self._c.key, self._c.state).where(self._are(chunk)))
+            statement = sa.select(self._c.backend, self._c.key, self._c.state).where(self._are(chunk))
+            if latest and connection.dialect.name in MYSQL:
+                statement = statement.with_for_update(read=True)
+            rows = connection.execute(statement)
             found.update({ObjectKey(row.backend, row.key): State(row.state) for row in rows})
         return found
 
     def usage(self, connection: Connection, owner: str) -> Usage:
-        """Return what `owner`'s staged and linked objects take up; one query on an index."""
+        """Return what `owner`'s objects take up that were not given up; one query on an index."""
         row = connection.execute(
             sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(self._c.size), 0)).where(
-                self._c.owner == owner, self._c.state.in_([State.STAGED, State.LINKED])
+                self._c.owner == owner, self._c.state.in_([*_FREE, State.LINKED])
             )
         ).one()
         return Usage(objects=int(row[0]), bytes=int(row[1]))

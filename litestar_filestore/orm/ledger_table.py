@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -14,19 +14,24 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
     from sqlalchemy.exc import OperationalError, ProgrammingError
 
-__all__ = ("LEDGER_SWITCH", "LEDGER_TABLE", "State", "define_ledger", "explain", "ledger_of")
+__all__ = ("LEDGER_SWITCH", "LEDGER_TABLE", "MYSQL", "State", "define_ledger", "explain", "ledger_of")
 
 LEDGER_TABLE = "filestore_object"
 """Name of the table."""
 LEDGER_SWITCH = "litestar_filestore.ledger"
 """``metadata.info[LEDGER_SWITCH] = False``, set before the first model, keeps the ledger out of a metadata."""
 
+MYSQL = frozenset({"mysql", "mariadb"})
+"""SQLAlchemy's names of the databases of this family."""
+
 
 class State(enum.StrEnum):
-    """What the ledger knows about an object. The only ways are down this list, one step at a time."""
+    """What the ledger knows about an object. The only ways are down this list, where most skip `KEPT`."""
 
     STAGED = "staged"
     """Written or being written, for no row yet; given up when its lease runs out."""
+    KEPT = "kept"
+    """Held by no row, on purpose: the application keeps it. A row may still take it."""
     LINKED = "linked"
     """Held by a row; written in the row's transaction."""
     DOOMED = "doomed"
@@ -42,6 +47,10 @@ def _ascii(length: int) -> sa.String:
     )
 
 
+def _binary(length: int) -> sa.String:
+    return mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+
+
 def define_ledger(metadata: MetaData) -> Table | None:
     """Return the ledger's table in `metadata`, made if it is not there; ``None`` where it is switched off.
 
@@ -54,9 +63,9 @@ def define_ledger(metadata: MetaData) -> Table | None:
     name = f"{metadata.schema}.{LEDGER_TABLE}" if metadata.schema else LEDGER_TABLE
     if (table := metadata.tables.get(name)) is not None:
         return table
-    key: Any = sa.String(1024).with_variant(
-        mysql.VARCHAR(700, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
-    )
+    # MySQL's own choice would take keys and owners for equal that differ in capitals only.
+    key = sa.String(1024).with_variant(_binary(700), "mysql", "mariadb")
+    owner = sa.String(255).with_variant(_binary(255), "mysql", "mariadb")
     return sa.Table(
         LEDGER_TABLE,
         metadata,
@@ -69,7 +78,7 @@ def define_ledger(metadata: MetaData) -> Table | None:
         sa.Column("not_before", sa.Double, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("last_error", sa.String(500)),
-        sa.Column("owner", sa.String(255)),
+        sa.Column("owner", owner),
         sa.Index(f"ix_{LEDGER_TABLE}_due", "state", "not_before"),
         sa.Index(f"ix_{LEDGER_TABLE}_owner", "owner"),
     )

@@ -6,15 +6,23 @@ for a second one can wait for itself.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
+from sqlalchemy.util import greenlet_spawn
 
-__all__ = ("can_stage_beside", "is_locked", "staging_engine")
+from litestar_filestore.core.threads import finish
+from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.ledger_table import MYSQL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("can_stage_beside", "is_locked", "run_beside", "staging_engine", "without_gap_locks")
 
 _SQLITE_WAIT_MILLISECONDS = 200
 _engines: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
@@ -30,11 +38,37 @@ def staging_engine(engine: Engine) -> Engine | None:
         return None
     found = _engines.get(engine)
     if found is None:
-        found = _engines[engine] = Engine(engine.pool.recreate(), engine.dialect, engine.url)
+        found = without_gap_locks(Engine(engine.pool.recreate(), engine.dialect, engine.url))
+        _engines[engine] = found
         if engine.dialect.name == "sqlite":
             event.listen(found.pool, "connect", _wait_shortly)
         event.listen(engine, "engine_disposed", _dispose)
     return found
+
+
+def run_beside(engine: Engine, work: Callable[[Connection], None]) -> None:
+    """Run `work` in a short transaction of its own, from a session event.
+
+    A task that is cancelled meanwhile notices at the end: drivers (aiomysql 0.3, asyncmy 0.2) lose connections whose
+    statement is interrupted.
+    """
+
+    def run() -> None:
+        with engine.begin() as connection:
+            work(connection)
+
+    call(run, lambda: finish(greenlet_spawn(run)))
+
+
+def without_gap_locks(engine: Engine) -> Engine:
+    """Return `engine`, on MySQL and MariaDB at READ COMMITTED.
+
+    At their default, REPEATABLE READ, a statement locks what it looked at and the gaps between as well: a sweep would
+    keep uploads from being staged, and two of them could wait for each other.
+    """
+    if engine.dialect.name not in MYSQL:
+        return engine
+    return engine.execution_options(isolation_level="READ COMMITTED")
 
 
 def _dispose(engine: Engine) -> None:
@@ -55,10 +89,20 @@ def is_locked(error: OperationalError) -> bool:
 
 
 def can_stage_beside(connection: Connection) -> bool:
-    """Return whether a second connection can write while `connection`'s transaction is open.
+    """Return whether a second connection can write what `connection`'s open transaction is going to change.
 
-    Not on SQLite once that transaction has begun: it may hold the only write lock, and would wait for itself.
+    Not on SQLite once that transaction has begun: it may hold the only write lock, and would wait for itself. Not on
+    MariaDB where it ends transactions that change what came after their snapshot.
     """
+    if connection.dialect.name in MYSQL:
+        return not _ends_on_newer_rows(connection)
     if connection.dialect.name != "sqlite":
         return True
     return not getattr(connection.connection.driver_connection, "in_transaction", True)
+
+
+def _ends_on_newer_rows(connection: Connection) -> bool:
+    # The default from MariaDB 11.6.2 on; MySQL does not know it.
+    found = connection.exec_driver_sql("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'").all()
+    switched_on = bool(found) and found[0][1] == "ON"
+    return switched_on and connection.get_isolation_level() in {"REPEATABLE READ", "SERIALIZABLE"}

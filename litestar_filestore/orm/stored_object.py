@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
+from litestar_filestore.core.rules import Rule
 from litestar_filestore.errors import InvalidArgumentError, SourceTypeError
 from litestar_filestore.orm.file_list import TrackedFiles
 from litestar_filestore.orm.ledger_table import define_ledger
@@ -52,6 +53,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         multiple: bool = False,  # noqa: FBT001, FBT002  # Advanced Alchemy's signature
         *args: Any,
         key: str | KeyMaker | None = None,
+        rules: Sequence[Rule] = (),
         **kwargs: Any,
     ) -> None:
         """Declare a file column.
@@ -62,6 +64,8 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
             *args: For the JSON type underneath.
             key: Where new content goes instead of the backend's template: a template as `check_key_template` takes it,
                 or a callable that returns one for a file.
+            rules: What a file has to be that a row takes, whoever stored it; see
+                `litestar_filestore.validation.rules`. Files that rows hold already are left as they are.
             **kwargs: For the JSON type underneath.
 
         Raises:
@@ -74,6 +78,8 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         # SQLAlchemy tells types apart, when it caches statements, by what lies here under the constructor's names.
         self.__dict__["backend"] = backend
         self._key = check_key_template(key) if isinstance(key, str) else key
+        # Not under the constructor's name: rules say nothing about statements, and need not be hashable.
+        self._rules = tuple(rules)
 
     def __repr__(self) -> str:
         """Return the call that makes this type again, without what only matters at run time."""
@@ -104,6 +110,16 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     def storage_key(self) -> str:
         """Key of the backend; known without a look-up."""
         return self._raw_backend if isinstance(self._raw_backend, str) else self._raw_backend.key
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What a file has to be that a row takes."""
+        return self._rules
+
+    @property
+    def key_template(self) -> str | None:
+        """The key template of all files; ``None`` for the backend's own, and where each file has its own."""
+        return self._key if isinstance(self._key, str) else None
 
     def key_template_for(self, file: FileObject) -> str | None:
         """Return the key template for one new file, ``None`` for the backend's own.

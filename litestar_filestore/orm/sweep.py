@@ -20,9 +20,10 @@ from litestar_filestore.orm.clock import database_now
 from litestar_filestore.orm.ledger import ObjectKey
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.points import reach
+from litestar_filestore.orm.staging import without_gap_locks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -34,6 +35,7 @@ __all__ = ("SweepConfig", "SweepResult", "sweep", "sweep_async")
 logger = logging.getLogger("litestar_filestore")
 
 _MAX_ERROR = 500
+_SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
 @dataclass
@@ -111,40 +113,33 @@ async def sweep_async(
 
 class _Sweeper:
     def __init__(self, engine: Engine, table: Table, registry: StorageRegistry, config: SweepConfig) -> None:
-        self._engine = engine
+        self._engine = without_gap_locks(engine)
         self._table = table
         self._c = table.c
         self._registry = registry
         self.config = config
+        self._reached: dict[State, float] = {}
 
-    def _due(self) -> ColumnElement[bool]:
-        now = database_now()
-        waits = {
+    def _due(self, state: State) -> ColumnElement[bool]:
+        wait = {
             State.STAGED: self.config.staged_grace_seconds,
             State.DOOMED: self.config.keep_deleted_for_seconds,
-            State.GONE: 0.0,
-        }
-        return sa.or_(
-            *(sa.and_(self._c.state == state, self._c.not_before <= now - wait) for state, wait in waits.items())
-        )
+        }.get(state, 0.0)
+        due = sa.and_(self._c.state == state, self._c.not_before <= database_now() - wait)
+        # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
+        reached = self._reached.get(state)
+        return due if reached is None else sa.and_(due, self._c.not_before >= reached)
 
     def claim(self, count: int) -> list[_Claim]:
         """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""
         with self._engine.begin() as connection:
             self._take_write_lock(connection)
-            statement = (
-                sa.select(self._c.backend, self._c.key, self._c.state, self._c.attempts)
-                .where(self._due())
-                .order_by(self._c.not_before)
-                .limit(count)
-                .with_for_update(skip_locked=True)
-            )
-            claims = [
-                _Claim(ObjectKey(row.backend, row.key), State(row.state), row.attempts)
-                for row in connection.execute(statement)
-            ]
-            for claim in claims:
-                self._hold(connection, claim)
+            claims: list[_Claim] = []
+            # One after the other, as each is a range of the index in its order: a condition that combines them would
+            # look at everything that is due for each batch.
+            for state in _SWEPT:
+                if room := count - len(claims):
+                    claims += self._claim(connection, state, room)
         if claims:
             reach("sweep.claimed")
         return claims
@@ -154,17 +149,37 @@ class _Sweeper:
             # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
             connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))
 
-    def _hold(self, connection: Connection, claim: _Claim) -> None:
+    def _claim(self, connection: Connection, state: State, count: int) -> list[_Claim]:
+        statement = (
+            sa.select(self._c.backend, self._c.key, self._c.attempts, self._c.not_before)
+            .where(self._due(state))
+            .order_by(self._c.not_before)
+            .limit(count)
+            .with_for_update(skip_locked=True)
+        )
+        rows = connection.execute(statement).all()
+        claims = [_Claim(ObjectKey(row.backend, row.key), state, row.attempts) for row in rows]
+        if rows:
+            self._reached[state] = rows[-1].not_before
         # Written so that the row is due again when the claim runs out, whatever the retention is.
-        wait = self.config.claim_seconds - (
-            self.config.keep_deleted_for_seconds if claim.state is not State.GONE else 0.0
-        )
-        state = State.GONE if claim.state is State.GONE else State.DOOMED
-        connection.execute(
-            sa.update(self._table)
-            .where(self._is(claim.object), self._c.state == claim.state)
-            .values(state=state, not_before=database_now() + wait)
-        )
+        wait = self.config.claim_seconds - (self.config.keep_deleted_for_seconds if state is not State.GONE else 0.0)
+        held = State.GONE if state is State.GONE else State.DOOMED
+        self._change(connection, claims, state, {"state": held, "not_before": database_now() + wait})
+        return claims
+
+    def _change(
+        self, connection: Connection, claims: Sequence[_Claim], state: State, values: Mapping[str, object] | None
+    ) -> None:
+        """Update the entries of claims that are still in a state, or delete them without `values`."""
+        by_backend: dict[str, list[str]] = {}
+        for claim in claims:
+            by_backend.setdefault(claim.object.backend, []).append(claim.object.key)
+        for backend, keys in sorted(by_backend.items()):
+            here = sa.and_(self._c.backend == backend, self._c.key.in_(sorted(keys)), self._c.state == state)
+            if values is None:
+                connection.execute(sa.delete(self._table).where(here))
+            else:
+                connection.execute(sa.update(self._table).where(here).values(values))
 
     def finish(self, claims: Sequence[_Claim]) -> SweepResult:
         """Delete the objects of claims and write down how it went."""
@@ -172,8 +187,7 @@ class _Sweeper:
         reach("sweep.deleted")
         done = [claim for claim in claims if claim.object not in failures]
         with self._engine.begin() as connection:
-            for claim in done:
-                self._advance(connection, claim)
+            self._advance(connection, done)
             for claim in claims:
                 if claim.object in failures:
                     self._postpone(connection, claim, failures[claim.object])
@@ -204,15 +218,13 @@ class _Sweeper:
             return str(error)[:_MAX_ERROR]
         return None
 
-    def _advance(self, connection: Connection, claim: _Claim) -> None:
-        here = self._is(claim.object)
-        if claim.state is State.GONE:
-            connection.execute(sa.delete(self._table).where(here, self._c.state == State.GONE))
-            return
-        connection.execute(
-            sa.update(self._table)
-            .where(here, self._c.state == State.DOOMED)
-            .values(state=State.GONE, not_before=database_now() + self.config.tombstone_seconds, last_error=None)
+    def _advance(self, connection: Connection, claims: Sequence[_Claim]) -> None:
+        self._change(connection, [claim for claim in claims if claim.state is State.GONE], State.GONE, None)
+        self._change(
+            connection,
+            [claim for claim in claims if claim.state is not State.GONE],
+            State.DOOMED,
+            {"state": State.GONE, "not_before": database_now() + self.config.tombstone_seconds, "last_error": None},
         )
 
     def _postpone(self, connection: Connection, claim: _Claim, error: str) -> None:
@@ -221,9 +233,6 @@ class _Sweeper:
             wait -= self.config.keep_deleted_for_seconds
         connection.execute(
             sa.update(self._table)
-            .where(self._is(claim.object))
+            .where(self._c.backend == claim.object.backend, self._c.key == claim.object.key)
             .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
         )
-
-    def _is(self, each: ObjectKey) -> ColumnElement[bool]:
-        return sa.and_(self._c.backend == each.backend, self._c.key == each.key)

@@ -26,6 +26,7 @@ from litestar_filestore.orm import (
     transactions as _transactions,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     watching as _watching,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
+from litestar_filestore.orm.checking import check_content, check_count, check_stored
 from litestar_filestore.orm.columns import (
     FileColumn,
     check_backends,
@@ -122,7 +123,17 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         else:
             _check_places(change, {})
         check_backends(change.columns, change.state.dict, change.old)
+        _check_gained(change)
     return {change.state: change for change in changes}
+
+
+def _check_gained(change: _Change) -> None:
+    if change.deleted:
+        return
+    for column in change.columns:
+        for file in files_in(change.state.dict.get(column.key)):
+            if file not in change.old:
+                check_stored(column, file)
 
 
 def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
@@ -142,11 +153,16 @@ def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
 def _store_all(session: Session, change: _Change) -> None:
     custody = custody_of(session, change.state.mapper)
     for column in change.columns:
-        for file in files_in(change.state.dict.get(column.key)):
+        files = list(files_in(change.state.dict.get(column.key)))
+        if column.type.multiple:
+            check_count(column, len(files))
+        for file in files:
             if file.has_pending_data:
                 check_backends([column], {column.key: file}, ())
+                check_content(column, file)
                 file.key_template = column.type.key_template_for(file)
                 custody.store(file)
+                file.passed_rules = column.type.rules
             change.new.add(file)
 
 

@@ -39,6 +39,7 @@ def _after_begin(session: Session, _transaction: SessionTransaction, connection:
 @event.listens_for(Session, "before_commit")
 def _before_commit(session: Session) -> None:
     journal = journal_of(session)
+    journal.check_whole(session)
     if journal.error_seen:
         # After a failed statement PostgreSQL answers COMMIT with a rollback, and the drivers take that for success:
         # the objects of rows that are still there would be deleted. Any other statement fails, as it should.

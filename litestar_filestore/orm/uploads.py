@@ -8,31 +8,35 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.core.threads import finish
-from litestar_filestore.errors import LinkLostError
+from litestar_filestore.core.threads import finish, run_blocking
+from litestar_filestore.errors import LedgerMissingError, LinkLostError, ObjectExistsError
+from litestar_filestore.orm.claims import abandon, keep
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import explain
+from litestar_filestore.orm.ledger_table import State, explain
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
+from litestar_filestore.orm.quota import ask_quota
 from litestar_filestore.orm.staging import is_locked, staging_engine
+from litestar_filestore.orm.wake import tell_doomed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 
     from sqlalchemy import Connection, Engine, Table
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.types import AsyncDataLike
 
-__all__ = ("Intents", "store_async")
+__all__ = ("Intents", "intents_of", "store_async")
 
 _ATTEMPTS = 25
 """To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
@@ -43,11 +47,14 @@ class _Entry:
 
     __slots__ = ("done", "work")
 
-    def __init__(self, work: Callable[[Connection], None]) -> None:
+    def __init__(self, work: Callable[[Connection], Any]) -> None:
         self.work = work
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # Looked at, so that asyncio does not complain of the error of an upload that was cancelled while it waited.
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+_Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
 
 
 class Intents:
@@ -56,7 +63,7 @@ class Intents:
     There is no background task: whoever comes first writes for all who came meanwhile, and then the next one does.
     """
 
-    def __init__(self, engine: AsyncEngine, table: Table) -> None:
+    def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
         """Write to `table` on a connection pool beside that of `engine`."""
         self._engine = engine
         self._ledger = Ledger(table)
@@ -64,17 +71,41 @@ class Intents:
         self._lock = asyncio.Lock()
 
     async def stage(self, key: ObjectKey) -> None:
-        """Say that an object is going to be written; returns when that is committed."""
+        """Say that an object is going to be written; returns when that is committed.
+
+        Raises:
+            QuotaExceededError: If its owner may not store any more.
+        """
         owner = owner_of_new_objects.get()
-        await self._write(lambda connection: self._ledger.stage(connection, [key], owner=owner))
+
+        def work(connection: Connection) -> None:
+            self._ledger.stage(connection, [key], owner=owner)
+            ask_quota(self._ledger, connection, owner)
+
+        await self._write(work)
 
     async def record(self, key: ObjectKey, facts: Facts) -> None:
         """Note what was written.
 
         Raises:
             LinkLostError: If the object was given up meanwhile; it will be deleted.
+            QuotaExceededError: If it is more than its owner may store; it will be deleted.
         """
-        await self._write(lambda connection: self._ledger.record(connection, {key: facts}))
+        owner = owner_of_new_objects.get()
+        refusal: Exception | None = None
+
+        def work(connection: Connection) -> None:
+            nonlocal refusal
+            self._ledger.record(connection, {key: facts})
+            try:
+                ask_quota(self._ledger, connection, owner)
+            except Exception as error:  # noqa: BLE001  # raised below, when it is committed that nobody gets the object
+                refusal = error
+                abandon(self._ledger, connection, [key])
+
+        await self._write(work)
+        if refusal is not None:
+            raise refusal
 
     async def renew(self, key: ObjectKey) -> None:
         """Begin the lease of an upload that takes long anew.
@@ -84,44 +115,71 @@ class Intents:
         """
         await self._write(lambda connection: self._ledger.renew(connection, [key]))
 
-    async def _write(self, work: Callable[[Connection], None]) -> None:
+    async def abandon(self, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)) -> int:
+        """Doom those objects that are in one of `states`, wake the sweepers, and return how many they are."""
+        doomed = await self._write(lambda connection: abandon(self._ledger, connection, keys, states))
+        if doomed:
+            tell_doomed()
+        return int(doomed)
+
+    async def keep(self, key: ObjectKey, facts: Facts) -> None:
+        """Have an object stay although no row holds it; returns when that is committed.
+
+        Raises:
+            LinkLostError: If the object was given up.
+        """
+        try:
+            await self._write(lambda connection: keep(self._ledger, connection, key, facts))
+        except IntegrityError:
+            # A transaction has entered it at the same moment. Now that it is committed, its row keeps the object.
+            await self._write(lambda connection: keep(self._ledger, connection, key, facts))
+
+    async def _write(self, work: Callable[[Connection], Any]) -> Any:
         entry = _Entry(work)
         self._waiting.append(entry)
         async with self._lock:
             if not entry.done.done():
                 batch, self._waiting = self._waiting, []
-                await finish(greenlet_spawn(self._commit, batch))
-        entry.done.result()
+                await finish(self._settle(batch))
+        return entry.done.result()
 
-    def _commit(self, batch: list[_Entry]) -> None:
+    async def _settle(self, batch: list[_Entry]) -> None:
+        if isinstance(self._engine, AsyncEngine):
+            outcomes = await greenlet_spawn(self._commit, batch)
+        else:
+            outcomes = await run_blocking(partial(self._commit, batch))
+        # Here and not in the worker thread: futures belong to the event loop.
+        for entry, value, error in outcomes:
+            if error is None:
+                entry.done.set_result(value)
+            else:
+                entry.done.set_exception(_explained(error))
+
+    def _commit(self, batch: list[_Entry]) -> _Outcomes:
         try:
-            self._write_together(batch)
+            values = self._write_together(batch)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
             if len(batch) == 1 or (isinstance(error, OperationalError) and is_locked(error)):
-                for entry in batch:
-                    entry.done.set_exception(_explained(error))
-                return
+                return [(entry, None, error) for entry in batch]
             # One of them spoils the transaction of all: each gets its own.
-            for entry in batch:
-                self._commit([entry])
-            return
-        for entry in batch:
-            entry.done.set_result(None)
+            return [outcome for entry in batch for outcome in self._commit([entry])]
+        return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
 
-    def _write_together(self, batch: list[_Entry]) -> None:
-        for attempt in range(_ATTEMPTS):
+    def _write_together(self, batch: list[_Entry]) -> list[Any]:
+        attempt = 1
+        while True:
             try:
                 with self._pool().begin() as connection:
-                    for entry in batch:
-                        entry.work(connection)
-                    return
+                    return [entry.work(connection) for entry in batch]
             except OperationalError as error:
                 # The staging connection waits shortly, for the sake of sessions that write; uploads hold up nobody.
-                if not is_locked(error) or attempt == _ATTEMPTS - 1:
+                if not is_locked(error) or attempt == _ATTEMPTS:
                     raise
+            attempt += 1
 
     def _pool(self) -> Engine:
-        return staging_engine(self._engine.sync_engine) or self._engine.sync_engine
+        engine = self._engine.sync_engine if isinstance(self._engine, AsyncEngine) else self._engine
+        return staging_engine(engine) or engine
 
 
 def _explained(error: Exception) -> Exception:
@@ -133,28 +191,34 @@ def _explained(error: Exception) -> Exception:
     return explained
 
 
-_intents: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, int], Intents]] = WeakKeyDictionary()
+_Known: TypeAlias = "WeakKeyDictionary[Engine | AsyncEngine, dict[Table, Intents]]"
+_intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictionary()
 
 
-def _intents_of(engine: AsyncEngine, table: Table) -> Intents:
-    by_engine = _intents.setdefault(asyncio.get_running_loop(), {})
-    return by_engine.setdefault((id(engine.sync_engine), id(table)), Intents(engine, table))
+def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
+    """Return what writes to a ledger on the running event loop; uploads that share it share its transactions."""
+    by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    by_table = by_engine.setdefault(engine, {})
+    return by_table.setdefault(table, Intents(engine, table))
 
 
 async def store_async(
-    engine: AsyncEngine,
+    engine: Engine | AsyncEngine,
     table: Table,
     backend: StorageBackend,
     source: AsyncDataLike,
     *,
     filename: str,
     content_type: str | None = None,
+    ext: str = "",
     metadata: Mapping[str, Any] | None = None,
     key_template: str | None = None,
+    key: str | None = None,
 ) -> FileObject:
     """Store content for a row that comes later, and return the file to assign to it.
 
-    A file that no row takes within the lease of an hour is swept.
+    A file that no row takes within the lease of an hour is swept. One that could not be stored, because of an error or
+    a cancellation, is given up at once.
 
     Args:
         engine: Database of the rows and their ledger.
@@ -163,25 +227,59 @@ async def store_async(
         source: Content; see `StorageBackend.put_async`.
         filename: Name for people.
         content_type: Media type; ``None`` guesses by `filename`.
+        ext: Extension of the verified type with its dot, for the key.
         metadata: User metadata.
         key_template: Where to put it instead of the backend's template.
+        key: Where to put it instead of under a new key; accepted once.
 
     Raises:
+        ObjectExistsError: If there is or was an object under `key`.
         LinkLostError: If writing took so long that the object was given up.
         LedgerMissingError: If the database has no ledger; nothing was written.
-        StorageError: If the store fails. The key is swept later, whatever was written.
+        QuotaExceededError: If the owner may not store that much.
+        StorageError: If the store fails.
     """
-    file = FileObject(backend, filename, content_type=content_type, metadata=metadata, content=source)
-    file.key_template = key_template
-    key = ObjectKey(backend.key, file.prepare_key())
-    intents = _intents_of(engine, table)
-    await intents.stage(key)
-    reach("intent.after")
-    async with _leased(intents, key):
-        await file.save_async()
-    reach("put.after")
-    await intents.record(key, Facts(file.size, file.checksum))
+    file = FileObject(backend, filename, key, content_type=content_type, metadata=metadata, content=source)
+    file.key_template, file.key_ext = key_template, ext
+    target = ObjectKey(backend.key, file.prepare_key())
+    intents = intents_of(engine, table)
+    if key is not None:
+        await _claim(intents, backend, target)
+    async with _given_up_on_failure(intents, target):
+        if key is None:
+            await intents.stage(target)
+        reach("intent.after")
+        async with _leased(intents, target):
+            await file.save_async()
+        reach("put.after")
+        await intents.record(target, Facts(file.size, file.checksum))
     return file
+
+
+async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey) -> None:
+    """Stage a key that others may have used: where this fails, the object of that key is theirs and stays."""
+    taken = ObjectExistsError("There is or was an object of that key", operation="put", **key._asdict())
+    if await backend.exists_async(key.key):
+        raise taken
+    try:
+        await intents.stage(key)
+    except IntegrityError as error:
+        raise taken from error
+
+
+@asynccontextmanager
+async def _given_up_on_failure(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
+    """Give an object up that the body could not finish: whether the store has it is not known."""
+    try:
+        yield
+    except LedgerMissingError:
+        raise  # nothing was staged
+    except BaseException as error:
+        try:
+            await finish(intents.abandon([key]))
+        except SQLAlchemyError as second:
+            error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
+        raise
 
 
 @asynccontextmanager

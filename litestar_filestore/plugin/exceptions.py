@@ -9,11 +9,19 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
-from litestar.exceptions import ClientException, HTTPException, InternalServerException, NotFoundException
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    InternalServerException,
+    NotFoundException,
+    PermissionDeniedException,
+    ValidationException,
+)
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
 from litestar.exceptions.responses import create_exception_response  # pyright: ignore[reportUnknownVariableType]
 from litestar.status_codes import (
     HTTP_409_CONFLICT,
+    HTTP_415_UNSUPPORTED_MEDIA_TYPE,
     HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE,
     HTTP_500_INTERNAL_SERVER_ERROR,
     HTTP_501_NOT_IMPLEMENTED,
@@ -26,25 +34,32 @@ from litestar_filestore.errors import (
     BackendUnavailableError,
     BucketNotFoundError,
     ConflictError,
+    FileRejectedError,
     FileTooLargeError,
+    FileTypeNotAllowedError,
     InvalidArgumentError,
     InvalidKeyError,
+    InvalidTokenError,
     LinkLostError,
+    MultipartError,
+    MultipartLimitError,
     ObjectChangedError,
     ObjectExistsError,
     ObjectNotFoundError,
+    QuotaExceededError,
     RangeNotSatisfiableError,
     StorageError,
     StorageFullError,
     UnsupportedOperationError,
 )
+from litestar_filestore.validation.sizes import too_large_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from litestar import Request, Response
 
-__all__ = ("ANSWERS", "Answer", "answer_storage_error", "to_http_exception")
+__all__ = ("ANSWERS", "Answer", "answer_exception", "answer_storage_error", "to_http_exception")
 
 logger = logging.getLogger("litestar_filestore")
 
@@ -66,10 +81,17 @@ class Answer(NamedTuple):
 
 ANSWERS: Mapping[type[StorageError], Answer] = {
     InvalidArgumentError: Answer(ClientException, 400, "The file or what was said about it is not acceptable"),
+    MultipartError: Answer(ClientException, 400, "The form cannot be read"),
+    MultipartLimitError: Answer(RequestEntityTooLarge, 413, "The form is too large"),
     InvalidKeyError: Answer(ClientException, 400, "This cannot be the key of a file"),
+    InvalidTokenError: Answer(PermissionDeniedException, 403, "This link is not valid, or not any longer"),
     ObjectNotFoundError: Answer(NotFoundException, 404, "The file does not exist"),
     ObjectExistsError: Answer(ClientException, HTTP_409_CONFLICT, "The file exists already"),
+    FileRejectedError: Answer(ValidationException, 400, "The file is not acceptable"),
     FileTooLargeError: Answer(RequestEntityTooLarge, 413, "The file is too large"),
+    FileTypeNotAllowedError: Answer(
+        ClientException, HTTP_415_UNSUPPORTED_MEDIA_TYPE, "Files of this type are not allowed here"
+    ),
     RangeNotSatisfiableError: Answer(
         ClientException, HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE, "The range lies outside the file"
     ),
@@ -88,6 +110,7 @@ ANSWERS: Mapping[type[StorageError], Answer] = {
     ),
     LinkLostError: Answer(ClientException, HTTP_409_CONFLICT, "The upload was given up meanwhile, upload it again"),
     ConflictError: Answer(ClientException, HTTP_409_CONFLICT, "The file was changed meanwhile, try again"),
+    QuotaExceededError: Answer(RequestEntityTooLarge, 413, "There is no room left for this file"),
     StorageFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The file storage is full"),
 }
 """Answers by class of error. What is missing here is a mistake of the application, and its 500 comes from Litestar."""
@@ -100,7 +123,12 @@ def to_http_exception(error: StorageError) -> HTTPException:
     headers: dict[str, str] | None = None
     if isinstance(error, RangeNotSatisfiableError) and error.size is not None:
         headers = {"Content-Range": f"bytes */{error.size}"}  # RFC 9110 §14.4
-    exception = answer.exception(detail=answer.detail, status_code=answer.status_code, headers=headers)
+    detail, extra = answer.detail, None
+    if isinstance(error, (FileRejectedError, FileTooLargeError)):
+        # What a rule says is written for the sender, and who sends several files needs to know which one it is about.
+        detail = error.detail if isinstance(error, FileRejectedError) else too_large_message(error.max_bytes)
+        extra = [{"message": detail, "key": error.field or "", "source": "body"}]
+    exception = answer.exception(detail=detail, status_code=answer.status_code, headers=headers, extra=extra)
     exception.__cause__ = error
     return exception
 
@@ -117,7 +145,25 @@ def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -
         return own(request, error)
     exception = to_http_exception(error)
     _log(exception.status_code, error)
-    answer = handlers.get(exception.status_code) or _first(handlers, type(exception), catch_all=True)
+    return answer_exception(request, exception)
+
+
+def answer_exception(
+    request: Request[Any, Any, Any], exception: Exception, *, instead_of: _Handler | None = None
+) -> Response[Any]:
+    """Answer an error of any kind in the words of whoever answers such errors in this application.
+
+    Args:
+        request: The request.
+        exception: The error.
+        instead_of: A handler that is not meant: the caller.
+    """
+    handlers = _handlers_for(request)
+    if isinstance(exception, HTTPException):
+        answer = handlers.get(exception.status_code) or _first(handlers, type(exception), catch_all=True)
+    else:
+        answer = _first(handlers, type(exception), catch_all=True, but=instead_of)
+        answer = answer or handlers.get(HTTP_500_INTERNAL_SERVER_ERROR)
     return (answer or _default_answer)(request, exception)
 
 
@@ -128,13 +174,15 @@ def _handlers_for(request: Request[Any, Any, Any]) -> _Handlers:
     return cast("_Handlers", handler.exception_handlers)
 
 
-def _first(handlers: _Handlers, class_: type[Exception], *, catch_all: bool = False) -> _Handler | None:
+def _first(
+    handlers: _Handlers, class_: type[Exception], *, catch_all: bool = False, but: _Handler | None = None
+) -> _Handler | None:
     """Return the application's handler for the nearest parent of `class_`; for ``Exception`` only with `catch_all`."""
     for parent in class_.__mro__:
         if parent is Exception and not catch_all:
             break
         found = handlers.get(parent)
-        if found is not None and found is not answer_storage_error:
+        if found is not None and found is not answer_storage_error and found is not but:
             return found
     return None
 

@@ -16,6 +16,7 @@ from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import ConfigurationError, LedgerMissingError
 from litestar_filestore.orm.columns import known_mappers
 from litestar_filestore.orm.ledger_table import LEDGER_TABLE, ledger_of
+from litestar_filestore.orm.quota import QuotaCheck
 from litestar_filestore.orm.rows import mappers_with_files
 from litestar_filestore.orm.sweep import SweepConfig
 
@@ -38,6 +39,9 @@ class LedgerConfig:
     """Whether this process sweeps. One process that does is enough; any number may."""
     sweep_interval_seconds: float = 60.0
     """Time between two sweeps; a commit that gave objects up wakes this process's sweeper earlier."""
+    quota: QuotaCheck | None = None
+    """Raises `QuotaExceededError` to refuse a new object, given its owner and what the owner's objects take up with it.
+    Asked for objects with an owner (`owner_of_new_objects`), in all databases; must not wait for anything."""
 
     engines: tuple[Database, ...] = field(init=False)
     """The engines of `databases`."""
@@ -99,32 +103,46 @@ async def run_on(database: Database, function: Callable[[sa.Engine], Any]) -> An
 
 
 async def find_places(databases: Sequence[Database]) -> list[Place]:
-    """Return the ledgers of all mapped classes with file columns.
+    """Return the ledgers of those mapped classes with file columns whose tables are in `databases`.
+
+    Classes that share a ledger share a place, also those of different metadata: `fsck` has to know all rows that may
+    hold an object.
 
     Raises:
-        LedgerMissingError: If the ledger of some classes is in none of the databases: their first file would fail.
+        LedgerMissingError: If a class has its table in a database that lacks its ledger: its first file would fail.
     """
     configure_mappers()
     places: list[Place] = []
-    missing: list[str] = []
-    tables = [mapper.local_table for mapper in known_mappers()]
-    for metadata in dict.fromkeys(table.metadata for table in tables if isinstance(table, sa.Table)):
-        table = ledger_of(metadata)
-        if table is None:
-            continue
-        mappers = tuple(mappers_with_files(metadata, known_mappers()))
-        found = [database for database in databases if await run_on(database, partial(_has_table, table))]
-        places += [Place(database, table, mappers) for database in found]
-        if not found:
-            missing += [mapper.class_.__name__ for mapper in mappers]
-    if missing and databases:
-        raise LedgerMissingError(
-            f"No database has the table {LEDGER_TABLE!r} of the ledger for {', '.join(missing)}: create it with the "
-            "models' metadata or a migration, in the database of these models"
-        )
+    for database in databases:
+        places += await run_on(database, partial(_places_in, database, known_mappers()))
     return places
 
 
-def _has_table(table: sa.Table, engine: sa.Engine) -> bool:
+def _places_in(database: Database, mappers: Sequence[Mapper[Any]], engine: sa.Engine) -> list[Place]:
+    found: dict[str, Place] = {}
+    missing: list[str] = []
     with engine.connect() as connection:
-        return sa.inspect(connection).has_table(table.name, schema=table.schema)
+        has_table = sa.inspect(connection).has_table
+        tables = (mapper.local_table for mapper in mappers)
+        for metadata in dict.fromkeys(table.metadata for table in tables if isinstance(table, sa.Table)):
+            ledger = ledger_of(metadata)
+            if ledger is None:
+                continue
+            here = [
+                mapper
+                for mapper in mappers_with_files(metadata, mappers)
+                if isinstance(table := mapper.local_table, sa.Table) and has_table(table.name, schema=table.schema)
+            ]
+            if not here:
+                continue
+            if not has_table(ledger.name, schema=ledger.schema):
+                missing += [mapper.class_.__name__ for mapper in here]
+                continue
+            known = found.get(ledger.fullname, Place(database, ledger, ()))
+            found[ledger.fullname] = known._replace(mappers=(*known.mappers, *here))
+    if missing:
+        raise LedgerMissingError(
+            f"The database with the rows of {', '.join(missing)} has no table {LEDGER_TABLE!r}: create it there with "
+            "the models' metadata or a migration"
+        )
+    return list(found.values())

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from litestar.connection import ASGIConnection
 from litestar.middleware import ASGIMiddleware
 
+from litestar_filestore.core.linking import answering_links
 from litestar_filestore.core.public import url_builder
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.linking import LinkMaker
     from litestar_filestore.plugin.config import URLBuilder
 
 __all__ = ("FilestoreMiddleware",)
@@ -25,16 +27,19 @@ class FilestoreMiddleware(ASGIMiddleware):
     a builder: an application mounted in another must not hand out the other's URLs.
     """
 
-    def __init__(self, build: URLBuilder | None) -> None:
-        """Use `build` for every connection, or no builder at all."""
+    def __init__(self, build: URLBuilder | None, links: LinkMaker | None = None) -> None:
+        """Use `build` for every connection, or no builder at all, and `links` for whatever else asks for links."""
         self._build = build
+        self._links = links
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the connection with the builder set."""
         token = url_builder.set(self._bound(scope))
+        links_token = answering_links.set(self._links)
         try:
             await next_app(scope, receive, send)
         finally:
+            answering_links.reset(links_token)
             url_builder.reset(token)
 
     def _bound(self, scope: Scope) -> _BoundBuilder | None:

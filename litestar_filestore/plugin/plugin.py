@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from litestar.di import Provide
-from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin
+from litestar.handlers import HTTPRouteHandler
+from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.http.parts import MultipartStream
+from litestar_filestore.http.raw import RawUpload
 from litestar_filestore.orm.file_list import FileObjectList
-from litestar_filestore.plugin.dependencies import Storages
+from litestar_filestore.orm.quota import enforce_quota
+from litestar_filestore.plugin.body_documents import document_body
+from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
+from litestar_filestore.plugin.downloads import DownloadHandlers, DownloadMiddleware
 from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error
 from litestar_filestore.plugin.ledger import find_databases, find_places
+from litestar_filestore.plugin.links import link_builder, link_routes
 from litestar_filestore.plugin.middleware import FilestoreMiddleware
 from litestar_filestore.plugin.openapi import file_schema
+from litestar_filestore.plugin.ownership import OwnershipMiddleware, check_uploads
+from litestar_filestore.plugin.parts import parts_provider, raw_upload_provider
+from litestar_filestore.plugin.redirects import prepare_redirect
 from litestar_filestore.plugin.serialization import TYPE_DECODERS, TYPE_ENCODERS, is_file_list_type, is_file_type
+from litestar_filestore.plugin.storing import ApplicationStorer
 from litestar_filestore.plugin.sweeper import Sweeper
+from litestar_filestore.plugin.upload_handlers import UploadHandlers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from litestar import Litestar
     from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
     from litestar.config.app import AppConfig
     from litestar.openapi.spec import Schema
+    from litestar.routes import BaseRoute
     from litestar.typing import FieldDefinition
 
     from litestar_filestore.plugin.config import FilestoreConfig
@@ -35,23 +49,30 @@ __all__ = ("FilestorePlugin",)
 _NAMES = {
     "FileObject": FileObject,
     "FileObjectList": FileObjectList,
+    "MultipartStream": MultipartStream,
+    "Parts": Parts,
+    "RawBody": RawBody,
+    "RawUpload": RawUpload,
     "StorageRegistry": StorageRegistry,
     "Storages": Storages,
 }
 
 
-class FilestorePlugin(InitPlugin, OpenAPISchemaPlugin, CLIPlugin):
+class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPlugin):
     """Opens backends with the application, and teaches it to return files and to answer storage errors.
 
     Whatever the application says itself about any of it is left as it is.
     """
 
-    __slots__ = ("_config", "_sweepers")
+    __slots__ = ("_config", "_downloads", "_quotas", "_sweepers", "_uploads")
 
     def __init__(self, config: FilestoreConfig) -> None:
         """Wire according to `config`."""
         self._config = config
+        self._downloads = DownloadHandlers()
         self._sweepers: dict[Litestar, Sweeper] = {}
+        self._quotas: dict[Litestar, list[Callable[[], None]]] = {}
+        self._uploads = UploadHandlers(config)
 
     @property
     def config(self) -> FilestoreConfig:
@@ -65,11 +86,22 @@ class FilestorePlugin(InitPlugin, OpenAPISchemaPlugin, CLIPlugin):
         # First in, last out: user lifespans and database engines live inside the time in which backends are open.
         app_config.lifespan = [self._lifespan, *given.lifespan]
         # Hooks run when all lifespans are entered, and so when the databases are there.
-        app_config.on_startup.append(self._start_sweeper)
-        app_config.middleware.insert(0, FilestoreMiddleware(config.url_builder))
+        storer = ApplicationStorer()
+        app_config.on_startup.append(partial(self._start_sweeper, storer))
+        app_config.middleware.insert(
+            0, FilestoreMiddleware(config.url_builder or link_builder(config.signer), config.signer)
+        )
+        app_config.middleware.insert(0, DownloadMiddleware(config.downloads))
+        app_config.middleware.insert(0, OwnershipMiddleware(storer, config))
+        self._downloads.configure(app_config)
+        app_config.route_handlers.extend(link_routes(config))
         app_config.state.setdefault(config.registry_state_key, config.registry)
         app_config.dependencies.setdefault(
             config.registry_dependency_key, Provide(config.provide_registry, sync_to_thread=False)
+        )
+        app_config.dependencies.setdefault(config.parts_dependency_key, parts_provider(config.registry, config.limits))
+        app_config.dependencies.setdefault(
+            config.raw_upload_dependency_key, raw_upload_provider(config.registry, config.limits)
         )
         app_config.signature_namespace = {**_NAMES, **app_config.signature_namespace}
         app_config.type_encoders = {**TYPE_ENCODERS, **(app_config.type_encoders or {})}
@@ -86,17 +118,38 @@ class FilestorePlugin(InitPlugin, OpenAPISchemaPlugin, CLIPlugin):
                 yield
             finally:
                 # Before the backends close. Its connections are its own, so the databases may be closed already.
+                for end in self._quotas.pop(app, ()):
+                    end()
                 if (sweeper := self._sweepers.pop(app, None)) is not None:
                     await sweeper.stop()
 
-    async def _start_sweeper(self, app: Litestar) -> None:
+    async def _start_sweeper(self, storer: ApplicationStorer, app: Litestar) -> None:
         ledger = self._config.ledger
         if ledger is None:
             return
         places = await find_places(list(ledger.engines or find_databases(app.plugins)))
+        storer.open(places)
+        check_uploads(app, storer, self._config.backends)
+        if ledger.quota is not None:
+            tables = dict.fromkeys(place.table for place in places)
+            self._quotas[app] = [enforce_quota(table, ledger.quota) for table in tables]
         if ledger.run_sweeper and places:
             sweeper = self._sweepers[app] = Sweeper(places, self._config.registry, ledger)
             sweeper.start()
+
+    def receive_route(self, route: BaseRoute) -> None:
+        """Prepare the handlers of a route that take uploads or send files.
+
+        Raises:
+            ImproperlyConfiguredException: If the form of one cannot be read, it is not clear where its files go, or
+                files that it sends would be cached.
+        """
+        for handler in getattr(route, "route_handlers", ()):
+            if isinstance(handler, HTTPRouteHandler):
+                self._uploads.prepare(handler)
+                document_body(handler)
+                self._downloads.prepare(handler)
+                prepare_redirect(handler)
 
     def on_cli_init(self, cli: Any) -> None:
         """Add the command group ``storages``."""
@@ -105,9 +158,12 @@ class FilestorePlugin(InitPlugin, OpenAPISchemaPlugin, CLIPlugin):
         cli.add_command(storages_group)
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
-        """Return whether a field is a file or a list of files."""
-        return is_file_type(field_definition.annotation) or is_file_list_type(field_definition.annotation)
+        """Return whether a field is a file, a list of files, or the body of a handler that takes uploads."""
+        annotation = field_definition.annotation
+        return is_file_type(annotation) or is_file_list_type(annotation) or self._uploads.takes(field_definition)
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
-        """Return what a client may know about a file."""
+        """Return what a client may know about a file, or what it has to send in a form."""
+        if self._uploads.takes(field_definition):
+            return self._uploads.schema(field_definition, schema_creator, self)
         return file_schema(field_definition, schema_creator)

@@ -9,7 +9,9 @@ from sqlalchemy.ext.mutable import MutableList
 from typing_extensions import TypeIs
 
 from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.linking import referred_file
 from litestar_filestore.core.public import public_file
+from litestar_filestore.http.form_shape import WholeBody
 from litestar_filestore.orm.file_list import TrackedFiles
 
 __all__ = ("TYPE_DECODERS", "TYPE_ENCODERS", "is_file_list_type", "is_file_type")
@@ -31,13 +33,18 @@ def is_file_list_type(type_: Any) -> bool:
 
 
 def _decode_file(type_: type[FileObject], value: Any) -> FileObject:
-    """Take files that are there already, and nothing that a client has written.
+    """Take files that are there already, and references that this application has signed.
 
-    A mapping in a request body could name any object of any backend, which would be read, and deleted with the row.
+    Never a mapping: one in a request body could name any object of any backend, which would be read, and deleted with
+    the row.
     """
+    if isinstance(value, WholeBody):
+        value = value.file
     if isinstance(value, type_):
         return value
-    raise ValueError("expected an uploaded file")
+    if isinstance(value, str) and type_ is FileObject:
+        return referred_file(value)
+    raise ValueError("expected an uploaded file, or the reference of one")
 
 
 def _decode_file_list(_type: Any, value: Any) -> TrackedFiles:

@@ -30,6 +30,8 @@ logger = logging.getLogger("litestar_filestore")
 
 _LONGEST_WAIT_SECONDS = 3600.0
 _GATHER_SECONDS = 1.0
+_OBJECTS_AT_A_TIME = 1_000
+"""A sync engine sweeps in a thread, which cannot be cancelled: stopping waits for so many deletes at the most."""
 
 
 async def sweep_places(places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
@@ -39,9 +41,14 @@ async def sweep_places(places: Sequence[Place], registry: StorageRegistry, confi
 
         def run(engine: sa.Engine, place: Place = place) -> SweepResult:
             # A pool of its own: a sweep must not hold connections that requests wait for.
-            return sweep(staging_engine(engine) or engine, place.table, registry, config.sweep)
+            beside = staging_engine(engine) or engine
+            return sweep(beside, place.table, registry, config.sweep, limit=_OBJECTS_AT_A_TIME)
 
-        total = total.plus(await run_on(place.database, run))
+        while True:
+            result: SweepResult = await run_on(place.database, run)
+            total = total.plus(result)
+            if sum(result) < _OBJECTS_AT_A_TIME:
+                break
     return total
 
 

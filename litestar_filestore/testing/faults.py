@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from litestar_filestore.core.signing import SignedAnswer
     from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
     from litestar_filestore.errors import StorageError
 
@@ -157,6 +158,16 @@ class FaultyDriver(Driver):
         """Sign through the real driver."""
         async with self._call_async("sign", path, details=(method, expires_in)):
             return await self.wrapped.sign_async(path, method=method, expires_in=expires_in)
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Sign through the real driver."""
+        with self._call("sign", path, details=("GET", answer.expires_in)):
+            return self.wrapped.sign_answer(path, answer)
+
+    async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
+        """Sign through the real driver."""
+        async with self._call_async("sign", path, details=("GET", answer.expires_in)):
+            return await self.wrapped.sign_answer_async(path, answer)
 
     def local_path(self, path: str) -> Path:
         """Ask the real driver; recorded like the others."""

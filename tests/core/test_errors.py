@@ -37,6 +37,7 @@ def test_is_a_storage_error(cls: type[Exception]) -> None:
         ("BackendNotRegisteredError", LookupError),
         ("InvalidArgumentError", ValueError),
         ("InvalidKeyError", ValueError),
+        ("InvalidTokenError", PermissionError),
         ("RangeNotSatisfiableError", ValueError),
         ("SourceTypeError", TypeError),
         ("FileTooLargeError", ValueError),

@@ -49,7 +49,7 @@ def post(client: httpx.Client, name: str, content: bytes, content_type: str = "a
 
 def test_post_answers_with_what_is_stored(client: httpx.Client) -> None:
     """The document of a new file is complete: size and etag are known."""
-    file = post(client, "a.pdf", b"12345")["file"]
+    file = post(client, "a.pdf", b"%PDF-")["file"]
     assert (file["filename"], file["content_type"], file["size"], bool(file["etag"])) == (
         "a.pdf",
         "application/pdf",
@@ -144,11 +144,18 @@ def test_post_without_a_file_is_400(client: httpx.Client) -> None:
     assert client.post("/documents", files={"title": (None, "no file")}).status_code == 400
 
 
-def test_post_with_a_nonsensical_content_type_is_400(example: Example, client: httpx.Client) -> None:
-    """What is no media type is refused before anything is stored."""
+@pytest.mark.parametrize("claim", ["nonsense", "text/html"])
+def test_post_does_not_believe_the_content_type(client: httpx.Client, claim: str) -> None:
+    """What a file is comes from its content, whatever the client calls it."""
+    assert post(client, "a.txt", b"Some text.", claim)["file"]["content_type"] == "text/plain"
+
+
+def test_post_without_the_rest_of_the_body_is_400(example: Example, client: httpx.Client) -> None:
+    """A form that ends in the middle of its file is refused, and leaves nothing."""
     before = example.keys
-    response = client.post("/documents", files={"file": ("a.txt", b"x", "nonsense")})
-    assert response.status_code == 400
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf a fi'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert client.post("/documents", content=body, headers=headers).status_code == 400
     example.wait_until_only(before)
 
 

@@ -154,7 +154,7 @@ def test_progress_of_an_upload_is_shown(page: Page, choose: Choose) -> None:
 
 def test_listed_file_has_its_facts(page: Page, choose: Choose) -> None:
     """The list tells name, size and type, and the date in a form that machines read too."""
-    choose({"report.pdf": 1500})
+    choose({"report.pdf": b"%PDF-1.7".ljust(1500)})
     row = page.locator(".document")
     expect(row).to_contain_text("report.pdf")
     expect(row).to_contain_text("1.5 kB")

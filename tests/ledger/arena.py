@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from tests.ledger.child import ALIVE, Order, connect
+from tests.ledger.child import ALIVE, Order, alive_names, connect
 from tests.ledger.models import Base
+from tests.ledger.places import sync_url
 from tests.ledger.world import World
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Arena:
         self._server = server
         self._directory = directory
         self._url = url
-        sync = url.replace("+aiosqlite", "").replace("+asyncpg", "+psycopg")
+        sync = sync_url(url)
         self.engine = sa.create_engine(sync, poolclass=sa.NullPool if "sqlite" in url else None)
         if "sqlite" in url:
             event.listen(self.engine, "connect", connect)
@@ -102,11 +103,16 @@ class Arena:
         return code
 
     def _wait_for_connections_to_end(self) -> None:
+        # A server finds out about a killed client by itself, and keeps its row locks until then.
         if self.engine.dialect.name == "postgresql":
-            # The server finds out about a killed client by itself, and keeps its row locks until then.
             with self.engine.connect() as connection:
                 connection.exec_driver_sql(f"SELECT pg_advisory_lock({ALIVE})")
                 connection.exec_driver_sql(f"SELECT pg_advisory_unlock({ALIVE})")
+        elif self.engine.dialect.name == "mariadb":
+            with self.engine.connect() as connection:
+                for name in alive_names():
+                    assert connection.exec_driver_sql(f"SELECT GET_LOCK('{name}', 60)").scalar() == 1
+                connection.exec_driver_sql("SELECT RELEASE_ALL_LOCKS()")
 
     @property
     def log(self) -> str:

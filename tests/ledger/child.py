@@ -7,6 +7,7 @@ opens its own database, and ends by SIGKILL in the middle of its work, without a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -16,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiosqlite as aiosqlite  # noqa: PLC0414  # imported once, before the forks
+import aiomysql as aiomysql  # noqa: PLC0414  # imported once, before the forks
+import aiosqlite as aiosqlite  # noqa: PLC0414
 import asyncpg as asyncpg  # noqa: PLC0414
 import psycopg as psycopg  # noqa: PLC0414
+import pymysql as pymysql  # noqa: PLC0414
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -29,6 +32,7 @@ from litestar_filestore.orm.sweep import SweepConfig, sweep, sweep_async
 from litestar_filestore.orm.uploads import store_async
 from tests.ledger.models import BACKEND, Document, a_file, blocks_of
 from tests.ledger.operations import OPERATIONS
+from tests.ledger.places import sync_url
 from tests.ledger.sabotage import SABOTAGE
 from tests.ledger.traps import Trap, set_traps
 from tests.ledger.world import LEDGER, pass_time
@@ -36,10 +40,12 @@ from tests.ledger.world import LEDGER, pass_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("ALIVE", "TIMEOUT_SECONDS", "Order", "connect")
+__all__ = ("ALIVE", "TIMEOUT_SECONDS", "Order", "alive_names", "connect")
 
 ALIVE = 4711
 """PostgreSQL's advisory lock that every connection of a case shares: who gets it alone knows that they are all gone."""
+_CONNECTIONS = 4
+_connections = itertools.count()
 TIMEOUT_SECONDS = 60
 """A process that has not come to its end after this long is ended by SIGALRM."""
 
@@ -59,11 +65,20 @@ class Order:
     sabotage: str | None = None
 
 
+def alive_names() -> list[str]:
+    """Return the names of MariaDB's locks, which are not shared: one for each connection of a case."""
+    return [f"alive-{number}" for number in range(_CONNECTIONS)]
+
+
 def connect(connection: Any, _record: object) -> None:
-    """Prepare a new connection: SQLite need not wait for the disk, PostgreSQL is to tell when the process is gone."""
+    """Prepare a new connection: SQLite need not wait for the disk, servers are to tell when the process is gone."""
     cursor = connection.cursor()
-    if "sqlite" in type(connection).__module__:
+    kind = type(connection).__module__
+    if "sqlite" in kind:
         cursor.execute("PRAGMA synchronous = OFF")
+    elif "mysql" in kind:
+        # By number, so that the connection of a case that is one too many is an error.
+        cursor.execute(f"SELECT GET_LOCK('{alive_names()[next(_connections)]}', 60)")
     else:
         cursor.execute(f"SELECT pg_advisory_lock_shared({ALIVE})")
         connection.commit()
@@ -144,7 +159,7 @@ def _offer_ambiguous_commit(session: Session, engine: sa.Engine, trap: Trap | No
 
 def _run(order: Order) -> None:
     storages.register_backend(LocalBackend(BACKEND, order.root, fsync=False))
-    case = _AsyncCase(order) if "asyncpg" in order.url or "aiosqlite" in order.url else _SyncCase(order)
+    case = _SyncCase(order) if order.url == sync_url(order.url) else _AsyncCase(order)
     trap = Trap(order.target)
     if order.operation in {"sweep", "forget"}:
         _leave_garbage(case, forget=order.operation == "forget")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from litestar_filestore.orm.points import on_point
 from tests.ledger.arena import Arena, ForkServer, fork_server
 from tests.ledger.models import Base
-from tests.ledger.places import prepare
+from tests.ledger.places import async_url, prepare
 from tests.ledger.world import World
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.ledger.matrix import Driver
+    from tests.servers.mariadb import MariadbServer
     from tests.servers.postgres import PostgresServer
 
 
@@ -41,11 +42,12 @@ def arena_of(
             directory = tmp_path_factory.mktemp(driver)
             if driver in {"sqlite", "aiosqlite"}:
                 url = f"sqlite{'+aiosqlite' if driver == 'aiosqlite' else ''}:///{directory}/test.db"
+            elif driver in {"psycopg", "asyncpg"}:
+                url = request.getfixturevalue("postgres_url")
             else:
-                server: PostgresServer = request.getfixturevalue("postgres_server")
-                name = f"ledger_{uuid.uuid4().hex}"
-                server.create_database(name)
-                url = server.url("asyncpg" if driver == "asyncpg" else "psycopg", name)
+                url = request.getfixturevalue("mariadb_url")
+            if driver in {"asyncpg", "aiomysql"}:
+                url = async_url(url)
             arenas[driver] = Arena(driver, url, forks, directory)
         return arenas[driver]
 
@@ -62,12 +64,20 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     return postgres_server.url("psycopg", name)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
+def mariadb_url(mariadb_server: MariadbServer) -> str:
+    """URL of a database that the tests of a module have for themselves."""
+    name = f"ledger_{uuid.uuid4().hex}"
+    mariadb_server.create_database(name)
+    return mariadb_server.url("pymysql", name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a database for one test, once for each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/test.db"
-    found: str = request.getfixturevalue("postgres_url")
+    found: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "mariadb_url")
     return found
 
 

@@ -1,5 +1,6 @@
 """The model whose rows, ledger and objects the tests of the ledger compare."""
 
+from sqlalchemy import String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, FileObjectList, StoredObject
@@ -18,7 +19,7 @@ class Document(Base):
     __tablename__ = "document"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str | None]
+    name: Mapped[str | None] = mapped_column(String(100))
     file: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND))
     pages: Mapped[FileObjectList | None] = mapped_column(StoredObject(BACKEND, multiple=True))
 

@@ -16,7 +16,23 @@ from tests.ledger.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("create_tables", "place", "prepare")
+__all__ = ("async_url", "create_tables", "place", "prepare", "sync_url")
+
+_ASYNC_DRIVERS = {"sqlite:": "sqlite+aiosqlite:", "+psycopg:": "+asyncpg:", "+pymysql:": "+aiomysql:"}
+
+
+def async_url(url: str) -> str:
+    """Return the URL of the same database for its async driver."""
+    for sync, async_ in _ASYNC_DRIVERS.items():
+        url = url.replace(sync, async_)
+    return url
+
+
+def sync_url(url: str) -> str:
+    """Return the URL of the same database for its sync driver."""
+    for sync, async_ in _ASYNC_DRIVERS.items():
+        url = url.replace(async_, sync)
+    return url
 
 
 def prepare(engine: sa.Engine) -> sa.Engine:
@@ -43,6 +59,12 @@ def place(database: str) -> Iterator[tuple[str, str]]:
             from tests.servers import postgres
 
             url = stack.enter_context(postgres.serve(directory)).url("psycopg")
+        if database == "mariadb":
+            from tests.servers import mariadb
+
+            server = stack.enter_context(mariadb.serve(directory))
+            server.create_database("stress")
+            url = server.url("pymysql", "stress")
         create_tables(url, directory / "store")
         yield url, str(directory / "store")
 

@@ -18,8 +18,8 @@ __all__ = ("SABOTAGE",)
 
 
 def _no_link() -> None:
-    def link(_custody: LedgerCustody, _files: Sequence[FileObject]) -> None:
-        pass
+    def link(_custody: LedgerCustody, _files: Sequence[FileObject]) -> bool:
+        return False
 
     setattr(LedgerCustody, "_link", link)  # noqa: B010
 

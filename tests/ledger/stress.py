@@ -253,7 +253,7 @@ def main() -> int:
     """Run from the command line, print the report as JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="postgresql")
     parser.add_argument("--url", help="an empty database instead of one made for the run")
     parser.add_argument("--workers", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)

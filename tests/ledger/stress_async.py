@@ -27,7 +27,7 @@ from litestar_filestore.orm.sweep import sweep_async
 from litestar_filestore.orm.uploads import store_async
 from tests.ledger.chaos import ROWS, expected_error, operate
 from tests.ledger.models import Document, content_of
-from tests.ledger.places import place, prepare
+from tests.ledger.places import async_url, place, prepare, sync_url
 from tests.ledger.stress import HOSTILE, Plan, Report, finish_report
 from tests.ledger.world import LEDGER, World
 
@@ -157,7 +157,7 @@ async def _run(plan: Plan, world: World) -> Report:
 
 def run(plan: Plan) -> Report:
     """Run everything in an event loop of its own and return what became of it."""
-    sync = plan.url.replace("+aiosqlite", "").replace("+asyncpg", "+psycopg")
+    sync = sync_url(plan.url)
     world = World(prepare(sa.create_engine(sync)), Path(plan.root))
     # Not asyncio.run(), which waits for tasks that never end: cancelled in the wrong moment, SQLAlchemy 2.1.9 asks
     # aiosqlite 0.22.1 to stop a thread that has stopped already, and waits for its answer.
@@ -172,13 +172,13 @@ def main() -> int:
     """Run from the command line, print the report as JSON, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="postgresql")
+    parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="postgresql")
     parser.add_argument("--tasks", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with ExitStack() as stack:
         url, root = stack.enter_context(place(arguments.database))
-        url = url.replace("sqlite:", "sqlite+aiosqlite:").replace("+psycopg", "+asyncpg")
+        url = async_url(url)
         report = run(Plan(url, root, arguments.seconds, arguments.tasks, arguments.seed))
     print(json.dumps(vars(report), indent=2))
     return 0 if report.is_clean else 1

@@ -73,7 +73,7 @@ def test_all_pages_are_read(world: World) -> None:
     """Tables of more rows than one page are read to their end."""
     with Session(world.engine) as session:
         key = "2026/01/{:04}"
-        for number in range(1201):
+        for number in range(1, 1202):
             world.backend.put(b"x", key=key.format(number))
         session.execute(
             sa.text("INSERT INTO document (id, file) VALUES (:id, :file)"),
@@ -82,7 +82,7 @@ def test_all_pages_are_read(world: World) -> None:
                     "id": number,
                     "file": f'{{"filename": "f", "to_filename": "{key.format(number)}", "backend": "ledger"}}',
                 }
-                for number in range(1201)
+                for number in range(1, 1202)
             ],
         )
         session.commit()

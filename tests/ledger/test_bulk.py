@@ -154,3 +154,37 @@ def test_statement_on_the_table(seeded: World) -> None:
     execute(seeded, sa.delete(table).where(table.c.id == 2))
     assert [damage.partition(":")[0] for damage in seeded.damage()] == ["linked entry without row"]
     assert seeded.fsck(repair=True).doomed == 1
+
+
+def take_the_file_of_another_row(session: Session) -> None:
+    """Execute a statement that is refused for what it has done."""
+    file = session.get_one(Document, 3).file
+    with pytest.raises(ConflictError, match="another row"):
+        session.execute(sa.update(Document).where(Document.id == 1).values(file=file))
+
+
+def test_commit_after_a_refused_statement(seeded: World) -> None:
+    """The rows of a statement that was refused are written already, so its transaction cannot be committed."""
+    with Session(seeded.engine) as session:
+        take_the_file_of_another_row(session)
+        with pytest.raises(ConflictError, match="roll it back"):
+            session.commit()
+        session.rollback()
+        session.get_one(Document, 2).name = "after"
+        session.commit()
+    assert seeded.contents() == SEED
+
+
+def test_savepoint_around_a_refused_statement(seeded: World) -> None:
+    """Rolling back to a savepoint before it makes the transaction whole again; releasing it does not work."""
+    with Session(seeded.engine) as session:
+        session.get_one(Document, 2).file = a_file("new")
+        session.flush()
+        savepoint = session.begin_nested()
+        take_the_file_of_another_row(session)
+        with pytest.raises(ConflictError, match="roll it back"):
+            savepoint.commit()
+        savepoint.rollback()
+        session.commit()
+    seeded.recover()
+    assert seeded.contents() == {**SEED, 2: ("new", ())}

@@ -224,14 +224,17 @@ def test_two_sweepers_at_once(seeded: World) -> None:
     assert len(paths) == len(set(paths)) == 5
 
 
+CLOCKS = {
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+    "mariadb": "SELECT unix_timestamp(now(6))",
+}
+
+
 def test_times_are_the_database_s(seeded: World) -> None:
     """Entries are due by the database's clock: what it says is now lies between two of its answers."""
     with seeded.engine.begin() as connection:
-        now = sa.text(
-            "SELECT extract(epoch FROM clock_timestamp())"
-            if connection.dialect.name == "postgresql"
-            else "SELECT (julianday('now') - 2440587.5) * 86400.0"
-        )
+        now = sa.text(CLOCKS[connection.dialect.name])
         before = float(connection.execute(now).scalar_one())
         Ledger(LEDGER).stage(connection, [ObjectKey(BACKEND, "a")], lease_seconds=LONG)
         after = float(connection.execute(now).scalar_one())

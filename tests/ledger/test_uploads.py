@@ -21,7 +21,7 @@ from litestar_filestore.orm.sweep import SweepConfig
 from litestar_filestore.orm.uploads import Intents, store_async
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document, content_of
-from tests.ledger.places import prepare
+from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, World
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def engine(world: World, url: str) -> AsyncIterator[AsyncEngine]:
     """The database of `world` behind an async driver."""
-    engine = create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:").replace("+psycopg", "+asyncpg"))
+    engine = create_async_engine(async_url(url))
     prepare(engine.sync_engine)
     yield engine
     await engine.dispose()

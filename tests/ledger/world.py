@@ -92,7 +92,7 @@ class World:
 
     def snapshot(self) -> Snapshot:
         """Read rows and ledger, both at one moment."""
-        level = "REPEATABLE READ" if self.engine.dialect.name == "postgresql" else "SERIALIZABLE"
+        level = "SERIALIZABLE" if self.engine.dialect.name == "sqlite" else "REPEATABLE READ"
         found = Snapshot()
         with self.engine.connect().execution_options(isolation_level=level) as connection:
             if connection.dialect.name == "sqlite":

@@ -130,6 +130,7 @@ def test_cancellation_while_content_arrives_changes_nothing(db: Database, backen
 
 # Not on aiosqlite: under SQLAlchemy 2.1.9 a task cancelled during a statement leaves a connection behind that keeps the
 # write lock, with or without files.
+@pytest.mark.timeout(300)  # one transaction for each step, and a busy machine takes more steps
 @pytest.mark.parametrize("db", ["asyncpg"], indirect=True)
 def test_cancellation_at_any_moment_never_leaves_a_row_without_bytes(
     db: Database, backend: StorageBackend, caplog: pytest.LogCaptureFixture

@@ -1,0 +1,47 @@
+"""How much to read ahead for somebody: much for who keeps up, little for who lets the rest wait in memory."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("Pace",)
+
+_PROMPT_SECONDS = 0.05
+_TRIAL_BYTES = 4 * 1024 * 1024
+
+
+class Pace:
+    """Watches when a consumer comes back for more.
+
+    Sockets take a few MiB at once before their owner has read any of it, so somebody counts as quick only after more
+    than that went through without a pause. Five hundred who stand still hold one small block each.
+    """
+
+    __slots__ = ("_asked_at", "_clock", "_given_bytes")
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Know nothing about the consumer yet.
+
+        Args:
+            clock: Returns seconds that only ever grow.
+        """
+        self._clock = clock
+        self._asked_at = clock()
+        self._given_bytes = 0
+
+    def is_quick(self) -> bool:
+        """Return whether the consumer, who asks for more now, keeps up."""
+        now = self._clock()
+        if now - self._asked_at > _PROMPT_SECONDS:
+            self._given_bytes = 0
+        self._asked_at = now
+        return self._given_bytes >= _TRIAL_BYTES
+
+    def give(self, count: int) -> None:
+        """Note that `count` bytes are handed over now, and the waiting begins."""
+        self._given_bytes += count
+        self._asked_at = self._clock()

@@ -1,0 +1,136 @@
+"""What a rule for files is: the contract between those who declare rules and those who enforce them.
+
+Rules stand on columns, form fields and in configurations; requests and sessions enforce them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+__all__ = (
+    "Answer",
+    "Candidate",
+    "Check",
+    "CheckMaker",
+    "CheckedType",
+    "FileRule",
+    "Rule",
+    "check_with",
+    "open_check",
+)
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that asks to be stored, as far as it is known."""
+
+    filename: str
+    """Name for people. The client's, so good for its extension only."""
+    content_type: str
+    """Media type told from the content, lower case and without parameters."""
+    declared_type: str | None = None
+    """What the sender called it. A claim, nothing more."""
+    head: bytes = b""
+    """The first bytes: all there are, or at least as many as the rules asked for."""
+    size: int | None = None
+    """Length in bytes; ``None`` while more may follow."""
+
+
+Answer: TypeAlias = str | None
+"""``None`` accepts. A text refuses; it is shown to the person who sent the file."""
+
+
+class FileRule:
+    """A rule that asks for more than the first bytes, or tells others what it allows. Immutable and comparable.
+
+    Both methods may be coroutine functions, and may raise `FileRejectedError` instead of answering.
+    """
+
+    max_bytes: int | None = None
+    """Longest file allowed in bytes. Counted while the file is read, so that the rest is never stored."""
+    max_files: int | None = None
+    """How many files a list may hold."""
+    head_bytes: int = 0
+    """How many of the first bytes `at_head` needs."""
+    judges_type: bool = False
+    """Whether it goes by the media type; where one does, the file is kept under the type that its content has."""
+
+    def at_head(self, file: Candidate) -> Answer | Awaitable[Answer]:
+        """Judge by name, type and first bytes, before anything is stored."""
+        del file
+        return None
+
+    def at_end(self, file: Candidate) -> Answer | Awaitable[Answer]:
+        """Judge when the size is known, before the object is finished."""
+        del file
+        return None
+
+
+Rule: TypeAlias = FileRule | Callable[[Candidate], Answer | Awaitable[Answer]]
+"""A `FileRule`, or any function or coroutine function that is asked with the first bytes, as `FileRule.at_head` is."""
+
+
+class CheckedType(NamedTuple):
+    """What a file turned out to be."""
+
+    content_type: str
+    """Media type told from the content; the one to keep and to serve."""
+    ext: str
+    """Extension of that type with its dot for the key, ``""`` where none is known."""
+    declared_type: str | None = None
+    """What the sender called it, where that is something else."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is worth keeping beside the type: ``declared_type``, where there is one."""
+        return {} if self.declared_type is None else {"declared_type": self.declared_type}
+
+
+class Check(Protocol):
+    """Asks rules about one file; see `litestar_filestore.validation.checking.FileCheck`, which is it."""
+
+    max_bytes: int | None
+    head_bytes: int
+    judges_type: bool
+
+    async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
+        """Check by name, type and first bytes."""
+        ...
+
+    async def at_end(self, size: int) -> None:
+        """Check by the size of the whole content, in bytes."""
+        ...
+
+    def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
+        """`at_head` without waiting for anything."""
+        ...
+
+    def judge_end(self, size: int) -> None:
+        """`at_end` without waiting for anything."""
+        ...
+
+
+class CheckMaker(Protocol):
+    """Makes the check of one file."""
+
+    def __call__(self, rules: Sequence[Rule], *, filename: str, declared_type: str | None) -> Check:
+        """Return a check by `rules`."""
+        ...
+
+
+_makers: list[CheckMaker] = []
+
+
+def check_with(maker: CheckMaker) -> None:
+    """Make `maker` the one that `open_check` asks.
+
+    Sessions have rules checked without knowing the layer that does it, which knows them as little.
+    """
+    _makers[:] = [maker]
+
+
+def open_check(rules: Sequence[Rule], *, filename: str, declared_type: str | None) -> Check:
+    """Return a check of one file by `rules`."""
+    return _makers[0](rules, filename=filename, declared_type=declared_type)

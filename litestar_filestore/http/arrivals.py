@@ -1,0 +1,202 @@
+"""The body of a request, in blocks of what has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any, cast
+
+from litestar_filestore.core.sources import LiveSource
+from litestar_filestore.core.types import BLOCK_BYTES
+from litestar_filestore.errors import InvalidArgumentError
+from litestar_filestore.http.refusals import busy, gone, malformed, refused, too_large, too_slow
+from litestar_filestore.http.upload_routes import body_is_read
+from litestar_filestore.sansio.digests import AnnouncedDigests
+
+if TYPE_CHECKING:
+    from litestar import Request
+    from litestar.types import HTTPReceiveMessage
+
+    from litestar_filestore.http.limits import UploadLimits
+
+__all__ = ("Arrivals",)
+
+# A block is handed on when it is full, when nothing came for the pause, or when its first bytes are this old. A fast
+# client fills it in less, a slow one holds nothing back.
+_PAUSE_SECONDS = 0.002
+_LINGER_SECONDS = 0.02
+_LEAST_BYTES = 64 * 1024
+_LENGTH = re.compile(r"[0-9]{1,19}")  # int() takes "+5", "1_0" and Arabic digits as well
+
+
+class Arrivals(LiveSource):
+    """The body of one request.
+
+    One message is asked for ahead, so the client goes on sending while the backend works, and no further: a slow
+    backend makes the server stop reading from the client. Iterate once, and `aclose` in any case.
+    """
+
+    def __init__(self, request: Request[Any, Any, Any], limits: UploadLimits, *, max_bytes: int) -> None:
+        """Prepare to read; nothing is read or counted yet.
+
+        Args:
+            request: Whose body nobody has read.
+            limits: Idle time, rate, budget and number of uploads.
+            max_bytes: Longest body.
+        """
+        self._request = request
+        self._limits = limits
+        self._max_bytes = max_bytes
+        self._digests: AnnouncedDigests | None = None
+        self._pending: asyncio.Future[HTTPReceiveMessage] | None = None
+        self._open = False
+        self._held = 0
+        self._more = True
+        self._waited_seconds = 0.0
+        self._rated_bytes = 0
+        self.size = 0
+        """Bytes that have come so far."""
+
+    def start(self) -> None:
+        """Take a slot and look at the headers; the first block does it otherwise.
+
+        Raises:
+            HTTPException: 503 if there are too many uploads, 413 if the announced length is too much, 400 if a header
+                cannot be read.
+        """
+        if self._open:
+            return
+        if body_is_read(self._request):
+            raise refused(
+                "The body was read before the handler could: send the CSRF token in a header, not in the form"
+            )
+        headers = self._request.headers
+        announced = headers.get("content-length")
+        if announced is not None and _LENGTH.fullmatch(announced) is None:
+            raise refused("The Content-Length is not a number")
+        if announced is not None and int(announced) > self._max_bytes:
+            raise self._too_large()
+        try:
+            self._digests = AnnouncedDigests(headers.multi_items())
+        except InvalidArgumentError as error:
+            raise malformed(error) from error
+        if not self._limits.slots.enter():
+            raise busy(self._limits)
+        self._open = True
+
+    async def __anext__(self) -> bytes:
+        """Return what has arrived, at least one byte.
+
+        Raises:
+            HTTPException: 413 above the limit, 408 if the client is too slow, 400 if it has left or the digests differ.
+        """
+        self.start()
+        self._give_back()
+        block = await self._gather()
+        self.size += len(block)
+        if self.size > self._max_bytes:
+            raise self._too_large()
+        if self._digests is not None:
+            self._digests.update(block)
+            if not (self._more or self._digests.verify()):
+                raise refused("The body does not have the digest that its header announces")
+        if not block:
+            raise StopAsyncIteration
+        return block
+
+    async def aclose(self) -> None:
+        """Stop reading. What the client still sends is the server's to throw away."""
+        self._give_back()
+        if self._open:
+            self._open = False
+            self._more = False
+            self._limits.slots.leave()
+        if (pending := self._pending) is not None:
+            self._pending = None
+            pending.cancel()
+            await asyncio.wait({pending})
+            if not pending.cancelled():
+                pending.exception()  # an answer that nobody waits for any more, whatever it is
+
+    async def _gather(self) -> bytes:
+        pieces = [await self._first()]
+        size = len(pieces[0])
+        if self._more and size < BLOCK_BYTES:
+            self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES)
+            loop = asyncio.get_running_loop()
+            end = loop.time() + _LINGER_SECONDS
+            while size < self._held and self._has_more() and (pause := min(_PAUSE_SECONDS, end - loop.time())) > 0:
+                if not await self._arrives(pause):
+                    break
+                pieces.append(self._take())
+                size += len(pieces[-1])
+        self._hold(size)
+        if self._more:
+            _ = self._ask()  # the client goes on while the backend works
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _has_more(self) -> bool:
+        return self._more
+
+    def _hold(self, size: int) -> None:
+        """Have as many bytes of the budget as are in memory."""
+        if size < self._held:
+            self._limits.budget.give(self._held - size)
+        else:
+            self._limits.budget.take_more(size - self._held)
+        self._held = size
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._limits.budget.give(self._held)
+            self._held = 0
+
+    async def _first(self) -> bytes:
+        """Wait for the client; empty at the end."""
+        while self._more:
+            await self._wait_for_client()
+            if piece := self._take():
+                return piece
+        return b""
+
+    async def _wait_for_client(self) -> None:
+        limits = self._limits
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        arrived = await self._arrives(limits.idle_seconds)
+        self._waited_seconds += loop.time() - start
+        if not arrived:
+            raise too_slow(f"Nothing came for {limits.idle_seconds:g} seconds")
+        if self._waited_seconds >= limits.rate_seconds:
+            if self.size - self._rated_bytes < limits.min_bytes_per_second * self._waited_seconds:
+                raise too_slow(f"Less than {limits.min_bytes_per_second} bytes came in a second")
+            self._waited_seconds, self._rated_bytes = 0.0, self.size
+
+    async def _arrives(self, seconds: float) -> bool:
+        """Return whether a message is there, after at most `seconds`; `_take` takes it."""
+        pending = self._ask()
+        if not pending.done():
+            await asyncio.wait({pending}, timeout=seconds)
+        return pending.done()
+
+    def _ask(self) -> asyncio.Future[HTTPReceiveMessage]:
+        """Return the message that is asked for. It is a task: a wait that ends too early must not lose the message."""
+        pending = self._pending
+        if pending is None:
+            pending = self._pending = asyncio.ensure_future(cast("Any", self._request.receive()))
+        return pending
+
+    def _take(self) -> bytes:
+        pending = self._pending
+        self._pending = None
+        message = cast("Any", pending).result()
+        if message["type"] == "http.disconnect":
+            raise gone()
+        self._more = message.get("more_body", False)
+        if not self._more:
+            self._request.is_connected = False  # this is how Litestar knows that there is no body to be read
+        body: bytes = message.get("body", b"")
+        return body
+
+    def _too_large(self) -> Exception:
+        return too_large(f"The body is larger than {self._max_bytes} bytes")

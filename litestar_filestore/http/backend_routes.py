@@ -1,0 +1,140 @@
+"""Routes for the objects of a backend below a prefix, which no row knows."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from litestar import Request, delete, get, head, put
+from litestar.exceptions import NotFoundException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.openapi.spec import Operation
+from litestar.params import FromPath
+
+from litestar_filestore.core.backend import StorageBackend
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.keys import check_key, check_prefix, join_prefix
+from litestar_filestore.core.linking import Disposition
+from litestar_filestore.core.registry import StorageRegistry, storages
+from litestar_filestore.core.rules import Rule
+from litestar_filestore.errors import InvalidKeyError
+from litestar_filestore.http.download import FileDownload
+from litestar_filestore.http.ownership import owned_by
+from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.router_options import Authorize, FileMethod, refuse_unless_allowed
+from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.validation.rules import MaxSize
+
+__all__ = ("BackendRoutes",)
+
+_Request = Request[Any, Any, Any]
+_PATH = "/{file_key:path}"
+
+
+@dataclass(frozen=True)
+class BackendRoutes:
+    """What `create_file_router` was told about a backend."""
+
+    backend: str
+    prefix: str
+    methods: frozenset[FileMethod]
+    authorize: Authorize | None
+    disposition: Disposition
+    cache_control: str | None
+    max_bytes: int | None
+    name: str | None
+    store: Callable[..., Awaitable[FileObject]]
+    """Stores a body as the application is configured; it comes from above."""
+    operation_for: Callable[[Sequence[Rule]], type[Operation]]
+    """Documents such a body."""
+    registry: StorageRegistry = storages
+
+    def __post_init__(self) -> None:
+        """Check the prefix.
+
+        Raises:
+            InvalidKeyError: If it can be the beginning of no key.
+        """
+        object.__setattr__(self, "prefix", check_prefix(self.prefix))
+
+    @property
+    def dependencies(self) -> dict[str, Any]:
+        """What the handlers are given: nothing."""
+        return {}
+
+    def handlers(self) -> Sequence[Any]:
+        """Return the handlers."""
+        made: list[Any] = []
+        if "GET" in self.methods:
+            made += self._reading()
+        if "PUT" in self.methods:
+            made.append(self._writing())
+        if "DELETE" in self.methods:
+            made.append(self._deleting())
+        return made
+
+    def _place(self, path: PurePosixPath) -> tuple[StorageBackend, str]:
+        """Return the backend and the key that a path names.
+
+        Raises:
+            NotFoundException: If no object can have that key: nobody is told the grammar of keys.
+        """
+        try:
+            # The prefix stands in front of a checked key, so no path leads out of it.
+            key = join_prefix(self.prefix, check_key(path.as_posix().lstrip("/")))
+        except InvalidKeyError as error:
+            raise NotFoundException("The file does not exist") from error
+        return self.registry.get_backend(self.backend), key
+
+    def _reading(self) -> Sequence[Any]:
+        async def download(request: _Request, path: PurePosixPath) -> FileDownload:
+            backend, key = self._place(path)
+            await refuse_unless_allowed(self.authorize, request, key, "read")
+            info = await backend.head_async(key)
+            # The store's word or that of the key's ending: types that could run a script are not served in any case.
+            file = FileObject(backend, safe_filename(key), key, content_type=info.content_type).complete(info)
+            return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
+
+        @get(_PATH, name=self.name, summary="Download a file")
+        async def read(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
+            """Send the file."""
+            return await download(request, file_key)
+
+        @head(_PATH, include_in_schema=False)
+        async def look(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
+            """Send the headers of the file."""
+            return await download(request, file_key)
+
+        return [read, look]
+
+    def _writing(self) -> Any:
+        rules = (MaxSize(self.max_bytes),) if self.max_bytes is not None else ()
+        planned = PlannedFile(name="file", backend=self.backend, rules=rules)
+
+        @put(
+            _PATH,
+            summary="Store a file",
+            operation_class=self.operation_for(rules),
+            raises=[RequestEntityTooLarge],
+            status_code=201,
+            request_max_body_size=None,  # the limits of uploads hold
+        )
+        async def write(request: _Request, file_key: FromPath[PurePosixPath]) -> FileObject:
+            """Store the body of the request under a key that was never used."""
+            _, key = self._place(file_key)
+            await refuse_unless_allowed(self.authorize, request, key, "write")
+            file = await self.store(request, planned, filename=file_key.name, key=key)
+            await owned_by(request.scope).keep(file)
+            return file
+
+        return write
+
+    def _deleting(self) -> Any:
+        @delete(_PATH, summary="Delete a file")
+        async def remove(request: _Request, file_key: FromPath[PurePosixPath]) -> None:
+            """Delete the file; one that is not there is fine."""
+            backend, key = self._place(file_key)
+            await refuse_unless_allowed(self.authorize, request, key, "delete")
+            await owned_by(request.scope).discard(FileObject(backend, safe_filename(key), key))
+
+        return remove

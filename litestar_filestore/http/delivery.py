@@ -1,0 +1,141 @@
+"""Who sends the bytes of an answer: the application, or somebody nearer to them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from litestar_filestore.core.signing import SignedAnswer
+from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.core.types import Capability
+from litestar_filestore.errors import (
+    ConfigurationError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from litestar.types import Scope
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.http.download_answer import DownloadAnswer, ObjectFacts
+    from litestar_filestore.http.download_config import Delivery, DownloadConfig
+
+__all__ = ("Handover", "Transfer", "choose_delivery", "redirect_url")
+
+_PATHSEND = "http.response.pathsend"
+_WHOLE = 200
+
+
+class Transfer(NamedTuple):
+    """The bytes of one answer on their way."""
+
+    file: FileObject
+    """Where they are."""
+    facts: ObjectFacts
+    """What is known about them."""
+    answer: DownloadAnswer
+    """Which of them are wanted."""
+    delivery: Delivery
+    """What the application wishes."""
+    config: DownloadConfig
+    """What it can do."""
+    scope: Scope
+    """What the server can do."""
+
+
+class Handover(NamedTuple):
+    """What is sent in place of a body; nothing of it for a body of our own."""
+
+    headers: dict[str, str] | None = None
+    """Tell a server in front where the object is."""
+    path: Path | None = None
+    """A local file for the ASGI server."""
+
+
+async def choose_delivery(transfer: Transfer) -> Handover:
+    """Return who sends the bytes of an answer that has some.
+
+    Raises:
+        ConfigurationError: If ``accel`` is asked for, and the server in front reaches no such object.
+        ObjectNotFoundError: If the ASGI server would send a file that is not there.
+        ObjectChangedError: If that file has another size.
+    """
+    file, facts, answer, delivery, _, scope = transfer
+    if delivery in {"auto", "accel"} and (headers := await _front_headers(transfer)) is not None:
+        return Handover(headers=headers)
+    if delivery == "accel" and answer.frame is None:
+        raise ConfigurationError(
+            "The server in front is not configured to send objects of this backend", backend=file.backend_key
+        )
+    if delivery in {"auto", "pathsend"} and answer.status_code == _WHOLE and _has_pathsend(scope):
+        path = _local_path(file)
+        if path is not None:
+            await run_blocking(partial(_check_file, path, facts.size, file))
+            return Handover(path=path)
+    return Handover()
+
+
+async def _front_headers(transfer: Transfer) -> dict[str, str] | None:
+    file, answer, config = transfer.file, transfer.answer, transfer.config
+    if (front := config.front_server) is None:
+        return None
+    if (path := _local_path(file)) is not None:
+        return front.for_path(path)
+    backend = file.backend
+    # Stores answer one range; several are put together here.
+    if Capability.SIGN_GET not in backend.capabilities or answer.frame is not None:
+        return None
+    part = answer.ranges[0] if answer.status_code != _WHOLE else None
+    if front.for_url("", part) is None:
+        return None
+    try:
+        url = await backend.sign_async(file.path, expires_in=config.redirect_seconds)
+    except UnsupportedOperationError:  # not this key
+        if transfer.delivery == "accel":
+            raise
+        return None
+    return front.for_url(url if isinstance(url, str) else url[0], part)
+
+
+def _local_path(file: FileObject) -> Path | None:
+    backend = file.backend
+    return backend.local_path(file.path) if Capability.LOCAL_PATH in backend.capabilities else None
+
+
+def _has_pathsend(scope: Scope) -> bool:
+    return _PATHSEND in (cast("dict[str, Any]", scope).get("extensions") or {})
+
+
+def _check_file(path: Path, size: int, file: FileObject) -> None:
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):  # a link would be followed out of the root
+        raise ObjectNotFoundError("There is no such object", operation="get", backend=file.backend_key, key=file.key)
+    if status.st_size != size:
+        raise ObjectChangedError(
+            "The object is not as long as its row says", operation="get", backend=file.backend_key, key=file.key
+        )
+
+
+async def redirect_url(file: FileObject, headers: dict[str, str], config: DownloadConfig) -> str:
+    """Return a URL of the store that answers with the type and the disposition in `headers`.
+
+    Raises:
+        UnsupportedOperationError: If the store cannot sign that: a link without them would let the store show
+            whatever the uploader said it was.
+    """
+    answer = SignedAnswer(
+        content_type=headers["content-type"],
+        content_disposition=headers["content-disposition"],
+        signed_at=int(time.time()),
+        expires_in=config.redirect_seconds,
+    )
+    return await file.backend.sign_answer_async(file.path, answer)

@@ -1,0 +1,95 @@
+"""How an application answers downloads, and how a response finds that out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.sansio.active_types import INLINE_TYPES, served_type, type_name
+from litestar_filestore.sansio.ranges import MAX_RANGES
+
+if TYPE_CHECKING:
+    from litestar.types import Scope
+
+    from litestar_filestore.http.front_server import FrontServer
+
+__all__ = ("Delivery", "DownloadConfig", "DownloadContext", "ResourcePolicy", "download_context")
+
+Delivery: TypeAlias = Literal["auto", "stream", "redirect", "accel", "pathsend"]
+"""How the bytes of an object reach the client.
+
+``stream``: through the application. ``redirect``: from the store, by a signed URL. ``accel``: by the server in front,
+which is told where they are. ``pathsend``: by the ASGI server, from a local file. ``auto``: by the cheapest of them
+that gives the same answer, header for header, which a redirect does not.
+"""
+
+ResourcePolicy: TypeAlias = Literal["same-origin", "same-site", "cross-origin"]
+"""Who may embed a file: value of ``Cross-Origin-Resource-Policy``."""
+
+_SCOPE_KEY = "litestar_filestore.downloads"
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """How `FileDownload` answers, where it is not told otherwise."""
+
+    delivery: Delivery = "auto"
+    """How bytes reach the client."""
+    front_server: FrontServer | None = None
+    """The server in front of the application that sends files itself. ``accel`` needs it, ``auto`` uses it. Set it only
+    where every request comes through that server: another client would be told a path, and get no content."""
+    cache_control: str = "private, no-cache"
+    """Value of ``Cache-Control``. The default lets browsers keep a copy, for which they ask again: guards are passed,
+    and an unchanged file costs a 304."""
+    cross_origin_resource_policy: ResourcePolicy = "same-origin"
+    """Which pages may embed files."""
+    inline_types: frozenset[str] = INLINE_TYPES
+    """Types that may be shown in place. ``application/pdf`` can be added; a type that can run a script cannot."""
+    max_ranges: int = MAX_RANGES
+    """Most ranges in one answer; a request for more gets the whole object."""
+    redirect_seconds: int = 300
+    """Life of a signed URL in seconds."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Further headers of every download; they replace the protective ones of the same name."""
+
+    def __post_init__(self) -> None:
+        """Check what no request could mend.
+
+        Raises:
+            ConfigurationError: If an inline type is active or malformed, or a number is out of bounds.
+        """
+        for name in self.inline_types:
+            if name != type_name(name) or served_type(name).partition(";")[0] != name:
+                raise ConfigurationError(f"Files of the type {name!r} are not shown in place: they could run scripts")
+        if not 1 <= self.max_ranges <= 1000:  # noqa: PLR2004  # as Apache's and nginx's upper limits
+            raise ConfigurationError(f"max_ranges is from 1 to 1,000, not {self.max_ranges}")
+        if not 1 <= self.redirect_seconds <= 604_800:  # noqa: PLR2004  # seven days: the longest that S3 signs
+            raise ConfigurationError(f"redirect_seconds is from 1 to 604,800, not {self.redirect_seconds}")
+        if self.delivery == "accel" and self.front_server is None:
+            raise ConfigurationError('delivery="accel" needs front_server=')
+
+
+@dataclass(slots=True)
+class DownloadContext:
+    """What the plugin's middleware and a response tell each other about one request."""
+
+    config: DownloadConfig
+    """How downloads of this application are answered."""
+    is_download: bool = False
+    """Whether the answer is a file: nothing may be added to it on its way out."""
+
+
+def download_context(scope: Scope, config: DownloadConfig | None = None) -> DownloadContext:
+    """Return the context of a request.
+
+    Args:
+        scope: Of the request.
+        config: Begins a new context with this configuration; ``None`` returns the present one, or one of defaults.
+    """
+    slots = cast("dict[str, Any]", scope)
+    context = slots.get(_SCOPE_KEY) if config is None else None
+    if not isinstance(context, DownloadContext):
+        context = slots[_SCOPE_KEY] = DownloadContext(config or DownloadConfig())
+    return context

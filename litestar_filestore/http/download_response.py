@@ -1,0 +1,202 @@
+"""The answer to a request for a stored file: ranges, conditions, safe headers, and whoever sends the bytes."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from litestar.response.base import ASGIResponse
+
+from litestar_filestore.errors import RangeNotSatisfiableError
+from litestar_filestore.http.delivery import Transfer, choose_delivery, redirect_url
+from litestar_filestore.http.download_answer import answer_request, object_facts
+from litestar_filestore.http.download_body import object_bytes, send_pieces
+from litestar_filestore.http.download_config import download_context
+from litestar_filestore.http.download_errors import PreconditionFailedException, RangeNotSatisfiableException
+from litestar_filestore.http.download_headers import content_headers, protective_headers
+from litestar_filestore.http.untouched import refuse_alterations
+from litestar_filestore.sansio.active_types import DEFAULT_CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from litestar.background_tasks import BackgroundTask, BackgroundTasks
+    from litestar.types import Receive, Scope, Send
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.linking import Disposition
+    from litestar_filestore.http.download_answer import DownloadAnswer
+    from litestar_filestore.http.download_config import Delivery, DownloadConfig
+
+__all__ = ("ASGIFileDownload", "DownloadWish")
+
+# What only the answer itself can know. Cookies belong to a session, of which a copy of the file must not be a part.
+_OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "content-length", "content-range"})
+
+
+class DownloadWish(NamedTuple):
+    """What a handler wants a download to be like."""
+
+    file: FileObject
+    """A stored file."""
+    disposition: Disposition
+    """Whether to save or to show it."""
+    filename: str
+    """Name to save it under."""
+    content_type: str | None
+    """Verified type; ``None`` takes the file's."""
+    delivery: Delivery | None
+    """How bytes travel; ``None`` takes the configuration's."""
+    cache_control: str | None
+    """Value of Cache-Control; ``None`` takes the configuration's."""
+
+
+class ASGIFileDownload(ASGIResponse):
+    """Sends what a `DownloadWish` describes."""
+
+    __slots__ = ("extra_headers", "wish")
+
+    def __init__(
+        self,
+        wish: DownloadWish,
+        extra_headers: Mapping[str, str],
+        background: BackgroundTask | BackgroundTasks | None,
+    ) -> None:
+        """Answer as wished, with further headers of the application."""
+        super().__init__(background=background, media_type=DEFAULT_CONTENT_TYPE)
+        self.wish = wish
+        self.extra_headers = {name.lower(): str(value) for name, value in extra_headers.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request.
+
+        Raises:
+            ObjectNotFoundError: If the object is missing; nothing was sent then.
+            ObjectChangedError: If it is too short; the connection breaks if something was sent.
+            ConfigurationError: If a middleware of the application would change the answer.
+        """
+        context = download_context(scope)
+        context.is_download = True
+        try:
+            await self._answer(_Wire(scope, receive, send), context.config)
+        except RangeNotSatisfiableError as error:
+            context.is_download = False
+            raise _unsatisfiable(error) from error
+        except BaseException:
+            context.is_download = False  # what is sent now, if anything, is an error's answer
+            raise
+        await self.after_response()
+
+    async def _answer(self, wire: _Wire, config: DownloadConfig) -> None:
+        refuse_alterations(wire.scope)
+        wish = self.wish
+        facts = await object_facts(wish.file, wish.content_type)
+        content = content_headers(facts.content_type, wish.filename, wish.disposition, config)
+        answer = answer_request(
+            wire.method,
+            wire.request_headers,
+            facts,
+            part_type=content["content-type"],
+            max_ranges=config.max_ranges,
+        )
+        if answer.status_code == 412:  # noqa: PLR2004  # the status itself says it best
+            raise PreconditionFailedException(detail="The file is not as the request wants it")
+        if answer.status_code == 304:  # noqa: PLR2004
+            await wire.send_nothing(304, {**self._kept(config), **answer.headers})
+            return
+        headers = {
+            **protective_headers(facts.content_type, wish.disposition, config),
+            **self._kept(config),
+            **content,
+            **answer.headers,
+        }
+        if wire.method == "HEAD" or not answer.ranges:
+            await wire.send_nothing(answer.status_code, headers)
+            return
+        delivery = wish.delivery or config.delivery
+        if delivery == "redirect":
+            await wire.send_nothing(302, await self._redirect_headers(content, config))
+            return
+        await _deliver(Transfer(wish.file, facts, answer, delivery, config, wire.scope), headers, wire)
+
+    def _kept(self, config: DownloadConfig) -> dict[str, str]:
+        """Return the headers that the application has a say in."""
+        own = {**{name.lower(): value for name, value in config.headers.items()}, **self.extra_headers}
+        return {
+            "cache-control": self.wish.cache_control or config.cache_control,
+            **{name: value for name, value in own.items() if name not in _OURS},
+        }
+
+    async def _redirect_headers(self, content: dict[str, str], config: DownloadConfig) -> dict[str, str]:
+        url = await redirect_url(self.wish.file, content, config)
+        return {
+            **self._kept(config),
+            "location": url,
+            # Half its life: who follows a remembered redirect still has time to read.
+            "cache-control": f"private, max-age={config.redirect_seconds // 2}",
+            "referrer-policy": "no-referrer",
+            "content-length": "0",
+        }
+
+
+async def _deliver(transfer: Transfer, headers: dict[str, str], wire: _Wire) -> None:
+    handover = await choose_delivery(transfer)
+    if handover.headers is not None:
+        # The server in front measures what it sends, makes a 206 of the 200, and says itself that it can.
+        kept = {name: value for name, value in headers.items() if name not in {"content-range", "accept-ranges"}}
+        await wire.send_nothing(200, {**kept, **handover.headers, "content-length": "0"})
+    elif handover.path is not None:
+        await wire.send_path(headers, handover.path)
+    else:
+        await wire.send_object(transfer.file, transfer.answer, headers)
+
+
+class _Wire:
+    """The connection, and the three ways to send something over it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+
+    @property
+    def method(self) -> str:
+        return cast("str", cast("dict[str, Any]", self.scope)["method"])
+
+    @property
+    def request_headers(self) -> dict[str, str]:
+        """Headers by lower-case name, several lines of one name joined by commas."""
+        joined: dict[str, str] = {}
+        for raw_name, raw_value in self.scope["headers"]:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return joined
+
+    async def send_nothing(self, status_code: int, headers: Mapping[str, str]) -> None:
+        await self._start(status_code, headers)
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def send_path(self, headers: Mapping[str, str], path: Path) -> None:
+        await self._start(200, headers)
+        pathsend: Any = {
+            "type": "http.response.pathsend",
+            "path": str(path),
+        }  # no type in Litestar
+        await self._send(pathsend)
+
+    async def send_object(self, file: FileObject, answer: DownloadAnswer, headers: Mapping[str, str]) -> None:
+        async with aclosing(object_bytes(file, answer.ranges, answer.frame)) as pieces:
+            # Before anything is sent: a missing object still gets an answer of its own.
+            first = await anext(pieces)
+            await self._start(answer.status_code, headers)
+            await send_pieces(pieces, first, int(answer.headers["content-length"]), self._receive, self._send)
+
+    async def _start(self, status_code: int, headers: Mapping[str, str]) -> None:
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status_code, "headers": raw})
+
+
+def _unsatisfiable(error: RangeNotSatisfiableError) -> RangeNotSatisfiableException:
+    headers = {"Content-Range": f"bytes */{error.size}", "Accept-Ranges": "bytes"}  # RFC 9110 section 14.4
+    return RangeNotSatisfiableException(detail="The range lies outside the file", headers=headers)

@@ -1,0 +1,129 @@
+"""Upload forms in OpenAPI documents: binary parts, their limits and types, and the ways to be refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from litestar.enums import RequestEncodingType
+from litestar.openapi.spec import Encoding, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat
+from litestar.typing import FieldDefinition
+
+from litestar_filestore.core.rules import FileRule
+from litestar_filestore.validation.rules import ContentTypes, MinSize, max_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
+    from litestar.plugins import OpenAPISchemaPluginProtocol
+
+    from litestar_filestore.core.rules import Rule
+    from litestar_filestore.http.plan import PlannedFile
+
+__all__ = ("DocumentedForm", "form_schema", "max_bytes", "upload_operation")
+
+_NAME = r"^[^\x00-\x1f\x7f]+$"
+"""Parts of other names are thrown away, but those without a name or with control characters are refused."""
+
+
+@dataclass(frozen=True)
+class DocumentedForm:
+    """What a document says about one handler's form."""
+
+    files: Mapping[str, PlannedFile]
+    """File fields by the name to tell people."""
+    aliases: frozenset[str] = frozenset()
+    """Other names of these fields, which are not documented."""
+    whole: bool = False
+    """Whether the body is nothing but the file."""
+    optional: bool = False
+    """Whether there may be no body."""
+
+
+def form_schema(
+    form: DocumentedForm, field: FieldDefinition, creator: SchemaCreator, plugin: OpenAPISchemaPluginProtocol
+) -> Schema:
+    """Describe a form: as whoever knows its class does, with binary parts where files are.
+
+    Args:
+        form: What is known of its files.
+        field: The handler's parameter.
+        creator: Of the document.
+        plugin: The caller, which must not be asked again.
+    """
+    properties = {name: _part_schema(each) for name, each in form.files.items()}
+    if form.whole:
+        required = [name for name, each in form.files.items() if each.required]
+        return Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required or None)
+    if field.is_optional:
+        inner = next(each for each in field.inner_types if not each.is_none_type)
+        field = replace(inner, kwarg_definition=field.kwarg_definition, name=field.name)
+    untyped: Any = creator  # the type of its plugins is incomplete in Litestar
+    plugins: list[OpenAPISchemaPluginProtocol] = untyped.plugins
+    others = (each for each in plugins if each is not plugin and creator.plugin_supports_field(each, field))
+    schema = next(others).to_openapi_schema(field, creator)
+    known = {name: value for name, value in (schema.properties or {}).items() if name not in form.aliases}
+    schema.properties = {**known, **properties}
+    schema.property_names = Schema(pattern=_NAME)
+    if schema.required is not None:
+        given = {name for name in schema.required if name in known and name not in properties}
+        schema.required = sorted(given | {name for name, each in form.files.items() if each.required})
+    return schema
+
+
+def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operation]:
+    """Return a kind of operation that says what types the parts of a form may have."""
+    encoding = {
+        name: Encoding(content_type=", ".join(types))
+        for name, each in form.files.items()
+        if (types := list(_content_types(each.rules)))
+    }
+
+    # Without the decorator, the constructor that is inherited would not call the hook.
+    @dataclass
+    class UploadOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
+        def __post_init__(self) -> None:
+            if callable(inherited := getattr(super(), "__post_init__", None)):
+                inherited()
+            body: Any = self.request_body
+            if not isinstance(body, RequestBody):
+                return
+            body.required = not form.optional
+            if encoding and (content := body.content.get(RequestEncodingType.MULTI_PART)) is not None:
+                content.encoding = {**(content.encoding or {}), **encoding}
+
+    return UploadOperation
+
+
+def _part_schema(planned: PlannedFile) -> Schema:
+    rules = planned.rules
+    part = Schema(
+        type=OpenAPIType.STRING,
+        format=OpenAPIFormat.BINARY,
+        content_media_type=_media_type(rules),
+        max_length=max_bytes(rules),
+        min_length=max((each.min_bytes for each in rules if isinstance(each, MinSize)), default=None),
+    )
+    if not planned.many:
+        return part
+    return Schema(type=OpenAPIType.ARRAY, items=part, max_items=max_files(rules))
+
+
+def max_bytes(rules: Iterable[Rule]) -> int | None:
+    """Return how long a file may be by these rules in bytes, ``None`` for any length."""
+    limits = (each.max_bytes for each in rules if isinstance(each, FileRule))
+    return min((each for each in limits if each is not None), default=None)
+
+
+def _media_type(rules: Iterable[Rule]) -> str:
+    """Return the one type that is allowed, else that of any bytes: a schema names no alternatives."""
+    types = list(_content_types(rules))
+    return types[0] if len(types) == 1 and "*" not in types[0] else "application/octet-stream"
+
+
+def _content_types(rules: Iterable[Rule]) -> Iterable[str]:
+    for each in rules:
+        if isinstance(each, ContentTypes):
+            yield from each.patterns

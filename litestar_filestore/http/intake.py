@@ -1,0 +1,157 @@
+"""The way of one file from a sender into a backend: counted, checked, stored, and owned by its request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.sources import LiveSource
+from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError
+from litestar_filestore.http.limits import file_limit
+from litestar_filestore.http.ownership import owned_by
+from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.validation.checking import FileCheck
+from litestar_filestore.validation.rules import effective_rules
+from litestar_filestore.validation.sizes import format_size
+
+if TYPE_CHECKING:
+    from litestar import Request
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.core.types import Block
+    from litestar_filestore.http.limits import UploadLimits
+    from litestar_filestore.http.plan import PlannedFile
+    from litestar_filestore.http.storing import Storer
+    from litestar_filestore.validation.detect import Detector
+
+__all__ = ("FileIntake",)
+
+
+class FileIntake:
+    """Stores the files of one request."""
+
+    def __init__(
+        self,
+        request: Request[Any, Any, Any],
+        *,
+        storer: Storer,
+        registry: StorageRegistry,
+        limits: UploadLimits,
+        detector: Detector | None = None,
+    ) -> None:
+        """Store for `request`, which owns the files until a row takes them.
+
+        Args:
+            request: Seen by the plugin's middleware, which gives up what nobody takes.
+            storer: Stores, and keeps account of what is stored.
+            registry: Knows the backends.
+            limits: The longest file where no rule says anything.
+            detector: Tells types; ``None`` for the application's.
+        """
+        self._request = request
+        self._storer = storer
+        self._registry = registry
+        self._limits = limits
+        self._detector = detector
+
+    async def store(
+        self, source: LiveSource, planned: PlannedFile, *, filename: str, declared_type: str | None
+    ) -> FileObject:
+        """Store one file.
+
+        Args:
+            source: Its content.
+            planned: Where it goes, and what it has to be.
+            filename: What the client calls it.
+            declared_type: What the client says it is.
+
+        Raises:
+            FileRejectedError: If a rule refuses it; `field` names the form field.
+            FileTooLargeError: If it is too long; likewise.
+            StorageError: If the backend fails.
+        """
+        name = safe_filename(filename)
+        files = owned_by(self._request.scope)
+        rules = effective_rules(planned.rules, files.rules)
+        check = FileCheck(rules, filename=name, declared_type=declared_type, detector=self._detector or files.detector)
+        content = _Checked(source, check, max_bytes=file_limit(rules, self._limits))
+        try:
+            await content.read_head(check.head_bytes)
+            checked = await check.at_head(content.head, complete=content.complete)
+            backend = self._backend(planned)
+            file = await self._storer.store(
+                backend,
+                content,
+                filename=name,
+                content_type=checked.content_type,
+                ext=checked.ext,
+                metadata=checked.metadata,
+                key_template=planned.template_for(FileObject(backend, name, content_type=checked.content_type)),
+                model=planned.model,
+            )
+        except (FileRejectedError, FileTooLargeError) as error:
+            error.field = planned.name
+            raise
+        file.passed_rules = rules
+        files.add(file)
+        return file
+
+    def _backend(self, planned: PlannedFile) -> StorageBackend:
+        if planned.backend is not None:
+            return self._registry.get_backend(planned.backend)
+        backends = self._registry.all()
+        if len(backends) != 1:
+            known = ", ".join(self._registry.registered_backends()) or "none"
+            raise ConfigurationError(f"It is not clear where the file {planned.name!r} goes; registered: {known}")
+        return backends[0]
+
+
+class _Checked(LiveSource):
+    """Content that is counted on its way, and judged before its end is told: an object that is refused never exists."""
+
+    def __init__(self, source: LiveSource, check: FileCheck, *, max_bytes: int) -> None:
+        self._source = source
+        self._check = check
+        self._max_bytes = max_bytes
+        self._blocks: list[Block] = []
+        self._size = 0
+        self._judged = False
+        self.head = b""
+        """The first bytes."""
+        self.complete = False
+        """Whether that is all of them."""
+
+    async def read_head(self, size: int) -> None:
+        """Read `size` bytes, or all there are."""
+        while self._size < size and not self.complete:
+            block = await anext(self._source, None)
+            if block is None:
+                self.complete = True
+            else:
+                self._count(block)
+                self._blocks.append(block)
+        self.head = b"".join(self._blocks)
+        self._blocks = [self.head] if self.head else []
+
+    async def __anext__(self) -> Block:
+        if self._blocks:
+            self.head = b""  # what has been judged need not stay in memory while the rest is stored
+            return self._blocks.pop()
+        block = None if self.complete else await anext(self._source, None)
+        if block is not None:
+            self._count(block)
+            return block
+        self.complete = True
+        if not self._judged:
+            self._judged = True
+            await self._check.at_end(self._size)
+        raise StopAsyncIteration
+
+    def _count(self, block: Block) -> None:
+        self._size += len(block)
+        if self._size > self._max_bytes:
+            raise FileTooLargeError(
+                f"The file is larger than the {format_size(self._max_bytes)} that are allowed",
+                max_bytes=self._max_bytes,
+            )

@@ -1,0 +1,86 @@
+"""Uploads through links: one body, bounded, under the key that was signed, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from litestar_filestore.core.public import PublicFile, public_file
+from litestar_filestore.http.ownership import owned_by
+from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.raw import store_body
+from litestar_filestore.validation.rules import MaxSize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from litestar import Request
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.http.limits import UploadLimits
+    from litestar_filestore.http.links import LinkSigner
+    from litestar_filestore.http.storing import Storer
+
+__all__ = ("OnceStorer", "ReferredFile", "store_upload")
+
+
+class ReferredFile(PublicFile, frozen=True, kw_only=True):
+    """The JSON form of a file that is stored and in no row yet."""
+
+    reference: str
+    """What to send where a file is expected."""
+
+
+async def store_upload(
+    request: Request[Any, Any, Any], token: str, signer: LinkSigner, registry: StorageRegistry, limits: UploadLimits
+) -> ReferredFile:
+    """Store the body of a request under the key of a link.
+
+    The file is in nobody's row. It is swept when its lease runs out, unless the client sends the reference in time.
+
+    Raises:
+        InvalidTokenError: If the token is no living link to upload.
+        ObjectExistsError: If there was an upload through this link.
+        FileTooLargeError: If the body is longer than the link allows.
+        StorageError: If the backend fails.
+    """
+    claims = signer.read_upload(token)
+    files = owned_by(request.scope)
+    planned = PlannedFile(name="file", backend=claims.backend, rules=(MaxSize(claims.max_bytes),))
+    file = await store_body(
+        request,
+        planned,
+        filename=claims.filename,
+        storer=OnceStorer(files.storer, claims.key),
+        registry=registry,
+        limits=limits,
+    )
+    files.hand_over(file)
+    known: dict[str, Any] = msgspec.structs.asdict(public_file(file))
+    return ReferredFile(**known, reference=signer.reference_for(file, None))
+
+
+class OnceStorer:
+    """Stores under one key, which is accepted once."""
+
+    def __init__(self, storer: Storer, key: str) -> None:
+        self._storer = storer
+        self._key = key
+
+    async def store(self, *arguments: Any, **options: Any) -> FileObject:
+        """Store under the key; see `Storer.store`."""
+        return await self._storer.store(*arguments, **{**options, "key": self._key})
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """See `Storer.release`."""
+        return await self._storer.release(files)
+
+    async def keep(self, file: FileObject) -> None:
+        """See `Storer.keep`."""
+        await self._storer.keep(file)
+
+    async def discard(self, file: FileObject) -> None:
+        """See `Storer.discard`."""
+        await self._storer.discard(file)

@@ -1,0 +1,227 @@
+"""Signed links for every backend, and references to files.
+
+A link of the application is a path with a token in it: see `litestar_filestore.sansio.tokens`. It works for every
+backend in the same way, says nothing about the store, and is made without asking anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from litestar_filestore.core.signing import SignedAnswer
+from litestar_filestore.errors import (
+    BackendNotRegisteredError,
+    InvalidArgumentError,
+    InvalidTokenError,
+    UnsupportedOperationError,
+)
+from litestar_filestore.http.download_config import DownloadConfig
+from litestar_filestore.http.download_headers import content_headers
+from litestar_filestore.http.link_claims import (
+    DownloadClaims,
+    ReferenceClaims,
+    UploadClaims,
+    read_claims,
+    stored_file,
+    write_claims,
+)
+from litestar_filestore.sansio.disposition import safe_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.linking import LinkWish
+    from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.http.link_config import LinkConfig
+    from litestar_filestore.sansio.tokens import KeyRing
+
+__all__ = ("LinkSigner",)
+
+
+class LinkSigner:
+    """Makes and reads the links of one application; a `LinkMaker` of the core."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        config: LinkConfig,
+        registry: StorageRegistry,
+        *,
+        downloads: DownloadConfig | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make links.
+
+        Args:
+            ring: What signs.
+            config: How links look.
+            registry: Where backends are looked up.
+            downloads: How the application answers downloads; the links of stores follow it as far as they can.
+            clock: Returns POSIX seconds (UTC).
+        """
+        self._ring = ring
+        self._config = config
+        self._registry = registry
+        self._downloads = downloads or DownloadConfig()
+        self._clock = clock
+
+    @property
+    def config(self) -> LinkConfig:
+        """How links look."""
+        return self._config
+
+    # -- making
+
+    def url_for(self, file: FileObject, wish: LinkWish) -> str:
+        """Return a link; see `StorageRegistry.url_for`."""
+        if wish.for_upload:
+            return self._upload_url(file, wish)
+        backend, key = self._place(file)
+        life = self._life(wish.expires_in, self._config.expires_in)
+        if (public := _public_url(backend, key, wish)) is not None:
+            return public
+        if self._config.native and wish.native:
+            try:
+                return backend.sign_answer(key, self._answer(file, wish, life))
+            except UnsupportedOperationError:  # not for this store, this key or these headers: the application can
+                pass
+        return self._download_url(file, backend, key, wish, life)
+
+    async def url_for_async(self, file: FileObject, wish: LinkWish) -> str:
+        """`url_for` without blocking the event loop."""
+        if wish.for_upload:
+            return self._upload_url(file, wish)
+        backend, key = self._place(file)
+        life = self._life(wish.expires_in, self._config.expires_in)
+        if (public := _public_url(backend, key, wish)) is not None:
+            return public
+        if self._config.native and wish.native:
+            try:
+                return await backend.sign_answer_async(key, self._answer(file, wish, life))
+            except UnsupportedOperationError:  # as above
+                pass
+        return self._download_url(file, backend, key, wish, life)
+
+    def reference_for(self, file: FileObject, expires_in: int | None) -> str:
+        """Return a reference; see `StorageRegistry.reference_for`."""
+        backend, key = self._place(file)
+        life = self._life(expires_in, self._config.reference_expires_in)
+        claims = ReferenceClaims(
+            backend=backend.key,
+            key=key,
+            filename=safe_filename(file.filename),
+            content_type=file.content_type,
+            size=file.size,
+            etag=file.etag,
+            last_modified=file.last_modified,
+            checksum=file.checksum,
+            version_id=file.version_id,
+        )
+        return self._ring.sign("reference", write_claims(claims), expires_at=int(self._clock()) + life)
+
+    def _upload_url(self, file: FileObject, wish: LinkWish) -> str:
+        backend = self._registry.get_backend(file.backend_key)
+        life = self._life(wish.expires_in, self._config.upload_expires_in)
+        limits = (wish.max_bytes, backend.max_bytes)
+        max_bytes = min((each for each in limits if each is not None), default=self._config.max_upload_bytes)
+        if max_bytes < 0:
+            raise InvalidArgumentError(f"max_bytes is not negative: {max_bytes}", backend=backend.key)
+        claims = UploadClaims(
+            backend=backend.key,
+            key=wish.key or file.pinned_key or backend.make_key(file.key_template),
+            filename=safe_filename(wish.filename or file.filename),
+            max_bytes=max_bytes,
+        )
+        return self._url(self._ring.sign("upload", write_claims(claims), expires_at=int(self._clock()) + life))
+
+    def _download_url(self, file: FileObject, backend: StorageBackend, key: str, wish: LinkWish, life: int) -> str:
+        claims = DownloadClaims(
+            backend=backend.key,
+            key=key,
+            filename=safe_filename(wish.filename or file.filename),
+            content_type=file.content_type,
+            disposition=wish.disposition or "attachment",
+            size=file.size,
+            etag=file.etag,
+            last_modified=int(file.last_modified) if file.last_modified is not None else None,
+        )
+        window = self._window(life)
+        end = (int(self._clock()) + life) // window * window
+        return self._url(self._ring.sign("download", write_claims(claims), expires_at=end))
+
+    def _answer(self, file: FileObject, wish: LinkWish, life: int) -> SignedAnswer:
+        window = self._window(life)
+        name = safe_filename(wish.filename or file.filename)
+        headers = content_headers(file.content_type, name, wish.disposition or "attachment", self._downloads)
+        return SignedAnswer(
+            content_type=headers["content-type"],
+            content_disposition=headers["content-disposition"],
+            signed_at=int(self._clock()) // window * window,
+            expires_in=life,
+        )
+
+    def _url(self, token: str) -> str:
+        return f"{self._config.base}/{token}"
+
+    def _window(self, life: int) -> int:
+        return max(1, min(self._config.window_seconds, life // 2))
+
+    def _life(self, asked: int | None, default: int) -> int:
+        if asked is None:
+            return default
+        if not 1 <= asked <= self._config.max_expires_in:
+            raise InvalidArgumentError(
+                f"expires_in is 1 to {self._config.max_expires_in} seconds, not {asked}", operation="sign"
+            )
+        return asked
+
+    def _place(self, file: FileObject) -> tuple[StorageBackend, str]:
+        if file.key is None:
+            raise InvalidArgumentError(
+                "This file was not saved yet: there is nothing to link", operation="sign", backend=file.backend_key
+            )
+        return self._registry.get_backend(file.backend_key), file.key
+
+    # -- reading
+
+    def read_download(self, token: str) -> tuple[FileObject, DownloadClaims, int]:
+        """Return the file of a link, what the link says, and how many seconds it has left, at least 1.
+
+        Raises:
+            InvalidTokenError: For whatever is no living link to download.
+        """
+        now = self._clock()
+        written, end = self._ring.read("download", token, now=now)
+        claims = read_claims(DownloadClaims, written)
+        return stored_file(claims, self._backend(claims.backend)), claims, max(1, end - int(now))
+
+    def read_upload(self, token: str) -> UploadClaims:
+        """Return what a link to upload says.
+
+        Raises:
+            InvalidTokenError: For whatever is no living link to upload.
+        """
+        written, _ = self._ring.read("upload", token, now=self._clock())
+        return read_claims(UploadClaims, written)
+
+    def file_for(self, reference: str) -> FileObject:
+        """Return the file of a reference; see `StorageRegistry.file_for`."""
+        written, _ = self._ring.read("reference", reference, now=self._clock())
+        claims = read_claims(ReferenceClaims, written)
+        return stored_file(claims, self._backend(claims.backend))
+
+    def _backend(self, key: str) -> StorageBackend:
+        try:
+            return self._registry.get_backend(key)
+        except BackendNotRegisteredError as error:
+            raise InvalidTokenError from error  # a link outlives the configuration that it was made with
+
+
+def _public_url(backend: StorageBackend, key: str, wish: LinkWish) -> str | None:
+    """Return the unsigned URL of a public store, unless something is asked for that it cannot give."""
+    if backend.base_url is None or wish.disposition or wish.filename or wish.expires_in is not None:
+        return None
+    return backend.public_url(key)

@@ -1,0 +1,52 @@
+"""What a handler expects of an upload."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.rules import Rule
+
+__all__ = ("PlannedFile", "UploadPlan")
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """One file field of a form."""
+
+    name: str
+    """Name of its parts on the wire."""
+    many: bool = False
+    """Whether several parts may have it."""
+    required: bool = True
+    """Whether the form is refused without it."""
+    backend: str | None = None
+    """Key of the backend; ``None`` for the only one that is registered."""
+    rules: tuple[Rule, ...] = ()
+    """What each file has to be."""
+    key_template: str | None = None
+    """Where to put it instead of the backend's template."""
+    key_maker: Callable[[FileObject], str | None] | None = None
+    """Makes the template of each file instead, from its name and type."""
+    model: type | None = None
+    """The mapped class whose row is going to hold it, where known."""
+
+    def template_for(self, file: FileObject) -> str | None:
+        """Return the key template of a new file, ``None`` for the backend's own."""
+        return self.key_template if self.key_maker is None else self.key_maker(file)
+
+
+@dataclass(frozen=True)
+class UploadPlan:
+    """The file fields of one handler's form."""
+
+    files: Mapping[str, PlannedFile] = field(default_factory=dict[str, PlannedFile])
+    """By name on the wire."""
+    spooled: frozenset[str] = frozenset()
+    """Names of the fields that are Litestar's own ``UploadFile``."""
+    any_name: PlannedFile | None = None
+    """Takes files of names that are not in `files`; for a body that is nothing but files."""

@@ -1,0 +1,143 @@
+"""Bodies that are nothing but a file, as ``PUT`` sends them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from litestar_filestore.http.arrivals import Arrivals
+from litestar_filestore.http.intake import FileIntake
+from litestar_filestore.http.limits import file_limit
+from litestar_filestore.http.plan import PlannedFile
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from litestar import Request
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.core.rules import Rule
+    from litestar_filestore.http.limits import UploadLimits
+    from litestar_filestore.http.storing import Storer
+    from litestar_filestore.validation.detect import Detector
+
+__all__ = ("RawUpload", "open_body", "store_body")
+
+
+@asynccontextmanager
+async def open_body(
+    request: Request[Any, Any, Any], *, limits: UploadLimits, max_bytes: int | None = None
+) -> AsyncGenerator[Arrivals]:
+    """Return a context with a request's body as a source, for instance of ``backend.put_async``.
+
+    ``Content-MD5``, ``Repr-Digest`` and ``Content-Digest`` of the request are verified at its end.
+
+    Args:
+        request: Whose body nobody has read.
+        limits: Of uploads.
+        max_bytes: Longest body; ``None`` for the longest file.
+
+    Raises:
+        HTTPException: 400, 408, 413 or 503, at the beginning or while it is read.
+    """
+    body = Arrivals(request, limits, max_bytes=limits.max_file_bytes if max_bytes is None else max_bytes)
+    try:
+        body.start()
+        yield body
+    finally:
+        await body.aclose()
+
+
+async def store_body(
+    request: Request[Any, Any, Any],
+    planned: PlannedFile,
+    *,
+    filename: str,
+    storer: Storer,
+    registry: StorageRegistry,
+    limits: UploadLimits,
+    detector: Detector | None = None,
+) -> FileObject:
+    """Store a request's body as one file, which is the request's until a row takes it.
+
+    Args:
+        request: Whose body nobody has read.
+        planned: Where it goes, and what it has to be.
+        filename: What to call it; not believed.
+        storer: Stores files.
+        registry: Knows the backends.
+        limits: Of uploads.
+        detector: Tells types; ``None`` for the default one.
+
+    Raises:
+        HTTPException: As `open_body`.
+        FileRejectedError: If a rule refuses it.
+        FileTooLargeError: If it is too long.
+        StorageError: If the backend fails.
+    """
+    intake = FileIntake(request, storer=storer, registry=registry, limits=limits, detector=detector)
+    return await RawUpload(request, intake, limits).store_as(planned, filename=filename)
+
+
+class RawUpload:
+    """The body of a request that is nothing but a file. Nothing is read before it is asked for."""
+
+    def __init__(
+        self,
+        request: Request[Any, Any, Any],
+        intake: FileIntake,
+        limits: UploadLimits,
+        *,
+        max_body_bytes: int | None = None,
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            request: Whose body nobody has read.
+            intake: Stores files.
+            limits: Of uploads.
+            max_body_bytes: Longest body that the application has set for the handler, in bytes.
+        """
+        self._request = request
+        self._intake = intake
+        self._limits = limits
+        self._max_body_bytes = max_body_bytes
+
+    def open(self, max_bytes: int | None = None) -> AbstractAsyncContextManager[Arrivals]:
+        """Return a context with the body as a source; see `open_body`.
+
+        Args:
+            max_bytes: Longest body; ``None`` for the longest file.
+        """
+        return open_body(
+            self._request, limits=self._limits, max_bytes=self._max_body_bytes if max_bytes is None else max_bytes
+        )
+
+    async def store(
+        self, backend: str | None = None, *, filename: str, rules: Sequence[Rule] = (), key_template: str | None = None
+    ) -> FileObject:
+        """Store the body. The file is the request's until a row takes it, or ``storages.keep`` does.
+
+        Args:
+            backend: Key of the backend; ``None`` for the only one.
+            filename: What to call the file; not believed.
+            rules: What it has to be.
+            key_template: Where to put it instead of the backend's template.
+
+        Raises:
+            HTTPException: As `open_body`.
+            FileRejectedError: If a rule refuses it.
+            FileTooLargeError: If it is too long.
+            StorageError: If the backend fails.
+        """
+        planned = PlannedFile("body", backend=backend, rules=tuple(rules), key_template=key_template)
+        return await self.store_as(planned, filename=filename)
+
+    async def store_as(self, planned: PlannedFile, *, filename: str) -> FileObject:
+        """`store` as it was planned."""
+        declared = (self._request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        limit = file_limit(planned.rules, self._limits)
+        async with self.open(limit if self._max_body_bytes is None else min(limit, self._max_body_bytes)) as body:
+            return await self._intake.store(body, planned, filename=filename, declared_type=declared or None)

@@ -1,0 +1,215 @@
+"""Reads the forms of requests: files go into backends while they arrive, everything else becomes text."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING, Any
+
+from litestar.datastructures import UploadFile
+
+from litestar_filestore.core.sources import LiveSource
+from litestar_filestore.core.types import BLOCK_BYTES
+from litestar_filestore.http.intake import FileIntake
+from litestar_filestore.http.limits import form_limits
+from litestar_filestore.http.parts import MultipartStream
+from litestar_filestore.http.refusals import refused, too_large
+from litestar_filestore.validation.rules import max_files
+from litestar_filestore.validation.sizes import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from litestar import Request
+
+    from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.http.limits import UploadLimits
+    from litestar_filestore.http.parts import Part
+    from litestar_filestore.http.plan import PlannedFile, UploadPlan
+    from litestar_filestore.http.storing import Storer
+    from litestar_filestore.validation.detect import Detector
+
+__all__ = ("adopt_form", "open_parts", "read_form")
+
+
+async def read_form(
+    request: Request[Any, Any, Any],
+    plan: UploadPlan,
+    *,
+    storer: Storer,
+    registry: StorageRegistry,
+    limits: UploadLimits,
+    detector: Detector | None = None,
+    max_body_bytes: int | None = None,
+) -> dict[str, Any]:
+    """Read a request's form part by part.
+
+    Args:
+        request: Whose body nobody has read.
+        plan: What the handler expects.
+        storer: Stores files.
+        registry: Knows the backends.
+        limits: Of uploads.
+        detector: Tells types; ``None`` for the default one.
+        max_body_bytes: Longest body; ``None`` derives it from the plan.
+
+    Returns:
+        Values by name, a list where a name came several times: a `FileObject` for a file that is planned, an
+        ``UploadFile`` for one that is spooled, ``""`` for a file input without a file, text for everything else.
+        Files of other names are read and thrown away.
+
+    Raises:
+        HTTPException: If the form is refused; the files that were stored before are the request's, and given up by it.
+        StorageError: If a file is refused or cannot be stored.
+    """
+    intake = FileIntake(request, storer=storer, registry=registry, limits=limits, detector=detector)
+    parts = open_parts(request, plan, intake=intake, limits=limits, max_body_bytes=max_body_bytes)
+    async with aclosing(parts), AsyncExitStack() as on_failure:
+        reader = _FormReader(plan, limits, on_failure)
+        async for part in parts:
+            await reader.take(part)
+        on_failure.pop_all()
+        return reader.form()
+
+
+def open_parts(
+    request: Request[Any, Any, Any],
+    plan: UploadPlan,
+    *,
+    intake: FileIntake,
+    limits: UploadLimits,
+    max_body_bytes: int | None = None,
+) -> MultipartStream:
+    """Return the parts of a form, of which nothing is read yet. The caller closes them with ``aclose``."""
+    form = form_limits(plan, limits)
+    if max_body_bytes is not None:
+        form = form._replace(total_bytes=max_body_bytes)
+    return MultipartStream(request, intake, limits, form)
+
+
+async def adopt_form(
+    request: Request[Any, Any, Any],
+    form: Mapping[str, Any],
+    plan: UploadPlan,
+    *,
+    storer: Storer,
+    registry: StorageRegistry,
+    limits: UploadLimits,
+    detector: Detector | None = None,
+) -> dict[str, Any]:
+    """Return what `read_form` would, of a form that Litestar has read: its CSRF middleware does so to find its token.
+
+    The files lie on disk then, and are stored from there. `form` keeps them open, and is for Litestar to close.
+
+    Raises:
+        HTTPException: As `read_form`.
+        StorageError: As `read_form`.
+    """
+    intake = FileIntake(request, storer=storer, registry=registry, limits=limits, detector=detector)
+    values = _Values(plan)
+    for name, value in form.items():
+        for each in _listed(value):
+            if not isinstance(each, UploadFile) or name in plan.spooled:
+                values.add(name, each)
+            elif (planned := values.planned(name)) is not None:
+                values.count_file(name, planned)
+                source, declared = _Spooled(each), each.content_type or None
+                values.add(name, await intake.store(source, planned, filename=each.filename, declared_type=declared))
+    return values.form()
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+
+
+class _Values:
+    """The values of a form, and how many files its fields have."""
+
+    def __init__(self, plan: UploadPlan) -> None:
+        self._plan = plan
+        self._values: dict[str, list[Any]] = {}
+        self._counts: dict[str, int] = {}
+
+    def planned(self, name: str) -> PlannedFile | None:
+        """Return what is planned for files of a name."""
+        return self._plan.files.get(name) or (None if name in self._plan.spooled else self._plan.any_name)
+
+    def count_file(self, name: str, planned: PlannedFile) -> None:
+        """Count a file of a field, under whichever of its names.
+
+        Raises:
+            HTTPException: If it is one too many.
+        """
+        count = self._counts[planned.name] = self._counts.get(planned.name, 0) + 1
+        if not planned.many and count > 1:
+            raise refused("Only one file is allowed here", name)
+        allowed = max_files(planned.rules)
+        if allowed is not None and count > allowed:
+            raise refused(f"Only {allowed} files are allowed here", name)
+
+    def add(self, name: str, value: Any) -> None:
+        """Add a value."""
+        self._values.setdefault(name, []).append(value)
+
+    def form(self) -> dict[str, Any]:
+        """Return the form as Litestar has it."""
+        return {name: each if len(each) > 1 else each[0] for name, each in self._values.items()}
+
+
+class _FormReader:
+    """Reads parts into values."""
+
+    def __init__(self, plan: UploadPlan, limits: UploadLimits, on_failure: AsyncExitStack) -> None:
+        self._plan = plan
+        self._limits = limits
+        self._on_failure = on_failure
+        self._values = _Values(plan)
+        self._text_bytes = 0
+
+    def form(self) -> dict[str, Any]:
+        """Return the values."""
+        return self._values.form()
+
+    async def take(self, part: Part) -> None:
+        """Read one part to its end."""
+        planned = self._values.planned(part.name)
+        if part.filename is not None and planned is not None:
+            self._values.count_file(part.name, planned)
+            self._values.add(part.name, await part.store_as(planned))
+        elif part.filename is not None and part.name in self._plan.spooled:
+            self._values.add(part.name, await self._spool(part))
+        elif part.filename is None:
+            self._values.add(part.name, await self._text(part))
+
+    async def _text(self, part: Part) -> str:
+        limits = self._limits
+        content = await part.text(min(limits.max_field_bytes, limits.max_fields_bytes - self._text_bytes))
+        self._text_bytes += len(content.encode())
+        return content
+
+    async def _spool(self, part: Part) -> UploadFile:
+        upload = UploadFile(
+            content_type=part.declared_type or "application/octet-stream",
+            filename=part.filename or "",
+            headers=dict(part.headers),
+        )
+        self._on_failure.push_async_callback(upload.close)
+        size, limit = 0, self._limits.max_file_bytes
+        while (block := await anext(part, None)) is not None:
+            size += len(block)
+            if size > limit:
+                raise too_large(f"The file is larger than the {format_size(limit)} that are allowed", part.name)
+            await upload.write(block)
+        await upload.seek(0)
+        return upload
+
+
+class _Spooled(LiveSource):
+    """A file that lies on disk already."""
+
+    def __init__(self, upload: UploadFile) -> None:
+        self._upload = upload
+
+    async def __anext__(self) -> bytes:
+        if block := await self._upload.read(BLOCK_BYTES):
+            return block
+        raise StopAsyncIteration

@@ -1,0 +1,64 @@
+"""How requests are refused while they are read: in Litestar's own exceptions, with what is wrong in ``extra``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar.exceptions import ClientException, HTTPException, ValidationException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
+from litestar.status_codes import HTTP_408_REQUEST_TIMEOUT, HTTP_415_UNSUPPORTED_MEDIA_TYPE
+
+from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
+
+if TYPE_CHECKING:
+    from litestar_filestore.http.limits import UploadLimits
+
+__all__ = ("busy", "gone", "malformed", "not_a_form", "refused", "too_large", "too_slow")
+
+
+def refused(message: str, key: str = "") -> ValidationException:
+    """400: the request can be read, but not be accepted."""
+    return ValidationException(detail=message, extra=_extra(message, key))
+
+
+def malformed(error: InvalidArgumentError) -> HTTPException:
+    """400 for what cannot be read, 413 for what is too much of it; the error is its ``__cause__``."""
+    kind = RequestEntityTooLarge if isinstance(error, MultipartLimitError) else ClientException
+    exception = kind(detail=error.detail, extra=_extra(error.detail, ""))
+    exception.__cause__ = error
+    return exception
+
+
+def too_large(message: str, key: str = "") -> RequestEntityTooLarge:
+    """413: more than is allowed."""
+    return RequestEntityTooLarge(detail=message, extra=_extra(message, key))
+
+
+def not_a_form() -> ClientException:
+    """415: the body is of another media type."""
+    message = "The body has to be multipart/form-data"
+    return ClientException(
+        detail=message, status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, headers={"Accept": "multipart/form-data"}
+    )
+
+
+def too_slow(message: str) -> ClientException:
+    """408: the client sends too slowly, or nothing at all; the connection ends with the answer."""
+    return ClientException(detail=message, status_code=HTTP_408_REQUEST_TIMEOUT, headers={"Connection": "close"})
+
+
+def busy(limits: UploadLimits) -> ServiceUnavailableException:
+    """503: too many uploads at a time."""
+    return ServiceUnavailableException(
+        detail="Too many uploads at this moment, try again later",
+        headers={"Retry-After": str(limits.retry_after_seconds)},
+    )
+
+
+def gone() -> ClientException:
+    """400: the client left before the end. It reads no answer any more; logs and metrics do."""
+    return ClientException(detail="The connection ended before the body")
+
+
+def _extra(message: str, key: str) -> list[dict[str, Any]]:
+    return [{"message": message, "key": key, "source": "body"}]

@@ -1,0 +1,190 @@
+"""Routes for the files of a mapped column.
+
+This lives beside the wiring and not in ``http``, which knows nothing of databases: rows are found through SQLAlchemy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Request, Response, delete, get, head, put
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, FromQuery
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.linking import Disposition
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.http.download import FileDownload
+from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.router_options import (
+    Authorize,
+    FileMethod,
+    refuse_unless_allowed,
+    refuse_unless_current,
+)
+from litestar_filestore.plugin.router_paths import ColumnPlace, aliased, identity_of
+from litestar_filestore.plugin.router_uploads import binary_operation, store_put
+from litestar_filestore.plugin.row_files import RowFiles
+from litestar_filestore.validation.rules import MaxSize, effective_rules
+
+__all__ = ("ColumnRoutes",)
+
+_Request = Request[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class ColumnRoutes:
+    """What `create_file_router` was told about a column."""
+
+    place: ColumnPlace
+    methods: frozenset[FileMethod]
+    session_dependency_key: str
+    authorize: Authorize | None
+    disposition: Disposition
+    cache_control: str | None
+    commit: bool
+    max_bytes: int | None
+    name: str | None
+
+    def __post_init__(self) -> None:
+        """Check what would fail at every request.
+
+        Raises:
+            ConfigurationError: If files could be taken out of rows that need one.
+        """
+        if "DELETE" in self.methods and not self.place.nullable and not self.place.column_type.multiple:
+            raise ConfigurationError(
+                f"{self.place.model.__name__}.{self.place.name} always holds a file: delete the row, or make the "
+                "column nullable"
+            )
+
+    @property
+    def dependencies(self) -> dict[str, Provide]:
+        """What the handlers are given: row, session and, for a list, place in it."""
+        return {
+            "filestore_identity": identity_of(self.place),
+            "filestore_session": aliased(self.session_dependency_key),
+            "filestore_index": Provide(_index if self.place.column_type.multiple else _no_index, sync_to_thread=False),
+        }
+
+    def handlers(self) -> Sequence[Any]:
+        """Return the handlers."""
+        made: list[Any] = []
+        if "GET" in self.methods:
+            made += self._reading()
+        if "PUT" in self.methods:
+            made.append(self._writing())
+        if "DELETE" in self.methods:
+            made.append(self._deleting())
+        return made
+
+    @property
+    def _path(self) -> str:
+        return "/{index:int}" if self.place.column_type.multiple else "/"
+
+    def _reading(self) -> Sequence[Any]:
+        rows = RowFiles(self.place, commit=self.commit)
+
+        async def download(
+            request: _Request, identity: tuple[Any, ...], session: Any, index: int | None
+        ) -> FileDownload:
+            row = await rows.find(session, identity)
+            await refuse_unless_allowed(self.authorize, request, row, "read")
+            return FileDownload(rows.file(row, index), disposition=self.disposition, cache_control=self.cache_control)
+
+        @get(self._path, name=self.name, summary="Download the file")
+        async def read(
+            request: _Request,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+        ) -> FileDownload:
+            """Send the file."""
+            return await download(request, filestore_identity, filestore_session, filestore_index)
+
+        @head(self._path, summary="Look at the file", include_in_schema=False)
+        async def look(
+            request: _Request,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+        ) -> FileDownload:
+            """Send the headers of the file."""
+            return await download(request, filestore_identity, filestore_session, filestore_index)
+
+        return [read, look]
+
+    def _writing(self) -> Any:
+        rows = RowFiles(self.place, commit=self.commit)
+        said = (MaxSize(self.max_bytes),) if self.max_bytes is not None else ()
+        planned = PlannedFile(
+            name=self.place.name,
+            backend=self.place.column_type.storage_key,
+            rules=effective_rules(said, self.place.column_type.rules),
+            key_template=self.place.column_type.key_template,
+            model=self.place.model,
+        )
+
+        @put(
+            self._path,
+            summary="Replace the file",
+            operation_class=binary_operation(planned.rules),
+            raises=[RequestEntityTooLarge],
+            responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
+            request_max_body_size=None,  # the rules and limits of uploads hold
+        )
+        async def write(
+            request: _Request,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+            filename: FromQuery[str | None] = None,
+        ) -> Response[FileObject]:
+            """Put the body of the request in the place of the file, or of none."""
+            session = filestore_session
+            row = await rows.find(session, filestore_identity)
+            await refuse_unless_allowed(self.authorize, request, row, "write")
+            previous = rows.present(row, filestore_index)
+            refuse_unless_current(request, previous)
+            name = filename or (previous.filename if previous is not None else self.place.name)
+            # An upload may take minutes: nobody else should wait for its connection meanwhile.
+            await rows.pause(session)
+            file = await store_put(request, planned, filename=name)
+            row = await rows.find(session, filestore_identity, lock=True)
+            # Rows and rights may have changed since.
+            await refuse_unless_allowed(self.authorize, request, row, "write")
+            refuse_unless_current(request, rows.present(row, filestore_index))
+            replaced = rows.put(row, filestore_index, file)
+            await rows.save(session)
+            return Response(file, status_code=200 if replaced else 201)
+
+        return write
+
+    def _deleting(self) -> Any:
+        rows = RowFiles(self.place, commit=self.commit)
+
+        @delete(self._path, summary="Delete the file")
+        async def remove(
+            request: _Request,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+        ) -> None:
+            """Take the file out of its row."""
+            row = await rows.find(filestore_session, filestore_identity, lock=True)
+            await refuse_unless_allowed(self.authorize, request, row, "delete")
+            refuse_unless_current(request, rows.file(row, filestore_index))
+            rows.remove(row, filestore_index)
+            await rows.save(filestore_session)
+
+        return remove
+
+
+def _index(index: FromPath[int]) -> int | None:
+    return index
+
+
+def _no_index() -> int | None:
+    return None

@@ -1,0 +1,96 @@
+"""Gives up, when a request is over, what it has stored and nobody wants."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+
+from litestar_filestore.core.keeping import keeper
+from litestar_filestore.core.threads import finish
+from litestar_filestore.http.ownership import RequestFiles
+from litestar_filestore.http.plan import UploadPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from litestar import Litestar
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.http.plan import PlannedFile
+    from litestar_filestore.plugin.config import FilestoreConfig
+    from litestar_filestore.plugin.storing import ApplicationStorer
+
+__all__ = ("OwnershipMiddleware", "check_uploads")
+
+logger = logging.getLogger("litestar_filestore")
+
+
+class OwnershipMiddleware(ASGIMiddleware):
+    """Owns the files of each request until rows have taken them or the handler keeps them.
+
+    A middleware, because nothing else sees every end of a request: the hooks of handlers and responses are not called
+    where an error goes through to the server or a client is gone.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, storer: ApplicationStorer, config: FilestoreConfig) -> None:
+        """Store with, and give files back to, `storer`."""
+        self._storer = storer
+        self._config = config
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Answer the request, and give up what is left of its files."""
+        files = RequestFiles(self._storer, rules=self._config.rules, detector=self._config.detector)
+        files.attach(cast("dict[str, Any]", scope))
+        status: list[int] = []
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+            await send(message)
+
+        token = keeper.set(files)
+        try:
+            await next_app(scope, receive, noting)
+        finally:
+            keeper.reset(token)
+            await finish(_release(files, scope, status))
+
+
+async def _release(files: RequestFiles, scope: Scope, status: list[int]) -> None:
+    count = len(files)
+    given_up = await files.release()
+    if given_up and status and 200 <= status[0] < 300:  # noqa: PLR2004  # RFC 9110 §15.3: successful
+        logger.warning(
+            "%s answered %d, but %d of %d uploaded files went into no row and are deleted: assign them to a row and "
+            "commit, or call 'await storages.keep(file)'",
+            cast("dict[str, Any]", scope).get("route_handler"),
+            status[0],
+            given_up,
+            count,
+        )
+
+
+def check_uploads(app: Litestar, storer: ApplicationStorer, backends: Sequence[StorageBackend]) -> None:
+    """Make sure, for every form of an application, that it is clear which database's ledger its files go into.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    for planned in _planned_files(app):
+        backend = planned.backend or next((each.key for each in backends), None)
+        if backend is not None:
+            storer.storer_for(planned.model, backend)
+
+
+def _planned_files(app: Litestar) -> Iterator[PlannedFile]:
+    for route in app.routes:
+        for handler in cast("Sequence[Any]", getattr(route, "route_handlers", ())):
+            for plan in handler.opt.values():
+                if isinstance(plan, UploadPlan):
+                    yield from plan.files.values()

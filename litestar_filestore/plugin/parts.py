@@ -1,0 +1,55 @@
+"""Bodies as arguments of handlers, for whatever a typed form cannot say: part by part, or as one file."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from litestar import Request
+from litestar.di import Provide
+
+from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.http.intake import FileIntake
+from litestar_filestore.http.limits import UploadLimits
+from litestar_filestore.http.ownership import owned_by
+from litestar_filestore.http.parts import MultipartStream
+from litestar_filestore.http.plan import PlannedFile, UploadPlan
+from litestar_filestore.http.raw import RawUpload
+from litestar_filestore.http.receive import open_parts
+from litestar_filestore.http.upload_routes import body_limit
+
+__all__ = ("parts_provider", "raw_upload_provider")
+
+# Nobody has said what the form holds, so it may be as many files as any form may have.
+_ANYTHING = UploadPlan(any_name=PlannedFile("file", many=True))
+
+
+def parts_provider(registry: StorageRegistry, limits: UploadLimits) -> Provide:
+    """Return what provides a `MultipartStream` of the request that is being answered."""
+
+    async def provide(request: Request[Any, Any, Any]) -> AsyncGenerator[MultipartStream, None]:
+        async with aclosing(
+            open_parts(
+                request,
+                _ANYTHING,
+                intake=_intake(request, registry, limits),
+                limits=limits,
+                max_body_bytes=body_limit(request.route_handler),
+            )
+        ) as parts:
+            yield parts
+
+    return Provide(provide)
+
+
+def raw_upload_provider(registry: StorageRegistry, limits: UploadLimits) -> Provide:
+    """Return what provides a `RawUpload` of the request that is being answered."""
+
+    async def provide(request: Request[Any, Any, Any]) -> RawUpload:
+        limit = body_limit(request.route_handler)
+        return RawUpload(request, _intake(request, registry, limits), limits, max_body_bytes=limit)
+
+    return Provide(provide)
+
+
+def _intake(request: Request[Any, Any, Any], registry: StorageRegistry, limits: UploadLimits) -> FileIntake:
+    return FileIntake(request, storer=owned_by(request.scope).storer, registry=registry, limits=limits)

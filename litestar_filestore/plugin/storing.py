@@ -1,0 +1,279 @@
+"""Stores what requests bring: in the ledger of the database where its row is going to be, where there is one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.threads import finish
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.orm import loose
+from litestar_filestore.orm.columns import file_columns
+from litestar_filestore.orm.deletes import Target, delete_targets_async
+from litestar_filestore.orm.ledger import Facts, ObjectKey
+from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.staging import is_locked, staging_engine
+from litestar_filestore.orm.uploads import Intents, intents_of, store_async
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.types import AsyncDataLike
+    from litestar_filestore.http.storing import Storer
+    from litestar_filestore.plugin.ledger import Place
+
+__all__ = ("ApplicationStorer", "LedgerStorer", "PlainStorer")
+
+logger = logging.getLogger("litestar_filestore")
+
+
+class LedgerStorer:
+    """Stores for the rows of one database, whose ledger knows every object before its first byte."""
+
+    def __init__(self, place: Place) -> None:
+        """Store for rows in `place`."""
+        self._place = place
+
+    @property
+    def table(self) -> sa.Table:
+        """The ledger's table."""
+        return self._place.table
+
+    async def store(
+        self,
+        backend: StorageBackend,
+        source: AsyncDataLike,
+        *,
+        filename: str,
+        content_type: str | None,
+        ext: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        key_template: str | None = None,
+        model: type | None = None,
+        key: str | None = None,
+    ) -> FileObject:
+        """Stage, store and record; see `Storer.store`."""
+        del model
+        return await store_async(
+            self._place.database,
+            self._place.table,
+            backend,
+            source,
+            filename=filename,
+            content_type=content_type,
+            ext=ext,
+            metadata=metadata,
+            key_template=key_template,
+            key=key,
+        )
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """Doom what is still staged; see `Storer.release`."""
+        return await self._abandon([_key(file) for file in files], (State.STAGED,))
+
+    async def keep(self, file: FileObject) -> None:
+        """Note that an object stays; see `Storer.keep`."""
+        await self._intents.keep(_key(file), Facts(file.size, file.checksum))
+
+    async def discard(self, file: FileObject) -> None:
+        """Doom a kept object; see `Storer.discard`."""
+        await self._abandon([_key(file)], (State.STAGED, State.KEPT))
+
+    @property
+    def _intents(self) -> Intents:
+        return intents_of(self._place.database, self._place.table)
+
+    async def _abandon(self, keys: Sequence[ObjectKey], states: Sequence[State]) -> int:
+        try:
+            return await finish(self._intents.abandon(keys, states))
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+            # SQLite locks the database where others lock rows. These are in the hands of a transaction too, maybe.
+            logger.info("%d objects are left to their lease: %s", len(keys), error)
+            return 0
+
+
+class PlainStorer:
+    """Stores where there is no ledger, and deletes what no committed row took. What a crash leaves, nobody knows of."""
+
+    async def store(
+        self,
+        backend: StorageBackend,
+        source: AsyncDataLike,
+        *,
+        filename: str,
+        content_type: str | None,
+        ext: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        key_template: str | None = None,
+        model: type | None = None,
+        key: str | None = None,
+    ) -> FileObject:
+        """Store; see `Storer.store`."""
+        del model
+        file = FileObject(backend, filename, key, content_type=content_type, metadata=metadata, content=source)
+        file.key_template, file.key_ext = key_template, ext
+        target = Target(backend, file.prepare_key())
+        try:
+            await file.save_async()
+        except BaseException:
+            # The store may have the object all the same: an answer is lost, or a cancellation comes too late. But what
+            # lies under a key that others know may be theirs.
+            if key is None:
+                await finish(delete_targets_async([target]))
+            raise
+        loose.watch(target)
+        return file
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """Delete what no committed row has; see `Storer.release`."""
+        targets = [(Target(file.backend, file.path), file) for file in files]
+        unwanted = [target for target, file in targets if loose.let_go(target, file, give_up=True)]
+        if unwanted:
+            await finish(delete_targets_async(unwanted))
+        return len(unwanted)
+
+    async def keep(self, file: FileObject) -> None:
+        """Forget about a file, so that nobody deletes it; see `Storer.keep`."""
+        loose.let_go(Target(file.backend, file.path), file, give_up=False)
+
+    async def discard(self, file: FileObject) -> None:
+        """Delete a file. Nobody knows of rows here, so it must not be in one."""
+        target = Target(file.backend, file.path)
+        loose.let_go(target, file, give_up=False)
+        await finish(delete_targets_async([target]))
+
+
+class ApplicationStorer:
+    """Stores in the ledger of the right one of an application's databases."""
+
+    def __init__(self) -> None:
+        """Store without a ledger until `open` has found the places."""
+        self._places: Sequence[Place] = ()
+        self._plain = PlainStorer()
+        self._storers: WeakKeyDictionary[FileObject, Storer] = WeakKeyDictionary()
+
+    def open(self, places: Iterable[Place]) -> None:
+        """Store in these places from now on; a database that is reached in two ways is one place."""
+        distinct: dict[object, Place] = {}
+        for place in places:
+            key = _database_of(place)
+            if key not in distinct or isinstance(place.database, AsyncEngine):
+                distinct[key] = place
+        self._places = tuple(distinct.values())
+
+    def close(self) -> None:
+        """Store without a ledger again."""
+        self._places = ()
+
+    def storer_for(self, model: type | None, backend: str) -> Storer:
+        """Return what stores for the rows of a class.
+
+        Args:
+            model: A mapped class; ``None`` if it is not known whose rows are going to hold the files.
+            backend: Key of the backend that they go to. Where no class is known, its columns tell.
+
+        Raises:
+            ConfigurationError: If several databases remain.
+        """
+        if model is not None:
+            places = [place for place in self._places if _has_model(place, model)]
+        else:
+            places = [place for place in self._places if _stores_in(place, backend)] or list(self._places)
+        if len(places) > 1:
+            raise ConfigurationError(
+                "The files could belong to rows of several databases, and each has a ledger of its own: name the column"
+                " in the form, as in Annotated[FileObject, Document.file], give each database a backend of its own, or"
+                " leave those out of LedgerConfig.databases that uploads have nothing to do with",
+                backend=backend,
+            )
+        if not places or staging_engine(_sync_engine(places[0])) is None:
+            return self._plain  # a database in memory has one connection, and no other one to stage on
+        return LedgerStorer(places[0])
+
+    async def store(
+        self,
+        backend: StorageBackend,
+        source: AsyncDataLike,
+        *,
+        filename: str,
+        content_type: str | None,
+        ext: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        key_template: str | None = None,
+        model: type | None = None,
+        key: str | None = None,
+    ) -> FileObject:
+        """Store for a row of `model`; see `Storer.store`."""
+        storer = self.storer_for(model, backend.key)
+        file = await storer.store(
+            backend,
+            source,
+            filename=filename,
+            content_type=content_type,
+            ext=ext,
+            metadata=metadata,
+            key_template=key_template,
+            key=key,
+        )
+        self._storers[file] = storer
+        return file
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """Give up what no row has taken; see `Storer.release`."""
+        by_storer: dict[Storer, list[FileObject]] = {}
+        for file in files:
+            by_storer.setdefault(self._storer_of(file), []).append(file)
+        failures: list[Exception] = []
+        given_up = 0
+        for storer, its in by_storer.items():
+            try:
+                given_up += await storer.release(its)
+            except Exception as error:  # noqa: BLE001  # raised when the others are given up as well
+                failures.append(error)
+        if failures:
+            raise failures[0] if len(failures) == 1 else ExceptionGroup("Files could not be given up", failures)
+        return given_up
+
+    async def keep(self, file: FileObject) -> None:
+        """Keep a file without a row; see `Storer.keep`."""
+        await self._storer_of(file).keep(file)
+
+    async def discard(self, file: FileObject) -> None:
+        """Give up a kept file; see `Storer.discard`."""
+        await self._storer_of(file).discard(file)
+
+    def _storer_of(self, file: FileObject) -> Storer:
+        return self._storers.get(file) or self.storer_for(None, file.backend_key)
+
+
+def _key(file: FileObject) -> ObjectKey:
+    return ObjectKey(file.backend_key, file.path)
+
+
+def _sync_engine(place: Place) -> sa.Engine:
+    return place.database.sync_engine if isinstance(place.database, AsyncEngine) else place.database
+
+
+def _database_of(place: Place) -> object:
+    url = _sync_engine(place).url
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        return place.database, place.table  # each engine has a memory of its own
+    return url.get_backend_name(), url.host, url.port, url.database, place.table
+
+
+def _has_model(place: Place, model: type) -> bool:
+    return any(issubclass(model, mapper.class_) or issubclass(mapper.class_, model) for mapper in place.mappers)
+
+
+def _stores_in(place: Place, backend: str) -> bool:
+    return any(column.type.storage_key == backend for mapper in place.mappers for column in file_columns(mapper))

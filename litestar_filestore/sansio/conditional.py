@@ -1,0 +1,152 @@
+"""Conditional requests: RFC 9110 section 13, and the entity tags and dates that they compare (section 8.8)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import formatdate
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+__all__ = (
+    "Validators",
+    "check_preconditions",
+    "if_range_holds",
+    "normal_etag",
+    "parse_http_date",
+)
+
+_OPAQUE = r'"[\x21\x23-\x7e\x80-\xff]*"'
+_ETAG = re.compile(rf"(?:W/)?{_OPAQUE}")
+# Tags may hold commas, so the list is read tag by tag, and must be nothing but tags. Every alternative consumes a
+# character that the other cannot begin with: linear in the length of the header.
+_ETAG_LIST = re.compile(rf"[ \t,]*(?:{_ETAG.pattern}[ \t]*(?:,[ \t,]*|$))+")
+_MAX_LIST_CHARS = 8192
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = "|".join(_MONTHS)
+_DATES = (
+    re.compile(rf"(?ai:[a-z]{{3}}, (?P<d>[0-9]{{2}}) (?P<m>{_MONTH}) (?P<y>[0-9]{{4}}) (?P<t>[0-9:]{{8}}) GMT)"),
+    re.compile(rf"(?ai:[a-z]{{6,9}}, (?P<d>[0-9]{{2}})-(?P<m>{_MONTH})-(?P<y>[0-9]{{2}}) (?P<t>[0-9:]{{8}}) GMT)"),
+    re.compile(rf"(?ai:[a-z]{{3}} (?P<m>{_MONTH}) (?P<d>[ 0-9][0-9]) (?P<t>[0-9:]{{8}}) (?P<y>[0-9]{{4}}))"),
+)
+_TIME = re.compile(r"(?a:([0-9]{2}):([0-9]{2}):([0-9]{2}))")
+_CENTURY_YEARS = 100
+_FUTURE_YEARS = 50
+
+
+class Validators(NamedTuple):
+    """What tells one version of a representation from another."""
+
+    etag: str | None = None
+    """Entity tag with its quotes, ``W/`` in front of a weak one."""
+    last_modified: int | None = None
+    """Time of the last change in whole POSIX seconds (UTC)."""
+
+    @property
+    def http_date(self) -> str | None:
+        """`last_modified` as the value of ``Last-Modified``."""
+        return formatdate(self.last_modified, usegmt=True) if self.last_modified is not None else None
+
+
+def normal_etag(etag: str | None) -> str | None:
+    """Return an entity tag as it may be sent: quotes are added where a store left them out.
+
+    Returns:
+        ``None`` for one that cannot be sent at all.
+    """
+    if not etag or _ETAG.fullmatch(etag):
+        return etag or None
+    quoted = f'"{etag}"'
+    return quoted if _ETAG.fullmatch(quoted) else None
+
+
+def check_preconditions(method: str, headers: Mapping[str, str], validators: Validators) -> Literal[200, 304, 412]:
+    """Return what the preconditions of a request lead to, in the order of section 13.2.2.
+
+    Args:
+        method: Of the request.
+        headers: Of the request by lower-case name; several lines of one name joined by commas.
+        validators: Of the representation, which exists.
+
+    Returns:
+        200 to go on, 304 for "Not Modified", 412 for "Precondition Failed".
+    """
+    is_read = method in {"GET", "HEAD"}
+    if (if_match := headers.get("if-match")) is not None:
+        if not _names(if_match, validators.etag, strong=True):
+            return 412
+    elif _is_newer(validators, headers.get("if-unmodified-since")):
+        return 412
+    if (if_none_match := headers.get("if-none-match")) is not None:
+        if _names(if_none_match, validators.etag, strong=False):
+            return 304 if is_read else 412
+    elif is_read and _is_newer(validators, headers.get("if-modified-since")) is False:
+        return 304
+    return 200
+
+
+def if_range_holds(header: str, validators: Validators) -> bool:
+    """Return whether the part that a client has is of the present version (section 13.1.5), so a range may follow it.
+
+    Only a strong validator can tell: an equal strong tag, or a date that is exactly that of ``Last-Modified``. A client
+    may send such a date only if it is strong (section 8.8.2.2), which the date of its own copy tells it.
+    """
+    if '"' in header:
+        return validators.etag is not None and _strongly_equal(header.strip(" \t"), validators.etag)
+    date = parse_http_date(header)
+    return date is not None and date == validators.last_modified
+
+
+def parse_http_date(text: str) -> int | None:
+    """Return the POSIX time in seconds of a date in one of the three forms of section 5.6.7, ``None`` for others."""
+    match = next(filter(None, (form.fullmatch(text.strip(" \t")) for form in _DATES)), None)
+    time = _TIME.fullmatch(match["t"]) if match is not None else None
+    if match is None or time is None:
+        return None
+    hour, minute, second = map(int, time.groups())
+    year = int(match["y"]) if len(match["y"]) > 2 else _near_year(int(match["y"]))  # noqa: PLR2004  # two digits
+    try:
+        # 60 is a leap second, which POSIX time does not have.
+        moment = datetime(
+            year, _MONTHS.index(match["m"].lower()) + 1, int(match["d"]), hour, minute, min(second, 59), tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    return int(moment.timestamp())
+
+
+def _near_year(two_digits: int) -> int:
+    """Return the year of two digits that is at most 50 years ahead (section 5.6.7)."""
+    this_year = datetime.now(UTC).year
+    year = this_year - this_year % _CENTURY_YEARS + two_digits
+    return year - _CENTURY_YEARS if year > this_year + _FUTURE_YEARS else year
+
+
+def _is_newer(validators: Validators, header: str | None) -> bool | None:
+    """Return whether the representation changed after a date; ``None`` where there is nothing to compare."""
+    date = parse_http_date(header) if header is not None else None
+    if date is None or validators.last_modified is None:
+        return None
+    return validators.last_modified > date
+
+
+def _names(header: str, etag: str | None, *, strong: bool) -> bool:
+    text = header.strip(" \t")
+    if text == "*":
+        return True
+    # A list that no client sends is not searched: browsers send one tag, caches a few.
+    if etag is None or len(text) > _MAX_LIST_CHARS or not _ETAG_LIST.fullmatch(text):
+        return False
+    equal = _strongly_equal if strong else _weakly_equal
+    return any(equal(each, etag) for each in _ETAG.findall(text))
+
+
+def _strongly_equal(one: str, other: str) -> bool:
+    return one == other and not one.startswith("W/")
+
+
+def _weakly_equal(one: str, other: str) -> bool:
+    return one.removeprefix("W/") == other.removeprefix("W/")

@@ -1,0 +1,78 @@
+"""Digests that clients send along: ``Content-MD5`` (RFC 1864), ``Repr-Digest`` and ``Content-Digest`` (RFC 9530)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+from litestar_filestore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("AnnouncedDigests",)
+
+# Those of RFC 9530 section 5 that hashlib has; a checksum of an algorithm that is not known here is left alone.
+_ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256", "md5": "md5", "sha": "sha1"}
+_HEADERS: Final = frozenset({"content-md5", "content-digest", "repr-digest"})
+_MAX_HEADER_CHARS: Final = 1024
+# One member of a dictionary of byte sequences (RFC 9651 section 3.2).
+_MEMBER: Final = re.compile(r"[ \t]*([a-z*][a-z0-9_\-.*]{0,31})=:([A-Za-z0-9+/]*={0,2}):[ \t]*")
+
+
+class AnnouncedDigests:
+    """What the sender of some content says of its digests, to be compared with what comes."""
+
+    __slots__ = ("_computed", "_expected")
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Read the headers.
+
+        Args:
+            headers: Names in any case, and values; those that are no digests are skipped.
+
+        Raises:
+            InvalidArgumentError: If a digest cannot be read. It was sent to be checked, so it is not ignored.
+        """
+        self._expected: dict[str, set[bytes]] = {}
+        for name, value in headers:
+            lower = name.lower()
+            if lower in _HEADERS:
+                self._expect(lower, value)
+        # What is compared are the bytes that came; nothing secret depends on the weak ones.
+        self._computed = {each: hashlib.new(each, usedforsecurity=False) for each in self._expected}
+
+    def _expect(self, header: str, value: str) -> None:
+        if len(value) > _MAX_HEADER_CHARS:
+            raise InvalidArgumentError("A digest is too long")
+        if header == "content-md5":
+            self._add("md5", value.strip())
+            return
+        for member in value.split(","):
+            found = _MEMBER.fullmatch(member)
+            if found is None:
+                raise InvalidArgumentError("A digest is not written as RFC 9530 has it")
+            if found.group(1) in _ALGORITHMS:
+                self._add(found.group(1), found.group(2))
+
+    def _add(self, algorithm: str, encoded: str) -> None:
+        name = _ALGORITHMS[algorithm]
+        try:
+            digest = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidArgumentError("A digest is not base64") from error
+        if len(digest) != hashlib.new(name, usedforsecurity=False).digest_size:
+            raise InvalidArgumentError(f"A digest is too short or too long for {algorithm}")
+        self._expected.setdefault(name, set()).add(digest)
+
+    def update(self, block: bytes) -> None:
+        """Take the next block of the content."""
+        for each in self._computed.values():
+            each.update(block)
+
+    def verify(self) -> bool:
+        """Return whether the content that was taken is what was announced; ``True`` where nothing was."""
+        return all(expected == {self._computed[name].digest()} for name, expected in self._expected.items())

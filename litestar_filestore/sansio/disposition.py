@@ -1,0 +1,131 @@
+"""Names of files: made safe on their way in, written into ``Content-Disposition`` on their way out.
+
+A display name is for people only. It is kept apart from the key, and no path on the server is ever made of it; but a
+browser saves the file under it, so it must be one that no system takes for something else.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from litestar_filestore.sansio.active_types import ACTIVE_TYPES, INLINE_EXTENSIONS
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+__all__ = ("DEFAULT_FILENAME", "MAX_FILENAME_BYTES", "aligned_filename", "content_disposition", "safe_filename")
+
+MAX_FILENAME_BYTES: Final = 200
+"""Longest display name in UTF-8 bytes: file systems end at 255, and browsers add `` (1)``."""
+DEFAULT_FILENAME: Final = "download"
+"""Name of a file whose own name has nothing left to show."""
+
+# Normalising sorts runs of combining marks, which takes quadratic time: a name is cut before, its middle left out.
+_READ_CHARS = 512
+_MAX_SUFFIX_BYTES = 32
+# Cc and Cf end a header or turn the reading direction ("exe.fdp" shown as "pdf.exe" by U+202E); Cs cannot be encoded;
+# Co and Cn look different everywhere; Zl and Zp are line breaks.
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Not allowed in names on Windows, or a quote that ends the parameter; "%" is decoded once more by some browsers.
+_UNSAFE_CHARS = frozenset('<>:"|?*%/\\')
+_EDGES = " .\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+# Device names of Windows, with any extension; the superscript digits count as digits there.
+_RESERVED = re.compile(r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])")
+# attr-char of RFC 8187 section 3.2.1, besides letters and digits.
+_ATTR_CHARS = "!#$&+-.^_`|~"
+
+
+def safe_filename(name: str) -> str:
+    r"""Return the display name for what a client called a file. Calling it again changes nothing.
+
+    Args:
+        name: Any text: a path of any system, control characters, lone surrogates, nothing.
+
+    Returns:
+        1 to 200 UTF-8 bytes of Unicode NFC: the last segment after ``/`` or ``\``, in which characters that steer a
+        terminal, a header, a path or the reading direction became ``_``; no blanks or dots at its ends, no device name
+        of Windows. The extension survives shortening. ``"download"`` where nothing is left.
+    """
+    last = name.replace("\\", "/").rpartition("/")[2]
+    if len(last) > 2 * _READ_CHARS:
+        last = last[:_READ_CHARS] + last[-_READ_CHARS:]
+    clean = _without_unsafe(unicodedata.normalize("NFC", last)).strip(_EDGES)
+    shortened = _shortened(clean)
+    if _RESERVED.fullmatch(shortened.partition(".")[0].rstrip(_EDGES)):
+        shortened = _shortened(f"_{shortened}")
+    return shortened or DEFAULT_FILENAME
+
+
+def _without_unsafe(text: str) -> str:
+    return "".join(
+        "_" if char in _UNSAFE_CHARS or unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in text
+    )
+
+
+def _shortened(name: str) -> str:
+    if len(name.encode()) <= MAX_FILENAME_BYTES:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix.encode()) > _MAX_SUFFIX_BYTES:
+        stem, dot, suffix = name, "", ""
+    room = MAX_FILENAME_BYTES - len(suffix.encode()) - len(dot)
+    # Cut between characters: half of one would be decoded to nothing.
+    return stem.encode()[:room].decode(errors="ignore").rstrip(_EDGES) + dot + suffix
+
+
+def aligned_filename(name: str, content_type: str) -> str:
+    """Return `name` with an extension that does not belie the content.
+
+    A picture called ``x.html`` would be opened by a browser once it is saved, and run as a page: it becomes
+    ``x.html.png``. Only types that are shown in place have an extension that can be insisted on; other names stay.
+
+    Args:
+        name: A display name.
+        content_type: The verified type, without parameters.
+    """
+    extensions = INLINE_EXTENSIONS.get(content_type)
+    if extensions is None or name.lower().endswith(extensions):
+        return name
+    if content_type == "text/plain" and mimetypes.guess_type(name, strict=False)[0] not in ACTIVE_TYPES:
+        return name  # source code, configuration, logs: text has more extensions than any list
+    return safe_filename(f"{_room_for(name, extensions[0])}{extensions[0]}")
+
+
+def _room_for(name: str, extension: str) -> str:
+    room = MAX_FILENAME_BYTES - len(extension)
+    return name.encode()[:room].decode(errors="ignore") if len(name.encode()) > room else name
+
+
+def content_disposition(kind: Literal["attachment", "inline"], filename: str) -> str:
+    """Return the value of a ``Content-Disposition`` header (RFC 6266), pure ASCII and without line breaks.
+
+    Args:
+        kind: ``"attachment"`` to save the content, ``"inline"`` to show it.
+        filename: Name to save it under; passed through `safe_filename` whoever it comes from.
+
+    Returns:
+        The ASCII form of the name in ``filename``, and the whole of it in ``filename*`` (RFC 8187) where they differ.
+    """
+    name = safe_filename(filename)
+    fallback = _ascii_name(name)
+    value = f'{kind}; filename="{fallback}"'
+    return value if fallback == name else f"{value}; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS)}"
+
+
+def _ascii_name(name: str) -> str:
+    if name.isascii():
+        return name
+    # Accents are dropped ("Résumé" -> "Resume"); compatibility forms may unfold into "/" or a quote.
+    decomposed = unicodedata.normalize("NFKD", name)
+    kept = "".join(char for char in decomposed if not unicodedata.combining(char))
+    plain = _without_unsafe("".join(char if char.isascii() else "_" for char in kept))
+    stem, dot, suffix = plain.rpartition(".")
+    if not dot:
+        stem, suffix = plain, ""
+    if not any(char.isalnum() for char in stem):
+        stem = DEFAULT_FILENAME
+    return safe_filename(f"{stem}{dot}{suffix}" if suffix.isalnum() else stem)

@@ -1,0 +1,163 @@
+"""Signed tokens: what a link or a reference says, in a form that nobody but this application can make.
+
+::
+
+    token   = key-id "." claims "." mac
+    claims  = base64url(canonical JSON: sorted names, no spaces, UTF-8)
+    mac     = base64url(HMAC-SHA-256(key of the purpose, key-id "." claims))
+
+The MAC covers the *text* of the claims and is compared as text, so a token has one spelling and nothing of it is
+decoded before its MAC was found right. One document is signed, never joined fields: those could be shifted from one to
+the next. Each purpose has a key of its own, derived from the secret, so a token for one never serves another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, cast
+
+from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, InvalidTokenError
+
+__all__ = ("MAX_TOKEN_CHARACTERS", "MIN_SECRET_BYTES", "KeyRing", "Purpose", "Secret")
+
+MAX_TOKEN_CHARACTERS = 4096
+"""Longest token. Links are parts of URLs, which servers and proxies limit to about 8,000 characters."""
+MIN_SECRET_BYTES = 32
+"""Shortest secret: as long as the digest (RFC 2104 §3)."""
+
+Purpose: TypeAlias = Literal["download", "upload", "reference"]
+"""What a token is good for: to GET and HEAD an object, to PUT one, to name one in a request's body."""
+Secret: TypeAlias = str | bytes
+"""At least 32 bytes, made by a random generator; text counts as its UTF-8."""
+
+_VERSION = 1
+_LABEL = b"litestar-filestore/token/v1\0"
+_MIN_DISTINCT = 12
+# Hexadecimal and base64 text of random bytes holds one of these words about once in a million secrets.
+_PLACEHOLDERS = ("changeme", "secret", "password", "insecure", "example", "placeholder", "default")
+_TOKEN = re.compile(r"([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
+_ENVELOPE = ("e", "p", "v")
+
+
+class KeyRing:
+    """The secrets of an application. The first one signs; tokens of all of them are accepted.
+
+    To rotate, put a new secret in front. To retire one, leave it out: its tokens are refused from then on.
+    """
+
+    __slots__ = ("_keys", "_signing")
+
+    def __init__(self, secrets: Secret | Sequence[Secret]) -> None:
+        """Derive the keys.
+
+        Args:
+            secrets: One secret, or several with the newest first.
+
+        Raises:
+            ConfigurationError: If there is none, or one is too short, made of words or of few different characters.
+        """
+        listed = [secrets] if isinstance(secrets, (str, bytes)) else list(secrets)
+        if not listed:
+            raise ConfigurationError(_explain("The list of secrets is empty"))
+        checked = [check_secret(each) for each in listed]
+        self._keys = {_key_id(each): each for each in checked}
+        self._signing = _key_id(checked[0])
+
+    def __repr__(self) -> str:
+        """Return the number of secrets, and nothing of them."""
+        return f"KeyRing({len(self._keys)} secrets)"
+
+    def sign(self, purpose: Purpose, claims: Mapping[str, Any], *, expires_at: int) -> str:
+        """Return a token.
+
+        Args:
+            purpose: The only one that it serves.
+            claims: What it says, as JSON holds it. The names ``e``, ``p`` and ``v`` are the ring's own.
+            expires_at: POSIX time in seconds (UTC) at which it stops being valid.
+
+        Raises:
+            InvalidArgumentError: If the token would be longer than `MAX_TOKEN_CHARACTERS`.
+        """
+        document = {**claims, "e": expires_at, "p": purpose, "v": _VERSION}
+        signed = f"{self._signing}.{_encode(_canonical(document))}"
+        token = f"{signed}.{_mac(self._keys[self._signing], purpose, signed)}"
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise InvalidArgumentError(f"A link for this file would be longer than {MAX_TOKEN_CHARACTERS} characters")
+        return token
+
+    def read(self, purpose: Purpose, token: str, *, now: float) -> tuple[dict[str, Any], int]:
+        """Return the claims of a token and its end.
+
+        Args:
+            purpose: The one that it has to serve.
+            token: From a client.
+            now: POSIX time in seconds (UTC). A token that ends at `now` has ended.
+
+        Raises:
+            InvalidTokenError: For any token that was not made by `sign` for this purpose with a secret of the ring, or
+                that has ended. Which of these it is, is not said.
+        """
+        document = self._verify(purpose, token)
+        expires_at = document.get("e")
+        if document.get("v") != _VERSION or document.get("p") != purpose or type(expires_at) is not int:
+            raise InvalidTokenError
+        if now >= expires_at:
+            raise InvalidTokenError
+        return {name: value for name, value in document.items() if name not in _ENVELOPE}, expires_at
+
+    def _verify(self, purpose: Purpose, token: str) -> dict[str, Any]:
+        # The length comes first: the rest costs time in proportion to it.
+        found = _TOKEN.fullmatch(token) if len(token) <= MAX_TOKEN_CHARACTERS else None
+        secret = self._keys.get(found[1]) if found is not None else None
+        if found is None or secret is None:
+            raise InvalidTokenError
+        expected = _mac(secret, purpose, f"{found[1]}.{found[2]}")
+        # Comparing byte by byte would tell by its duration how many of them are right.
+        if not hmac.compare_digest(expected.encode(), found[3].encode()):
+            raise InvalidTokenError
+        return cast("dict[str, Any]", json.loads(urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))))
+
+
+def check_secret(secret: Secret) -> bytes:
+    """Return the bytes of `secret` if they can be random.
+
+    Raises:
+        ConfigurationError: If they are too few, or look like what stands in examples.
+    """
+    value = secret.encode() if isinstance(secret, str) else bytes(secret)
+    if len(value) < MIN_SECRET_BYTES:
+        raise ConfigurationError(_explain(f"A secret has at least {MIN_SECRET_BYTES} bytes, this one has {len(value)}"))
+    letters = re.sub(rb"[^a-z]", b"", value.lower())
+    if len(set(value)) < _MIN_DISTINCT or any(word.encode() in letters for word in _PLACEHOLDERS):
+        raise ConfigurationError(_explain("This secret was not made by a random generator"))
+    return value
+
+
+def _explain(what: str) -> str:
+    return f'{what}; make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+
+def _derive(secret: bytes, label: str) -> bytes:
+    return hmac.digest(secret, _LABEL + label.encode(), hashlib.sha256)
+
+
+def _key_id(secret: bytes) -> str:
+    return _encode(_derive(secret, "key id")[:6])
+
+
+def _mac(secret: bytes, purpose: Purpose, signed: str) -> str:
+    return _encode(hmac.digest(_derive(secret, f"purpose {purpose}"), signed.encode(), hashlib.sha256))
+
+
+def _canonical(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def _encode(value: bytes) -> str:
+    return urlsafe_b64encode(value).rstrip(b"=").decode()

@@ -1,0 +1,180 @@
+"""The rules that come with the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from litestar_filestore.core.rules import Candidate, FileRule, Rule
+from litestar_filestore.errors import ConfigurationError, FileTooLargeError, FileTypeNotAllowedError
+from litestar_filestore.validation.media_types import UNKNOWN, agree, canonical, matches
+from litestar_filestore.validation.sizes import format_size, parse_size, too_large_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ("ContentTypes", "Extensions", "MaxFiles", "MaxSize", "MinSize", "effective_rules", "max_files")
+
+
+@dataclass(frozen=True, init=False)
+class MaxSize(FileRule):
+    """Limits the size of each file; counted while it is read, so nothing beyond it is stored."""
+
+    max_bytes: int | None
+
+    def __init__(self, size: int | str) -> None:
+        """Allow files of up to `size`: bytes, or text such as ``"25 MB"`` (powers of 1,000) or ``"25 MiB"``.
+
+        Raises:
+            ConfigurationError: If `size` is not a size.
+        """
+        object.__setattr__(self, "max_bytes", parse_size(size))
+
+    def at_end(self, file: Candidate) -> str | None:
+        """Refuse what is too long."""
+        if file.size is not None and self.max_bytes is not None and file.size > self.max_bytes:
+            raise FileTooLargeError(too_large_message(self.max_bytes), max_bytes=self.max_bytes)
+        return None
+
+
+@dataclass(frozen=True, init=False)
+class MinSize(FileRule):
+    """Refuses files that are shorter. ``MinSize(1)`` refuses empty ones, which are files otherwise."""
+
+    min_bytes: int
+
+    def __init__(self, size: int | str) -> None:
+        """Allow files from `size` on; see `MaxSize`.
+
+        Raises:
+            ConfigurationError: If `size` is not a size.
+        """
+        object.__setattr__(self, "min_bytes", parse_size(size))
+
+    def at_head(self, file: Candidate) -> str | None:
+        """Refuse what is known to be too short already."""
+        return self.at_end(file) if file.size is not None else None
+
+    def at_end(self, file: Candidate) -> str | None:
+        """Refuse what is too short."""
+        if file.size is None or file.size >= self.min_bytes:
+            return None
+        if file.size == 0:
+            return "The file is empty"
+        return f"The file is smaller than the {format_size(self.min_bytes)} that are needed"
+
+
+@dataclass(frozen=True, init=False)
+class ContentTypes(FileRule):
+    """Allows files of these media types only. The type is told from the content, and the name must not belie it."""
+
+    patterns: tuple[str, ...]
+    judges_type = True
+
+    def __init__(self, *patterns: str) -> None:
+        """Allow types.
+
+        Args:
+            *patterns: ``"application/pdf"``, ``"image/*"``; compared as a whole, without parameters.
+
+        Raises:
+            ConfigurationError: If a pattern is no media type, or there is none.
+        """
+        if not patterns or not all(_is_type(each) for each in patterns):
+            raise ConfigurationError(f"ContentTypes takes media types such as 'image/*', not {patterns!r}")
+        object.__setattr__(self, "patterns", tuple(dict.fromkeys(canonical(each) for each in patterns)))
+
+    def at_head(self, file: Candidate) -> str | None:
+        """Refuse other types, and names that belie the content."""
+        if not any(matches(file.content_type, pattern) for pattern in self.patterns):
+            raise FileTypeNotAllowedError(
+                f"Files of type {file.content_type} are not allowed here, only {_list(self.patterns)}"
+                if file.content_type != UNKNOWN
+                else f"This is no file of type {_list(self.patterns)}"
+            )
+        _check_agreement(file)
+        return None
+
+
+@dataclass(frozen=True, init=False)
+class Extensions(FileRule):
+    """Allows files whose names end in one of these, and whose content is of the type that the extension says."""
+
+    extensions: tuple[str, ...]
+    judges_type = True
+
+    def __init__(self, *extensions: str) -> None:
+        """Allow extensions.
+
+        Args:
+            *extensions: ``".pdf"`` or ``"pdf"``, also ``".tar.gz"``; upper and lower case are the same.
+
+        Raises:
+            ConfigurationError: If there is none, or one is empty.
+        """
+        dotted = tuple(dict.fromkeys("." + each.lower().lstrip(".") for each in extensions))
+        if not dotted or "." in dotted:
+            raise ConfigurationError(f"Extensions takes extensions such as '.pdf', not {extensions!r}")
+        object.__setattr__(self, "extensions", dotted)
+
+    def at_head(self, file: Candidate) -> str | None:
+        """Refuse other extensions, and content that is not what the extension says."""
+        name = file.filename.lower()
+        if not any(name.endswith(each) and len(name) > len(each) for each in self.extensions):
+            raise FileTypeNotAllowedError(f"The name of the file has to end in {_list(self.extensions)}")
+        _check_agreement(file)
+        return None
+
+
+@dataclass(frozen=True, init=False)
+class MaxFiles(FileRule):
+    """Limits how many files a list holds. Says nothing about a single one."""
+
+    max_files: int | None
+
+    def __init__(self, count: int) -> None:
+        """Allow up to `count` files.
+
+        Raises:
+            ConfigurationError: If it is less than one.
+        """
+        if count < 1:
+            raise ConfigurationError(f"MaxFiles takes a number from 1 on, not {count}")
+        object.__setattr__(self, "max_files", count)
+
+
+def effective_rules(*levels: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Return the rules that hold, of several places that declare some, the nearest first.
+
+    A nearer rule stands in for farther ones of its class: a field's `MaxSize` for the column's. Functions are of no
+    class, so all of them hold.
+    """
+    result: list[Rule] = []
+    for level in levels:
+        known = {type(rule) for rule in result if isinstance(rule, FileRule)}
+        result += [rule for rule in level if type(rule) not in known and rule not in result]
+    return tuple(result)
+
+
+def max_files(rules: Sequence[Rule]) -> int | None:
+    """Return how many files a list may hold by these rules, ``None`` for any number."""
+    limits = (rule.max_files for rule in rules if isinstance(rule, FileRule))
+    return min((each for each in limits if each is not None), default=None)
+
+
+def _is_type(pattern: str) -> bool:
+    kind, slash, subtype = pattern.partition("/")
+    return bool(kind and slash and subtype) and "/" not in subtype and not kind.startswith("*")
+
+
+def _check_agreement(file: Candidate) -> None:
+    if not agree(file.filename, file.content_type):
+        raise FileTypeNotAllowedError(
+            f"The name of the file does not fit its content, which is of type {file.content_type}"
+            if file.content_type != UNKNOWN
+            else "The content of the file is not what its name says"
+        )
+
+
+def _list(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} or {items[-1]}"

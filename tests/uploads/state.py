@@ -1,0 +1,93 @@
+"""What is left of requests in storage, rows and ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, configure_mappers
+
+from litestar_filestore import LocalBackend, StorageRegistry
+from litestar_filestore.orm import columns
+from litestar_filestore.orm.columns import file_columns, files_in
+from litestar_filestore.orm.ledger_table import ledger_of
+from litestar_filestore.orm.sweep import sweep
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import DeclarativeBase
+
+__all__ = ("Left", "Store", "only_classes_of")
+
+SECONDS = 20.0
+"""How long a request may take to give up what it has stored."""
+
+
+class Left(NamedTuple):
+    """What is left when everything that is given up has been swept."""
+
+    objects: set[str]
+    """Keys in the backend."""
+    rows: set[str]
+    """Keys in rows."""
+    linked: set[str]
+    """Keys that the ledger has for rows."""
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether every object has a row and every row its object, and the ledger knows."""
+        return self.objects == self.rows == self.linked
+
+
+class Store:
+    """The folder of an application with SQLite and a local backend, seen from outside."""
+
+    def __init__(self, folder: Path, backend: str, base: type[DeclarativeBase]) -> None:
+        """Look at ``rows.sqlite`` and ``files`` in `folder`."""
+        self._engine = sa.create_engine(f"sqlite:///{folder / 'rows.sqlite'}", poolclass=sa.NullPool)
+        self._backend = LocalBackend(backend, folder / "files")
+        self._base = base
+        table = ledger_of(base.metadata)
+        assert table is not None
+        self._ledger = table
+
+    def settle(self) -> Left:
+        """Wait until no request has anything in its hands, sweep, and return what is left."""
+        deadline = time.monotonic() + SECONDS
+        while self._keys("staged"):
+            assert time.monotonic() < deadline, "a request has not given up what it has stored"
+            time.sleep(0.005)
+        registry = StorageRegistry()
+        registry.register_backend(self._backend)
+        sweep(self._engine, self._ledger, registry)
+        return Left({info.key for info in self._backend.list()}, self._rows(), self._keys("linked"))
+
+    def _keys(self, state: str) -> set[str]:
+        with self._engine.connect() as connection:
+            return set(connection.scalars(sa.select(self._ledger.c.key).where(self._ledger.c.state == state)))
+
+    def _rows(self) -> set[str]:
+        with Session(self._engine) as session:
+            return {
+                file.path
+                for mapper in self._base.registry.mappers
+                for column in file_columns(mapper)
+                for value in session.scalars(sa.select(getattr(mapper.class_, column.key)))
+                for file in files_in(value)
+            }
+
+
+@contextmanager
+def only_classes_of(base: type[DeclarativeBase]) -> Iterator[None]:
+    """Let this process know of no other mapped classes: an application wants the tables of all, and tests have many."""
+    configure_mappers()  # or those that are configured meanwhile would be forgotten with the patch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_columns", WeakKeyDictionary())
+        for mapper in base.registry.mappers:
+            file_columns(mapper)
+        yield
