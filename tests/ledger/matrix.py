@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.ledger.world import Contents
 
-__all__ = ("DRIVERS", "Case", "Driver", "cases", "expected_contents", "operations", "points")
+__all__ = ("DRIVERS", "Case", "Driver", "cases", "expected_contents", "is_run_always", "operations", "points")
 
 Driver = Literal["sqlite", "psycopg", "pymysql", "aiosqlite", "asyncpg", "aiomysql"]
 DRIVERS: tuple[Driver, ...] = ("sqlite", "psycopg", "pymysql", "aiosqlite", "asyncpg", "aiomysql")
@@ -104,8 +104,18 @@ _IN_SNAPSHOT = {
 """On PostgreSQL, where the intent had to be withdrawn as the transaction could not see it: the same."""
 
 _SELECTION = {"intent.after", "put.half", "put.published", "link.after", "doom.after", "commit.before", *_COMMITTED}
-"""Async drivers run the same steps in the same order, so that the most different ones are enough; and so does
-MariaDB, whose other points are killed at in `make stress`."""
+"""Async drivers run the same steps in the same order, and so does MariaDB, so that in each run of the tests the most
+different points of the most different operations are enough. The others come with `make stress`."""
+_OPERATIONS = {
+    "upload",
+    "replace",
+    "bulk update",
+    "list remove",
+    "savepoint rollback",
+    "rollback",
+    "staged upload",
+    "sweep",
+}
 
 
 class Case(NamedTuple):
@@ -128,6 +138,11 @@ def operations(driver: Driver) -> Iterator[str]:
         if (name == "staged upload" and driver not in _ASYNC) or (name in _IN_SNAPSHOT and driver not in _POSTGRESQL):
             continue
         yield name
+
+
+def is_run_always(operation: str, driver: Driver) -> bool:
+    """Return whether an operation on a driver is worth the time of every run of the tests."""
+    return driver in _IN_FULL or operation in _OPERATIONS
 
 
 def points(operation: str, driver: Driver) -> list[str]:
@@ -163,7 +178,9 @@ def cases(driver: Driver) -> Iterator[Case]:
         for point in passed:
             committed = committed or point in _COMMITTED
             unknown = (unknown or point == begin) and point != end
-            is_selected = driver in _IN_FULL or operation == "staged upload" or point in _SELECTION
+            is_selected = is_run_always(operation, driver) and (
+                driver in _IN_FULL or operation == "staged upload" or point in _SELECTION
+            )
             yield Case(driver, operation, point, is_selected, unknown, committed)
 
 

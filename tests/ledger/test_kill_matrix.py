@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ledger.matrix import DRIVERS, Case, Driver, cases, expected_contents, operations, points
+from tests.ledger.matrix import DRIVERS, Case, Driver, cases, expected_contents, is_run_always, operations, points
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     ArenaOf = Callable[[Driver], Arena]
 
 CASES = [case for driver in DRIVERS for case in cases(driver)]
-RUNS = [(driver, operation) for driver in DRIVERS for operation in operations(driver)]
+RUNS = [
+    (driver, operation) for driver in DRIVERS for operation in operations(driver) if is_run_always(operation, driver)
+]
 
 
 def _name(case: Case) -> str:

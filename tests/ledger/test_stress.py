@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 PROCESSES = {
     "--database postgresql --faults": 20,
-    "--database postgresql --snapshots": 6,
-    "--database sqlite": 6,
-    "--database mariadb": 6,
+    "--database postgresql --snapshots": 4,
+    "--database sqlite": 4,
+    "--database mariadb": 4,
 }
 """What every run of the tests does, and for how many seconds. The first one has the most ways to go wrong."""
-TASKS = {"--database postgresql": 6, "--database sqlite": 6}
+TASKS = {"--database postgresql": 5, "--database sqlite": 5}
 _FOR_MINUTES = ("", " --snapshots", " --faults")
 MORE_PROCESSES = [
     f"--database {database}{option}"

@@ -93,7 +93,7 @@ SAMPLES: dict[str, tuple[bytes, str]] = {
     "a.epub": (zipped("x", stored=("mimetype", "application/epub+zip")), "application/epub+zip"),
     "a.jar": (zipped("META-INF/MANIFEST.MF"), "application/java-archive"),
     "a.zip": (zipped("a.txt"), "application/zip"),
-    "a.gz": (gzip.compress(b"hello"), "application/gzip"),
+    "a.gz": (gzip.compress(b"hello", mtime=0), "application/gzip"),
     "a.bz2": (bz2.compress(b"hello"), "application/x-bzip2"),
     "a.xz": (lzma.compress(b"hello"), "application/x-xz"),
     "a.tar": (_tar(), "application/x-tar"),

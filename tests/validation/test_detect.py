@@ -16,7 +16,9 @@ detect = SignatureDetector().detect
 NAMED = {"a.doc", "late.docx", "a.jar", "a.csv", "a.json", "a.md", "a.py"}
 
 
-@pytest.mark.parametrize(("name", "content", "type_"), [(name, *each) for name, each in SAMPLES.items()])
+@pytest.mark.parametrize(
+    ("name", "content", "type_"), [(name, *each) for name, each in SAMPLES.items()], ids=list(SAMPLES)
+)
 def test_type(name: str, content: bytes, type_: str) -> None:
     """Content under an honest name has its type."""
     assert detect(content, filename=name) == type_
