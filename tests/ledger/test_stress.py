@@ -20,7 +20,7 @@ PROCESSES = {
     "--database mariadb": 4,
 }
 """What every run of the tests does, and for how many seconds. The first one has the most ways to go wrong."""
-TASKS = {"--database postgresql": 5, "--database sqlite": 5}
+TASKS = {"--database postgresql": 8, "--database sqlite": 8}
 _FOR_MINUTES = ("", " --snapshots", " --faults")
 MORE_PROCESSES = [
     f"--database {database}{option}"
@@ -45,9 +45,10 @@ def run(module: str, arguments: str, directory: Path, seconds: float) -> dict[st
     assert report["unexpected"] == []
     assert report["damage"] == []
     assert done.returncode == 0
-    assert report["counts"]["checks"] > seconds / 2
-    assert report["counts"]["ok"] > 2 * seconds
-    assert report["counts"]["swept"] > seconds / 2
+    # That something was done at all: how much it is depends on who else uses the machine.
+    assert report["counts"]["checks"] >= 2
+    assert report["counts"]["ok"] > seconds / 2
+    assert report["counts"]["swept"] >= 2
     return report
 
 
@@ -56,7 +57,7 @@ def run(module: str, arguments: str, directory: Path, seconds: float) -> dict[st
 def test_processes(tmp_path: Path, arguments: str, seconds: float) -> None:
     """Processes that are killed at random, beside two sweepers that give uploads 50 ms."""
     report = run("stress", arguments, tmp_path, seconds)
-    assert report["counts"]["kills"] >= seconds / 3
+    assert report["counts"]["kills"] >= 2
     if "sqlite" not in arguments and "--snapshots" not in arguments:
         assert report["needed_fsck"] == 0
     if "--faults" in arguments:
@@ -68,7 +69,7 @@ def test_processes(tmp_path: Path, arguments: str, seconds: float) -> None:
 def test_tasks(tmp_path: Path, arguments: str, seconds: float) -> None:
     """Tasks that are cancelled at random; in the end all connections are back in their pools."""
     report = run("stress_async", arguments, tmp_path, seconds)
-    assert report["counts"]["cancelled"] >= 2 * seconds
+    assert report["counts"]["cancelled"] > seconds / 2
     assert report["needed_fsck"] == 0
 
 
