@@ -43,12 +43,8 @@ class Guard:
         if failure is not None:
             # The source broke. Libraries wrap that in errors of their own; the caller wants the original.
             self._place(failure)
-            try:
-                if failure is not error:
-                    raise failure from None
-            finally:
-                # The error holds this frame: what the frames hold (clients, blocks) would stay until a collection.
-                self._feed = failure = error = None
+            if failure is not error:
+                raise failure from None
             return
         translated = error if isinstance(error, StorageError) else self._driver.translate(error)
         if translated is None:
