@@ -11,6 +11,7 @@ from litestar_filestore.backends.memory import MemoryBackend
 from litestar_filestore.backends.obstore import ObstoreBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.testing.conformance import BackendConformance
+from tests.conformance.stand_ins import FewerForms
 
 pytestmark = pytest.mark.conformance
 
@@ -24,7 +25,7 @@ class TestMemory(BackendConformance):
         return lambda prefix: MemoryBackend("conformance", prefix=prefix)
 
 
-class TestMemoryByObstore(BackendConformance):
+class TestMemoryByObstore(FewerForms):
     """obstore's memory store."""
 
     @pytest.fixture
@@ -33,7 +34,7 @@ class TestMemoryByObstore(BackendConformance):
         return lambda prefix: ObstoreBackend("conformance", "memory:///", prefix=prefix)
 
 
-class TestMemoryByFsspec(BackendConformance):
+class TestMemoryByFsspec(FewerForms):
     """fsspec's memory file system, one for the whole process."""
 
     @pytest.fixture

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from litestar_filestore.testing.conformance import BackendConformance, BackendSpec
+from litestar_filestore.testing.conformance import EACH_HALF_ONCE, BackendConformance, BackendSpec, Form
 from tests.conformance.stand_ins import FSSPEC, OBSTORE, FewerForms, StandInConformance
 from tests.servers.s3 import S3Server
 
@@ -93,11 +93,17 @@ class TestS3ByS3fs(FewerForms, TestS3ByObstore):
 
 
 class TestMotoByObstore(StandInConformance):
-    """moto through obstore: what can be tested where Ceph cannot be installed."""
+    """moto through obstore: what can be tested where Ceph cannot be installed. Where it can, that one has all forms."""
 
     folder_bytes = len("folder/")
     server_checks_signatures = False
     server_dates_uploads = False  # all of them began in 2010
+
+    @pytest.fixture(params=EACH_HALF_ONCE[:1], ids=str)
+    def form(self, request: pytest.FixtureRequest) -> Form:
+        """Return the async half, bare."""
+        form: Form = request.param
+        return form
 
     @pytest.fixture(scope="class")
     @classmethod
