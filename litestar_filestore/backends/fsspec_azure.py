@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from litestar_filestore.backends.fsspec_azure_transfers import AzureReader, AzureUpload, code_of, is_taken
+from litestar_filestore.backends.fsspec_azure_transfers import BUFFERS, AzureReader, AzureUpload, code_of, is_taken
 from litestar_filestore.backends.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec_parts import ObjectStore, with_patience
 from litestar_filestore.backends.fsspec_store import Page, Place
@@ -20,7 +20,7 @@ from litestar_filestore.errors import BackendUnavailableError, ObjectExistsError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from litestar_filestore.core.types import PutOptions, SignMethod
+    from litestar_filestore.core.types import PartBuffers, PutOptions, SignMethod
 
 __all__ = ("AzureStore",)
 
@@ -37,6 +37,8 @@ class AzureStore(ObjectStore):
     Azure keeps the blocks of an upload that failed for a week and forgets them then, or with the next put of the key;
     it has no request to remove them.
     """
+
+    part_buffers: ClassVar[PartBuffers | None] = BUFFERS
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`, whose root or prefix begins with the container."""

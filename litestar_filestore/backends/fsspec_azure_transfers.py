@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.backends.fsspec_parts import Part, PartUpload, RangeMissingError, RangeReader
-from litestar_filestore.core.types import ObjectInfo
+from litestar_filestore.core.types import ObjectInfo, PartBuffers
 from litestar_filestore.errors import ObjectChangedError, ObjectExistsError
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec_azure import AzureStore
     from litestar_filestore.core.types import PutOptions
 
-__all__ = ("AzureReader", "AzureUpload", "code_of", "is_taken")
+__all__ = ("BUFFERS", "AzureReader", "AzureUpload", "code_of", "is_taken")
 
 _PART_BYTES = 8 * 1024 * 1024
 _WHOLE_BYTES = 1024 * 1024
 _MAX_PARTS = 45_000
 """Azure takes 50,000 blocks; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4
+BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
+"""What a put holds; Azure's client may have a copy of each part that is in flight."""
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

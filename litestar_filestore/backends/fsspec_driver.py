@@ -38,6 +38,7 @@ class FSSpecDriver(Driver):
         """Use the file system that `recipe` makes; nothing is opened yet."""
         self.protocol = recipe.protocol
         self.capabilities = recipe.capabilities
+        self.part_buffers = recipe.part_buffers
         self.recipe = recipe
         """How the file system is made."""
         self._making = threading.Lock()

@@ -13,11 +13,11 @@ import json
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 from litestar_filestore.backends.fsspec_errors import ResponseError
-from litestar_filestore.backends.fsspec_gcs_transfers import GCSReader, GCSUpload
+from litestar_filestore.backends.fsspec_gcs_transfers import BUFFERS, GCSReader, GCSUpload
 from litestar_filestore.backends.fsspec_parts import ObjectStore, with_patience
 from litestar_filestore.backends.fsspec_store import Page
 from litestar_filestore.core.types import ObjectInfo
@@ -26,7 +26,7 @@ from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationErr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from litestar_filestore.core.types import PutOptions, SignMethod
+    from litestar_filestore.core.types import PartBuffers, PutOptions, SignMethod
 
 __all__ = ("Answer", "GCSStore")
 
@@ -47,6 +47,8 @@ class Answer(NamedTuple):
 
 class GCSStore(ObjectStore):
     """Objects in Google Cloud Storage. `PUT_IF_ABSENT` holds for all sizes."""
+
+    part_buffers: ClassVar[PartBuffers | None] = BUFFERS
 
     def where(self, path: str) -> tuple[str, str]:
         """Return bucket and name of an object."""

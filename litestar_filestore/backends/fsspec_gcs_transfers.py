@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.backends.fsspec_errors import ResponseError
 from litestar_filestore.backends.fsspec_parts import Part, PartUpload, RangeMissingError, RangeReader
+from litestar_filestore.core.types import PartBuffers
 from litestar_filestore.errors import (
     BackendUnavailableError,
     ObjectChangedError,
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec_gcs import Answer, GCSStore
     from litestar_filestore.core.types import ObjectInfo, PutOptions
 
-__all__ = ("GCSReader", "GCSUpload")
+__all__ = ("BUFFERS", "GCSReader", "GCSUpload")
 
 _PART_BYTES = 8 * 1024 * 1024
+BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=1, copies=2)
+"""What a put holds; aiohttp may have a copy of each part that is in flight."""
 _PART_UNIT = 256 * 1024
 """All parts but the last are multiples of this."""
 _BOUNDARY = "filestore-7d1f0c52a94b"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.backends.fsspec_running import Runner
     from litestar_filestore.backends.fsspec_store import Place, Store
+    from litestar_filestore.core.types import PartBuffers
 
 __all__ = ("Recipe", "kind_of")
 
@@ -70,6 +71,11 @@ class Recipe:
         """What the store can do with these options."""
         lacks = self._kind.lacks(self._options) if self._kind.lacks is not None else Capability.NONE
         return self._kind.store.capabilities & ~lacks
+
+    @property
+    def part_buffers(self) -> PartBuffers | None:
+        """What the store holds of a put."""
+        return self._kind.store.part_buffers
 
     def owns(self, fs: Any) -> bool:
         """Return whether `fs` was made here, not by the caller."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.backends.fsspec_parts import ObjectStore
-from litestar_filestore.backends.fsspec_s3_transfers import S3PartCopy, S3Reader, S3Upload, code_of
+from litestar_filestore.backends.fsspec_s3_transfers import BUFFERS, S3PartCopy, S3Reader, S3Upload, code_of
 from litestar_filestore.backends.fsspec_store import Page, Place
 from litestar_filestore.core.types import ObjectInfo
 from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from litestar_filestore.core.signing import SignedAnswer
-    from litestar_filestore.core.types import PutOptions, SignMethod
+    from litestar_filestore.core.types import PartBuffers, PutOptions, SignMethod
 
 __all__ = ("S3Store",)
 
@@ -34,6 +34,8 @@ class S3Store(ObjectStore):
     `PUT_IF_ABSENT` holds for all sizes where the server knows conditional completion, as Amazon's does, and for what
     fits into one part elsewhere: 8 MiB, or the `part_bytes` of the put.
     """
+
+    part_buffers: ClassVar[PartBuffers | None] = BUFFERS
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`, whose root or prefix begins with the bucket."""

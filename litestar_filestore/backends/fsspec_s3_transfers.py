@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.backends.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec_parts import Part, PartUpload, RangeMissingError, RangeReader, with_patience
-from litestar_filestore.core.types import ObjectInfo
+from litestar_filestore.core.types import ObjectInfo, PartBuffers
 from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec_s3 import S3Store
     from litestar_filestore.core.types import PutOptions
 
-__all__ = ("S3PartCopy", "S3Reader", "S3Upload", "code_of")
+__all__ = ("BUFFERS", "S3PartCopy", "S3Reader", "S3Upload", "code_of")
 
 _MIN_PART_BYTES = 5 * 1024 * 1024
 _PART_BYTES = 5 * 1024 * 1024
@@ -21,6 +21,8 @@ _PART_BYTES = 5 * 1024 * 1024
 _MAX_PARTS = 9_000
 """S3 takes 10,000; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4
+BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
+"""What a put holds; botocore may have a copy of each part that is in flight."""
 _COPY_PART_BYTES = 1024**3
 
 

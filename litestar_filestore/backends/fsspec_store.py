@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.backends.fsspec_running import Outcome
     from litestar_filestore.core.signing import SignedAnswer
-    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
+    from litestar_filestore.core.types import Block, ObjectInfo, PartBuffers, PutOptions, SignMethod
 
 __all__ = ("READ_BYTES", "Page", "Place", "Reader", "Store", "Upload")
 
@@ -74,6 +74,8 @@ class Store(ABC):
     """
 
     capabilities: ClassVar[Capability] = Capability.NONE
+    part_buffers: ClassVar[PartBuffers | None] = None
+    """See `Driver.part_buffers`."""
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""

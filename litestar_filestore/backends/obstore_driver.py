@@ -10,10 +10,11 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from litestar_filestore.backends import obstore_look as look, s3_pending
+from litestar_filestore.backends.obstore_ahead import SHARED_BYTES, ReadAhead, read_async
 from litestar_filestore.backends.obstore_delete import delete, delete_async
 from litestar_filestore.backends.obstore_errors import translate_obstore_error
 from litestar_filestore.backends.obstore_kinds import quoted, user_metadata
-from litestar_filestore.backends.obstore_read import read, read_async
+from litestar_filestore.backends.obstore_read import read
 from litestar_filestore.backends.obstore_sign import sign, sign_answer, sign_answer_async, sign_async
 from litestar_filestore.backends.obstore_write import (
     MAX_CONCURRENCY,
@@ -23,6 +24,7 @@ from litestar_filestore.backends.obstore_write import (
     Pieces,
     gather,
     gather_async,
+    part_buffers,
     plan_parts,
     upload_async,
 )
@@ -84,6 +86,8 @@ class ObstoreDriver(Driver):
         self._prefix = prefix
         self._part_bytes = part_bytes or PART_BYTES
         self._max_concurrency = max_concurrency or MAX_CONCURRENCY
+        self._read_ahead = ReadAhead(SHARED_BYTES)
+        self.part_buffers = part_buffers(self._part_bytes if kind.multipart else None, self._max_concurrency)
         self.protocol = kind.protocol
         self.capabilities = kind.capabilities
 
@@ -199,8 +203,8 @@ class ObstoreDriver(Driver):
         return read(self.store, path, start, end)
 
     def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-        """Read by ranges, two ahead, in blocks of up to 4 MiB."""
-        return read_async(self.store, path, start, end)
+        """Read by ranges, two ahead of a consumer that keeps up, in blocks of up to half a MiB."""
+        return read_async(self.store, path, start, end, self._read_ahead)
 
     def head(self, path: str) -> ObjectInfo:
         """Ask for the object without its content."""

@@ -1,4 +1,4 @@
-"""Reading objects by ranges, several in flight, through obstore.
+"""Reading objects by ranges through obstore: the requests, and the sync read.
 
 obstore's own stream of a response costs ten times the processor time of ranged requests, and a range can be asked for
 again where a stream has to start over. What is read belongs to one version of the object: each request names the
@@ -7,8 +7,6 @@ entity tag of the first, and each answer is compared with the first.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
@@ -17,24 +15,25 @@ from litestar_filestore.backends.obstore_errors import is_range_refusal
 from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import Iterator
 
     from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore
 
-__all__ = ("read", "read_async")
+__all__ = ("FIRST_BYTES", "LARGEST_BYTES", "Part", "read", "refuse_range", "request_async")
 
 FIRST_BYTES = 1024 * 1024
 """Size of the first request: small objects come whole, and the first byte of large ones soon."""
 LARGEST_BYTES = 4 * 1024 * 1024
 """Size up to which the requests grow. Larger ones gain nothing and fall out of the processor's cache."""
-IN_FLIGHT = 2
-"""Requests at a time in async reads: one is waited for while the next one is on its way."""
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """The answer to a request."""
+
     meta: ObjectMeta
-    content: bytes
+    content: memoryview
+    """The bytes where the library has them: whoever hands them on copies them."""
 
 
 def read(store: ObjectStore, path: str, start: int, end: int | None) -> Iterator[bytes]:
@@ -44,55 +43,18 @@ def read(store: ObjectStore, path: str, start: int, end: int | None) -> Iterator
     except Exception as error:
         if not is_range_refusal(error):
             raise
-        _refuse_range(start, obstore.head(store, path)["size"], error)
+        refuse_range(start, obstore.head(store, path)["size"], error)
         return
-    yield first.content
+    yield bytes(first.content)
     for window in _windows(first, start, end):
-        yield _sync_part(store, path, *window, first.meta).content
-
-
-async def read_async(store: ObjectStore, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of a range with one request ahead; see `Driver.get_async`."""
-    try:
-        first = await _async_part(store, path, start, _first_stop(start, end), None)
-    except Exception as error:
-        if not is_range_refusal(error):
-            raise
-        _refuse_range(start, (await obstore.head_async(store, path))["size"], error)
-        return
-    windows = _windows(first, start, end)
-    ahead: deque[asyncio.Task[_Part]] = deque()
-
-    def ask() -> None:
-        if (window := next(windows, None)) is not None:
-            ahead.append(asyncio.create_task(_async_part(store, path, *window, first.meta)))
-
-    try:
-        for _ in range(IN_FLIGHT):
-            ask()
-        yield first.content
-        while ahead:
-            part = await ahead[0]
-            del ahead[0]
-            ask()
-            yield part.content
-    finally:
-        await _drop(ahead)
-
-
-async def _drop(tasks: deque[asyncio.Task[_Part]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        # Waits for the cancelled requests and looks at their outcome, so that nothing runs on unobserved.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        yield bytes(_sync_part(store, path, *window, first.meta).content)
 
 
 def _first_stop(start: int, end: int | None) -> int:
     return start + FIRST_BYTES if end is None else min(end, start + FIRST_BYTES)
 
 
-def _windows(first: _Part, start: int, end: int | None) -> Iterator[tuple[int, int]]:
+def _windows(first: Part, start: int, end: int | None) -> Iterator[tuple[int, int]]:
     position = start + len(first.content)
     size = first.meta["size"]
     stop = size if end is None else min(end, size)
@@ -103,8 +65,13 @@ def _windows(first: _Part, start: int, end: int | None) -> Iterator[tuple[int, i
         position += length
 
 
-def _refuse_range(start: int, size: int, error: Exception) -> None:
-    """Raise unless the object is simply empty; stores refuse every range of an empty object."""
+def refuse_range(start: int, size: int, error: Exception) -> None:
+    """Raise unless the object is simply empty; stores refuse every range of an empty object.
+
+    Raises:
+        RangeNotSatisfiableError: If `start` is behind the last of `size` bytes.
+        Exception: `error`, if it has another reason.
+    """
     if start == 0 and size == 0:
         return
     if start >= size:
@@ -121,20 +88,25 @@ def _get_options(start: int, stop: int, seen: ObjectMeta | None) -> GetOptions:
     return options
 
 
-def _sync_part(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> _Part:
+def _sync_part(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> Part:
     try:
         result = obstore.get(store, path, options=_get_options(start, stop, seen))
-        content = result.bytes().to_bytes()
+        content = memoryview(result.bytes())
     except Exception as error:
         _raise_if_gone(error, seen)
         raise
     return _checked(result, content, start, stop, seen)
 
 
-async def _async_part(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> _Part:
+async def request_async(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> Part:
+    """Request the bytes in [`start`, `stop`), of the version that `seen` describes where one was seen.
+
+    Raises:
+        ObjectChangedError: If that version is gone, or the answer is not what was asked for.
+    """
     try:
         result = await obstore.get_async(store, path, options=_get_options(start, stop, seen))
-        content = (await result.bytes_async()).to_bytes()
+        content = memoryview(await result.bytes_async())
     except Exception as error:
         _raise_if_gone(error, seen)
         raise
@@ -147,13 +119,13 @@ def _raise_if_gone(error: Exception, seen: ObjectMeta | None) -> None:
         raise ObjectChangedError("The object was deleted or cut while it was being read") from error
 
 
-def _checked(result: GetResult, content: bytes, start: int, stop: int, seen: ObjectMeta | None) -> _Part:
+def _checked(result: GetResult, content: memoryview, start: int, stop: int, seen: ObjectMeta | None) -> Part:
     meta = result.meta
     if seen is not None and _version(meta) != _version(seen):
         raise ObjectChangedError("The object was replaced while it was being read")
     if len(content) != min(stop, meta["size"]) - start:
         raise ObjectChangedError("The store returned another number of bytes than the range holds")
-    return _Part(meta, content)
+    return Part(meta, content)
 
 
 def _version(meta: ObjectMeta) -> tuple[object, ...]:

@@ -8,10 +8,12 @@ never cancelled: the iterator is made to raise, and the end of the upload is wai
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from litestar_filestore.core.threads import finish
+from litestar_filestore.core.types import PartBuffers
 from litestar_filestore.errors import FileTooLargeError, StorageError
 
 if TYPE_CHECKING:
@@ -21,7 +23,17 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.types import Block, PutOptions
 
-__all__ = ("Counted", "PartPlan", "Pieces", "Relay", "gather", "gather_async", "plan_parts", "upload_async")
+__all__ = (
+    "Counted",
+    "PartPlan",
+    "Pieces",
+    "Relay",
+    "gather",
+    "gather_async",
+    "part_buffers",
+    "plan_parts",
+    "upload_async",
+)
 
 PART_BYTES = 8 * 1024 * 1024
 """Size of a part, and up to it the size of a put in one request."""
@@ -53,6 +65,13 @@ def plan_parts(options: PutOptions, part_bytes: int, max_concurrency: int) -> Pa
         part_bytes=max(options.part_bytes or part_bytes, SMALLEST_PART_BYTES, needed),
         max_concurrency=max(1, options.max_concurrency or max_concurrency),
     )
+
+
+def part_buffers(part_bytes: int | None, max_concurrency: int) -> PartBuffers:
+    """Return what uploads hold; without `part_bytes` they are put in one request, however long they are."""
+    if part_bytes is None:
+        return PartBuffers(part_bytes=sys.maxsize, max_concurrency=1)
+    return PartBuffers(part_bytes=max(part_bytes, SMALLEST_PART_BYTES), max_concurrency=max_concurrency)
 
 
 def kept(block: Block) -> Block:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from litestar_filestore.core.signing import SignedAnswer
-    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
+    from litestar_filestore.core.types import Block, ObjectInfo, PartBuffers, PutOptions, SignMethod
     from litestar_filestore.errors import StorageError
 
 __all__ = ("Driver",)
@@ -48,6 +48,8 @@ class Driver(ABC):
     """Name of the service, for example ``"s3"`` or ``"file"``."""
     capabilities: Capability = Capability.NONE
     """What this driver can do beyond the contract."""
+    part_buffers: PartBuffers | None = None
+    """What an async put holds in memory; ``None`` where each block is sent on before the next one is taken."""
 
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:

@@ -21,7 +21,7 @@ class Pace:
     than that went through without a pause. Five hundred who stand still hold one small block each.
     """
 
-    __slots__ = ("_asked_at", "_clock", "_given_bytes")
+    __slots__ = ("_asked_at", "_clock", "_given_bytes", "has_paused")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Know nothing about the consumer yet.
@@ -32,14 +32,20 @@ class Pace:
         self._clock = clock
         self._asked_at = clock()
         self._given_bytes = 0
+        self.has_paused = False
+        """Whether the consumer has paused since he last was quick; `is_quick` finds out."""
 
     def is_quick(self) -> bool:
         """Return whether the consumer, who asks for more now, keeps up."""
         now = self._clock()
         if now - self._asked_at > _PROMPT_SECONDS:
             self._given_bytes = 0
+            self.has_paused = True
         self._asked_at = now
-        return self._given_bytes >= _TRIAL_BYTES
+        if self._given_bytes < _TRIAL_BYTES:
+            return False
+        self.has_paused = False
+        return True
 
     def give(self, count: int) -> None:
         """Note that `count` bytes are handed over now, and the waiting begins."""

@@ -19,6 +19,7 @@ __all__ = (
     "Capability",
     "DataLike",
     "ObjectInfo",
+    "PartBuffers",
     "PathLike",
     "PutOptions",
     "SignMethod",
@@ -102,6 +103,27 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     """User metadata kept by the store."""
     checksum: str | None = None
     """Digest of the content as ``algorithm:hex``, where one was computed."""
+
+
+class PartBuffers(msgspec.Struct, frozen=True, kw_only=True):
+    """What a driver holds of an async put that gathers content in parts before it sends them."""
+
+    part_bytes: int
+    """Size of a part; shorter content is gathered as a whole."""
+    max_concurrency: int
+    """Parts in flight, where nobody asks for another number."""
+    copies: int = 1
+    """How often the library underneath has a part in flight in memory."""
+
+    def bytes_of(self, max_bytes: int, *, max_concurrency: int | None = None) -> int:
+        """Return how many bytes a put of up to `max_bytes` holds at a time, at most.
+
+        Args:
+            max_bytes: Length of the content.
+            max_concurrency: Parts in flight; ``None`` for as many as the driver chooses.
+        """
+        in_flight = self.part_bytes * (max_concurrency or self.max_concurrency)
+        return min(max_bytes, in_flight + self.part_bytes) + (self.copies - 1) * min(max_bytes, in_flight)
 
 
 class PutOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar_filestore.core.sources import LiveSource
@@ -14,10 +15,13 @@ from litestar_filestore.http.upload_routes import body_is_read
 from litestar_filestore.sansio.digests import AnnouncedDigests
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from litestar import Request
     from litestar.types import HTTPReceiveMessage
 
     from litestar_filestore.http.limits import UploadLimits
+    from litestar_filestore.http.part_budget import PartBudget
 
 __all__ = ("Arrivals",)
 
@@ -54,6 +58,9 @@ class Arrivals(LiveSource):
         self._more = True
         self._waited_seconds = 0.0
         self._rated_bytes = 0
+        self._announced: int | None = None
+        self._block_bytes = 0
+        self._part_budget: PartBudget | None = None
         self.size = 0
         """Bytes that have come so far."""
 
@@ -74,8 +81,10 @@ class Arrivals(LiveSource):
         announced = headers.get("content-length")
         if announced is not None and _LENGTH.fullmatch(announced) is None:
             raise refused("The Content-Length is not a number")
-        if announced is not None and int(announced) > self._max_bytes:
-            raise self._too_large()
+        if announced is not None:
+            self._announced = int(announced)
+            if self._announced > self._max_bytes:
+                raise self._too_large()
         try:
             self._digests = AnnouncedDigests(headers.multi_items())
         except InvalidArgumentError as error:
@@ -93,6 +102,7 @@ class Arrivals(LiveSource):
         self.start()
         self._give_back()
         block = await self._gather()
+        self._block_bytes = len(block)
         self.size += len(block)
         if self.size > self._max_bytes:
             raise self._too_large()
@@ -118,25 +128,53 @@ class Arrivals(LiveSource):
             if not pending.cancelled():
                 pending.exception()  # an answer that nobody waits for any more, whatever it is
 
+    @property
+    def left_bytes(self) -> int:
+        """How much there may be from the beginning of the last block on."""
+        before = self.size - self._block_bytes
+        return max(0, (self._max_bytes if self._announced is None else self._announced) - before)
+
+    @contextmanager
+    def prepaid(self, budget: PartBudget) -> Generator[None]:
+        """Let the block in memory be paid for by the reservation of `budget` that the caller has.
+
+        One who holds memory that others wait for must not wait for memory himself, and has to hurry.
+        """
+        self._part_budget = budget
+        try:
+            yield
+        finally:
+            self._part_budget = None
+            if self._open:
+                self._hold(self._block_bytes)  # what follows the file in the block
+
     async def _gather(self) -> bytes:
         pieces = [await self._first()]
         size = len(pieces[0])
         if self._more and size < BLOCK_BYTES:
-            self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES)
+            room = await self._room()
             loop = asyncio.get_running_loop()
             end = loop.time() + _LINGER_SECONDS
-            while size < self._held and self._has_more() and (pause := min(_PAUSE_SECONDS, end - loop.time())) > 0:
+            while size < room and self._has_more() and (pause := min(_PAUSE_SECONDS, end - loop.time())) > 0:
                 if not await self._arrives(pause):
                     break
                 pieces.append(self._take())
                 size += len(pieces[-1])
-        self._hold(size)
+        if self._part_budget is None:
+            self._hold(size)
         if self._more:
             _ = self._ask()  # the client goes on while the backend works
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _has_more(self) -> bool:
         return self._more
+
+    async def _room(self) -> int:
+        """Wait until there is room for some more bytes, and return for how many."""
+        if self._part_budget is not None:
+            return BLOCK_BYTES
+        self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES)
+        return self._held
 
     def _hold(self, size: int) -> None:
         """Have as many bytes of the budget as are in memory."""
@@ -168,9 +206,15 @@ class Arrivals(LiveSource):
         if not arrived:
             raise too_slow(f"Nothing came for {limits.idle_seconds:g} seconds")
         if self._waited_seconds >= limits.rate_seconds:
-            if self.size - self._rated_bytes < limits.min_bytes_per_second * self._waited_seconds:
-                raise too_slow(f"Less than {limits.min_bytes_per_second} bytes came in a second")
+            rate = self._least_rate()
+            if self.size - self._rated_bytes < rate * self._waited_seconds:
+                raise too_slow(f"Less than {rate} bytes came in a second")
             self._waited_seconds, self._rated_bytes = 0.0, self.size
+
+    def _least_rate(self) -> int:
+        if self._part_budget is not None and self._part_budget.is_short:
+            return max(self._limits.busy_bytes_per_second, self._limits.min_bytes_per_second)
+        return self._limits.min_bytes_per_second
 
     async def _arrives(self, seconds: float) -> bool:
         """Return whether a message is there, after at most `seconds`; `_take` takes it."""

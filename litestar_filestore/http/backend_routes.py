@@ -7,7 +7,6 @@ from typing import Any
 
 from litestar import Request, delete, get, head, put
 from litestar.exceptions import NotFoundException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
@@ -21,6 +20,7 @@ from litestar_filestore.errors import InvalidKeyError
 from litestar_filestore.http.download import FileDownload
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 from litestar_filestore.http.router_options import Authorize, FileMethod, refuse_unless_allowed
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.validation.rules import MaxSize
@@ -115,7 +115,7 @@ class BackendRoutes:
             _PATH,
             summary="Store a file",
             operation_class=self.operation_for(rules),
-            raises=[RequestEntityTooLarge],
+            raises=[*RAISED_BY_UPLOADS],
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold
         )

@@ -11,6 +11,7 @@ from litestar.openapi.spec.enums import OpenAPIFormat
 from litestar.typing import FieldDefinition
 
 from litestar_filestore.core.rules import FileRule
+from litestar_filestore.http.limits import file_limit
 from litestar_filestore.validation.rules import ContentTypes, MinSize, max_files
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from litestar.plugins import OpenAPISchemaPluginProtocol
 
     from litestar_filestore.core.rules import Rule
+    from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.plan import PlannedFile
 
 __all__ = ("DocumentedForm", "form_schema", "max_bytes", "upload_operation")
@@ -43,7 +45,11 @@ class DocumentedForm:
 
 
 def form_schema(
-    form: DocumentedForm, field: FieldDefinition, creator: SchemaCreator, plugin: OpenAPISchemaPluginProtocol
+    form: DocumentedForm,
+    field: FieldDefinition,
+    creator: SchemaCreator,
+    plugin: OpenAPISchemaPluginProtocol,
+    limits: UploadLimits,
 ) -> Schema:
     """Describe a form: as whoever knows its class does, with binary parts where files are.
 
@@ -52,8 +58,9 @@ def form_schema(
         field: The handler's parameter.
         creator: Of the document.
         plugin: The caller, which must not be asked again.
+        limits: What holds where no rule says anything.
     """
-    properties = {name: _part_schema(each) for name, each in form.files.items()}
+    properties = {name: _part_schema(each, limits) for name, each in form.files.items()}
     if form.whole:
         required = [name for name, each in form.files.items() if each.required]
         return Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required or None)
@@ -97,13 +104,13 @@ def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operat
     return UploadOperation
 
 
-def _part_schema(planned: PlannedFile) -> Schema:
+def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
     rules = planned.rules
     part = Schema(
         type=OpenAPIType.STRING,
         format=OpenAPIFormat.BINARY,
         content_media_type=_media_type(rules),
-        max_length=max_bytes(rules),
+        max_length=file_limit(rules, limits),
         min_length=max((each.min_bytes for each in rules if isinstance(each, MinSize)), default=None),
     )
     if not planned.many:

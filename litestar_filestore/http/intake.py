@@ -9,17 +9,21 @@ from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError
 from litestar_filestore.http.limits import file_limit
 from litestar_filestore.http.ownership import owned_by
+from litestar_filestore.http.part_budget import parts_reserved
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.rules import effective_rules
 from litestar_filestore.validation.sizes import format_size
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from litestar import Request
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.core.types import Block
+    from litestar_filestore.http.arrivals import Arrivals
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.plan import PlannedFile
     from litestar_filestore.http.storing import Storer
@@ -56,7 +60,13 @@ class FileIntake:
         self._detector = detector
 
     async def store(
-        self, source: LiveSource, planned: PlannedFile, *, filename: str, declared_type: str | None
+        self,
+        source: LiveSource,
+        planned: PlannedFile,
+        *,
+        filename: str,
+        declared_type: str | None,
+        arrivals: Arrivals | None = None,
     ) -> FileObject:
         """Store one file.
 
@@ -65,6 +75,7 @@ class FileIntake:
             planned: Where it goes, and what it has to be.
             filename: What the client calls it.
             declared_type: What the client says it is.
+            arrivals: The body that `source` is a part of, if it is on its way still.
 
         Raises:
             FileRejectedError: If a rule refuses it; `field` names the form field.
@@ -80,22 +91,33 @@ class FileIntake:
             await content.read_head(check.head_bytes)
             checked = await check.at_head(content.head, complete=content.complete)
             backend = self._backend(planned)
-            file = await self._storer.store(
-                backend,
-                content,
-                filename=name,
-                content_type=checked.content_type,
-                ext=checked.ext,
-                metadata=checked.metadata,
-                key_template=planned.template_for(FileObject(backend, name, content_type=checked.content_type)),
-                model=planned.model,
-            )
+            async with self._memory(backend, content, arrivals) as max_concurrency:
+                file = await self._storer.store(
+                    backend,
+                    content,
+                    filename=name,
+                    content_type=checked.content_type,
+                    ext=checked.ext,
+                    metadata=checked.metadata,
+                    key_template=planned.template_for(FileObject(backend, name, content_type=checked.content_type)),
+                    model=planned.model,
+                    max_concurrency=max_concurrency,
+                )
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
             raise
         file.passed_rules = rules
         files.add(file)
         return file
+
+    def _memory(
+        self, backend: StorageBackend, content: _Checked, arrivals: Arrivals | None
+    ) -> AbstractAsyncContextManager[int | None]:
+        """Return a context in which there is memory for what the backend holds of the content."""
+        # What is here as a whole need not wait for those of whom most is still to come.
+        buffers = None if content.complete else backend.storage_driver.part_buffers
+        max_bytes = content.max_bytes if arrivals is None else min(content.max_bytes, arrivals.left_bytes)
+        return parts_reserved(self._limits.part_budget, buffers, max_bytes, arrivals)
 
     def _backend(self, planned: PlannedFile) -> StorageBackend:
         if planned.backend is not None:
@@ -113,7 +135,8 @@ class _Checked(LiveSource):
     def __init__(self, source: LiveSource, check: FileCheck, *, max_bytes: int) -> None:
         self._source = source
         self._check = check
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """Longest that it may be."""
         self._blocks: list[Block] = []
         self._size = 0
         self._judged = False
@@ -150,8 +173,8 @@ class _Checked(LiveSource):
 
     def _count(self, block: Block) -> None:
         self._size += len(block)
-        if self._size > self._max_bytes:
+        if self._size > self.max_bytes:
             raise FileTooLargeError(
-                f"The file is larger than the {format_size(self._max_bytes)} that are allowed",
-                max_bytes=self._max_bytes,
+                f"The file is larger than the {format_size(self.max_bytes)} that are allowed",
+                max_bytes=self.max_bytes,
             )

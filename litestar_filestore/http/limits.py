@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.budget import ByteBudget, UploadSlots
+from litestar_filestore.http.part_budget import PartBudget
 from litestar_filestore.validation.rules import max_files
 
 if TYPE_CHECKING:
@@ -19,6 +20,23 @@ _KIB = 1024
 _MIB = 1024 * 1024
 _HEADERS_BYTES = 64 * _KIB
 """Room for boundaries and headers in a limit that is derived from the content."""
+
+_NOT_NEGATIVE = (
+    "max_file_bytes",
+    "max_field_bytes",
+    "max_fields_bytes",
+    "min_bytes_per_second",
+    "busy_bytes_per_second",
+    "part_buffer_bytes",
+)
+_AT_LEAST_ONE = (
+    "max_parts",
+    "max_files",
+    "max_headers",
+    "max_header_bytes",
+    "max_uploads",
+    "retry_after_seconds",
+)
 
 
 @dataclass
@@ -54,10 +72,17 @@ class UploadLimits:
     """When to come back."""
     buffer_bytes: int = 64 * _MIB
     """What all uploads of a process hold between clients and backends; beyond it, clients wait."""
+    part_buffer_bytes: int = 256 * _MIB
+    """What backends that upload in parts (S3, Google, Azure) hold of all uploads of a process; beyond it, uploads wait
+    for their turn, of which one is always let through."""
+    busy_bytes_per_second: int = 16 * _KIB
+    """Rate below which a client is given up while its upload has of that memory and others wait for it; 0 for none."""
     slots: UploadSlots = field(init=False, repr=False, compare=False)
     """The uploads that are being read now."""
     budget: ByteBudget = field(init=False, repr=False, compare=False)
     """The memory that they hold now."""
+    part_budget: PartBudget = field(init=False, repr=False, compare=False)
+    """The memory that backends hold of them now."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -65,10 +90,10 @@ class UploadLimits:
         Raises:
             ConfigurationError: If one cannot work.
         """
-        for name in ("max_file_bytes", "max_field_bytes", "max_fields_bytes", "min_bytes_per_second"):
+        for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"UploadLimits.{name} is not negative")
-        for name in ("max_parts", "max_files", "max_headers", "max_header_bytes", "max_uploads", "retry_after_seconds"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"UploadLimits.{name} is at least 1")
         for name in ("idle_seconds", "rate_seconds"):
@@ -80,6 +105,7 @@ class UploadLimits:
             raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
         self.slots = UploadSlots(self.max_uploads)
         self.budget = ByteBudget(self.buffer_bytes)
+        self.part_budget = PartBudget(self.part_buffer_bytes)
 
 
 class FormLimits(NamedTuple):

@@ -129,7 +129,11 @@ class Part(LiveSource):
     async def store_as(self, planned: PlannedFile) -> FileObject:
         """`store` for a field that was planned."""
         return await self._stream.intake.store(
-            self, planned, filename=self.filename or "", declared_type=self.declared_type
+            self,
+            planned,
+            filename=self.filename or "",
+            declared_type=self.declared_type,
+            arrivals=self._stream.arrivals,
         )
 
 
@@ -156,7 +160,8 @@ class MultipartStream:
         """Stores files for the request."""
         self._request = request
         self._form = form
-        self._arrivals = Arrivals(request, limits, max_bytes=form.total_bytes)
+        self.arrivals = Arrivals(request, limits, max_bytes=form.total_bytes)
+        """The body."""
         self._parser: FormParser | None = None
         self._events: Iterator[Event] = iter(())
         self._part: Part | None = None
@@ -194,14 +199,14 @@ class MultipartStream:
 
     async def aclose(self) -> None:
         """Stop reading."""
-        await self._arrivals.aclose()
+        await self.arrivals.aclose()
 
     async def _next_event(self) -> Event:
         parser = self._parser or self._begin()
         while True:
             for event in self._events:
                 return event
-            block = await anext(self._arrivals, None)
+            block = await anext(self.arrivals, None)
             if block is None:
                 parser.finish()
                 return None
@@ -212,7 +217,7 @@ class MultipartStream:
         boundary = form_boundary(types[0]) if len(types) == 1 else None
         if boundary is None:
             raise not_a_form()
-        self._arrivals.start()
+        self.arrivals.start()
         self._parser = FormParser(
             boundary,
             max_parts=self._form.parts,

@@ -140,4 +140,6 @@ class RawUpload:
         declared = (self._request.headers.get("content-type") or "").partition(";")[0].strip().lower()
         limit = file_limit(planned.rules, self._limits)
         async with self.open(limit if self._max_body_bytes is None else min(limit, self._max_body_bytes)) as body:
-            return await self._intake.store(body, planned, filename=filename, declared_type=declared or None)
+            return await self._intake.store(
+                body, planned, filename=filename, declared_type=declared or None, arrivals=body
+            )

@@ -13,7 +13,39 @@ from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 if TYPE_CHECKING:
     from litestar_filestore.http.limits import UploadLimits
 
-__all__ = ("busy", "gone", "malformed", "not_a_form", "refused", "too_large", "too_slow")
+__all__ = (
+    "RAISED_BY_UPLOADS",
+    "RequestTimeout",
+    "UnsupportedMediaType",
+    "busy",
+    "gone",
+    "malformed",
+    "not_a_form",
+    "refused",
+    "too_large",
+    "too_slow",
+)
+
+
+class RequestTimeout(ClientException):
+    """The client sends too slowly, or nothing at all (RFC 9110 §15.5.9)."""
+
+    status_code = HTTP_408_REQUEST_TIMEOUT
+
+
+class UnsupportedMediaType(ClientException):
+    """Content of a type that is not taken here (RFC 9110 §15.5.16)."""
+
+    status_code = HTTP_415_UNSUPPORTED_MEDIA_TYPE
+
+
+RAISED_BY_UPLOADS: tuple[type[HTTPException], ...] = (
+    RequestTimeout,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+    ServiceUnavailableException,
+)
+"""How every handler that takes uploads may answer beside 400, for documents."""
 
 
 def refused(message: str, key: str = "") -> ValidationException:
@@ -37,14 +69,12 @@ def too_large(message: str, key: str = "") -> RequestEntityTooLarge:
 def not_a_form() -> ClientException:
     """415: the body is of another media type."""
     message = "The body has to be multipart/form-data"
-    return ClientException(
-        detail=message, status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, headers={"Accept": "multipart/form-data"}
-    )
+    return UnsupportedMediaType(detail=message, headers={"Accept": "multipart/form-data"})
 
 
 def too_slow(message: str) -> ClientException:
     """408: the client sends too slowly, or nothing at all; the connection ends with the answer."""
-    return ClientException(detail=message, status_code=HTTP_408_REQUEST_TIMEOUT, headers={"Connection": "close"})
+    return RequestTimeout(detail=message, headers={"Connection": "close"})
 
 
 def busy(limits: UploadLimits) -> ServiceUnavailableException:

@@ -29,6 +29,7 @@ class Storer(Protocol):
         key_template: str | None = None,
         model: type | None = None,
         key: str | None = None,
+        max_concurrency: int | None = None,
     ) -> FileObject:
         """Store content under a new key, or once under a given one.
 
@@ -44,6 +45,7 @@ class Storer(Protocol):
             key_template: Where to put it instead of the backend's template.
             model: Mapped class whose row is going to hold it, where that is known: it says in which database.
             key: Where to put it instead of under a new key.
+            max_concurrency: Parts in flight; ``None`` lets the driver choose.
 
         Returns:
             The stored file. It is the caller's, who hands it to a row, keeps it or releases it.

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 __all__ = (
     "FileColumn",
     "check_backends",
+    "configured_mappers",
     "current_values",
     "file_columns",
     "files_in",
     "identity_condition",
     "is_modified",
-    "known_mappers",
     "lock_for_writing",
     "single_table_columns",
 )
@@ -48,9 +48,9 @@ class FileColumn(NamedTuple):
 _columns: WeakKeyDictionary[Mapper[Any], tuple[FileColumn, ...]] = WeakKeyDictionary()
 
 
-def known_mappers() -> list[Mapper[Any]]:
-    """Return all configured mappers of this process that have file columns."""
-    return [mapper for mapper, columns in list(_columns.items()) if columns]
+def configured_mappers() -> list[Mapper[Any]]:
+    """Return all configured mappers of this process, also those without file columns."""
+    return list(_columns)
 
 
 def file_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:

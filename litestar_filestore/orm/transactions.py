@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from litestar_filestore.orm.custody import DOOMED
@@ -61,11 +61,12 @@ def _twophase_sent(connection: Connection, _xid: Any, _is_prepared: bool) -> Non
 
 @event.listens_for(Engine, "handle_error")
 def _error_seen(context: ExceptionContext) -> None:
-    journal = None if context.connection is None else _connections.get(context.connection)
-    if journal is None:
+    connection = context.connection
+    journal = None if connection is None else _connections.get(connection)
+    if connection is None or journal is None:
         return
     journal.error_seen = True
-    if journal.commit_sent and _says_rolled_back(context):
+    if journal.commit_sent and (_roll_back_on_sqlite(context, connection) or _says_rolled_back(context)):
         journal.commit_sent = False
 
 
@@ -83,6 +84,24 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
         return
     if targets := journal_of(session).ended(transaction):
         delete_targets(targets)
+
+
+def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> bool:
+    """End the transaction that SQLite leaves open when COMMIT fails, and return whether there was one.
+
+    COMMIT fails there for a constraint that is checked at commit, and for readers that are in the way. SQLAlchemy 2.1
+    takes its transaction for ended, and a session that is closed then, without a rollback, gives the connection back to
+    the pool as it is (Advanced Alchemy 1.12 does so): it would hold the write lock, and whoever is handed it next could
+    commit rows whose objects are deleted.
+    """
+    # Only the database's own word: a commit that was cancelled may still be on its way.
+    answered = isinstance(context.sqlalchemy_exception, DBAPIError) and not context.is_disconnect
+    if not answered or context.statement is not None or connection.dialect.name != "sqlite":
+        return False
+    if not _sqlite_in_transaction(connection):
+        return False
+    connection.dialect.do_rollback(connection.connection)
+    return True
 
 
 def _says_rolled_back(context: ExceptionContext) -> bool:

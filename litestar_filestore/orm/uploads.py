@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.types import AsyncDataLike
 
-__all__ = ("Intents", "intents_of", "store_async")
+__all__ = ("Intents", "intents_of", "save_with", "store_async")
 
 _ATTEMPTS = 25
 """To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
@@ -214,6 +214,7 @@ async def store_async(
     metadata: Mapping[str, Any] | None = None,
     key_template: str | None = None,
     key: str | None = None,
+    max_concurrency: int | None = None,
 ) -> FileObject:
     """Store content for a row that comes later, and return the file to assign to it.
 
@@ -231,6 +232,7 @@ async def store_async(
         metadata: User metadata.
         key_template: Where to put it instead of the backend's template.
         key: Where to put it instead of under a new key; accepted once.
+        max_concurrency: Parts in flight; ``None`` lets the driver choose.
 
     Raises:
         ObjectExistsError: If there is or was an object under `key`.
@@ -250,10 +252,18 @@ async def store_async(
             await intents.stage(target)
         reach("intent.after")
         async with _leased(intents, target):
-            await file.save_async()
+            await save_with(file, max_concurrency)
         reach("put.after")
         await intents.record(target, Facts(file.size, file.checksum))
     return file
+
+
+async def save_with(file: FileObject, max_concurrency: int | None) -> None:
+    """Save a file with so many parts in flight; ``None`` lets the driver choose."""
+    if max_concurrency is None:
+        await file.save_async()
+    else:
+        await file.save_async(max_concurrency=max_concurrency)
 
 
 async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey) -> None:

@@ -10,11 +10,12 @@ from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from litestar_filestore.http.parts import MultipartStream
 from litestar_filestore.http.raw import RawUpload
+from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
 
-__all__ = ("document_body",)
+__all__ = ("document_body", "document_refusals")
 
 _OPT = "filestore_body"
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
@@ -37,6 +38,13 @@ def document_body(handler: HTTPRouteHandler) -> None:
         if content is not None:
             handler.opt[_OPT] = True
             handler.operation_class = _operation(handler.operation_class, content)
+            document_refusals(handler)
+
+
+def document_refusals(handler: HTTPRouteHandler) -> None:
+    """Say in the document how a handler that takes uploads may answer."""
+    raises = list(handler.raises or ())
+    handler.raises = [*raises, *(each for each in RAISED_BY_UPLOADS if each not in raises)]
 
 
 def _operation(base: type[Operation], content: dict[str, OpenAPIMediaType]) -> type[Operation]:

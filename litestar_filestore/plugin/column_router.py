@@ -9,7 +9,6 @@ from typing import Any
 
 from litestar import Request, Response, delete, get, head, put
 from litestar.di import NamedDependency, Provide
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
@@ -18,6 +17,7 @@ from litestar_filestore.core.linking import Disposition
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.download import FileDownload
 from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 from litestar_filestore.http.router_options import (
     Authorize,
     FileMethod,
@@ -131,7 +131,7 @@ class ColumnRoutes:
             self._path,
             summary="Replace the file",
             operation_class=binary_operation(planned.rules),
-            raises=[RequestEntityTooLarge],
+            raises=[*RAISED_BY_UPLOADS],
             responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
             request_max_body_size=None,  # the rules and limits of uploads hold
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
@@ -14,10 +14,10 @@ from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import ConfigurationError, LedgerMissingError
-from litestar_filestore.orm.columns import known_mappers
+from litestar_filestore.orm.columns import configured_mappers
 from litestar_filestore.orm.ledger_table import LEDGER_TABLE, ledger_of
 from litestar_filestore.orm.quota import QuotaCheck
-from litestar_filestore.orm.rows import mappers_with_files
+from litestar_filestore.orm.residence import Residents, find_residents
 from litestar_filestore.orm.sweep import SweepConfig
 
 __all__ = ("Database", "LedgerConfig", "Place", "find_databases", "find_places", "run_on")
@@ -91,6 +91,12 @@ class Place(NamedTuple):
     mappers: tuple[Mapper[Any], ...]
     """Mapped classes with file columns beside it."""
 
+    @property
+    def tables(self) -> tuple[sa.Table, ...]:
+        """The ledger's table as each metadata of these classes has it."""
+        metadata = dict.fromkeys(cast("sa.Table", mapper.local_table).metadata for mapper in self.mappers)
+        return tuple(table for each in metadata if (table := ledger_of(each)) is not None)
+
 
 async def run_on(database: Database, function: Callable[[sa.Engine], Any]) -> Any:
     """Run `function` with the engine of `database` without blocking the event loop, and return what it returns.
@@ -103,46 +109,30 @@ async def run_on(database: Database, function: Callable[[sa.Engine], Any]) -> An
 
 
 async def find_places(databases: Sequence[Database]) -> list[Place]:
-    """Return the ledgers of those mapped classes with file columns whose tables are in `databases`.
+    """Return the ledgers of those mapped classes whose rows with files are in `databases`.
 
     Classes that share a ledger share a place, also those of different metadata: `fsck` has to know all rows that may
-    hold an object.
+    hold an object. Classes of which a database has no file column have nothing to do with it, whatever their tables are
+    called.
 
     Raises:
-        LedgerMissingError: If a class has its table in a database that lacks its ledger: its first file would fail.
+        LedgerMissingError: If a class has its rows in a database that lacks its ledger: its first file would fail.
     """
     configure_mappers()
+    mappers = configured_mappers()
     places: list[Place] = []
     for database in databases:
-        places += await run_on(database, partial(_places_in, database, known_mappers()))
+        residents: Residents = await run_on(database, partial(_look_into, mappers))
+        if residents.homeless:
+            names = ", ".join(dict.fromkeys(mapper.class_.__name__ for mapper in residents.homeless))
+            raise LedgerMissingError(
+                f"The database with the rows of {names} has no table {LEDGER_TABLE!r}: create it there with the "
+                "models' metadata or a migration"
+            )
+        places += [Place(database, ledger, its) for ledger, its in residents.housed]
     return places
 
 
-def _places_in(database: Database, mappers: Sequence[Mapper[Any]], engine: sa.Engine) -> list[Place]:
-    found: dict[str, Place] = {}
-    missing: list[str] = []
+def _look_into(mappers: Sequence[Mapper[Any]], engine: sa.Engine) -> Residents:
     with engine.connect() as connection:
-        has_table = sa.inspect(connection).has_table
-        tables = (mapper.local_table for mapper in mappers)
-        for metadata in dict.fromkeys(table.metadata for table in tables if isinstance(table, sa.Table)):
-            ledger = ledger_of(metadata)
-            if ledger is None:
-                continue
-            here = [
-                mapper
-                for mapper in mappers_with_files(metadata, mappers)
-                if isinstance(table := mapper.local_table, sa.Table) and has_table(table.name, schema=table.schema)
-            ]
-            if not here:
-                continue
-            if not has_table(ledger.name, schema=ledger.schema):
-                missing += [mapper.class_.__name__ for mapper in here]
-                continue
-            known = found.get(ledger.fullname, Place(database, ledger, ()))
-            found[ledger.fullname] = known._replace(mappers=(*known.mappers, *here))
-    if missing:
-        raise LedgerMissingError(
-            f"The database with the rows of {', '.join(missing)} has no table {LEDGER_TABLE!r}: create it there with "
-            "the models' metadata or a migration"
-        )
-    return list(found.values())
+        return find_residents(connection, mappers)

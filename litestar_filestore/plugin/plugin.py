@@ -131,7 +131,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         storer.open(places)
         check_uploads(app, storer, self._config.backends)
         if ledger.quota is not None:
-            tables = dict.fromkeys(place.table for place in places)
+            tables = dict.fromkeys(table for place in places for table in place.tables)
             self._quotas[app] = [enforce_quota(table, ledger.quota) for table in tables]
         if ledger.run_sweeper and places:
             sweeper = self._sweepers[app] = Sweeper(places, self._config.registry, ledger)

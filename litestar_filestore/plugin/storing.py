@@ -18,7 +18,7 @@ from litestar_filestore.orm.deletes import Target, delete_targets_async
 from litestar_filestore.orm.ledger import Facts, ObjectKey
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.staging import is_locked, staging_engine
-from litestar_filestore.orm.uploads import Intents, intents_of, store_async
+from litestar_filestore.orm.uploads import Intents, intents_of, save_with, store_async
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -59,6 +59,7 @@ class LedgerStorer:
         key_template: str | None = None,
         model: type | None = None,
         key: str | None = None,
+        max_concurrency: int | None = None,
     ) -> FileObject:
         """Stage, store and record; see `Storer.store`."""
         del model
@@ -73,6 +74,7 @@ class LedgerStorer:
             metadata=metadata,
             key_template=key_template,
             key=key,
+            max_concurrency=max_concurrency,
         )
 
     async def release(self, files: Iterable[FileObject]) -> int:
@@ -117,6 +119,7 @@ class PlainStorer:
         key_template: str | None = None,
         model: type | None = None,
         key: str | None = None,
+        max_concurrency: int | None = None,
     ) -> FileObject:
         """Store; see `Storer.store`."""
         del model
@@ -124,7 +127,7 @@ class PlainStorer:
         file.key_template, file.key_ext = key_template, ext
         target = Target(backend, file.prepare_key())
         try:
-            await file.save_async()
+            await save_with(file, max_concurrency)
         except BaseException:
             # The store may have the object all the same: an answer is lost, or a cancellation comes too late. But what
             # lies under a key that others know may be theirs.
@@ -212,6 +215,7 @@ class ApplicationStorer:
         key_template: str | None = None,
         model: type | None = None,
         key: str | None = None,
+        max_concurrency: int | None = None,
     ) -> FileObject:
         """Store for a row of `model`; see `Storer.store`."""
         storer = self.storer_for(model, backend.key)
@@ -224,6 +228,7 @@ class ApplicationStorer:
             metadata=metadata,
             key_template=key_template,
             key=key,
+            max_concurrency=max_concurrency,
         )
         self._storers[file] = storer
         return file

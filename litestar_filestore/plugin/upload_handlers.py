@@ -6,13 +6,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from litestar.exceptions import ClientException
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.params import BodyKwarg
-from litestar.status_codes import HTTP_415_UNSUPPORTED_MEDIA_TYPE
 
 from litestar_filestore.http.form_schema import form_schema, upload_operation
 from litestar_filestore.http.upload_routes import body_limit, form_body, read_before
+from litestar_filestore.plugin.body_documents import document_refusals
 from litestar_filestore.plugin.upload_errors import answer_dto_errors
 from litestar_filestore.plugin.upload_reading import upload_reader
 from litestar_filestore.plugin.uploads import FormDefaults, plan_for
@@ -27,15 +25,9 @@ if TYPE_CHECKING:
     from litestar_filestore.plugin.config import FilestoreConfig
     from litestar_filestore.plugin.uploads import PlannedForm
 
-__all__ = ("UnsupportedMediaType", "UploadHandlers")
+__all__ = ("UploadHandlers",)
 
 _OPT = "filestore_upload"
-
-
-class UnsupportedMediaType(ClientException):
-    """Content of a type that is not taken here; stands for 415 in documents, where Litestar wants a class."""
-
-    status_code = HTTP_415_UNSUPPORTED_MEDIA_TYPE
 
 
 class UploadHandlers:
@@ -68,11 +60,7 @@ class UploadHandlers:
 
     def _document(self, handler: HTTPRouteHandler, form: PlannedForm) -> None:
         handler.operation_class = upload_operation(handler.operation_class, form.documented)
-        raises = list(handler.raises or ())
-        handler.raises = [
-            *raises,
-            *(each for each in (RequestEntityTooLarge, UnsupportedMediaType) if each not in raises),
-        ]
+        document_refusals(handler)
         field = cast("FieldDefinition", form_body(handler))
         body = cast("BodyKwarg", field.kwarg_definition)
         # A component of its own: the class of the form may stand in responses too, where its files look different.
@@ -103,7 +91,7 @@ class UploadHandlers:
             plugin: The plugin that is asked for it.
         """
         _, form = self._forms[cast("Any", field.kwarg_definition).schema_component_key]
-        return form_schema(form.documented, field, creator, plugin)
+        return form_schema(form.documented, field, creator, plugin, self._config.limits)
 
 
 def _identity(handler: HTTPRouteHandler, form: PlannedForm) -> Any:

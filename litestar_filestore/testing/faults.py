@@ -50,6 +50,7 @@ class FaultyDriver(Driver):
         """The real driver."""
         self.protocol = driver.protocol
         self.capabilities = driver.capabilities
+        self.part_buffers = driver.part_buffers
         self.plan: list[Fault] = list(plan)
         """What fails; may be changed at any time."""
         self.calls: list[Call] = []

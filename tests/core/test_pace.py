@@ -48,6 +48,17 @@ def test_one_pause_begins_anew() -> None:
     assert _read(pace, clock, 5, pause=0) == [False] * 3 + [True] * 2
 
 
+def test_a_pause_is_remembered_until_the_consumer_is_quick() -> None:
+    """Nothing is read ahead for somebody who paused before he has proved himself again."""
+    clock = _Clock()
+    pace = Pace(clock)
+    remembered = [pace.has_paused]
+    for count, pause in ((1, 1.0), (3, 0.0), (1, 0.0)):
+        _read(pace, clock, count, pause=pause)
+        remembered.append(pace.has_paused)
+    assert remembered == [False, True, True, False]
+
+
 def test_reading_itself_is_no_pause() -> None:
     """A disk that is slow is not the consumer's fault: time counts from the moment a block is handed over."""
     clock = _Clock()

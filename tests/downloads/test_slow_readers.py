@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from obstore.store import S3Store
 
 from tests.downloads.content import CONTENT
 from tests.downloads.raw import exchange, request_bytes
@@ -42,7 +43,7 @@ def _slow_readers(port: int, target: str, count: int) -> Iterator[list[socket.so
             connection = stack.enter_context(socket.socket())
             # Before connecting: the window that is offered then stays small.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(20)
+            connection.settimeout(60)
             connection.connect((HOST, port))
             connection.sendall(request_bytes("GET", target))
             connections.append(connection)
@@ -67,6 +68,39 @@ def test_slow_readers_of_local_files(own_server: Served, readers: int) -> None:
         assert _status(pid, "Threads") - threads < 50
         # Each of them goes on as soon as its client does.
         assert connections[0].recv(1 << 16)
+
+
+@pytest.fixture
+def long_object(s3_settings: dict[str, Any]) -> str:
+    """Target of an object of 16 MiB in S3: more than is ever read ahead."""
+    store = S3Store(
+        s3_settings["bucket"],
+        endpoint=s3_settings["endpoint"],
+        access_key_id=s3_settings["access_key"],
+        secret_access_key=s3_settings["secret_key"],
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
+    store.put("slow/long", bytes(16 * MIB))
+    return "/s3/long/unknown"
+
+
+@pytest.mark.parametrize("readers", [100, pytest.param(500, marks=pytest.mark.stress)])
+def test_slow_readers_of_objects(own_server: Served, long_object: str, readers: int) -> None:
+    """What was read ahead for readers who stand still is dropped, and asked for again when they go on."""
+    port, pid = own_server.port, own_server.process.pid
+    exchange(port, "GET", long_object)
+    memory = _status(pid, "VmRSS")
+    with _slow_readers(port, long_object, readers) as connections:
+        own_server.process.wait_until(
+            lambda: (_status(pid, "VmRSS") - memory) * 1024 < 20 * MIB + readers * BYTES_PER_READER
+        )
+        started = time.monotonic()
+        assert exchange(port, "GET", "/s3/small").body == CONTENT
+        assert time.monotonic() - started < 5
+        received = 0
+        while received < 4 * MIB:  # more than sockets hold
+            received += len(connections[0].recv(1 << 16))
 
 
 @pytest.mark.parametrize("gib", [0.25, pytest.param(5, marks=pytest.mark.stress)])

@@ -54,5 +54,6 @@ def serve(tmp_path: Path) -> Serve:
             yield Receiver(app, backend, driver, limits)
             assert [info.key async for info in backend.list_async()] == []
             assert (limits.slots.taken, limits.budget.free_bytes) == (0, limits.buffer_bytes)
+            assert (limits.part_budget.holders, limits.part_budget.free_bytes) == (0, limits.part_buffer_bytes)
 
     return serve

@@ -39,11 +39,10 @@ async def create(data: MultipartBody[list[FileObject]], db_session: NamedDepende
 
 
 def create_app_from_environment() -> Litestar:
-    """Return the application with its rows and files in the folder that the environment names."""
+    """Return the application with its rows in the database and its files in the folder that the environment names."""
     folder = Path(os.environ["UPLOAD_FOLDER"])
-    database = SQLAlchemyAsyncConfig(
-        connection_string=f"sqlite+aiosqlite:///{folder / 'rows.sqlite'}", metadata=Base.metadata, create_all=True
-    )
+    url = os.environ["UPLOAD_DATABASE"]
+    database = SQLAlchemyAsyncConfig(connection_string=url, metadata=Base.metadata, create_all=True)
     # The test sweeps: it wants to know what is left when that is done.
     config = FilestoreConfig([LocalBackend(BACKEND, folder / "files")], ledger=LedgerConfig(run_sweeper=False))
     return Litestar([create], plugins=[SQLAlchemyPlugin(database), FilestorePlugin(config)], openapi_config=None)

@@ -61,7 +61,8 @@ class Running:
     def _is_idle(self) -> bool:
         state = self.state()
         left = [each for each in self.files.rglob("*") if each.is_file()]
-        return (state["objects"], state["uploads"], state["held"], left, self.unfinished()) == ([], 0, 0, [], [])
+        held = (state["uploads"], state["held"], state["part_uploads"])
+        return (state["objects"], held, left, self.unfinished()) == ([], (0, 0, 0), [], [])
 
     def unfinished(self) -> list[int]:
         """Return the lengths of the objects that are being written: files that the process has open, without names."""
@@ -151,10 +152,10 @@ def head_of(
 
 
 @contextmanager
-def serving(server: str, folder: Path, **limits: Any) -> Iterator[Running]:
-    """Serve the application of `tests.http.upload_app` with these limits."""
+def serving(server: str, folder: Path, bucket: Any = None, **limits: Any) -> Iterator[Running]:
+    """Serve the application of `tests.http.upload_app` with these limits, on a local folder or an object store."""
     port, files = free_port(), folder / "files"
-    surroundings = Surroundings(environment={**TESTS_IMPORTABLE, **environment(files, **limits)})
+    surroundings = Surroundings(environment={**TESTS_IMPORTABLE, **environment(files, bucket, **limits)})
     with running(server, [sys.executable, "-P", *SERVERS[server](port)], folder, surroundings) as process:
         process.wait_for_port(port)
         yield Running(port, files, process)

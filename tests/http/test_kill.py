@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -18,21 +20,38 @@ from litestar_filestore.orm.sweep import sweep
 from tests.http.ledger_app import BACKEND, Base
 from tests.http.multipart_bodies import Piece, body_of
 from tests.http.sockets import Running, head_of
+from tests.ledger.places import async_url
 from tests.servers.proc import wait_for_end
 from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, free_port, running
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
 
 MIB = 1024 * 1024
 FILES = [Piece("files", b"1" * MIB, "1.bin"), Piece("files", b"2" * 3 * MIB, "2.bin")]
 LEDGER = ledger_of(Base.metadata)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'rows.sqlite'}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = f"kill_{uuid.uuid4().hex}"
+    server.create_database(name)
+    return server.url("psycopg", name)
+
+
 @contextmanager
-def serving(folder: Path) -> Iterator[Running]:
+def serving(folder: Path, url: str) -> Iterator[Running]:
     """Serve the application of `tests.http.ledger_app`."""
     port = free_port()
     app = "tests.http.ledger_app:create_app_from_environment"
     command = [sys.executable, "-P", "-m", "uvicorn", app, "--factory", "--host", HOST, "--port", str(port)]
-    surroundings = Surroundings(environment={**TESTS_IMPORTABLE, "UPLOAD_FOLDER": str(folder)})
+    surroundings = Surroundings(
+        environment={**TESTS_IMPORTABLE, "UPLOAD_FOLDER": str(folder), "UPLOAD_DATABASE": async_url(url)}
+    )
     with running("uvicorn", [*command, "--timeout-graceful-shutdown", "1"], folder, surroundings) as process:
         process.wait_for_port(port)
         yield Running(port, folder / "files", process)
@@ -53,13 +72,13 @@ def let_time_pass(engine: sa.Engine) -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
-def test_uploads_of_a_server_that_ends_are_swept(tmp_path: Path, stop: signal.Signals) -> None:
+def test_uploads_of_a_server_that_ends_are_swept(tmp_path: Path, url: str, stop: signal.Signals) -> None:
     """Of five uploads in all stages, the finished one stays, and a sweep removes whatever there is of the others."""
     assert LEDGER is not None
     body = body_of(*FILES)
     head = head_of(path="/rows", length=len(body))
-    engine = sa.create_engine(f"sqlite:///{tmp_path / 'rows.sqlite'}", poolclass=sa.NullPool)
-    with serving(tmp_path) as server, ExitStack() as stack:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with serving(tmp_path, url) as server, ExitStack() as stack:
         assert server.ask(head, body) == 201
         for sent in (100, MIB // 2, 2 * MIB, len(body) - 10):
             wire = stack.enter_context(server.connect())

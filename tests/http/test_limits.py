@@ -176,6 +176,8 @@ async def test_upload_too_many_is_asked_to_come_back(serve: Serve) -> None:
         ("idle_seconds", 0),
         ("rate_seconds", -1.0),
         ("buffer_bytes", 1000),
+        ("part_buffer_bytes", -1),
+        ("busy_bytes_per_second", -1),
     ],
 )
 def test_limit_that_cannot_work_is_refused(name: str, value: float) -> None:

@@ -18,6 +18,7 @@ from litestar_filestore import (
     FilestorePlugin,
     LocalBackend,
     MaxSize,
+    ObstoreBackend,
     Parts,
     RawBody,
     StorageBackend,
@@ -89,6 +90,7 @@ async def state(request: Request[Any, Any, Any], storages: Storages) -> dict[str
         "pid": os.getpid(),
         "uploads": limits.slots.taken,
         "held": limits.buffer_bytes - limits.budget.free_bytes,
+        "part_uploads": limits.part_budget.holders,
         "tasks": len(asyncio.all_tasks()),
         "objects": [each.key async for each in storages[BACKEND].list_async()],
     }
@@ -103,9 +105,15 @@ def create_app(backend: StorageBackend, limits: UploadLimits | None = None) -> L
 def create_app_from_environment() -> Litestar:
     """Return the application as `environment` describes it, for a server in a process of its own."""
     limits = UploadLimits(**json.loads(os.environ["UPLOAD_LIMITS"]))
-    return create_app(LocalBackend(BACKEND, os.environ["UPLOAD_FOLDER"]), limits)
+    bucket: dict[str, Any] | None = json.loads(os.environ["UPLOAD_BUCKET"])
+    local = LocalBackend(BACKEND, os.environ["UPLOAD_FOLDER"])
+    return create_app(local if bucket is None else ObstoreBackend(BACKEND, **bucket), limits)
 
 
-def environment(folder: Path, **limits: Any) -> dict[str, str]:
-    """Return the variables that `create_app_from_environment` reads."""
-    return {"UPLOAD_FOLDER": str(folder), "UPLOAD_LIMITS": json.dumps(limits)}
+def environment(folder: Path, bucket: dict[str, Any] | None = None, **limits: Any) -> dict[str, str]:
+    """Return the variables that `create_app_from_environment` reads; `bucket` are the arguments of an object store."""
+    return {
+        "UPLOAD_FOLDER": str(folder),
+        "UPLOAD_BUCKET": json.dumps(bucket),
+        "UPLOAD_LIMITS": json.dumps(limits),
+    }

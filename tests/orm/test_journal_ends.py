@@ -1,11 +1,13 @@
 """Without a ledger, how a transaction ends decides what is deleted, and doubt deletes nothing."""
 
 import logging
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from litestar_filestore import FileObject, StorageBackend
@@ -201,6 +203,44 @@ def test_commit_that_the_database_refuses_is_a_rollback(db: Database, caplog: py
 
     db.run(work)
     assert not caplog.records
+
+
+def test_session_that_is_closed_after_a_refused_commit_leaves_nothing_open(db: Database) -> None:
+    """Whoever gets the connection next must not commit the refused rows, whose objects are deleted by then."""
+
+    def refused(session: Session) -> None:
+        session.add_all([Paper(id=1, file=a_file()), Note(id=1, paper_id=404)])
+        with pytest.raises(IntegrityError):
+            session.commit()
+        session.close()  # and no rollback before
+
+    def heals(session: Session) -> None:
+        session.add(Paper(id=404))
+        session.commit()
+
+    db.run(refused)
+    db.run(heals)
+    assert keys_in_rows(db) == set()
+
+
+@pytest.mark.parametrize("db", ["sqlite", "aiosqlite"], indirect=True)
+def test_commit_that_a_reader_holds_up_is_a_rollback(db: Database, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite without a log for readers commits when nobody reads; what it does not commit leaves no object."""
+    path = str(db.engine.url.database)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+
+        def work(session: Session) -> None:
+            session.execute(sa.text("PRAGMA busy_timeout = 1"))
+            session.add(Paper(id=1, file=a_file()))
+            session.flush()
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM paper").fetchall()
+            with pytest.raises(OperationalError, match="locked"):
+                session.commit()
+
+        db.run(work)
+        reader.execute("COMMIT")
+    assert (keys_in_rows(db), caplog.records) == (set(), [])
 
 
 def test_object_that_moves_to_another_row_stays(db: Database, backend: StorageBackend) -> None:

@@ -18,10 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from litestar_filestore import FilestoreConfig, FilestorePlugin
 from litestar_filestore.core.registry import storages
 from litestar_filestore.plugin.ledger import LedgerConfig
-from tests.ledger.models import Base
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import World
-from tests.uploads.state import only_classes_of
 
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
@@ -69,7 +67,6 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 async def serve(world: World, engine: AsyncEngine) -> AsyncIterator[Serve]:
     """Start applications on the event loop of the test, and return clients of them."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(only_classes_of(Base))
 
         async def serve(*handlers: Any, config: Mapping[str, Any] | None = None, **options: Any) -> httpx.AsyncClient:
             ledger = LedgerConfig([engine], run_sweeper=False)

@@ -53,7 +53,12 @@ def client(tmp_path: Path) -> Iterator[TestClient[Litestar]]:
         connection_string=f"sqlite+aiosqlite:///{tmp_path / 'albums.db'}", create_all=True, metadata=Album.metadata
     )
     storage = FilestoreConfig(backends=[MemoryBackend("albums")])
-    app = Litestar([create, through_dto], plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)])
+    app = Litestar(
+        [create, through_dto],
+        plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)],
+        # Advanced Alchemy 1.12 disposes of the first engine of a process only.
+        on_shutdown=[database.get_engine().dispose],
+    )
     with TestClient(app) as client:
         yield client
 

@@ -114,6 +114,41 @@ def test_names_of_the_dependencies_are_a_choice() -> None:
         assert client.post("/other").json() is True
 
 
+class ByFirstByte:
+    """Tells two types that nobody else knows."""
+
+    head_bytes = 1
+
+    def detect(self, head: bytes, *, filename: str) -> str:
+        del filename
+        return "application/x-first" if head == b"1" else "application/x-other"
+
+
+@post("/kept")
+async def keep_parts(parts: Parts, storages: Storages) -> list[str | None]:
+    """Keep the files, and tell their types."""
+    files = [await part.store() async for part in parts]
+    for file in files:
+        await storages.keep(file)
+    return [file.content_type for file in files]
+
+
+@put("/kept", status_code=200)
+async def keep_body(raw_upload: RawBody, storages: Storages) -> list[str | None]:
+    """Keep the body, and tell its type."""
+    file = await raw_upload.store(filename="a.bin")
+    await storages.keep(file)
+    return [file.content_type]
+
+
+def test_detector_of_the_application_tells_types() -> None:
+    """The detector of the configuration is asked for parts and for bodies as it is for forms."""
+    config = FilestoreConfig([MemoryBackend("detected")], detector=ByFirstByte())
+    with TestClient(Litestar([keep_parts, keep_body], plugins=[FilestorePlugin(config)])) as client:
+        assert client.post("/kept", files={"a": ("a.bin", b"1")}).json() == ["application/x-first"]
+        assert client.put("/kept", content=b"2").json() == ["application/x-other"]
+
+
 def test_body_that_a_middleware_has_read_is_refused() -> None:
     """A CSRF token in the form makes Litestar read the form first; in a header it leaves the body to the handler."""
     backend = MemoryBackend("csrf")
@@ -141,6 +176,13 @@ def test_document_says_that_there_is_a_body(path: str, method: str, media_type: 
     validate(document)
     body = document["paths"][path][method]["requestBody"]
     assert (list(body["content"]), body["required"]) == ([media_type], True)
+
+
+@pytest.mark.parametrize(("path", "method"), [("/parts", "post"), ("/raw", "put")])
+def test_document_says_how_an_upload_is_refused(path: str, method: str) -> None:
+    """Whoever reads a body may answer that it is too slow, too long, of the wrong type, or one too many."""
+    document: Any = make_app(MemoryBackend("refusals")).openapi_schema.to_schema()
+    assert {"408", "413", "415", "503"} <= set(document["paths"][path][method]["responses"])
 
 
 def test_document_keeps_what_the_author_says() -> None:

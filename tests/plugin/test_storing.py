@@ -25,14 +25,12 @@ from litestar_filestore import (
     storages,
 )
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, LinkLostError, ObjectExistsError
-from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.deletes import retry_deletes_async
 from litestar_filestore.orm.ledger_table import LEDGER_SWITCH, State, ledger_of
 from litestar_filestore.orm.wake import on_doomed
-from litestar_filestore.plugin.ledger import LedgerConfig, Place, find_places
+from litestar_filestore.plugin.ledger import LedgerConfig, find_places
 from litestar_filestore.plugin.storing import ApplicationStorer, LedgerStorer, PlainStorer
 from litestar_filestore.testing.faults import Fault, FaultyDriver
-from tests.uploads.state import only_classes_of
 
 SHARED = "storing"
 OWN = "storing-archive"
@@ -44,7 +42,7 @@ class Base(DeclarativeBase):
 
 
 class Document(Base):
-    __tablename__ = "document"
+    __tablename__ = "storing_document"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(SHARED))
@@ -55,7 +53,7 @@ class Archive(DeclarativeBase):
 
 
 class Record(Archive):
-    __tablename__ = "record"
+    __tablename__ = "storing_record"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(SHARED))
@@ -67,7 +65,7 @@ class Unwatched(DeclarativeBase):
 
 
 class Note(Unwatched):
-    __tablename__ = "note"
+    __tablename__ = "storing_note"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(SHARED))
@@ -106,12 +104,6 @@ async def open_engine(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         await engine.dispose()
 
 
-async def places_of(*engines: AsyncEngine | sa.Engine, base: type[DeclarativeBase] = Base) -> list[Place]:
-    """Return the ledgers of a base in these databases."""
-    with only_classes_of(base):
-        return await find_places(engines)
-
-
 async def states(engine: Any) -> list[str]:
     """Return the states of all objects that a ledger knows."""
     table = ledger_of(Base.metadata)
@@ -140,7 +132,7 @@ class TestWithLedger:
         """A file has what it was stored with; its key ends as its type does, not as its name."""
         storer = ApplicationStorer()
         engine = await open_engine(Base)
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         file = await store(storer, backend, metadata={"a": 1}, key_template="x/{random}{ext}")
         assert (file.filename, file.content_type, file.metadata, file.size) == ("a.html", "image/png", {"a": 1}, 7)
         assert (file.path[:2], file.path[-4:], keys(backend)) == ("x/", ".png", [file.path])
@@ -157,7 +149,7 @@ class TestWithLedger:
         """What could not be stored is given up at once and the sweepers are woken, whether or not it was stored."""
         storer = ApplicationStorer()
         engine = await open_engine(Base)
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         driver.plan.append(Fault("put", DOWN, after_effect=after_effect))
         woken: list[bool] = []
         forget = on_doomed(lambda: woken.append(True))
@@ -175,7 +167,7 @@ class TestWithLedger:
 
         storer = ApplicationStorer()
         engine = await open_engine(Base)
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         with pytest.raises(ZeroDivisionError):
             await store(storer, backend, broken())
         assert (await states(engine), keys(backend)) == ([State.DOOMED], [])
@@ -185,7 +177,7 @@ class TestWithLedger:
         """Wherever a cancellation comes, what is there is given up, or stored as a whole and the caller's."""
         storer = ApplicationStorer()
         engine = await open_engine(Base)
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         task = asyncio.create_task(store(storer, backend))
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -198,7 +190,7 @@ class TestWithLedger:
         """Only what no row has is given up, and the number says how much that was."""
         storer = ApplicationStorer()
         engine = await open_engine(Base)
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         taken, left = await store(storer, backend), await store(storer, backend)
         async with AsyncSession(engine) as session:
             session.add(Document(id=1, file=taken))
@@ -212,7 +204,7 @@ class TestWithLedger:
         engine = sa.create_engine(f"sqlite:///{tmp_path}/sync.db")
         Base.metadata.create_all(engine)
         storer = ApplicationStorer()
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         file, left = await store(storer, backend), await store(storer, backend)
         with Session(engine) as session:
             session.add(Document(id=1, file=file))
@@ -318,7 +310,7 @@ class TestWithoutLedger:
     async def test_database_in_memory(self, backend: StorageBackend, open_engine: Any) -> None:
         """A database with one connection has no other one to stage on: the row enters the object."""
         storer, engine = ApplicationStorer(), await open_engine(Base, "")
-        storer.open(await places_of(engine))
+        storer.open(await find_places([engine]))
         taken, left = await store(storer, backend), await store(storer, backend)
         async with AsyncSession(engine) as session:
             session.add(Document(id=1, file=taken))
@@ -335,7 +327,7 @@ class TestSeveralDatabases:
         """Documents in one database, records in the other."""
         storer = ApplicationStorer()
         first, second = await open_engine(Base, "first"), await open_engine(Archive, "second")
-        storer.open([*await places_of(first), *await places_of(second, base=Archive)])
+        storer.open(await find_places([first, second]))
         return storer
 
     @pytest.mark.parametrize(
@@ -368,7 +360,7 @@ class TestSeveralDatabases:
         engine = await open_engine(Base)
         beside = sa.create_engine(f"sqlite:///{tmp_path}/test.db")
         storer = ApplicationStorer()
-        storer.open(await places_of(beside, engine))
+        storer.open(await find_places([beside, engine]))
         assert isinstance(storer.storer_for(None, SHARED), LedgerStorer)
         beside.dispose()
 
@@ -389,13 +381,10 @@ class ClearForm:
 
 
 @pytest.fixture
-async def two_databases(open_engine: Any) -> AsyncIterator[LedgerConfig]:
+async def two_databases(open_engine: Any) -> LedgerConfig:
     """Documents in one database, records in the other, and columns of both in one backend."""
     engines = [await open_engine(Base, "first"), await open_engine(Archive, "second")]
-    with only_classes_of(Base):
-        for mapper in Archive.registry.mappers:
-            file_columns(mapper)
-        yield LedgerConfig(engines, run_sweeper=False)
+    return LedgerConfig(engines, run_sweeper=False)
 
 
 async def test_form_that_says_whose_files_they_are(backend: StorageBackend, two_databases: LedgerConfig) -> None:

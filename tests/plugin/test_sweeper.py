@@ -109,10 +109,27 @@ async def running(driver: Driver, *databases: Database, **options: Any) -> Async
 
 
 def clear(world: World, *numbers: int) -> None:
-    """Take the files out of rows, in the application's process."""
+    """Take the files out of rows, in the application's process.
+
+    In a thread where a sweep may be under way: it may hold SQLite's write lock, and gives it back on the event loop.
+    """
     with Session(world.engine) as session:
         for number in numbers:
             session.get_one(Document, number).file = None
+        session.commit()
+
+
+def doom_beside(world: World) -> None:
+    """Doom an object as another process does it, which wakes nobody here."""
+    with world.engine.begin() as connection:
+        connection.execute(sa.update(LEDGER).where(LEDGER.c.size == 6000).values(state=State.DOOMED))
+
+
+def delete_all(world: World) -> None:
+    """Delete all rows, in the application's process."""
+    with Session(world.engine) as session:
+        for row in session.scalars(sa.select(Document)):
+            session.delete(row)
         session.commit()
 
 
@@ -124,10 +141,9 @@ def sweepers() -> list[asyncio.Task[Any]]:
 async def test_sweeps_at_intervals(world: World, database: Database, driver: TellingDriver) -> None:
     """What is due is deleted without anybody asking for it, again and again."""
     async with running(driver, database, sweep_interval_seconds=OFTEN):
-        with world.engine.begin() as connection:  # as another process does it, that wakes nobody here
-            connection.execute(sa.update(LEDGER).where(LEDGER.c.size == 6000).values(state=State.DOOMED))
+        await asyncio.to_thread(doom_beside, world)
         await driver.wait_for(1)
-        world.pass_time()
+        await asyncio.to_thread(world.pass_time)
         await driver.wait_for(2)
 
 
@@ -155,7 +171,7 @@ async def test_failing_store(world: World, database: Database) -> None:
     driver = TellingDriver(world.backend.storage_driver, [fault])
     sweep = SweepConfig(backoff_seconds=OFTEN)
     async with running(driver, database, sweep_interval_seconds=OFTEN, sweep=sweep):
-        clear(world, 1)
+        await asyncio.to_thread(clear, world, 1)
         await driver.wait_for(1)
     with world.engine.connect() as connection:
         entry = connection.execute(sa.select(LEDGER.c.attempts).where(LEDGER.c.state != State.LINKED)).one()
@@ -214,7 +230,7 @@ async def test_stops_in_the_middle_of_a_sweep(world: World, database: Database) 
 
     driver = SlowDriver(world.backend.storage_driver)
     async with running(driver, database, sweep_interval_seconds=OFTEN, sweep=SweepConfig(batch_size=1)):
-        clear(world, 1, 2, 3)
+        await asyncio.to_thread(clear, world, 1, 2, 3)
         await asyncio.wait_for(began.wait(), PATIENCE)
     assert sweepers() == []
     world.register()
@@ -232,10 +248,7 @@ async def test_two_applications(world: World, driver: TellingDriver) -> None:
         )
         async with Litestar([], plugins=[plugin]).lifespan():
             assert len(sweepers()) == 2
-            with Session(world.engine) as session:
-                for row in session.scalars(sa.select(Document)):
-                    session.delete(row)
-                session.commit()
+            await asyncio.to_thread(delete_all, world)
             await driver.wait_for(5)
         await other.dispose()
     assert len(set(driver.deleted)) == len(driver.deleted) == 5

@@ -181,10 +181,16 @@ async def change(
     return document
 
 
-def create_app(folder: Path) -> Litestar:
-    """Make the application with its rows and files in `folder`."""
+@post("/owners/{id:int}")
+async def add_owner(id: FromPath[int], db_session: NamedDependency[AsyncSession]) -> None:  # noqa: A002  # as above
+    """Add somebody."""
+    db_session.add(Owner(id=id))
+
+
+def create_app(folder: Path, url: str) -> Litestar:
+    """Make the application with its rows in the database behind `url` and its files in `folder`."""
     database = SQLAlchemyAsyncConfig(
-        connection_string=f"sqlite+aiosqlite:///{folder / 'rows.sqlite'}",
+        connection_string=url,
         metadata=Base.metadata,
         before_send_handler="autocommit",
         create_all=True,
@@ -193,10 +199,12 @@ def create_app(folder: Path) -> Litestar:
     def check_foreign_keys(connection: Any, _record: Any) -> None:
         connection.execute("PRAGMA foreign_keys=ON")
 
-    event.listen(database.get_engine().sync_engine, "connect", check_foreign_keys)
+    if url.startswith("sqlite"):
+        event.listen(database.get_engine().sync_engine, "connect", check_foreign_keys)
     storage = FilestoreConfig([LocalBackend(BACKEND, folder / "files")], ledger=LedgerConfig(run_sweeper=False))
+    ways = [by_form, without_flush, with_commit, by_dto, by_plugin, by_repository, by_service]
     return Litestar(
-        [by_form, without_flush, with_commit, by_dto, by_plugin, by_repository, by_service, refused, broken, change],
+        [*ways, refused, broken, change, add_owner],
         plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)],
         # Advanced Alchemy 1.12 disposes of the first engine of a process only.
         on_shutdown=[database.get_engine().dispose],

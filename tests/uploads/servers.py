@@ -13,7 +13,7 @@ from litestar.testing import TestClient
 
 from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, free_port, running
 from tests.uploads.shapes import BACKEND, Base, create_app
-from tests.uploads.state import Store, only_classes_of
+from tests.uploads.state import Store
 
 __all__ = ("SERVERS", "Target")
 
@@ -57,7 +57,7 @@ def _serving(name: str, command: list[str], folder: Path, port: int) -> Iterator
 
 @contextmanager
 def _by_test_client(folder: Path) -> Iterator[Target]:
-    with only_classes_of(Base), TestClient(create_app(folder)) as client:
+    with TestClient(create_app(folder)) as client:
         yield Target(client, Store(folder, BACKEND, Base))
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
-import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, configure_mappers
+from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, StorageRegistry
-from litestar_filestore.orm import columns
 from litestar_filestore.orm.columns import file_columns, files_in
 from litestar_filestore.orm.ledger_table import ledger_of
 from litestar_filestore.orm.sweep import sweep
@@ -22,7 +17,7 @@ from litestar_filestore.orm.sweep import sweep
 if TYPE_CHECKING:
     from sqlalchemy.orm import DeclarativeBase
 
-__all__ = ("Left", "Store", "only_classes_of")
+__all__ = ("Left", "Store")
 
 SECONDS = 20.0
 """How long a request may take to give up what it has stored."""
@@ -45,11 +40,11 @@ class Left(NamedTuple):
 
 
 class Store:
-    """The folder of an application with SQLite and a local backend, seen from outside."""
+    """The folder of an application with a local backend, and its database, seen from outside."""
 
-    def __init__(self, folder: Path, backend: str, base: type[DeclarativeBase]) -> None:
-        """Look at ``rows.sqlite`` and ``files`` in `folder`."""
-        self._engine = sa.create_engine(f"sqlite:///{folder / 'rows.sqlite'}", poolclass=sa.NullPool)
+    def __init__(self, folder: Path, backend: str, base: type[DeclarativeBase], url: str | None = None) -> None:
+        """Look at ``files`` in `folder`, and at ``rows.sqlite`` there or at the database behind `url`."""
+        self._engine = sa.create_engine(url or f"sqlite:///{folder / 'rows.sqlite'}", poolclass=sa.NullPool)
         self._backend = LocalBackend(backend, folder / "files")
         self._base = base
         table = ledger_of(base.metadata)
@@ -59,13 +54,17 @@ class Store:
     def settle(self) -> Left:
         """Wait until no request has anything in its hands, sweep, and return what is left."""
         deadline = time.monotonic() + SECONDS
-        while self._keys("staged"):
+        while self.staged():
             assert time.monotonic() < deadline, "a request has not given up what it has stored"
             time.sleep(0.005)
         registry = StorageRegistry()
         registry.register_backend(self._backend)
         sweep(self._engine, self._ledger, registry)
         return Left({info.key for info in self._backend.list()}, self._rows(), self._keys("linked"))
+
+    def staged(self) -> set[str]:
+        """Return the keys that a request has in its hands, or has left to their lease."""
+        return self._keys("staged")
 
     def _keys(self, state: str) -> set[str]:
         with self._engine.connect() as connection:
@@ -80,14 +79,3 @@ class Store:
                 for value in session.scalars(sa.select(getattr(mapper.class_, column.key)))
                 for file in files_in(value)
             }
-
-
-@contextmanager
-def only_classes_of(base: type[DeclarativeBase]) -> Iterator[None]:
-    """Let this process know of no other mapped classes: an application wants the tables of all, and tests have many."""
-    configure_mappers()  # or those that are configured meanwhile would be forgotten with the patch
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "_columns", WeakKeyDictionary())
-        for mapper in base.registry.mappers:
-            file_columns(mapper)
-        yield

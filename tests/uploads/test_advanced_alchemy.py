@@ -4,29 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from tests.ledger.places import async_url
 from tests.uploads.documents import BACKEND, Base, create_app
-from tests.uploads.state import Store, only_classes_of
+from tests.uploads.state import Store
+
+if TYPE_CHECKING:
+    from tests.servers.postgres import PostgresServer
 
 GOOD = {"file": ("a.txt", b"Some text.", "text/plain")}
+ON_BOTH = pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 WAYS = ["/form", "/dto", "/plugin", "/repository", "/service"]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A look at what is left."""
-    return Store(tmp_path, BACKEND, Base)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database: SQLite's, where a test does not ask for another one."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path / 'rows.sqlite'}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = f"uploads_{uuid4().hex}"
+    server.create_database(name)
+    return server.url("psycopg", name)
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[TestClient[Litestar]]:
+def store(tmp_path: Path, url: str) -> Store:
+    """A look at what is left."""
+    return Store(tmp_path, BACKEND, Base, url)
+
+
+@pytest.fixture
+def client(tmp_path: Path, url: str) -> Iterator[TestClient[Litestar]]:
     """The application on a database of its own."""
-    with only_classes_of(Base), TestClient(create_app(tmp_path)) as client:
+    with TestClient(create_app(tmp_path, async_url(url))) as client:
         yield client
 
 
@@ -87,6 +104,7 @@ def test_post_that_does_not_fit_the_dto_is_400(path: str, client: TestClient[Lit
     assert store.settle().objects == set()
 
 
+@ON_BOTH
 def test_post_with_a_commit_in_the_handler_reports_what_fails(client: TestClient[Litestar], store: Store) -> None:
     """A handler that commits itself answers for it: a constraint that is checked then is an error."""
     response = post(client, "/commit", owner_id="7")
@@ -94,10 +112,33 @@ def test_post_with_a_commit_in_the_handler_reports_what_fails(client: TestClient
     assert (response.status_code >= 400, left.objects, left.rows) == (True, set(), set())
 
 
+@ON_BOTH
 def test_post_whose_commit_fails_leaves_nothing(client: TestClient[Litestar], store: Store) -> None:
     """Advanced Alchemy commits when the answer is decided and keeps the error to itself; the bytes go all the same."""
     post(client, "/no-flush")
     response = post(client, "/no-flush")
+    left = store.settle()
+    assert (response.status_code, left.is_consistent, len(left.rows)) == (201, True, 1)
+
+
+@ON_BOTH
+@pytest.mark.parametrize("path", ["/form", "/no-flush"])
+def test_post_whose_commit_finds_a_broken_reference_leaves_nothing(
+    path: str, client: TestClient[Litestar], store: Store
+) -> None:
+    """A constraint that is checked at commit comes after every flush; the request has given its file up nonetheless."""
+    response = post(client, path, owner_id="7")
+    assert (response.status_code, store.staged()) == (201, set())
+    left = store.settle()
+    assert (left.objects, left.rows) == (set(), set())
+
+
+@ON_BOTH
+def test_post_after_a_commit_that_failed_commits_its_own_row_only(client: TestClient[Litestar], store: Store) -> None:
+    """What was refused is not on the connection any more, and does not come back with the next request."""
+    post(client, "/form", title="Refused", owner_id="7")
+    assert client.post("/owners/7").status_code == 201
+    response = post(client, "/form", owner_id="7")
     left = store.settle()
     assert (response.status_code, left.is_consistent, len(left.rows)) == (201, True, 1)
 

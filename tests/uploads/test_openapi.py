@@ -20,6 +20,7 @@ from litestar_filestore import (
     MaxSize,
     MemoryBackend,
     MinSize,
+    UploadLimits,
 )
 from tests.uploads.shapes import MAX_BYTES, create_app
 
@@ -64,9 +65,9 @@ def multipart(body: Any) -> Any:
     return Annotated[body, BodyKwarg(media_type=RequestEncodingType.MULTI_PART)]
 
 
-def document_of(*handlers: Any) -> dict[str, Any]:
+def document_of(*handlers: Any, **options: Any) -> dict[str, Any]:
     """Return the document of an application with these handlers and one backend."""
-    plugin = FilestorePlugin(FilestoreConfig([MemoryBackend("documents")]))
+    plugin = FilestorePlugin(FilestoreConfig([MemoryBackend("documents")], **options))
     found: dict[str, Any] = Litestar(list(handlers), plugins=[plugin]).openapi_schema.to_schema()
     return found
 
@@ -117,7 +118,7 @@ def test_body_is_required_unless_it_may_be_none(path: str, *, expected: bool, do
     assert body_of(document, path)["required"] is expected
 
 
-@pytest.mark.parametrize("status", ["400", "413", "415"])
+@pytest.mark.parametrize("status", ["400", "408", "413", "415", "503"])
 @pytest.mark.parametrize("path", [*SHAPES, "/bare", "/bare-list"])
 def test_refusals_are_told(path: str, status: str, document: dict[str, Any]) -> None:
     """Each handler says how it refuses a form."""
@@ -197,6 +198,17 @@ def with_rules(
     """Take files with rules."""
 
 
+@dataclass
+class Sizes:
+    small: FileObject
+    large: Annotated[FileObject, MaxSize(5000)]
+
+
+@post("/sizes", sync_to_thread=False)
+def with_and_without_rule(data: MultipartBody[Sizes]) -> None:
+    """Take a file without a rule for its size, and one with a rule."""
+
+
 def test_rules_are_told() -> None:
     """Least and greatest size, number of files and types come from the rules."""
     found = document_of(with_rules)
@@ -211,6 +223,13 @@ def test_rules_are_told() -> None:
     assert schema == {"type": "array", "maxItems": 3, "items": part}
     encoding = body_of(found, "/rules")["content"]["multipart/form-data"]["encoding"]
     assert encoding["files"]["contentType"] == "image/*"
+
+
+def test_limit_of_the_application_is_told() -> None:
+    """Where no rule says how long a file may be, the limit of the configuration does; a rule may allow more."""
+    document = document_of(with_and_without_rule, limits=UploadLimits(max_file_bytes=100))
+    properties = schema_of(document, "/sizes")["properties"]
+    assert {name: each["maxLength"] for name, each in properties.items()} == {"small": 100, "large": 5000}
 
 
 @post(["/first", "/second"], sync_to_thread=False)
