@@ -8,7 +8,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,7 +48,7 @@ def in_parts(receiver: Receiver) -> None:
 
 def options_of(receiver: Receiver) -> list[PutOptions]:
     """Return what the puts so far were told."""
-    return [each.details[0] for each in receiver.driver.calls if each.operation == "put"]  # type: ignore[misc]
+    return [cast("PutOptions", each.details[0]) for each in receiver.driver.calls if each.operation == "put"]
 
 
 async def until(condition: Callable[[], bool]) -> None:
