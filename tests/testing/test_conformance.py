@@ -30,7 +30,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     wanted = [(f"Test{mutant.__name__}", test) for mutant, test in MUTANTS.items()]
     wanted += [("TestMemoryDriver", test) for test in sorted({*MUTANTS.values()})]
     report = tmp_path_factory.mktemp("mutants") / "report.xml"
-    options = ["-q", "--tb=no", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    # --assert=plain: explaining how two contents of 2 MiB differ, in full where CI is set, would take minutes.
+    options = ["-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", f"--junitxml={report}"]
     names = [f"{SUITE}::{name}::{test}" for name, test in wanted]
     command = [sys.executable, "-m", "pytest", *options, *names]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SUITE_SECONDS)
