@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Table
@@ -115,6 +116,10 @@ class LedgerCustody:
     def store(self, file: FileObject) -> None:
         """Stage, then store. Where nothing can be staged, the journal stands in until the commit."""
         key, pending = ObjectKey(file.backend_key, file.prepare_key()), file.pending_content()
+        if not file.key_is_new and call(
+            partial(file.backend.exists, key.key), partial(file.backend.exists_async, key.key)
+        ):
+            raise _taken(key)  # before there is an entry of ours, by which a sweep would delete what is somebody else's
         if not self._stage(key):
             self._unstaged.add(key)
             _store_for(journal_of(self._session), self._session, file)
@@ -143,9 +148,7 @@ class LedgerCustody:
             run_beside(engine, write)
         except IntegrityError as error:
             # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
-            raise ObjectExistsError(
-                "The key is, or was until lately, an object's", operation="put", backend=key.backend, key=key.key
-            ) from error
+            raise _taken(key) from error
         except OperationalError as error:
             if is_locked(error):
                 return False
@@ -228,6 +231,10 @@ class LedgerCustody:
         self._ledger.doom(self._connection, [_key(file) for file in files])
         self._session.info[DOOMED] = True
         reach("doom.after")
+
+
+def _taken(key: ObjectKey) -> ObjectExistsError:
+    return ObjectExistsError("The key is, or was until lately, an object's", operation="put", **key._asdict())
 
 
 def _key(file: FileObject) -> ObjectKey:

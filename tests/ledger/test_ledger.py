@@ -8,8 +8,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from litestar_filestore import FileObjectList, StorageBackend, storages
-from litestar_filestore.errors import BackendUnavailableError, ConflictError, LedgerMissingError, LinkLostError
+from litestar_filestore import FileObject, FileObjectList, StorageBackend, storages
+from litestar_filestore.errors import (
+    BackendUnavailableError,
+    ConflictError,
+    LedgerMissingError,
+    LinkLostError,
+    ObjectExistsError,
+)
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, Usage
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.owner import owner_of_new_objects
@@ -119,6 +125,22 @@ def test_link_lost_between_two_transactions(seeded: World) -> None:
         with pytest.raises(LinkLostError, match="given up"):
             session.commit()
     assert seeded.contents() == SEED
+
+
+@pytest.mark.parametrize("write_first", [False, True])
+def test_key_of_an_unknown_object(seeded: World, write_first: bool) -> None:  # noqa: FBT001
+    """A pinned key under which the ledger knows of nothing, but something lies, is refused, and that stays."""
+    FileObject(seeded.backend, "theirs.txt", "theirs.txt", content=b"theirs").save()
+    with Session(seeded.engine) as session:
+        if write_first:
+            session.get_one(Document, 2).name = "written"
+            session.flush()
+        session.get_one(Document, 1).file = FileObject(BACKEND, "mine.txt", "theirs.txt", content=b"mine")
+        with pytest.raises(ObjectExistsError):
+            session.commit()
+    seeded.recover()
+    assert seeded.backend.get_content("theirs.txt") == b"theirs"
+    seeded.backend.delete("theirs.txt")
 
 
 def test_rolled_back_file_can_be_taken_again(seeded: World) -> None:
