@@ -9,20 +9,21 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from litestar_filestore.errors import ConflictError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.errors import ConflictError, LinkLostError, ObjectExistsError, ObjectNotFoundError
 from litestar_filestore.orm import loose
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import Journal, journal_of
 from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import explain, ledger_of
+from litestar_filestore.orm.notes import note, write_notes
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
 from litestar_filestore.orm.staging import can_stage_beside, is_locked, run_beside, staging_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from sqlalchemy import Connection
@@ -114,7 +115,7 @@ class LedgerCustody:
         return self._session.connection(bind_arguments={"mapper": self._mapper})
 
     def store(self, file: FileObject) -> None:
-        """Stage, then store. Where nothing can be staged, the journal stands in until the commit."""
+        """Stage, then store. Where nothing can be staged, a note stands in for it, and the journal for its end."""
         key, pending = ObjectKey(file.backend_key, file.prepare_key()), file.pending_content()
         if not file.key_is_new and call(
             partial(file.backend.exists, key.key), partial(file.backend.exists_async, key.key)
@@ -122,6 +123,8 @@ class LedgerCustody:
             raise _taken(key)  # before there is an entry of ours, by which a sweep would delete what is somebody else's
         if not self._stage(key):
             self._unstaged.add(key)
+            if self._engine is not None:
+                note(self._connection, self._ledger, key, beside=self._staging_engine())
             _store_for(journal_of(self._session), self._session, file)
             return
         reach("intent.after")
@@ -129,9 +132,14 @@ class LedgerCustody:
         self._staged[key] = file, pending
         reach("put.after")
 
-    def _staging_engine(self) -> Engine | None:
+    @property
+    def _engine(self) -> Engine | None:
+        # A session that is bound to a connection joins a transaction in which even the tables may have been made.
         bind = self._session.get_bind(self._mapper)
-        return staging_engine(bind) if isinstance(bind, Engine) else None
+        return bind if isinstance(bind, Engine) else None
+
+    def _staging_engine(self) -> Engine | None:
+        return None if self._engine is None else staging_engine(self._engine)
 
     def _stage(self, key: ObjectKey) -> bool:
         reach("intent.before")
@@ -186,22 +194,25 @@ class LedgerCustody:
         direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
         self._unstaged -= direct.keys()
         unknown = self._ledger.link(self._connection, facts) if facts else []
-        self._take_back([key for key in unknown if key in self._staged])
+        unseen = [key for key in unknown if key in self._staged]
+        others = [key for key in unknown if key not in self._staged]
+        self._take_back(unseen)
         own = [key for key in facts if self._staged.pop(key, None) is not None]
         for file in files:
             # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
-            if _key(file) in unknown and not call(file.exists, file.exists_async):
+            if _key(file) in others and not call(file.exists, file.exists_async):
                 raise ObjectNotFoundError(
                     "The file has no object any more; store the content again", backend=file.backend_key
                 )
             if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
-        self._insert_linked({**direct, **{key: facts[key] for key in unknown}})
+        self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
+        self._enter({key: facts[key] for key in others}, _taken_meanwhile)
         reach("link.after")
         return bool(direct or own)
 
     def _take_back(self, keys: Sequence[ObjectKey]) -> None:
-        """Withdraw intents that this transaction cannot see, and let the journal stand in for them.
+        """Turn intents that this transaction cannot see into notes.
 
         A transaction at REPEATABLE READ or SERIALIZABLE sees the database as it was when it began, before the intent.
         It cannot change that row, but it can enter the object itself once the row is gone.
@@ -209,22 +220,25 @@ class LedgerCustody:
         engine = self._staging_engine()
         if not keys or engine is None:
             return
-        run_beside(engine, lambda connection: self._ledger.withdraw(connection, keys))
+
+        def write(connection: Connection) -> None:
+            self._ledger.withdraw(connection, keys)
+            write_notes(self._ledger, keys, connection)
+
+        run_beside(engine, write)
+        reach("note.after")
         for key in keys:
             file, pending = self._staged[key]
             journal_of(self._session).stored(self._session, file, pending)
             journal_of(self._session).linked(self._session, file)
 
-    def _insert_linked(self, facts: Mapping[ObjectKey, Facts]) -> None:
+    def _enter(self, facts: Mapping[ObjectKey, Facts], refusal: Callable[[], Exception]) -> None:
         if not facts:
             return
         try:
             self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
         except IntegrityError as error:
-            raise ConflictError(
-                "The file was stored, or taken by another row, after this transaction began to read. Nothing was "
-                "committed, and a new transaction can take it if it is free: store first, then begin"
-            ) from error
+            raise refusal() from error
 
     def _doom(self, files: Sequence[FileObject]) -> None:
         # Objects that the ledger does not know stay: they come from before it, and another row may hold them too.
@@ -235,6 +249,17 @@ class LedgerCustody:
 
 def _taken(key: ObjectKey) -> ObjectExistsError:
     return ObjectExistsError("The key is, or was until lately, an object's", operation="put", **key._asdict())
+
+
+def _given_up() -> LinkLostError:
+    return LinkLostError("The object was given up before its row was written; store the content again")
+
+
+def _taken_meanwhile() -> ConflictError:
+    return ConflictError(
+        "The file was stored, or taken by another row, after this transaction began to read. Nothing was "
+        "committed, and a new transaction can take it if it is free: store first, then begin"
+    )
 
 
 def _key(file: FileObject) -> ObjectKey:

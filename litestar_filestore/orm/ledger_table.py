@@ -1,8 +1,9 @@
-"""The ledger's table, in the metadata of every model with file columns, so that tools create it with them."""
+"""The ledger's tables, in the metadata of every model with file columns, so that tools create them with the models."""
 
 from __future__ import annotations
 
 import enum
+import re
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -14,12 +15,27 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
     from sqlalchemy.exc import OperationalError, ProgrammingError
 
-__all__ = ("LEDGER_SWITCH", "LEDGER_TABLE", "MYSQL", "State", "define_ledger", "explain", "ledger_of")
+__all__ = (
+    "LEDGER_SWITCH",
+    "LEDGER_TABLE",
+    "MYSQL",
+    "NOTE_TABLE",
+    "State",
+    "define_ledger",
+    "explain",
+    "ledger_of",
+    "notes_of",
+)
 
 LEDGER_TABLE = "filestore_object"
-"""Name of the table."""
+"""Name of the table with an entry for each object."""
+NOTE_TABLE = "filestore_note"
+"""Name of the table for objects that an open transaction is going to enter; see `litestar_filestore.orm.notes`."""
 LEDGER_SWITCH = "litestar_filestore.ledger"
 """``metadata.info[LEDGER_SWITCH] = False``, set before the first model, keeps the ledger out of a metadata."""
+
+_MISSING = re.compile(rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({LEDGER_TABLE}|{NOTE_TABLE})\b""")
+"""What SQLite, PostgreSQL and MariaDB say of a table that is not there."""
 
 MYSQL = frozenset({"mysql", "mariadb"})
 """SQLAlchemy's names of the databases of this family."""
@@ -54,18 +70,26 @@ def _binary(length: int) -> sa.String:
 def define_ledger(metadata: MetaData) -> Table | None:
     """Return the ledger's table in `metadata`, made if it is not there; ``None`` where it is switched off.
 
+    The table of the notes is made with it.
+
     Times are the database's, POSIX seconds. ``not_before`` is when a sweeper may act on the row: the end of the lease
     of a staged object, the moment of its doom, the end of the wait of a gone one, or the next try after an error. A
     linked object's is the moment of its link.
     """
     if metadata.info.get(LEDGER_SWITCH) is False:
         return None
-    name = f"{metadata.schema}.{LEDGER_TABLE}" if metadata.schema else LEDGER_TABLE
-    if (table := metadata.tables.get(name)) is not None:
+    if (table := ledger_of(metadata)) is not None:
         return table
     # MySQL's own choice would take keys and owners for equal that differ in capitals only.
     key = sa.String(1024).with_variant(_binary(700), "mysql", "mariadb")
     owner = sa.String(255).with_variant(_binary(255), "mysql", "mariadb")
+    sa.Table(
+        NOTE_TABLE,
+        metadata,
+        sa.Column("backend", _ascii(128), primary_key=True),
+        sa.Column("key", key, primary_key=True),
+        sa.Column("not_before", sa.Double, nullable=False, index=True),
+    )
     return sa.Table(
         LEDGER_TABLE,
         metadata,
@@ -85,15 +109,24 @@ def define_ledger(metadata: MetaData) -> Table | None:
 
 
 def explain(error: OperationalError | ProgrammingError) -> Exception:
-    """Return `error`, or what it means if it says that the ledger's table is missing."""
-    if LEDGER_TABLE not in str(error.orig):
+    """Return `error`, or what it means if it says that a table of the ledger is missing."""
+    found = _MISSING.search(str(error.orig))
+    if found is None:
         return error
     return LedgerMissingError(
-        f"The database has no table {LEDGER_TABLE!r}: create it with metadata.create_all() or a migration"
+        f"The database has no table {found[1]!r}: create it with metadata.create_all() or a migration"
     )
 
 
 def ledger_of(metadata: MetaData) -> Table | None:
     """Return the ledger's table in `metadata`, ``None`` where there is none."""
-    name = f"{metadata.schema}.{LEDGER_TABLE}" if metadata.schema else LEDGER_TABLE
-    return metadata.tables.get(name)
+    return _table_of(metadata, LEDGER_TABLE)
+
+
+def notes_of(metadata: MetaData) -> Table | None:
+    """Return the table of the notes in `metadata`, ``None`` where there is no ledger."""
+    return _table_of(metadata, NOTE_TABLE)
+
+
+def _table_of(metadata: MetaData, name: str) -> Table | None:
+    return metadata.tables.get(f"{metadata.schema}.{name}" if metadata.schema else name)

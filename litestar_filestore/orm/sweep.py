@@ -17,8 +17,9 @@ from sqlalchemy.util import greenlet_spawn
 from litestar_filestore.errors import StorageError
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.clock import database_now
-from litestar_filestore.orm.ledger import ObjectKey
+from litestar_filestore.orm.ledger import Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.notes import doom_noted
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.staging import without_gap_locks
 
@@ -91,6 +92,7 @@ def sweep(
         limit: Objects to handle at the most.
     """
     sweeper = _Sweeper(engine, table, registry, config or SweepConfig())
+    sweeper.doom_noted(limit)
     total = SweepResult()
     handled = 0
     while handled < limit and (claims := sweeper.claim(min(sweeper.config.batch_size, limit - handled))):
@@ -129,6 +131,10 @@ class _Sweeper:
         # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
         reached = self._reached.get(state)
         return due if reached is None else sa.and_(due, self._c.not_before >= reached)
+
+    def doom_noted(self, limit: int) -> None:
+        """Doom what transactions have left without an entry."""
+        doom_noted(self._engine, Ledger(self._table), grace_seconds=self.config.staged_grace_seconds, limit=limit)
 
     def claim(self, count: int) -> list[_Claim]:
         """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""

@@ -28,6 +28,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, storages
+from litestar_filestore.orm.ledger import Ledger, ObjectKey
+from litestar_filestore.orm.notes import note
+from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import SweepConfig, sweep, sweep_async
 from litestar_filestore.orm.uploads import store_async
 from tests.ledger.models import BACKEND, Document, a_file, blocks_of
@@ -163,6 +166,8 @@ def _run(order: Order) -> None:
     trap = Trap(order.target)
     if order.operation in {"sweep", "forget"}:
         _leave_garbage(case, forget=order.operation == "forget")
+    if order.operation == "sweep a note":
+        _leave_note(case)
     if order.sabotage is not None:
         SABOTAGE[order.sabotage]()
     set_traps(trap, case.engine)
@@ -197,6 +202,24 @@ def _leave_garbage(case: _SyncCase | _AsyncCase, *, forget: bool) -> None:
     if forget:
         case.sweep()
         case.work(later, None)
+
+
+def _leave_note(case: _SyncCase | _AsyncCase) -> None:
+    """Leave an object that only a note knows, as a process does that is killed before its commit."""
+
+    def work(session: Session) -> None:
+        file = a_file("four")
+        note(
+            session.connection(),
+            Ledger(LEDGER),
+            ObjectKey(BACKEND, file.prepare_key()),
+            beside=staging_engine(case.engine),
+        )
+        file.save()
+        pass_time(session.connection())
+        session.commit()
+
+    case.work(work, None)
 
 
 def _serve() -> None:

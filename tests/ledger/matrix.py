@@ -7,6 +7,7 @@ compares, so that no step can be added to the protocol without being killed at.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tests.ledger.operations import OPERATIONS
@@ -28,22 +29,26 @@ _SQLITE = {"sqlite", "aiosqlite"}
 
 _WRITE = ("put.opened", "put.half", "put.complete", "put.published", "put.after")
 _PUT = ("intent.before", "staging.commit", "intent.after", *_WRITE)
-_UNSTAGED = ("intent.before", *_WRITE[:-1])
+_NOTED = ("intent.before", "note.after", *_WRITE[:-1])
 _HELD = ("(held)",)
-"""Stands for a put while the session's transaction has written already: on SQLite there is no intent then."""
+_VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "(held)": (_NOTED, _PUT),
+    "(deleted)": (("object.deleted",), ()),
+    "(notes)": (("rollback.before",), ("commit.before",)),
+    "(forgotten)": ((), ("commit.before",)),
+}
+"""What names stand for on SQLite and elsewhere. A put while the session's transaction has written already has a note
+instead of an intent on SQLite, whose notes are in a file of their own."""
 _COMMIT = ("commit.before", "commit.after", "transaction.ended")
 _LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
 _ROLLBACK = ("rollback.before", "transaction.ended")
 _HELD_ROLLBACK = ("rollback.before", "(deleted)", "transaction.ended")
 _REPLACE = ("link.after", "doom.after", "flush.after")
-_BATCH = (
-    "commit.before",
-    "sweep.claimed",
-    "object.deleted",
-    "(second)",
-    "sweep.deleted",
-    "commit.before",
-    "sweep.forgot",
+_CLAIM = ("commit.before", "sweep.claimed")
+_FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
+_SWEEP = (
+    *("(notes)", *_CLAIM, "object.deleted", "object.deleted", *_FINISH),
+    *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
 )
 
 _POINTS: dict[str, tuple[str, ...]] = {
@@ -68,15 +73,20 @@ _POINTS: dict[str, tuple[str, ...]] = {
         *("release.before", "release.after", "savepoint.ended", *_HELD_ROLLBACK),
     ),
     "ambiguous commit": (*_PUT, *_REPLACE, *_LOST_COMMIT),
-    "replace in a snapshot": (*_PUT, "staging.commit", *_REPLACE, *_COMMIT),
+    "replace in a snapshot": (*_PUT, "staging.commit", "note.after", *_REPLACE, *_COMMIT),
     "rollback in a snapshot": (
-        *(*_PUT, "staging.commit", *_REPLACE, "rollback.before", "object.deleted", "transaction.ended"),
+        *(*_PUT, "staging.commit", "note.after", *_REPLACE),
+        *("rollback.before", "object.deleted", "transaction.ended"),
     ),
     "write first": ("flush.after", *_HELD, *_REPLACE, *_COMMIT),
     "write first, rollback": ("flush.after", *_HELD, *_REPLACE, *_HELD_ROLLBACK),
     "write first, ambiguous commit": ("flush.after", *_HELD, *_REPLACE, *_LOST_COMMIT),
-    "sweep": (*_BATCH, *(point for point in _BATCH if point != "(second)"), "commit.before"),
-    "forget": (*_BATCH, *(point for point in _BATCH if point != "(second)"), "commit.before"),
+    "sweep": _SWEEP,
+    "forget": _SWEEP,
+    "sweep a note": (
+        *("(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)"),
+        *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
+    ),
     "staged upload": (
         "staging.commit",
         "intent.after",
@@ -89,21 +99,19 @@ _POINTS: dict[str, tuple[str, ...]] = {
 }
 _COMMITTED = {"commit.after", "commit.applied"}
 
-_NEEDS_FSCK = {
-    "savepoint rollback": ("put.published#2", "object.deleted"),
-    "savepoint release, rollback": ("put.published", "object.deleted"),
-    "write first": ("put.published", "commit.after"),
-    "write first, rollback": ("put.published", "object.deleted"),
-    "write first, ambiguous commit": ("put.published", "commit.applied"),
-}
-"""On SQLite, from which point to before which the new object is known to nobody but the process that dies."""
-_IN_SNAPSHOT = {
-    "replace in a snapshot": ("link.after", "commit.after"),
-    "rollback in a snapshot": ("link.after", "object.deleted"),
-}
-"""On PostgreSQL, where the intent had to be withdrawn as the transaction could not see it: the same."""
+_IN_SNAPSHOT = {"replace in a snapshot", "rollback in a snapshot"}
+"""On PostgreSQL, where the transaction cannot see the intent, and a note takes its place."""
 
-_SELECTION = {"intent.after", "put.half", "put.published", "link.after", "doom.after", "commit.before", *_COMMITTED}
+_SELECTION = {
+    "intent.after",
+    "note.after",
+    "put.half",
+    "put.published",
+    "link.after",
+    "doom.after",
+    "commit.before",
+    *_COMMITTED,
+}
 """Async drivers run the same steps in the same order, and so does MariaDB, so that in each run of the tests the most
 different points of the most different operations are enough. The others come with `make stress`."""
 _OPERATIONS = {
@@ -115,6 +123,7 @@ _OPERATIONS = {
     "rollback",
     "staged upload",
     "sweep",
+    "sweep a note",
 }
 
 
@@ -126,8 +135,6 @@ class Case(NamedTuple):
     point: str
     is_selected: bool
     """Whether it is worth the time of every run."""
-    needs_fsck: bool
-    """Whether an object is left that no sweep can know of."""
     is_committed: bool
     """Whether the rows are those after the operation."""
 
@@ -151,15 +158,8 @@ def points(operation: str, driver: Driver) -> list[str]:
 
 
 def _fill(names: Iterable[str], driver: Driver) -> Iterator[str]:
-    for name in names:
-        if name == "(held)":
-            yield from _PUT if driver not in _SQLITE else _UNSTAGED
-        elif name == "(second)":
-            yield "object.deleted"
-        elif name != "(deleted)":
-            yield name
-        elif driver in _SQLITE:
-            yield "object.deleted"
+    on_sqlite, elsewhere = zip(*(_VARIANTS.get(name, ((name,), (name,))) for name in names), strict=True)
+    return chain.from_iterable(on_sqlite if driver in _SQLITE else elsewhere)
 
 
 def _numbered(names: Iterable[str]) -> Iterator[str]:
@@ -173,19 +173,19 @@ def cases(driver: Driver) -> Iterator[Case]:
     """Yield what is killed on a driver."""
     for operation in operations(driver):
         passed = points(operation, driver)
-        begin, end = (_NEEDS_FSCK if driver in _SQLITE else _IN_SNAPSHOT).get(operation, ("", ""))
-        committed = unknown = False
+        committed = False
         for point in passed:
             committed = committed or point in _COMMITTED
-            unknown = (unknown or point == begin) and point != end
             is_selected = is_run_always(operation, driver) and (
                 driver in _IN_FULL or operation == "staged upload" or point in _SELECTION
             )
-            yield Case(driver, operation, point, is_selected, unknown, committed)
+            yield Case(driver, operation, point, is_selected, committed)
 
 
 def expected_contents(operation: str, *, is_committed: bool) -> Contents:
     """Return what the rows hold after a kill."""
+    if operation == "sweep a note":
+        return SEED
     if operation in {"sweep", "forget"}:
         return {**SEED, 1: (None, SEED[1][1]), 2: (None, ())}
     if not is_committed:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from litestar_filestore.orm import custody
 from litestar_filestore.orm.custody import LedgerCustody
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def _no_intent() -> None:
     def stage(_custody: LedgerCustody, _key: object) -> bool:
         return False
 
+    def note(*_: object, **__: object) -> None:
+        pass
+
     setattr(LedgerCustody, "_stage", stage)  # noqa: B010
+    setattr(custody, "note", note)  # noqa: B010
 
 
 SABOTAGE: dict[str, Callable[[], None]] = {

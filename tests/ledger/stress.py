@@ -79,8 +79,6 @@ class Report:
     """Errors that must not happen."""
     damage: list[str] = field(default_factory=list[str])
     """What was wrong at some moment, or was left at the end."""
-    needed_fsck: int = 0
-    """Objects that no sweep could know of, of processes that were killed while they had no intent in the ledger."""
 
     @property
     def is_clean(self) -> bool:
@@ -230,19 +228,13 @@ def run(plan: Plan) -> Report:
                     report.counts[text] += 1
                 else:
                     (report.unexpected if kind == "unexpected" else report.damage).append(text)
-    # On SQLite while another connection holds the write lock, and in a snapshot that is older than the intent, there is
-    # none. Otherwise, sweeps have to be enough.
-    may_need_fsck = "sqlite" in plan.url or plan.snapshots
-    finish_report(report, World(prepare(sa.create_engine(plan.url)), Path(plan.root)), may_need_fsck=may_need_fsck)
+    finish_report(report, World(prepare(sa.create_engine(plan.url)), Path(plan.root)))
     return report
 
 
-def finish_report(report: Report, world: World, *, may_need_fsck: bool) -> None:
+def finish_report(report: Report, world: World) -> None:
     """Sweep up, and add what does not fit in the end."""
     world.recover()
-    if may_need_fsck and any("object without row" in left for left in world.leftovers()):
-        report.needed_fsck = world.fsck(repair=True).doomed
-        world.recover()
     report.damage += world.damage() + world.leftovers()
     if not report.damage:
         report.counts["rows"] = len(world.contents())

@@ -164,7 +164,7 @@ def run(plan: Plan) -> Report:
     loop = asyncio.new_event_loop()
     report = loop.run_until_complete(_run(plan, world))
     gc.collect()
-    finish_report(report, world, may_need_fsck="sqlite" in plan.url)
+    finish_report(report, world)
     return report
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +17,7 @@ from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.orm.columns import files_in
 from litestar_filestore.orm.fsck import FsckConfig, fsck
 from litestar_filestore.orm.ledger import ObjectKey
-from litestar_filestore.orm.ledger_table import State, define_ledger
+from litestar_filestore.orm.ledger_table import State, define_ledger, notes_of
 from litestar_filestore.orm.sweep import SweepConfig, sweep
 from tests.ledger.models import BACKEND, Base, Document, a_file, content_of
 
@@ -25,12 +27,16 @@ if TYPE_CHECKING:
     from litestar_filestore.orm.fsck import FsckReport
     from litestar_filestore.orm.sweep import SweepResult
 
-__all__ = ("LEDGER", "LONG", "SEED", "Contents", "Snapshot", "World", "pass_time")
+__all__ = ("LEDGER", "LONG", "NOTES", "SEED", "Contents", "Snapshot", "World", "notes_file", "pass_time")
 
 _table = define_ledger(Base.metadata)
 assert _table is not None
 LEDGER = _table
 """The ledger's table."""
+_notes = notes_of(Base.metadata)
+assert _notes is not None
+NOTES = _notes
+"""The table of its notes; SQLite has them in a file of their own."""
 LONG = 100_000.0
 """Seconds after which every lease, claim and tombstone of the default configuration has run out."""
 
@@ -58,6 +64,16 @@ class Snapshot:
 def pass_time(connection: Connection, seconds: float = LONG) -> None:
     """Make everything in the ledger older, instead of waiting."""
     connection.execute(sa.update(LEDGER).values(not_before=LEDGER.c.not_before - seconds))
+    connection.execute(sa.update(NOTES).values(not_before=NOTES.c.not_before - seconds))
+    if (file := notes_file(connection.engine)) is not None:
+        with closing(sqlite3.connect(file)) as notes, notes:
+            notes.execute("UPDATE filestore_note SET not_before = not_before - ?", (seconds,))
+
+
+def notes_file(engine: Engine) -> Path | None:
+    """Return SQLite's file of notes, if it is there."""
+    file = Path(f"{engine.url.database}-filestore")
+    return file if engine.dialect.name == "sqlite" and file.exists() else None
 
 
 class World:
@@ -118,6 +134,15 @@ class World:
         }
         return found - {".filestore/database"}
 
+    def notes(self) -> list[str]:
+        """Return the keys that are noted."""
+        with self.engine.connect() as connection:
+            found = list(connection.scalars(sa.select(NOTES.c.key)))
+        if (file := notes_file(self.engine)) is not None:
+            with closing(sqlite3.connect(file)) as notes:
+                found += [key for (key,) in notes.execute("SELECT key FROM filestore_note")]
+        return found
+
     def contents(self) -> Contents:
         """Read the bytes of all rows.
 
@@ -154,6 +179,7 @@ class World:
         objects = self.objects()
         found = [f"object without row: {key.key}" for key in objects - set(snapshot.rows)]
         found += [f"file that is no object: {name}" for name in self.files() - {key.key for key in objects}]
+        found += [f"note: {key}" for key in self.notes()]
         return found + [
             f"{state} entry: {key.key}" for key, state in snapshot.states.items() if state is not State.LINKED
         ]
