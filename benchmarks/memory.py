@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--mib", type=int, default=1024, help="size of the file (1024)")
-    parser.add_argument("--limit-mib", type=int, default=64, help="growth that is too much (64)")
+    parser.add_argument("--limit-mib", type=int, default=80, help="growth that is too much (80)")
     parser.add_argument("--store", action="append", choices=STORES, help="only this one; may be repeated")
     return parser.parse_args(arguments)
 
