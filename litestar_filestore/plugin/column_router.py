@@ -16,7 +16,6 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.linking import Disposition
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.download import FileDownload
-from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 from litestar_filestore.http.router_options import (
     Authorize,
@@ -27,7 +26,9 @@ from litestar_filestore.http.router_options import (
 from litestar_filestore.plugin.router_paths import ColumnPlace, aliased, identity_of
 from litestar_filestore.plugin.router_uploads import binary_operation, store_put
 from litestar_filestore.plugin.row_files import RowFiles
-from litestar_filestore.validation.rules import MaxSize, effective_rules
+from litestar_filestore.plugin.upload_columns import ColumnFiles, plan_file
+from litestar_filestore.validation.field import FileField
+from litestar_filestore.validation.rules import MaxSize
 
 __all__ = ("ColumnRoutes",)
 
@@ -118,14 +119,8 @@ class ColumnRoutes:
 
     def _writing(self) -> Any:
         rows = RowFiles(self.place, commit=self.commit)
-        said = (MaxSize(self.max_bytes),) if self.max_bytes is not None else ()
-        planned = PlannedFile(
-            name=self.place.name,
-            backend=self.place.column_type.storage_key,
-            rules=effective_rules(said, self.place.column_type.rules),
-            key_template=self.place.column_type.key_template,
-            model=self.place.model,
-        )
+        said = FileField(rules=(MaxSize(self.max_bytes),) if self.max_bytes is not None else ())
+        planned = plan_file(self.place.name, said, ColumnFiles(self.place.column_type, self.place.model))
 
         @put(
             self._path,

@@ -1,4 +1,4 @@
-"""What file columns say about the files of forms."""
+"""What file columns say about the files that requests bring."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import sqlalchemy as sa
 from sqlalchemy.orm import QueryableAttribute
 
+from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.stored_object import StoredObject
+from litestar_filestore.validation.rules import effective_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.orm import Mapper
 
-__all__ = ("ColumnFiles", "column_in", "columns_of")
+    from litestar_filestore.core.rules import Rule
+    from litestar_filestore.validation.field import FileField
+
+__all__ = ("ColumnFiles", "column_in", "columns_of", "plan_file")
 
 
 class ColumnFiles(NamedTuple):
-    """A file column, as far as forms are concerned."""
+    """A file column, as far as uploads are concerned."""
 
     stored: StoredObject
     """Its type, which says where files go and what they have to be."""
@@ -43,3 +48,26 @@ def column_in(metadata: Iterable[Any]) -> ColumnFiles | None:
             if each.key in columns:
                 return columns[each.key]
     return None
+
+
+def plan_file(name: str, said: FileField, column: ColumnFiles | None, rules: Iterable[Rule] = ()) -> PlannedFile:
+    """Return where a file goes and what it has to be: what is said itself stands in for the same of its column.
+
+    Args:
+        name: Of its parts on the wire.
+        said: What the form field or the route says.
+        column: Whose row is going to hold it; ``None`` where that is not known.
+        rules: What files have to be where neither says anything.
+    """
+    if column is None:
+        return PlannedFile(
+            name, backend=said.backend, rules=effective_rules(said.rules, rules), key_template=said.key_template
+        )
+    return PlannedFile(
+        name,
+        backend=said.backend or column.stored.storage_key,
+        rules=effective_rules(said.rules, column.stored.rules, rules),
+        key_template=said.key_template or column.stored.key_template,
+        key_maker=column.stored.key_template_for if said.key_template is None else None,
+        model=column.model,
+    )

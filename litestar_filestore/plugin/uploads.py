@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from litestar.datastructures import UploadFile
@@ -13,11 +13,10 @@ from litestar_filestore.http.file_types import FileType, file_type, is_sequence,
 from litestar_filestore.http.form_fields import FormField, form_fields
 from litestar_filestore.http.form_schema import DocumentedForm
 from litestar_filestore.http.form_shape import FormShape, ShapedField
-from litestar_filestore.http.plan import PlannedFile, UploadPlan
+from litestar_filestore.http.plan import UploadPlan
 from litestar_filestore.http.upload_routes import data_dto, form_body
-from litestar_filestore.plugin.upload_columns import ColumnFiles, column_in, columns_of
+from litestar_filestore.plugin.upload_columns import column_in, columns_of, plan_file
 from litestar_filestore.validation.field import file_field
-from litestar_filestore.validation.rules import effective_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.rules import Rule
+    from litestar_filestore.http.plan import PlannedFile
+    from litestar_filestore.plugin.upload_columns import ColumnFiles
 
 __all__ = ("FormDefaults", "PlannedForm", "plan_for")
 
@@ -143,25 +144,16 @@ def _planned(
     handler: HTTPRouteHandler,
     defaults: FormDefaults,
 ) -> PlannedFile:
-    said = file_field(type_.metadata)
     column = column_in(type_.metadata) or column
-    backend = said.backend or (column.stored.storage_key if column is not None else None)
+    planned = plan_file(field.wire_names[0], file_field(type_.metadata), column, defaults.rules)
     keys = [each.key for each in defaults.backends]
-    if backend is None and len(keys) > 1:
+    if planned.backend is None and len(keys) > 1:
         raise ImproperlyConfiguredException(
             f"It is not clear where the file {field.name!r} in the form of {handler} goes, of {', '.join(keys)}: say "
             "Annotated[FileObject, FileField(backend=...)], or name a column as in Annotated[FileObject, Document.file]"
         )
-    return PlannedFile(
-        name=field.wire_names[0],
-        many=type_.many,
-        required=field.required,
-        backend=backend or next(iter(keys), None),
-        rules=effective_rules(said.rules, column.stored.rules if column is not None else (), defaults.rules),
-        key_template=said.key_template or (column.stored.key_template if column is not None else None),
-        key_maker=column.stored.key_template_for if column is not None and said.key_template is None else None,
-        model=column.model if column is not None else None,
-    )
+    backend = planned.backend or next(iter(keys), None)
+    return replace(planned, many=type_.many, required=field.required, backend=backend)
 
 
 def _annotated(body: FieldDefinition) -> Any:

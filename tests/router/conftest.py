@@ -30,7 +30,7 @@ from litestar_filestore import (
 )
 from litestar_filestore.plugin.ledger import LedgerConfig
 
-__all__ = ("Base", "Note", "Paper", "Serve", "Site")
+__all__ = ("Base", "Letter", "Note", "Paper", "Serve", "Site")
 
 
 class Base(DeclarativeBase):
@@ -56,6 +56,21 @@ class Note(Base):
     room: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     file: Mapped[FileObject] = mapped_column(StoredObject("documents"))
+
+
+def by_type(file: FileObject) -> str:
+    """Return a key template that begins with the verified media type."""
+    return f"{(file.content_type or 'unknown').replace('/', '-')}/{{random}}{{ext}}"
+
+
+class Letter(Base):
+    """A row whose columns make the key of each file."""
+
+    __tablename__ = "router_letter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject | None] = mapped_column(StoredObject("documents", key=by_type))
+    pages: Mapped[FileObjectList | None] = mapped_column(StoredObject("documents", multiple=True, key=by_type))
 
 
 @dataclass

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from litestar.connection import ASGIConnection
+from sqlalchemy.orm import Session
 
 from litestar_filestore import create_file_router
 from litestar_filestore.http.router_options import FileMethod
-from tests.router.conftest import Paper, Serve, Site
+from tests.router.conftest import Letter, Paper, Serve, Site
 from tests.router.test_column_router import FILE, KINDS, PAGES, schema_of, text
 
 BOTH: tuple[FileMethod, ...] = ("GET", "PUT", "DELETE")
@@ -62,6 +63,20 @@ def test_put_into_a_list(serve: Serve, index: int, status: int, pages: list[str]
     paper = site.add(pages=[text(b"one"), text(b"two")])
     assert site.client.put(f"/papers/{paper}/pages/{index}", content=b"X").status_code == status
     assert [each.get_content().decode() for each in site.paper(paper).pages or ()] == pages
+
+
+@pytest.mark.parametrize(("path", "column"), [("file", Letter.file), ("pages", Letter.pages)])
+def test_put_goes_where_the_column_says_for_each_file(serve: Serve, path: str, column: Any) -> None:
+    """A column that makes the key of each file does so for what is put, from its verified type."""
+    site = serve(create_file_router(f"/letters/{{id:int}}/{path}", column, public=True, methods=BOTH))
+    with Session(site.engine) as session, session.begin():
+        session.add(Letter(id=1))
+    url = f"/letters/1/{path}" + ("/0" if path == "pages" else "")
+    answer = site.client.put(f"{url}?filename=a.pdf", content=b"%PDF-1.7", headers={"content-type": "image/png"})
+    assert answer.status_code == 201, answer.text
+    (info,) = site.backend.list()
+    folder, _, name = info.key.partition("/")
+    assert (folder, name[-4:]) == ("application-pdf", ".pdf")
 
 
 def test_put_into_a_list_that_is_not_there(serve: Serve) -> None:
