@@ -5,7 +5,7 @@ Rules stand on columns, form fields and in configurations; requests and sessions
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -19,6 +19,8 @@ __all__ = (
     "FileRule",
     "Rule",
     "check_with",
+    "max_bytes",
+    "max_files",
     "open_check",
 )
 
@@ -70,6 +72,18 @@ class FileRule:
 
 Rule: TypeAlias = FileRule | Callable[[Candidate], Answer | Awaitable[Answer]]
 """A `FileRule`, or any function or coroutine function that is asked with the first bytes, as `FileRule.at_head` is."""
+
+
+def max_bytes(rules: Iterable[Rule]) -> int | None:
+    """Return how long a file may be by these rules in bytes, inclusive; ``None`` for any length."""
+    limits = (rule.max_bytes for rule in rules if isinstance(rule, FileRule))
+    return min((each for each in limits if each is not None), default=None)
+
+
+def max_files(rules: Iterable[Rule]) -> int | None:
+    """Return how many files a list may hold by these rules, inclusive; ``None`` for any number."""
+    limits = (rule.max_files for rule in rules if isinstance(rule, FileRule))
+    return min((each for each in limits if each is not None), default=None)
 
 
 class CheckedType(NamedTuple):

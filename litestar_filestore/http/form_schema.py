@@ -10,9 +10,9 @@ from litestar.openapi.spec import Encoding, OpenAPIType, Operation, RequestBody,
 from litestar.openapi.spec.enums import OpenAPIFormat
 from litestar.typing import FieldDefinition
 
-from litestar_filestore.core.rules import FileRule
+from litestar_filestore.core.rules import max_files
 from litestar_filestore.http.limits import file_limit
-from litestar_filestore.validation.rules import ContentTypes, MinSize, max_files
+from litestar_filestore.validation.rules import ContentTypes, MinSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.plan import PlannedFile
 
-__all__ = ("DocumentedForm", "form_schema", "max_bytes", "upload_operation")
+__all__ = ("DocumentedForm", "form_schema", "upload_operation")
 
 _NAME = r"^[^\x00-\x1f\x7f]+$"
 """Parts of other names are thrown away, but those without a name or with control characters are refused."""
@@ -116,12 +116,6 @@ def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
     if not planned.many:
         return part
     return Schema(type=OpenAPIType.ARRAY, items=part, max_items=max_files(rules))
-
-
-def max_bytes(rules: Iterable[Rule]) -> int | None:
-    """Return how long a file may be by these rules in bytes, ``None`` for any length."""
-    limits = (each.max_bytes for each in rules if isinstance(each, FileRule))
-    return min((each for each in limits if each is not None), default=None)
 
 
 def _media_type(rules: Iterable[Rule]) -> str:

@@ -13,7 +13,7 @@ from litestar_filestore.http.part_budget import parts_reserved
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.rules import effective_rules
-from litestar_filestore.validation.sizes import format_size
+from litestar_filestore.validation.sizes import too_large_message
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -174,7 +174,4 @@ class _Checked(LiveSource):
     def _count(self, block: Block) -> None:
         self._size += len(block)
         if self._size > self.max_bytes:
-            raise FileTooLargeError(
-                f"The file is larger than the {format_size(self.max_bytes)} that are allowed",
-                max_bytes=self.max_bytes,
-            )
+            raise FileTooLargeError(too_large_message(self.max_bytes), max_bytes=self.max_bytes)

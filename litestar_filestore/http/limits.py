@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from litestar_filestore.core.rules import max_bytes, max_files
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.budget import ByteBudget, UploadSlots
 from litestar_filestore.http.part_budget import PartBudget
-from litestar_filestore.validation.rules import max_files
 
 if TYPE_CHECKING:
     from litestar_filestore.core.rules import Rule
@@ -121,8 +121,8 @@ class FormLimits(NamedTuple):
 
 def file_limit(rules: tuple[Rule, ...], limits: UploadLimits) -> int:
     """Return how long a file may be by its rules, in bytes."""
-    sizes = (getattr(rule, "max_bytes", None) for rule in rules)
-    return min((each for each in sizes if each is not None), default=limits.max_file_bytes)
+    allowed = max_bytes(rules)
+    return limits.max_file_bytes if allowed is None else allowed
 
 
 def form_limits(plan: UploadPlan, limits: UploadLimits) -> FormLimits:

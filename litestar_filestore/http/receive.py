@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from litestar.datastructures import UploadFile
 
+from litestar_filestore.core.rules import max_files
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.parts import MultipartStream
 from litestar_filestore.http.refusals import refused, too_large
-from litestar_filestore.validation.rules import max_files
-from litestar_filestore.validation.sizes import format_size
+from litestar_filestore.validation.sizes import too_large_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,7 +197,7 @@ class _FormReader:
         while (block := await anext(part, None)) is not None:
             size += len(block)
             if size > limit:
-                raise too_large(f"The file is larger than the {format_size(limit)} that are allowed", part.name)
+                raise too_large(too_large_message(limit), part.name)
             await upload.write(block)
         await upload.seek(0)
         return upload

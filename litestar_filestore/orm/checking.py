@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from litestar_filestore.core.rules import FileRule, open_check
+from litestar_filestore.core.rules import FileRule, max_files, open_check
 from litestar_filestore.core.sources import iter_blocks, iter_blocks_async
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError
@@ -38,8 +38,7 @@ def check_count(column: FileColumn, count: int) -> None:
     Raises:
         FileRejectedError: If it does.
     """
-    limits = [rule.max_files for rule in column.type.rules if isinstance(rule, FileRule)]
-    limit = min((each for each in limits if each is not None), default=None)
+    limit = max_files(column.type.rules)
     if limit is not None and count > limit:
         raise FileRejectedError(f"At most {limit} files are allowed, not {count}", field=column.key)
 

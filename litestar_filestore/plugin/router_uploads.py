@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 
+from litestar_filestore.core.rules import max_bytes
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.http.form_schema import max_bytes
 from litestar_filestore.http.link_uploads import OnceStorer
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.raw import store_body

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from litestar_filestore.core.rules import Candidate, CheckedType, FileRule, check_with
+from litestar_filestore.core.rules import Candidate, CheckedType, FileRule, check_with, max_bytes
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.detect import default_detector
 from litestar_filestore.validation.media_types import UNKNOWN, canonical, extension_for
@@ -63,7 +63,7 @@ class FileCheck:
         self._detector = detector or default_detector
         self._candidate: Candidate | None = None
         own = [rule for rule in self._rules if isinstance(rule, FileRule)]
-        self.max_bytes: int | None = min((rule.max_bytes for rule in own if rule.max_bytes is not None), default=None)
+        self.max_bytes: int | None = max_bytes(self._rules)
         """Longest content allowed in bytes, ``None`` for no limit."""
         self.head_bytes: int = max(self._detector.head_bytes, *(rule.head_bytes for rule in own), 0)
         """How many of the first bytes `at_head` needs."""

@@ -13,7 +13,7 @@ from litestar_filestore.validation.sizes import format_size, parse_size, too_lar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ("ContentTypes", "Extensions", "MaxFiles", "MaxSize", "MinSize", "effective_rules", "max_files")
+__all__ = ("ContentTypes", "Extensions", "MaxFiles", "MaxSize", "MinSize", "effective_rules")
 
 
 @dataclass(frozen=True, init=False)
@@ -154,12 +154,6 @@ def effective_rules(*levels: Iterable[Rule]) -> tuple[Rule, ...]:
         known = {type(rule) for rule in result if isinstance(rule, FileRule)}
         result += [rule for rule in level if type(rule) not in known and rule not in result]
     return tuple(result)
-
-
-def max_files(rules: Sequence[Rule]) -> int | None:
-    """Return how many files a list may hold by these rules, ``None`` for any number."""
-    limits = (rule.max_files for rule in rules if isinstance(rule, FileRule))
-    return min((each for each in limits if each is not None), default=None)
 
 
 def _is_type(pattern: str) -> bool:

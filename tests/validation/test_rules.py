@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from litestar_filestore import ContentTypes, Extensions, FileField, MaxFiles, MaxSize, MinSize
-from litestar_filestore.core.rules import Candidate, Rule
+from litestar_filestore.core.rules import Candidate, Rule, max_bytes, max_files
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError, FileTypeNotAllowedError
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.field import file_field
-from litestar_filestore.validation.rules import effective_rules, max_files
+from litestar_filestore.validation.rules import effective_rules
 from litestar_filestore.validation.sizes import format_size, parse_size
 from tests.validation.samples import png, zipped
 
@@ -166,6 +166,12 @@ def test_extensions_that_are_none(extensions: tuple[str, ...]) -> None:
     """An empty extension is refused when it is written."""
     with pytest.raises(ConfigurationError):
         Extensions(*extensions)
+
+
+def test_max_bytes() -> None:
+    """The smallest limit counts; functions and rules that say nothing of sizes set none."""
+    assert max_bytes([MaxSize(3), MinSize(1), MaxSize(2), lambda file: file.filename]) == 2
+    assert max_bytes([MaxFiles(1)]) is None
 
 
 def test_max_files() -> None:
