@@ -1,7 +1,7 @@
 """Routes for the objects of a backend below a prefix, which no row knows."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -123,7 +123,7 @@ class BackendRoutes:
             """Store the body of the request under a key that was never used."""
             _, key = self._place(file_key)
             await refuse_unless_allowed(self.authorize, request, key, "write")
-            file = await self.store(request, planned, filename=file_key.name, key=key)
+            file = await self.store(request, replace(planned, key=key), filename=file_key.name)
             await owned_by(request.scope).keep(file)
             return file
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError
 from litestar_filestore.http.limits import file_limit
@@ -80,6 +81,7 @@ class FileIntake:
         Raises:
             FileRejectedError: If a rule refuses it; `field` names the form field.
             FileTooLargeError: If it is too long; likewise.
+            ObjectExistsError: If `planned` names a key, and it is taken.
             StorageError: If the backend fails.
         """
         name = safe_filename(filename)
@@ -92,17 +94,17 @@ class FileIntake:
             checked = await check.at_head(content.head, complete=content.complete)
             backend = self._backend(planned)
             async with self._memory(backend, content, arrivals) as max_concurrency:
-                file = await self._storer.store(
-                    backend,
-                    content,
+                new = NewFile(
                     filename=name,
                     content_type=checked.content_type,
                     ext=checked.ext,
                     metadata=checked.metadata,
                     key_template=planned.template_for(FileObject(backend, name, content_type=checked.content_type)),
+                    key=planned.key,
                     model=planned.model,
                     max_concurrency=max_concurrency,
                 )
+                file = await self._storer.store(backend, content, new)
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
             raise

@@ -13,17 +13,13 @@ from litestar_filestore.http.raw import store_body
 from litestar_filestore.validation.rules import MaxSize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from litestar import Request
 
-    from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.links import LinkSigner
-    from litestar_filestore.http.storing import Storer
 
-__all__ = ("OnceStorer", "ReferredFile", "store_upload")
+__all__ = ("ReferredFile", "store_upload")
 
 
 class ReferredFile(PublicFile, frozen=True, kw_only=True):
@@ -48,39 +44,15 @@ async def store_upload(
     """
     claims = signer.read_upload(token)
     files = owned_by(request.scope)
-    planned = PlannedFile(name="file", backend=claims.backend, rules=(MaxSize(claims.max_bytes),))
+    planned = PlannedFile(name="file", backend=claims.backend, rules=(MaxSize(claims.max_bytes),), key=claims.key)
     file = await store_body(
         request,
         planned,
         filename=claims.filename,
-        storer=OnceStorer(files.storer, claims.key),
+        storer=files.storer,
         registry=registry,
         limits=limits,
     )
     files.hand_over(file)
     known: dict[str, Any] = msgspec.structs.asdict(public_file(file))
     return ReferredFile(**known, reference=signer.reference_for(file, None))
-
-
-class OnceStorer:
-    """Stores under one key, which is accepted once."""
-
-    def __init__(self, storer: Storer, key: str) -> None:
-        self._storer = storer
-        self._key = key
-
-    async def store(self, *arguments: Any, **options: Any) -> FileObject:
-        """Store under the key; see `Storer.store`."""
-        return await self._storer.store(*arguments, **{**options, "key": self._key})
-
-    async def release(self, files: Iterable[FileObject]) -> int:
-        """See `Storer.release`."""
-        return await self._storer.release(files)
-
-    async def keep(self, file: FileObject) -> None:
-        """See `Storer.keep`."""
-        await self._storer.keep(file)
-
-    async def discard(self, file: FileObject) -> None:
-        """See `Storer.discard`."""
-        await self._storer.discard(file)

@@ -32,6 +32,8 @@ class PlannedFile:
     """Where to put it instead of the backend's template."""
     key_maker: Callable[[FileObject], str | None] | None = None
     """Makes the template of each file instead, from its name and type."""
+    key: str | None = None
+    """Where to put it, once, instead of under a new key."""
     model: type | None = None
     """The mapped class whose row is going to hold it, where known."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.new_file import NewFile
     from litestar_filestore.core.types import AsyncDataLike
 
 __all__ = ("Storer",)
@@ -17,20 +18,7 @@ __all__ = ("Storer",)
 class Storer(Protocol):
     """Stores content for rows that come later, or never."""
 
-    async def store(
-        self,
-        backend: StorageBackend,
-        source: AsyncDataLike,
-        *,
-        filename: str,
-        content_type: str | None,
-        ext: str = "",
-        metadata: Mapping[str, Any] | None = None,
-        key_template: str | None = None,
-        model: type | None = None,
-        key: str | None = None,
-        max_concurrency: int | None = None,
-    ) -> FileObject:
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
         """Store content under a new key, or once under a given one.
 
         After an error or a cancellation nothing stays, or what stays is known and swept.
@@ -38,20 +26,13 @@ class Storer(Protocol):
         Args:
             backend: Where to store.
             source: Content; what it raises comes out unchanged.
-            filename: Name for people.
-            content_type: Verified media type; ``None`` guesses by `filename`.
-            ext: Extension of the verified type with its dot, for the key.
-            metadata: User metadata.
-            key_template: Where to put it instead of the backend's template.
-            model: Mapped class whose row is going to hold it, where that is known: it says in which database.
-            key: Where to put it instead of under a new key.
-            max_concurrency: Parts in flight; ``None`` lets the driver choose.
+            new: What it becomes.
 
         Returns:
             The stored file. It is the caller's, who hands it to a row, keeps it or releases it.
 
         Raises:
-            ObjectExistsError: If `key` is taken.
+            ObjectExistsError: If the key of `new` is taken.
             StorageError: If it cannot be stored.
         """
         ...

@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
-from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.errors import LedgerMissingError, LinkLostError, ObjectExistsError
 from litestar_filestore.orm.claims import abandon, keep
@@ -29,11 +28,13 @@ from litestar_filestore.orm.staging import is_locked, staging_engine
 from litestar_filestore.orm.wake import tell_doomed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from sqlalchemy import Connection, Engine, Table
 
     from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.new_file import NewFile
     from litestar_filestore.core.types import AsyncDataLike
 
 __all__ = ("Intents", "intents_of", "save_with", "store_async")
@@ -207,14 +208,7 @@ async def store_async(
     table: Table,
     backend: StorageBackend,
     source: AsyncDataLike,
-    *,
-    filename: str,
-    content_type: str | None = None,
-    ext: str = "",
-    metadata: Mapping[str, Any] | None = None,
-    key_template: str | None = None,
-    key: str | None = None,
-    max_concurrency: int | None = None,
+    new: NewFile,
 ) -> FileObject:
     """Store content for a row that comes later, and return the file to assign to it.
 
@@ -226,33 +220,26 @@ async def store_async(
         table: The ledger's table; see `ledger_of`.
         backend: Where to store.
         source: Content; see `StorageBackend.put_async`.
-        filename: Name for people.
-        content_type: Media type; ``None`` guesses by `filename`.
-        ext: Extension of the verified type with its dot, for the key.
-        metadata: User metadata.
-        key_template: Where to put it instead of the backend's template.
-        key: Where to put it instead of under a new key; accepted once.
-        max_concurrency: Parts in flight; ``None`` lets the driver choose.
+        new: What it becomes.
 
     Raises:
-        ObjectExistsError: If there is or was an object under `key`.
+        ObjectExistsError: If there is or was an object under the key of `new`.
         LinkLostError: If writing took so long that the object was given up.
         LedgerMissingError: If the database has no ledger; nothing was written.
         QuotaExceededError: If the owner may not store that much.
         StorageError: If the store fails.
     """
-    file = FileObject(backend, filename, key, content_type=content_type, metadata=metadata, content=source)
-    file.key_template, file.key_ext = key_template, ext
+    file = new.with_content(backend, source)
     target = ObjectKey(backend.key, file.prepare_key())
     intents = intents_of(engine, table)
-    if key is not None:
+    if new.key is not None:
         await _claim(intents, backend, target)
     async with _given_up_on_failure(intents, target):
-        if key is None:
+        if new.key is None:
             await intents.stage(target)
         reach("intent.after")
         async with _leased(intents, target):
-            await save_with(file, max_concurrency)
+            await save_with(file, new.max_concurrency)
         reach("put.after")
         await intents.record(target, Facts(file.size, file.checksum))
     return file

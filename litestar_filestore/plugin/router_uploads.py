@@ -9,7 +9,6 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, 
 
 from litestar_filestore.core.rules import max_bytes
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.http.link_uploads import OnceStorer
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.raw import store_body
 
@@ -26,28 +25,24 @@ if TYPE_CHECKING:
 __all__ = ("binary_operation", "store_put")
 
 
-async def store_put(
-    request: Request[Any, Any, Any], planned: PlannedFile, *, filename: str, key: str | None = None
-) -> FileObject:
+async def store_put(request: Request[Any, Any, Any], planned: PlannedFile, *, filename: str) -> FileObject:
     """Store the body of a request as the application's `FilestoreConfig` says; see `store_body`.
 
     Args:
         request: Whose body nobody has read.
         planned: Where it goes, and what it has to be.
         filename: What to call it.
-        key: Where to put it, once, instead of under a new key.
 
     Raises:
-        ObjectExistsError: If `key` is taken.
+        ObjectExistsError: If `planned` names a key, and it is taken.
         StorageError: If it cannot be stored.
     """
     config = _config_of(request)
-    storer = owned_by(request.scope).storer
     return await store_body(
         request,
         planned,
         filename=filename,
-        storer=storer if key is None else OnceStorer(storer, key),
+        storer=owned_by(request.scope).storer,
         registry=config.registry,
         limits=config.limits,
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.threads import finish
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.orm import loose
@@ -21,11 +20,13 @@ from litestar_filestore.orm.staging import is_locked, staging_engine
 from litestar_filestore.orm.uploads import Intents, intents_of, save_with, store_async
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import sqlalchemy as sa
 
     from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.new_file import NewFile
     from litestar_filestore.core.types import AsyncDataLike
     from litestar_filestore.http.storing import Storer
     from litestar_filestore.plugin.ledger import Place
@@ -47,35 +48,9 @@ class LedgerStorer:
         """The ledger's table."""
         return self._place.table
 
-    async def store(
-        self,
-        backend: StorageBackend,
-        source: AsyncDataLike,
-        *,
-        filename: str,
-        content_type: str | None,
-        ext: str = "",
-        metadata: Mapping[str, Any] | None = None,
-        key_template: str | None = None,
-        model: type | None = None,
-        key: str | None = None,
-        max_concurrency: int | None = None,
-    ) -> FileObject:
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
         """Stage, store and record; see `Storer.store`."""
-        del model
-        return await store_async(
-            self._place.database,
-            self._place.table,
-            backend,
-            source,
-            filename=filename,
-            content_type=content_type,
-            ext=ext,
-            metadata=metadata,
-            key_template=key_template,
-            key=key,
-            max_concurrency=max_concurrency,
-        )
+        return await store_async(self._place.database, self._place.table, backend, source, new)
 
     async def release(self, files: Iterable[FileObject]) -> int:
         """Doom what is still staged; see `Storer.release`."""
@@ -107,31 +82,16 @@ class LedgerStorer:
 class PlainStorer:
     """Stores where there is no ledger, and deletes what no committed row took. What a crash leaves, nobody knows of."""
 
-    async def store(
-        self,
-        backend: StorageBackend,
-        source: AsyncDataLike,
-        *,
-        filename: str,
-        content_type: str | None,
-        ext: str = "",
-        metadata: Mapping[str, Any] | None = None,
-        key_template: str | None = None,
-        model: type | None = None,
-        key: str | None = None,
-        max_concurrency: int | None = None,
-    ) -> FileObject:
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
         """Store; see `Storer.store`."""
-        del model
-        file = FileObject(backend, filename, key, content_type=content_type, metadata=metadata, content=source)
-        file.key_template, file.key_ext = key_template, ext
+        file = new.with_content(backend, source)
         target = Target(backend, file.prepare_key())
         try:
-            await save_with(file, max_concurrency)
+            await save_with(file, new.max_concurrency)
         except BaseException:
             # The store may have the object all the same: an answer is lost, or a cancellation comes too late. But what
             # lies under a key that others know may be theirs.
-            if key is None:
+            if new.key is None:
                 await finish(delete_targets_async([target]))
             raise
         loose.watch(target)
@@ -203,33 +163,10 @@ class ApplicationStorer:
             return self._plain  # a database in memory has one connection, and no other one to stage on
         return LedgerStorer(places[0])
 
-    async def store(
-        self,
-        backend: StorageBackend,
-        source: AsyncDataLike,
-        *,
-        filename: str,
-        content_type: str | None,
-        ext: str = "",
-        metadata: Mapping[str, Any] | None = None,
-        key_template: str | None = None,
-        model: type | None = None,
-        key: str | None = None,
-        max_concurrency: int | None = None,
-    ) -> FileObject:
-        """Store for a row of `model`; see `Storer.store`."""
-        storer = self.storer_for(model, backend.key)
-        file = await storer.store(
-            backend,
-            source,
-            filename=filename,
-            content_type=content_type,
-            ext=ext,
-            metadata=metadata,
-            key_template=key_template,
-            key=key,
-            max_concurrency=max_concurrency,
-        )
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
+        """Store for a row of the class that is named; see `Storer.store`."""
+        storer = self.storer_for(new.model, backend.key)
+        file = await storer.store(backend, source, new)
         self._storers[file] = storer
         return file
 

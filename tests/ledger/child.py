@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, storages
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.orm.ledger import Ledger, ObjectKey
 from litestar_filestore.orm.notes import note
 from litestar_filestore.orm.staging import staging_engine
@@ -129,7 +130,7 @@ class _AsyncCase:
                 LEDGER,
                 storages[BACKEND],
                 blocks_of("four"),
-                filename="four.txt",
+                NewFile(filename="four.txt"),
             )
             async with AsyncSession(self._async_engine) as session:
                 session.add(Document(id=4, file=file))

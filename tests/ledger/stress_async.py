@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.orm.journal import retry_deletes_async
 from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import sweep_async
@@ -97,7 +98,7 @@ class _Run:
         """Store first, as a request does, and put the file into a row, which may replace another one."""
         tag = f"{self.random.getrandbits(32):08x}"
         source = content_of(tag)
-        file = await store_async(self.engine, LEDGER, self.world.backend, source, filename=f"{tag}.txt")
+        file = await store_async(self.engine, LEDGER, self.world.backend, source, NewFile(filename=f"{tag}.txt"))
         async with AsyncSession(self.engine) as session:
             number = self.random.choice(ROWS)
             row = await session.get(Document, number)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 
 from litestar_filestore import StorageBackend, storages
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import QuotaExceededError
 from litestar_filestore.orm.ledger import Ledger, Usage
 from litestar_filestore.orm.ledger_table import State
@@ -82,7 +83,7 @@ def driver(world: World) -> FaultyDriver:
 async def upload(engine: AsyncEngine, tag: str, owner: str = "alice") -> FileObject:
     """Store one file for an owner."""
     owner_of_new_objects.set(owner)
-    return await store_async(engine, LEDGER, storages[BACKEND], content_of(tag), filename=f"{tag}.txt")
+    return await store_async(engine, LEDGER, storages[BACKEND], content_of(tag), NewFile(filename=f"{tag}.txt"))
 
 
 def usage(world: World, owner: str = "alice") -> Usage:
@@ -145,7 +146,7 @@ async def test_refusal_is_the_owner_s_only(world: World, engine: AsyncEngine, qu
 
 async def test_upload_without_owner(world: World, engine: AsyncEngine, quota: Quota) -> None:
     """Objects without an owner are nobody's, and nobody is asked."""
-    await store_async(engine, LEDGER, world.backend, content_of("one"), filename="one.txt")
+    await store_async(engine, LEDGER, world.backend, content_of("one"), NewFile(filename="one.txt"))
     assert quota.asked == []
 
 

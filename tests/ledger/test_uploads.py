@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, StorageBackend, storages
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import BackendUnavailableError, LedgerMissingError, LinkLostError
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, ObjectKey
 from litestar_filestore.orm.ledger_table import State
@@ -40,7 +41,7 @@ async def engine(world: World, url: str) -> AsyncIterator[AsyncEngine]:
 async def upload(engine: AsyncEngine, world: World, tag: str) -> FileObject:
     """Store one file."""
     backend = storages.get_backend(BACKEND)
-    return await store_async(engine, LEDGER, backend, content_of(tag), filename=f"{tag}.txt")
+    return await store_async(engine, LEDGER, backend, content_of(tag), NewFile(filename=f"{tag}.txt"))
 
 
 def commits_beside(engine: AsyncEngine) -> list[sa.Connection]:
@@ -152,7 +153,7 @@ async def test_swept_while_it_was_written(world: World, engine: AsyncEngine) -> 
         yield b"last"
 
     with pytest.raises(LinkLostError, match="given up before it was complete"):
-        await store_async(engine, LEDGER, world.backend, slowly(), filename="new.txt")
+        await store_async(engine, LEDGER, world.backend, slowly(), NewFile(filename="new.txt"))
     assert len(world.objects()) == 1
     world.recover()
     assert world.objects() == set()

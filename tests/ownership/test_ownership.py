@@ -13,6 +13,7 @@ from litestar.params import MultipartBody
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from litestar_filestore import ContentTypes, FileObject, MaxSize, Storages, storages
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConfigurationError, LinkLostError
 from litestar_filestore.http.ownership import RequestFiles, owned_by
 from litestar_filestore.orm.fsck_report import UNTRACKED
@@ -30,7 +31,7 @@ async def store(request: AnyRequest, name: str = "a.txt") -> FileObject:
     """Store a file as the reading of a form does."""
     files = owned_by(request.scope)
     backend = storages.get_backend(BACKEND)
-    file = await files.storer.store(backend, b"content", filename=name, content_type="text/plain", ext=".txt")
+    file = await files.storer.store(backend, b"content", NewFile(filename=name, content_type="text/plain", ext=".txt"))
     files.add(file)
     return file
 
@@ -410,7 +411,7 @@ async def test_files_of_a_request(world: World) -> None:
     """A request knows its files in their order, until it gives them up."""
     files = RequestFiles(PlainStorer())
     for name in ("1", "2"):
-        files.add(await files.storer.store(world.backend, b"content", filename=name, content_type=None))
+        files.add(await files.storer.store(world.backend, b"content", NewFile(filename=name)))
     assert [file.filename for file in files] == ["1", "2"]
     assert await files.release() == 2
     assert (len(files), world.objects()) == (0, set())

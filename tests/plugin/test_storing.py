@@ -24,6 +24,7 @@ from litestar_filestore import (
     StoredObject,
     storages,
 )
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, LinkLostError, ObjectExistsError
 from litestar_filestore.orm.deletes import retry_deletes_async
 from litestar_filestore.orm.ledger_table import LEDGER_SWITCH, State, ledger_of
@@ -120,7 +121,7 @@ def keys(backend: StorageBackend) -> list[str]:
 async def store(storer: Any, backend: StorageBackend, content: Any = b"content", **options: Any) -> FileObject:
     """Store a file."""
     file: FileObject = await storer.store(
-        backend, content, filename="a.html", content_type="image/png", ext=".png", **options
+        backend, content, NewFile(filename="a.html", content_type="image/png", ext=".png", **options)
     )
     return file
 
