@@ -134,10 +134,6 @@ class ApplicationStorer:
                 distinct[key] = place
         self._places = tuple(distinct.values())
 
-    def close(self) -> None:
-        """Store without a ledger again."""
-        self._places = ()
-
     def storer_for(self, model: type | None, backend: str) -> Storer:
         """Return what stores for the rows of a class.
 
