@@ -1,4 +1,4 @@
-"""The two refusals that only downloads know, as Litestar's exceptions: with headers and in the application's format."""
+"""Refusals that depend on the present file, as Litestar's exceptions: with headers and in the application's format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ("PreconditionFailedException", "RangeNotSatisfiableException")
 
 
 class PreconditionFailedException(ClientException):
-    """The file is not as ``If-Match`` or ``If-Unmodified-Since`` wants it."""
+    """The file is not as a condition of the request wants it, for example ``If-Match`` (RFC 9110 section 13.1)."""
 
     status_code = 412
 

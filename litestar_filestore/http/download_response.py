@@ -16,6 +16,7 @@ from litestar_filestore.http.download_errors import PreconditionFailedException,
 from litestar_filestore.http.download_headers import content_headers, protective_headers
 from litestar_filestore.http.untouched import refuse_alterations
 from litestar_filestore.sansio.active_types import DEFAULT_CONTENT_TYPE
+from litestar_filestore.sansio.conditional import joined_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +96,7 @@ class ASGIFileDownload(ASGIResponse):
         content = content_headers(facts.content_type, wish.filename, wish.disposition, config)
         answer = answer_request(
             wire.method,
-            wire.request_headers,
+            joined_headers(wire.scope["headers"]),
             facts,
             part_type=content["content-type"],
             max_ranges=config.max_ranges,
@@ -163,15 +164,6 @@ class _Wire:
     @property
     def method(self) -> str:
         return cast("str", cast("dict[str, Any]", self.scope)["method"])
-
-    @property
-    def request_headers(self) -> dict[str, str]:
-        """Headers by lower-case name, several lines of one name joined by commas."""
-        joined: dict[str, str] = {}
-        for raw_name, raw_value in self.scope["headers"]:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            joined[name] = f"{joined[name]}, {value}" if name in joined else value
-        return joined
 
     async def send_nothing(self, status_code: int, headers: Mapping[str, str]) -> None:
         await self._start(status_code, headers)

@@ -7,11 +7,12 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from litestar.connection import ASGIConnection
-from litestar.exceptions import ClientException, PermissionDeniedException
-from litestar.status_codes import HTTP_200_OK, HTTP_412_PRECONDITION_FAILED
+from litestar.exceptions import PermissionDeniedException
+from litestar.status_codes import HTTP_200_OK
 
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.sansio.conditional import Validators, check_preconditions, normal_etag
+from litestar_filestore.http.download_errors import PreconditionFailedException
+from litestar_filestore.sansio.conditional import Validators, check_preconditions, joined_headers, normal_etag
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -67,9 +68,9 @@ def refuse_unless_current(request: Request[Any, Any, Any], file: FileObject | No
     """Hold a change to what its request says about the present file (RFC 9110 §13.1): ``If-Match`` and its like.
 
     Raises:
-        ClientException: With 412, if somebody else was faster.
+        PreconditionFailedException: If somebody else was faster.
     """
-    headers = {name.lower(): value for name, value in request.headers.items()}
+    headers = joined_headers(request.scope["headers"])
     if file is None:
         holds = "if-match" not in headers
     else:
@@ -77,7 +78,7 @@ def refuse_unless_current(request: Request[Any, Any, Any], file: FileObject | No
         validators = Validators(normal_etag(file.etag), modified)
         holds = check_preconditions(request.method, headers, validators) == HTTP_200_OK
     if not holds:
-        raise ClientException(status_code=HTTP_412_PRECONDITION_FAILED, detail="The file was changed meanwhile")
+        raise PreconditionFailedException(detail="The file was changed meanwhile")
 
 
 async def refuse_unless_allowed(

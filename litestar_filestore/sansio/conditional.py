@@ -8,13 +8,14 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Literal
 
 __all__ = (
     "Validators",
     "check_preconditions",
     "if_range_holds",
+    "joined_headers",
     "normal_etag",
     "parse_http_date",
 )
@@ -63,12 +64,25 @@ def normal_etag(etag: str | None) -> str | None:
     return quoted if _ETAG.fullmatch(quoted) else None
 
 
+def joined_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers of a request by lower-case name, several lines of one name joined by commas in their order.
+
+    Args:
+        lines: Names and values as they came, in ISO-8859-1 (RFC 9110 section 5.5).
+    """
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in lines:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
 def check_preconditions(method: str, headers: Mapping[str, str], validators: Validators) -> Literal[200, 304, 412]:
     """Return what the preconditions of a request lead to, in the order of section 13.2.2.
 
     Args:
         method: Of the request.
-        headers: Of the request by lower-case name; several lines of one name joined by commas.
+        headers: Of the request, as `joined_headers` returns them.
         validators: Of the representation, which exists.
 
     Returns:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from litestar.connection import ASGIConnection
@@ -139,6 +140,25 @@ def test_if_match_protects_what_others_wrote(serve: Serve, method: str) -> None:
         for value in (etag, site.client.get(url).headers["etag"])
     ]
     assert statuses == [412, 200 if method == "PUT" else 204]
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_if_match_may_have_several_lines(serve: Serve, method: str) -> None:
+    """Lines of one name are one list, in which any tag may be the present one."""
+    site = serve(single())
+    paper = site.add(file=text(b"old"))
+    url = f"/papers/{paper}/file"
+    etag = site.client.get(url).headers["etag"]
+    lines = [("if-match", etag), ("if-match", '"another"')]
+
+    async def send() -> int:
+        # Litestar's client would join the lines by itself.
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=cast("Any", site.app))) as client:
+            answer = await client.request(method, f"http://testserver{url}", content=b"mine", headers=lines)
+            return answer.status_code
+
+    with site.client.portal() as portal:
+        assert portal.call(send) == (200 if method == "PUT" else 204)
 
 
 def test_if_none_match_creates_only(serve: Serve) -> None:

@@ -12,6 +12,7 @@ from litestar_filestore.sansio.conditional import (
     Validators,
     check_preconditions,
     if_range_holds,
+    joined_headers,
     normal_etag,
     parse_http_date,
 )
@@ -105,6 +106,12 @@ def test_tags_of_stores(etag: str | None, normal: str | None) -> None:
 def test_lists_of_tags(header: str, matches: bool) -> None:  # noqa: FBT001  # a table
     """A list matches if it is well-formed and names the tag; commas within tags separate nothing."""
     assert check_preconditions("GET", {"if-none-match": header}, VALIDATORS) == (304 if matches else 200)
+
+
+def test_lines_of_one_name_are_joined() -> None:
+    """Several lines are one list in the order of the lines, in whatever case their name is written."""
+    lines = [(b"If-Match", b'"a"'), (b"range", b"bytes=0-"), (b"if-match", b'"b\xe9"')]
+    assert joined_headers(lines) == {"if-match": '"a", "b\u00e9"', "range": "bytes=0-"}
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
