@@ -6,18 +6,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from litestar.enums import RequestEncodingType
-from litestar.openapi.spec import Encoding, OpenAPIType, Operation, RequestBody, Schema
+from litestar.openapi.spec import Encoding, OpenAPIType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 from litestar.typing import FieldDefinition
 
 from litestar_filestore.core.rules import max_files
 from litestar_filestore.http.limits import file_limit
+from litestar_filestore.http.operations import adjusted_operation
 from litestar_filestore.validation.rules import ContentTypes, MinSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
+    from litestar.openapi.spec import Operation
     from litestar.plugins import OpenAPISchemaPluginProtocol
 
     from litestar_filestore.core.rules import Rule
@@ -88,20 +90,15 @@ def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operat
         if (types := list(_content_types(each.rules)))
     }
 
-    # Without the decorator, the constructor that is inherited would not call the hook.
-    @dataclass
-    class UploadOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
-        def __post_init__(self) -> None:
-            if callable(inherited := getattr(super(), "__post_init__", None)):
-                inherited()
-            body: Any = self.request_body
-            if not isinstance(body, RequestBody):
-                return
-            body.required = not form.optional
-            if encoding and (content := body.content.get(RequestEncodingType.MULTI_PART)) is not None:
-                content.encoding = {**(content.encoding or {}), **encoding}
+    def adjust(operation: Operation) -> None:
+        body = operation.request_body
+        if not isinstance(body, RequestBody):
+            return
+        body.required = not form.optional
+        if encoding and (content := body.content.get(RequestEncodingType.MULTI_PART)) is not None:
+            content.encoding = {**(content.encoding or {}), **encoding}
 
-    return UploadOperation
+    return adjusted_operation(base, adjust)
 
 
 def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:

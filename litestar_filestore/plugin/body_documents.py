@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
+from litestar_filestore.http.operations import adjusted_operation, document_refusals
 from litestar_filestore.http.parts import MultipartStream
 from litestar_filestore.http.raw import RawUpload
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
+    from litestar.openapi.spec import Operation
 
-__all__ = ("document_body", "document_refusals")
+__all__ = ("document_body",)
 
 _OPT = "filestore_body"
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
@@ -38,23 +39,12 @@ def document_body(handler: HTTPRouteHandler) -> None:
         if content is not None:
             handler.opt[_OPT] = True
             handler.operation_class = _operation(handler.operation_class, content)
-            document_refusals(handler)
-
-
-def document_refusals(handler: HTTPRouteHandler) -> None:
-    """Say in the document how a handler that takes uploads may answer."""
-    raises = list(handler.raises or ())
-    handler.raises = [*raises, *(each for each in RAISED_BY_UPLOADS if each not in raises)]
+            document_refusals(handler, RAISED_BY_UPLOADS)
 
 
 def _operation(base: type[Operation], content: dict[str, OpenAPIMediaType]) -> type[Operation]:
-    # Without the decorator, the constructor that is inherited would not call the hook.
-    @dataclass
-    class BodyOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
-        def __post_init__(self) -> None:
-            if callable(inherited := getattr(super(), "__post_init__", None)):
-                inherited()
-            if getattr(self, "request_body", None) is None:
-                self.request_body = RequestBody(content=dict(content), required=True)
+    def adjust(operation: Operation) -> None:
+        if operation.request_body is None:
+            operation.request_body = RequestBody(content=dict(content), required=True)
 
-    return BodyOperation
+    return adjusted_operation(base, adjust)

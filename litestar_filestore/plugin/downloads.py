@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException, NotFoundException
 from litestar.middleware import ASGIMiddleware
-from litestar.openapi.spec import OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, Operation, Schema
+from litestar.openapi.spec import OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.utils.predicates import is_class_and_subclass
 
@@ -16,6 +16,7 @@ from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.download import FileDownload
 from litestar_filestore.http.download_config import download_context
 from litestar_filestore.http.download_errors import PreconditionFailedException, RangeNotSatisfiableException
+from litestar_filestore.http.operations import adjusted_operation, document_refusals
 from litestar_filestore.http.untouched import refuse_cache
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from litestar.config.app import AppConfig
     from litestar.handlers import HTTPRouteHandler
+    from litestar.openapi.spec import Operation
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
     from litestar.typing import FieldDefinition
 
@@ -66,10 +68,8 @@ class DownloadHandlers:
             raise ImproperlyConfiguredException(error.detail) from error
         handler.opt[self._opt_key] = True
         handler.opt[_PREPARED] = self
-        given: Any = handler  # some of its types are incomplete in Litestar
-        refusals = (NotFoundException, PreconditionFailedException, RangeNotSatisfiableException)
-        handler.raises = [*(given.raises or ()), *(each for each in refusals if each not in (given.raises or ()))]
-        given.operation_class = _download_operation(given.operation_class, str(handler.status_code))
+        document_refusals(handler, (NotFoundException, PreconditionFailedException, RangeNotSatisfiableException))
+        handler.operation_class = _download_operation(handler.operation_class, str(handler.status_code))
 
 
 def _sends_files(field: FieldDefinition) -> bool:
@@ -80,17 +80,12 @@ def _sends_files(field: FieldDefinition) -> bool:
 def _download_operation(base: type[Operation], status_code: str) -> type[Operation]:
     """Return a kind of operation that knows the answers to a download."""
 
-    # Without the decorator, the constructor that is inherited would not call the hook.
-    @dataclass
-    class DownloadOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
-        def __post_init__(self) -> None:
-            if callable(inherited := getattr(super(), "__post_init__", None)):
-                inherited()
-            responses: dict[str, Any] = cast("Any", self).responses or {}
-            description = getattr(responses.get(status_code), "description", None) or "File Download"
-            self.responses = {**_answers(description), **{k: v for k, v in responses.items() if k != status_code}}
+    def adjust(operation: Operation) -> None:
+        responses = operation.responses or {}
+        description = getattr(responses.get(status_code), "description", None) or "File Download"
+        operation.responses = {**_answers(description), **{k: v for k, v in responses.items() if k != status_code}}
 
-    return DownloadOperation
+    return adjusted_operation(base, adjust)
 
 
 def _answers(description: str) -> dict[str, OpenAPIResponse]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 
 from litestar_filestore.core.rules import max_bytes
 from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.http.operations import adjusted_operation
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.raw import store_body
 
@@ -62,10 +62,7 @@ def binary_operation(rules: Sequence[Rule]) -> type[Operation]:
     schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, max_length=max_bytes(rules))
     body = RequestBody(content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)
 
-    # Without the decorator, the constructor that is inherited would not call the hook.
-    @dataclass
-    class BinaryOperation(Operation):
-        def __post_init__(self) -> None:
-            self.request_body = body
+    def adjust(operation: Operation) -> None:
+        operation.request_body = body
 
-    return BinaryOperation
+    return adjusted_operation(Operation, adjust)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from litestar.params import BodyKwarg
 
 from litestar_filestore.http.form_schema import form_schema, upload_operation
+from litestar_filestore.http.operations import document_refusals
+from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 from litestar_filestore.http.upload_routes import body_limit, form_body, read_before
-from litestar_filestore.plugin.body_documents import document_refusals
 from litestar_filestore.plugin.upload_errors import answer_dto_errors
 from litestar_filestore.plugin.upload_reading import upload_reader
 from litestar_filestore.plugin.uploads import FormDefaults, plan_for
@@ -60,7 +61,7 @@ class UploadHandlers:
 
     def _document(self, handler: HTTPRouteHandler, form: PlannedForm) -> None:
         handler.operation_class = upload_operation(handler.operation_class, form.documented)
-        document_refusals(handler)
+        document_refusals(handler, RAISED_BY_UPLOADS)
         field = cast("FieldDefinition", form_body(handler))
         body = cast("BodyKwarg", field.kwarg_definition)
         # A component of its own: the class of the form may stand in responses too, where its files look different.
