@@ -7,7 +7,8 @@ backend in the same way, says nothing about the store, and is made without askin
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from litestar_filestore.core.signing import SignedAnswer
 from litestar_filestore.errors import (
@@ -39,6 +40,16 @@ if TYPE_CHECKING:
     from litestar_filestore.sansio.tokens import KeyRing
 
 __all__ = ("LinkSigner",)
+
+
+class _StoreLink(NamedTuple):
+    """A link that the store is asked for, which may take a request for credentials."""
+
+    backend: StorageBackend
+    key: str
+    answer: SignedAnswer
+    otherwise: Callable[[], str]
+    """Makes the application's own link, where the store cannot sign, or not this key or these headers."""
 
 
 class LinkSigner:
@@ -77,33 +88,36 @@ class LinkSigner:
 
     def url_for(self, file: FileObject, wish: LinkWish) -> str:
         """Return a link; see `StorageRegistry.url_for`."""
-        if wish.for_upload:
-            return self._upload_url(file, wish)
-        backend, key = self._place(file)
-        life = self._life(wish.expires_in, self._config.expires_in)
-        if (public := _public_url(backend, key, wish)) is not None:
-            return public
-        if self._config.native and wish.native:
-            try:
-                return backend.sign_answer(key, self._answer(file, wish, life))
-            except UnsupportedOperationError:  # not for this store, this key or these headers: the application can
-                pass
-        return self._download_url(file, backend, key, wish, life)
+        made = self._made(file, wish)
+        if isinstance(made, str):
+            return made
+        try:
+            return made.backend.sign_answer(made.key, made.answer)
+        except UnsupportedOperationError:
+            return made.otherwise()
 
     async def url_for_async(self, file: FileObject, wish: LinkWish) -> str:
         """`url_for` without blocking the event loop."""
+        made = self._made(file, wish)
+        if isinstance(made, str):
+            return made
+        try:
+            return await made.backend.sign_answer_async(made.key, made.answer)
+        except UnsupportedOperationError:
+            return made.otherwise()
+
+    def _made(self, file: FileObject, wish: LinkWish) -> str | _StoreLink:
+        """Return a link, or what is needed to ask the store for one."""
         if wish.for_upload:
             return self._upload_url(file, wish)
         backend, key = self._place(file)
         life = self._life(wish.expires_in, self._config.expires_in)
         if (public := _public_url(backend, key, wish)) is not None:
             return public
+        download_url = partial(self._download_url, file, backend, key, wish, life)
         if self._config.native and wish.native:
-            try:
-                return await backend.sign_answer_async(key, self._answer(file, wish, life))
-            except UnsupportedOperationError:  # as above
-                pass
-        return self._download_url(file, backend, key, wish, life)
+            return _StoreLink(backend, key, self._answer(file, wish, life), download_url)
+        return download_url()
 
     def reference_for(self, file: FileObject, expires_in: int | None) -> str:
         """Return a reference; see `StorageRegistry.reference_for`."""
