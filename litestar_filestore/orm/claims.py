@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from litestar_filestore.errors import LinkLostError
 from litestar_filestore.orm.clock import database_now
-from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.ledger_table import State, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from sqlalchemy import ColumnElement, Connection, CursorResult, Table
+    from sqlalchemy import Connection, CursorResult
 
     from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
 
@@ -38,7 +38,7 @@ def abandon(
         How many were doomed.
     """
     table = ledger.table
-    free = sa.and_(_are(table, keys), table.c.state.in_(states))
+    free = sa.and_(is_one_of(table, keys), table.c.state.in_(states))
     if not connection.execute(sa.select(table.c.key).where(free).limit(1)).first():
         return 0  # as after most requests: looking takes no lock that writers wait for
     # MySQL selects from a table that it updates only by way of a derived one.
@@ -61,7 +61,7 @@ def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts) -
     table = ledger.table
     statement = (
         sa.update(table)
-        .where(_are(table, [key]), table.c.state == State.STAGED)
+        .where(is_one_of(table, [key]), table.c.state == State.STAGED)
         .values(state=State.KEPT, not_before=database_now())
     )
     if cast("CursorResult[object]", connection.execute(statement)).rowcount:
@@ -70,23 +70,4 @@ def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts) -
     if state in {State.DOOMED, State.GONE}:
         raise LinkLostError("The object was given up before it was kept; store the content again", key=key.key)
     if state is None:
-        _enter(ledger, connection, key, facts)
-
-
-def _enter(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts) -> None:
-    now = database_now()
-    statement = sa.insert(ledger.table).values(
-        backend=key.backend,
-        key=key.key,
-        state=State.KEPT,
-        size=facts.size,
-        checksum=facts.checksum,
-        created_at=now,
-        not_before=now,
-        attempts=0,
-    )
-    connection.execute(statement)
-
-
-def _are(table: Table, keys: Collection[ObjectKey]) -> ColumnElement[bool]:
-    return sa.or_(sa.false(), *(sa.and_(table.c.backend == each.backend, table.c.key == each.key) for each in keys))
+        ledger.insert_kept(connection, {key: facts})

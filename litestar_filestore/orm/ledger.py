@@ -18,12 +18,12 @@ import sqlalchemy as sa
 
 from litestar_filestore.errors import ConflictError, LinkLostError
 from litestar_filestore.orm.clock import database_now
-from litestar_filestore.orm.ledger_table import MYSQL, State
+from litestar_filestore.orm.ledger_table import MYSQL, State, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, CursorResult, Table
+    from sqlalchemy import Connection, CursorResult, Table
 
 __all__ = ("LEASE_SECONDS", "Facts", "Ledger", "ObjectKey", "Usage")
 
@@ -120,14 +120,14 @@ class Ledger:
             LinkLostError: If an object was given up meanwhile.
         """
         for chunk in _chunks(keys):
-            statement = sa.delete(self.table).where(self._are(chunk), self._c.state == State.STAGED)
+            statement = sa.delete(self.table).where(is_one_of(self.table, chunk), self._c.state == State.STAGED)
             _require(connection, statement, len(chunk))
 
     def _advance(
         self, connection: Connection, keys: Sequence[ObjectKey], state: State, values: Mapping[str, object]
     ) -> None:
         for chunk in _chunks(keys):
-            statement = sa.update(self.table).where(self._are(chunk), self._c.state == state).values(values)
+            statement = sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == state).values(values)
             _require(connection, statement, len(chunk))
 
     # -- the transaction of the row
@@ -149,7 +149,9 @@ class Ledger:
                 "state": State.LINKED,
                 "not_before": database_now(),
             }
-            statement = sa.update(self.table).where(self._are(chunk), self._c.state.in_(_FREE)).values(values)
+            statement = (
+                sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state.in_(_FREE)).values(values)
+            )
             linked = _count(connection, statement)
             if linked != len(chunk):
                 unknown += self._explain(connection, chunk, linked)
@@ -181,6 +183,14 @@ class Ledger:
         """
         self._insert(connection, {key: None}, State.DOOMED)
 
+    def insert_kept(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
+        """Enter objects that nothing knows, to stay although no row holds them.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If a transaction that was open has entered one meanwhile.
+        """
+        self._insert(connection, facts, State.KEPT)
+
     def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
         """Take objects out of the rows that this transaction changes or deletes.
 
@@ -194,7 +204,7 @@ class Ledger:
         for chunk in _chunks(keys):
             statement = (
                 sa.update(self.table)
-                .where(self._are(chunk), self._c.state == State.LINKED)
+                .where(is_one_of(self.table, chunk), self._c.state == State.LINKED)
                 .values(state=State.DOOMED, not_before=database_now())
             )
             if (doomed := _count(connection, statement)) != len(chunk):
@@ -220,7 +230,7 @@ class Ledger:
         """
         found: dict[ObjectKey, State] = {}
         for chunk in _chunks(keys):
-            statement = sa.select(self._c.backend, self._c.key, self._c.state).where(self._are(chunk))
+            statement = sa.select(self._c.backend, self._c.key, self._c.state).where(is_one_of(self.table, chunk))
             if latest and connection.dialect.name in MYSQL:
                 statement = statement.with_for_update(read=True)
             rows = connection.execute(statement)
@@ -264,14 +274,6 @@ class Ledger:
                 for key in chunk
             ]
             connection.execute(sa.insert(self.table).values(rows))
-
-    def _are(self, keys: Sequence[ObjectKey]) -> ColumnElement[bool]:
-        by_backend: dict[str, list[str]] = {}
-        for key in keys:
-            by_backend.setdefault(key.backend, []).append(key.key)
-        return sa.or_(
-            *(sa.and_(self._c.backend == backend, self._c.key.in_(names)) for backend, names in by_backend.items())
-        )
 
     def _facts(self, facts: Mapping[ObjectKey, Facts]) -> dict[str, object]:
         """Return the values of one UPDATE that sets size and checksum of several rows, each to its own."""

@@ -12,7 +12,9 @@ from sqlalchemy.dialects import mysql
 from litestar_filestore.errors import LedgerMissingError
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData, Table
+    from collections.abc import Iterable
+
+    from sqlalchemy import ColumnElement, MetaData, Table
     from sqlalchemy.exc import OperationalError, ProgrammingError
 
 __all__ = (
@@ -23,6 +25,7 @@ __all__ = (
     "State",
     "define_ledger",
     "explain",
+    "is_one_of",
     "ledger_of",
     "notes_of",
 )
@@ -126,6 +129,20 @@ def ledger_of(metadata: MetaData) -> Table | None:
 def notes_of(metadata: MetaData) -> Table | None:
     """Return the table of the notes in `metadata`, ``None`` where there is no ledger."""
     return _table_of(metadata, NOTE_TABLE)
+
+
+def is_one_of(table: Table, objects: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    """Return the condition that a row is about one of these objects.
+
+    Args:
+        table: That of the ledger or of the notes.
+        objects: Backends and keys; no row is about one of none.
+    """
+    keys: dict[str, list[str]] = {}
+    for backend, key in objects:
+        keys.setdefault(backend, []).append(key)
+    alike = (sa.and_(table.c.backend == backend, table.c.key.in_(names)) for backend, names in keys.items())
+    return sa.or_(sa.false(), *alike)
 
 
 def _table_of(metadata: MetaData, name: str) -> Table | None:

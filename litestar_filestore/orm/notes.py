@@ -24,7 +24,7 @@ from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.clock import database_now
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import explain, notes_of
+from litestar_filestore.orm.ledger_table import explain, is_one_of, notes_of
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.staging import run_beside
 
@@ -134,7 +134,7 @@ def write_notes(ledger: Ledger, keys: Sequence[ObjectKey], connection: Connectio
     """Write notes in the transaction of `connection`, in place of older ones of the same objects."""
     table = notes_of(ledger.table.metadata)
     if table is not None:
-        connection.execute(sa.delete(table).where(_are(table, keys)))
+        connection.execute(sa.delete(table).where(is_one_of(table, keys)))
         due = database_now() + LEASE_SECONDS
         connection.execute(sa.insert(table).values([{**key._asdict(), "not_before": due} for key in keys]))
 
@@ -164,7 +164,7 @@ def doom_noted(engine: Engine, ledger: Ledger, *, grace_seconds: float, limit: i
         due.extend(ObjectKey(*row) for row in connection.execute(statement))
 
     def forget(keys: Sequence[ObjectKey], connection: Connection) -> None:
-        connection.execute(sa.delete(table).where(is_due, _are(table, keys)))
+        connection.execute(sa.delete(table).where(is_due, is_one_of(table, keys)))
 
     place.run(read)
     for start in range(0, len(due), _PAGE):
@@ -196,10 +196,3 @@ def _doom(engine: Engine, ledger: Ledger, key: ObjectKey) -> bool:
 def _is_lock(error: DBAPIError) -> bool:
     code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     return code == _NO_LOCK or getattr(error.orig, "args", ())[:1] == (_NO_LOCK_IN_TIME,)
-
-
-def _are(table: Table, keys: Sequence[ObjectKey]) -> sa.ColumnElement[bool]:
-    by_backend: dict[str, list[str]] = {}
-    for key in keys:
-        by_backend.setdefault(key.backend, []).append(key.key)
-    return sa.or_(*(sa.and_(table.c.backend == each, table.c.key.in_(names)) for each, names in by_backend.items()))
