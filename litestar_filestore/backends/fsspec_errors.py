@@ -21,7 +21,10 @@ from litestar_filestore.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("ResponseError", "is_named", "translate_library_error")
+__all__ = ("FOLDER", "ResponseError", "is_named", "translate_library_error")
+
+FOLDER = "Another key uses this one as a folder, or the other way round"
+"""What `InvalidKeyError` says where a store keeps files in folders."""
 
 
 class ResponseError(Exception):
@@ -95,7 +98,7 @@ _STATUSES: dict[int, tuple[type[StorageError], str]] = {
     404: (ObjectNotFoundError, _MISSING),
     405: (UnsupportedOperationError, "The store cannot do this"),
     408: (BackendUnavailableError, _UNREACHABLE),
-    409: (InvalidKeyError, "Another key uses this one as a folder, or the other way round"),
+    409: (InvalidKeyError, FOLDER),
     412: (ObjectExistsError, _TAKEN),
     423: (BackendUnavailableError, "Somebody has locked the object"),
     429: (BackendUnavailableError, "The store is busy"),

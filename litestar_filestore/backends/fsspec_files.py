@@ -11,6 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from litestar_filestore.backends.fsspec_errors import FOLDER
 from litestar_filestore.backends.fsspec_found import FoundFile
 from litestar_filestore.backends.fsspec_store import Page, Place, Store
 from litestar_filestore.backends.fsspec_transfers import FileReader, FileUpload
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.types import ObjectInfo, PutOptions
 
-__all__ = ("FOLDER", "FileStore")
+__all__ = ("FileStore",)
 
 T = TypeVar("T")
-
-FOLDER = "Another key uses this one as a folder, or the other way round"
 
 _BUFFER_BYTES = 4 * 1024 * 1024
 """What file objects of fsspec gather before they send."""

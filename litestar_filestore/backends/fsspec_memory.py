@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from litestar_filestore.backends.fsspec_errors import FOLDER
 from litestar_filestore.backends.fsspec_store import Page, Reader, Store, Upload
 from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
 from litestar_filestore.errors import (
@@ -50,7 +51,7 @@ class MemoryStore(Store):
             try:
                 self.fs.pipe_file(full, content)
             except (FileExistsError, IsADirectoryError) as error:
-                raise InvalidKeyError("Another key uses this one as a folder, or the other way round") from error
+                raise InvalidKeyError(FOLDER) from error
             return self.head(path)
 
     def upload(self, path: str, options: PutOptions) -> Upload:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from litestar_filestore.backends.fsspec_errors import FOLDER
 from litestar_filestore.backends.fsspec_store import READ_BYTES, Reader, Upload
 from litestar_filestore.errors import (
     BackendUnavailableError,
@@ -94,7 +95,7 @@ class FileUpload(Upload):
         except Exception as error:
             found = self.store.look(target)
             if found is not None and found.is_folder:
-                raise InvalidKeyError("Another key uses this one as a folder") from error
+                raise InvalidKeyError(FOLDER) from error
             if found is not None and not self._overwrite:
                 raise ObjectExistsError("There is already an object of that key") from error
             raise

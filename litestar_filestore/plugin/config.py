@@ -1,7 +1,7 @@
 """How an application stores files."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -107,20 +107,17 @@ class FilestoreConfig:
         """Return the registry; the dependency under `registry_dependency_key`."""
         return self.registry
 
-    def opened(self) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
         """Return a context in which the backends are registered and open, for scripts, commands and tests.
 
-        Links can be made in it as well. Entering and leaving it is what the lifespan does. It may be entered several
-        times, also while the application runs.
+        Links can be made in it as well. Entering and leaving one is what the lifespan does. There may be several at a
+        time, also while the application runs.
 
         Raises:
             ConfigurationError: If another running application has a different backend under one of the keys.
             StorageError: If a backend cannot be started; those that were started are closed again.
         """
-        return self._opened()
-
-    @asynccontextmanager
-    async def _opened(self) -> AsyncGenerator[None]:
         async with open_backends(self.registry, self.backends):
             with self.registry.linking(self.signer) if self.signer is not None else nullcontext():
                 yield

@@ -18,6 +18,5 @@ Parts: TypeAlias = NamedDependency[MultipartStream]
 RawBody: TypeAlias = NamedDependency[RawUpload]
 """Type of a handler's argument ``raw_upload``: the body that the client is sending, as one file."""
 
-
 Storages: TypeAlias = NamedDependency[StorageRegistry]
 """Type of a handler's argument ``storages``: the application's registry."""

@@ -87,7 +87,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.lifespan = [self._lifespan, *given.lifespan]
         # Hooks run when all lifespans are entered, and so when the databases are there.
         storer = ApplicationStorer()
-        app_config.on_startup.append(partial(self._start_sweeper, storer))
+        app_config.on_startup.append(partial(self._start_ledger, storer))
         app_config.middleware.insert(
             0, FilestoreMiddleware(config.url_builder or link_builder(config.signer), config.signer)
         )
@@ -123,7 +123,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
                 if (sweeper := self._sweepers.pop(app, None)) is not None:
                     await sweeper.stop()
 
-    async def _start_sweeper(self, storer: ApplicationStorer, app: Litestar) -> None:
+    async def _start_ledger(self, storer: ApplicationStorer, app: Litestar) -> None:
         ledger = self._config.ledger
         if ledger is None:
             return
