@@ -11,7 +11,7 @@ from litestar.response import File
 
 from example_app.documents import DocumentController
 from example_app.settings import Settings
-from litestar_filestore import FilestoreConfig, FilestorePlugin, UploadLimits
+from litestar_filestore import FilestoreConfig, FilestorePlugin, MaxSize
 
 PAGE = Path(__file__).with_name("page.html")
 PAGE_POLICY = (
@@ -50,9 +50,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         before_send_handler="autocommit",
         create_all=True,
     )
-    storage = FilestoreConfig(
-        [settings.backend()], secret=settings.secret, limits=UploadLimits(max_file_bytes=settings.max_bytes)
-    )
+    storage = FilestoreConfig([settings.backend()], secret=settings.secret, rules=[MaxSize(settings.max_bytes)])
     return Litestar(
         [page, limits, DocumentController],
         plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)],

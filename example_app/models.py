@@ -3,7 +3,14 @@
 from advanced_alchemy.base import UUIDAuditBase
 from sqlalchemy.orm import Mapped, mapped_column
 
-from litestar_filestore import FileObject, StoredObject
+from litestar_filestore import Candidate, FileObject, StoredObject
+
+PROGRAMS = {"application/x-executable", "application/x-msdownload"}
+
+
+def no_programs(file: Candidate) -> str | None:
+    """Refuse what Linux and Windows run; the type is told from the first bytes, so another name does not help."""
+    return "Programs are not kept here" if file.content_type in PROGRAMS else None
 
 
 class Document(UUIDAuditBase):
@@ -12,4 +19,4 @@ class Document(UUIDAuditBase):
     __tablename__ = "document"
 
     title: Mapped[str]
-    file: Mapped[FileObject] = mapped_column(StoredObject("documents"))
+    file: Mapped[FileObject] = mapped_column(StoredObject("documents", rules=[no_programs]))

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from litestar_filestore import ObstoreBackend, StorageBackend
 
-DEFAULT_MAX_BYTES = 1024**3
+DEFAULT_MAX_BYTES = 10**9
 
 
 @dataclass(frozen=True)

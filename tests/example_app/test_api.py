@@ -68,6 +68,39 @@ def test_get_returns_the_bytes_of_a_large_file(client: httpx.Client) -> None:
     assert received.hexdigest() == hashlib.sha256(LARGE).hexdigest()
 
 
+def test_get_with_a_range_returns_that_part(client: httpx.Client) -> None:
+    """A download that broke off goes on from where it was."""
+    document = post(client, "large.bin", LARGE)
+    first = len(LARGE) - 1_000_000
+    response = client.get(f"/documents/{document['id']}/file", headers={"Range": f"bytes={first}-"})
+    assert (response.status_code, response.content == LARGE[first:]) == (206, True)
+    assert response.headers["content-range"] == f"bytes {first}-{len(LARGE) - 1}/{len(LARGE)}"
+
+
+def test_get_with_a_range_behind_the_end_is_416(client: httpx.Client) -> None:
+    """The answer says how long the file is."""
+    document = post(client, "a.txt", b"0123456789")
+    response = client.get(f"/documents/{document['id']}/file", headers={"Range": "bytes=10-"})
+    assert (response.status_code, response.headers["content-range"]) == (416, "bytes */10")
+
+
+def test_get_of_a_known_version_is_304(client: httpx.Client) -> None:
+    """The tag of a file is that of its document, and whoever has it is sent nothing again."""
+    document = post(client, "a.txt", b"Some text.")
+    path, etag = f"/documents/{document['id']}/file", document["file"]["etag"]
+    response = client.get(path, headers={"If-None-Match": etag})
+    assert (response.status_code, response.content, response.headers["etag"]) == (304, b"", etag)
+    assert client.get(path, headers={"If-None-Match": '"another"'}).content == b"Some text."
+
+
+def test_head_answers_as_get_without_the_bytes(client: httpx.Client) -> None:
+    """All that GET would say about the file is said."""
+    path = f"/documents/{post(client, 'a.txt', b'Some text.')['id']}/file"
+    got, looked = client.get(path), client.head(path)
+    assert (looked.status_code, looked.content) == (200, b"")
+    assert {**looked.headers, "date": ""} == {**got.headers, "date": ""}
+
+
 def test_get_lists_the_newest_first(client: httpx.Client) -> None:
     """The document that was made last is the first of the list."""
     made = [post(client, name, b"")["id"] for name in ("first.txt", "second.txt")]
@@ -107,7 +140,15 @@ def test_get_of_a_deleted_document_is_404(client: httpx.Client) -> None:
     assert (client.get(f"/documents/{document['id']}/file").status_code, document in listed) == (404, False)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/documents/{}/file"), ("DELETE", "/documents/{}")])
+UNKNOWN = [
+    ("GET", "/documents/{}/file"),
+    ("HEAD", "/documents/{}/file"),
+    ("GET", "/documents/{}/link"),
+    ("DELETE", "/documents/{}"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), UNKNOWN)
 def test_unknown_document_is_404(client: httpx.Client, method: str, path: str) -> None:
     """A document that never was is not found."""
     assert client.request(method, path.format(uuid.uuid4())).status_code == 404
@@ -150,6 +191,15 @@ def test_post_does_not_believe_the_content_type(client: httpx.Client, claim: str
     assert post(client, "a.txt", b"Some text.", claim)["file"]["content_type"] == "text/plain"
 
 
+def test_post_of_a_program_is_400(example: Example, client: httpx.Client) -> None:
+    """The rule of the column refuses it under any name, and nothing of it stays."""
+    before = example.keys
+    program = b"\x7fELF\x02\x01\x01".ljust(4096, b"\0")
+    response = client.post("/documents", files={"file": ("holiday.jpg", program, "image/jpeg")})
+    assert (response.status_code, response.json()["extra"][0]["message"]) == (400, "Programs are not kept here")
+    example.wait_until_only(before)
+
+
 def test_post_without_the_rest_of_the_body_is_400(example: Example, client: httpx.Client) -> None:
     """A form that ends in the middle of its file is refused, and leaves nothing."""
     before = example.keys
@@ -173,6 +223,23 @@ def test_get_of_a_page_does_not_run_it(client: httpx.Client) -> None:
     assert headers["content-disposition"].startswith("attachment;")
     assert headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in headers["content-security-policy"]
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["cache-control"] == "private, no-cache"
+
+
+def test_get_of_a_link_signs_the_address_of_the_file(client: httpx.Client) -> None:
+    """Whoever has the link downloads the file, and nobody who changes it."""
+    document = post(client, "Übersicht.txt", b"shared")
+    url = client.get(f"/documents/{document['id']}/link").json()["url"]
+    shared = client.get(url)
+    assert (shared.content, "%C3%9Cbersicht.txt" in shared.headers["content-disposition"]) == (b"shared", True)
+    assert client.get(url[:-1] + ("A" if url[-1] != "A" else "B")).status_code == 403
+
+
+def test_documents_have_links_that_work(client: httpx.Client) -> None:
+    """What is listed can be downloaded from where it says."""
+    assert client.get(post(client, "a.txt", b"listed")["file"]["url"]).content == b"listed"
 
 
 NAMES = [

@@ -175,6 +175,28 @@ def test_listed_file_can_be_downloaded(page: Page, choose: Choose) -> None:
     )
 
 
+def test_link_to_a_listed_file_can_be_copied(page: Page, choose: Choose, example: Example) -> None:
+    """The clipboard gets the address of the file for somebody who knows nothing else, and that is told."""
+    choose({"shared.txt": b"for everybody"})
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy a link to shared.txt").click()
+    expect(page.locator("[aria-live]")).to_have_text("A link to shared.txt was copied")
+    link: str = page.evaluate("navigator.clipboard.readText()")
+    with example.client() as client:
+        assert (link.startswith(example.url), client.get(link).content) == (True, b"for everybody")
+
+
+def test_link_is_shown_where_nothing_can_be_copied(page: Page, choose: Choose, example: Example) -> None:
+    """Without a clipboard the person copies the address, out of a dialog."""
+    choose({"shared.txt": b"for everybody"})
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    with page.expect_event("dialog") as shown:
+        page.on("dialog", lambda dialog: dialog.dismiss())
+        page.get_by_role("button", name="Copy a link to shared.txt").click()
+    with example.client() as client:
+        assert client.get(shown.value.default_value).content == b"for everybody"
+
+
 def test_listed_file_can_be_deleted(page: Page, choose: Choose, example: Example) -> None:
     """A file that is deleted goes from the list and from the store."""
     choose({"gone.txt": b"x"})

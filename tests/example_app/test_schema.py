@@ -17,6 +17,7 @@ OPERATIONS = [
     ("GET", "/documents"),
     ("POST", "/documents"),
     ("GET", "/documents/{id}/file"),
+    ("GET", "/documents/{id}/link"),
     ("DELETE", "/documents/{id}"),
     ("GET", "/limits"),
 ]
