@@ -2,7 +2,8 @@
 
 ``session.execute(delete(Model).where(...))`` and its kin give no flush event. Their rows are selected and locked with
 the same condition, their files handed on, and the statement narrowed to exactly those rows: without that, a row that
-another transaction inserts meanwhile would be deleted with its file still linked.
+another transaction inserts meanwhile would be deleted with its file still linked. A statement that has met fewer rows
+all the same, because somebody narrowed it later, is refused.
 
 What nobody can see from here stays out: SQL text, statements on tables instead of classes, cascades inside the
 database, TRUNCATE. ``fsck`` finds what they leave.
@@ -10,27 +11,30 @@ database, TRUNCATE. ``fsck`` finds what they leave.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
+from litestar_filestore.orm.bulk_values import Row, check_insert, rows_of
 from litestar_filestore.orm.checking import check_content, check_count, check_stored
 from litestar_filestore.orm.columns import (
     FileColumn,
     check_backends,
+    file_columns,
     files_in,
-    identity_condition,
     lock_for_writing,
+    matches_any,
     single_table_columns,
+    writing_connection,
 )
 from litestar_filestore.orm.custody import custody_of
 from litestar_filestore.orm.journal import journal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy.engine import Result
     from sqlalchemy.orm import Mapper, ORMExecuteState
@@ -45,7 +49,7 @@ class _Plan:
 
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
         self.mapper = mapper
-        self.connection = session.connection(bind_arguments={"mapper": mapper})
+        self.connection = writing_connection(session, mapper)
         self._custody = custody_of(session, mapper)
         self._gained: list[FileObject] = []
         self._lost: list[FileObject] = []
@@ -83,19 +87,21 @@ def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
     mapper = state.bind_mapper
     if mapper is None or not (state.is_insert or state.is_update or state.is_delete):
         return None
-    columns = single_table_columns(mapper)
-    if not columns:
+    if not (file_columns(mapper) or single_table_columns(mapper)):
         return None
+    if not state.is_insert and state.execution_options.get("autoflush", True):
+        state.session._autoflush()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as the statement itself does
     plan = _Plan(state.session, mapper)
     if state.is_insert:
-        _insert(plan, state, columns)
+        check = _insert(plan, state)
     elif state.is_executemany:
-        _update_by_key(plan, state, columns)
+        check = _update_by_key(plan, state)
     else:
-        _change_where(plan, state, columns)
+        check = _change_where(plan, state)
     result = state.invoke_statement()
     # After it, because a statement can fail and its transaction go on.
     try:
+        check(result)
         plan.settle()
     except BaseException:
         journal_of(state.session).spoiled(state.session)
@@ -103,97 +109,92 @@ def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
     return result
 
 
-def _insert(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn]) -> None:
-    statement = cast("sa.Insert", state.statement)
-    if statement.select is not None and any(column.key in (statement._select_names or ()) for column in columns):  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        raise UnsupportedOperationError("INSERT .. SELECT would give one file to two rows; copy the files instead")
-    rows = list(_rows(state))
-    for row in rows:
-        for column in columns:
-            plan.store(column, _value(row, column))
-    for row in rows:
-        for column in columns:
-            plan.exchange(column, _value(row, column), None)
+_Check: TypeAlias = "Callable[[Result[Any]], None]"
+"""Looks after the statement whether it did what was planned."""
 
 
-def _update_by_key(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn]) -> None:
+def _fine(_result: Result[Any]) -> None:
+    pass
+
+
+def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
+    columns = file_columns(plan.mapper)
+    rows = list(rows_of(state))
+    check_insert(state.statement, columns, rows)
+    for row in rows:
+        for column in columns:
+            plan.store(column, row.value(column))
+    for row in rows:
+        for column in columns:
+            plan.exchange(column, row.value(column), None)
+    return _fine
+
+
+def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
     """Plan for ``session.execute(update(Model), [{"id": 1, "file": ...}, ...])``."""
     keys = [plan.mapper.get_property_by_column(column).key for column in plan.mapper.primary_key]
-    for row in _rows(state):
-        touched = [column for column in columns if _mentions(row, column)]
-        if not touched:
-            continue
-        condition = identity_condition(plan.mapper, [tuple(row[key] for key in keys)])
-        _exchange(plan, condition, touched, row)
+    rows = {tuple(row[key] for key in keys): row for row in rows_of(state)}
+    if len(rows) != len(cast("Sequence[Any]", state.parameters)):
+        raise ConflictError("The statement names a row twice; only one of its files could stay")
+    for identity, row in rows.items():
+        columns = [column for column in file_columns(plan.mapper) if row.mentions(column)]
+        if columns:
+            here = matches_any(plan.mapper.primary_key, [identity])
+            _exchange(plan, sa.select(plan.mapper.persist_selectable).where(here), columns, row)
+    return _fine
 
 
-def _change_where(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn]) -> None:
+def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
     statement = cast("sa.Update | sa.Delete", state.statement)
-    values: dict[Any, Any] = {}
+    columns = list(single_table_columns(plan.mapper))
+    row = Row({}, {})
     if state.is_update:
-        values = {**_update_values(statement), **(cast("Mapping[Any, Any]", state.parameters) or {})}
-        columns = [column for column in columns if _mentions(values, column)]
-        if not columns:
+        (row,) = rows_of(state)
+        columns = [column for column in columns if row.mentions(column)]
+    if not columns:
+        return _fine
+    # By the class, not its table: a class that shares a table has a condition of its own, and so may the options.
+    looking = sa.select().select_from(plan.mapper.class_).options(*statement._with_options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if statement.whereclause is not None:
+        looking = looking.where(statement.whereclause)
+    keys = _exchange(plan, looking, columns, row)
+    here = matches_any(_keys(plan.mapper), keys)
+    state.statement = statement.where(here)
+
+    def check(result: Result[Any]) -> None:
+        if getattr(result, "rowcount", -1) == len(keys):
             return
-    identities = _exchange(plan, statement.whereclause, columns, values)
-    state.statement = statement.where(identity_condition(plan.mapper, identities))
+        # RETURNING hides the number from some drivers.
+        values = sa.select(*(column.column for column in columns)).where(here)
+        left = plan.connection.execute(values).all()
+        new = [row.value(column) for column in columns]
+        if left if state.is_delete else any(list(each) != new for each in left):
+            raise UnsupportedOperationError(
+                "The statement was narrowed after its rows were looked up, and has left some of them as they were: add "
+                "the condition to the statement, or an option such as with_loader_criteria"
+            )
+
+    return check
 
 
-def _exchange(
-    plan: _Plan,
-    condition: sa.ColumnElement[bool] | None,
-    columns: Sequence[FileColumn],
-    values: Mapping[Any, Any],
-) -> list[tuple[Any, ...]]:
-    """Lock the rows that meet `condition`, plan for their files, and return their primary keys."""
-    keys = list(plan.mapper.primary_key)
-    statement = sa.select(*keys, *(column.column.label(f"file_{index}") for index, column in enumerate(columns)))
-    statement = statement.select_from(plan.mapper.local_table).order_by(*keys).with_for_update()
-    if condition is not None:
-        statement = statement.where(condition)
+def _keys(mapper: Mapper[Any]) -> list[sa.Column[Any]]:
+    """Return the primary key of the table that statements on a class change, of which a subclass may have its own."""
+    return list(cast("sa.Table", mapper.local_table).primary_key)
+
+
+def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn], new: Row) -> list[tuple[Any, ...]]:
+    """Lock the rows that `looking` meets, plan for their files, and return their primary keys."""
+    keys = _keys(plan.mapper)
     for column in columns:
-        plan.store(column, _value(values, column))
+        plan.store(column, new.value(column))
     lock_for_writing(plan.connection, plan.mapper)
-    rows = plan.connection.execute(statement).all()
+    selected = [column.column.label(f"file_{index}") for index, column in enumerate(columns)]
+    statement = looking.with_only_columns(*keys, *selected, maintain_column_froms=True)
+    rows = plan.connection.execute(statement.order_by(*keys).with_for_update()).all()
     for index, column in enumerate(columns):
-        new = _value(values, column)
-        if len(rows) > 1 and any(files_in(new)):
+        value = new.value(column)
+        if len(rows) > 1 and any(files_in(value)):
             raise ConflictError("The statement would give one file to several rows; update them one by one")
         for row in rows:
-            plan.exchange(column, new, row[len(keys) + index])
+            plan.exchange(column, value, row[len(keys) + index])
     return [tuple(row[: len(keys)]) for row in rows]
-
-
-def _rows(state: ORMExecuteState) -> Iterator[Mapping[Any, Any]]:
-    parameters = state.parameters
-    if isinstance(parameters, list):
-        yield from parameters
-    elif parameters:
-        yield cast("Mapping[Any, Any]", parameters)
-    compiled = cast("sa.Insert", state.statement)
-    if multi := getattr(compiled, "_multi_values", ()):
-        for rows in multi:
-            yield from rows
-    elif single := _update_values(compiled):
-        yield single
-
-
-def _update_values(statement: Any) -> dict[Any, Any]:
-    values: dict[Any, Any] = dict(getattr(statement, "_values", None) or {})
-    values.update(getattr(statement, "_ordered_values", None) or ())
-    return {key: getattr(value, "effective_value", value) for key, value in values.items()}
-
-
-def _names(column: FileColumn) -> set[str]:
-    return {column.key, column.column.key, column.column.name}
-
-
-def _mentions(values: Mapping[Any, Any], column: FileColumn) -> bool:
-    return any(getattr(key, "key", key) in _names(column) for key in values)
-
-
-def _value(values: Mapping[Any, Any], column: FileColumn) -> Any:
-    for key, value in values.items():
-        if getattr(key, "key", key) in _names(column):
-            return getattr(value, "effective_value", value)
-    return None

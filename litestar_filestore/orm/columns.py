@@ -27,7 +27,10 @@ __all__ = (
     "identity_condition",
     "is_modified",
     "lock_for_writing",
+    "matches_any",
     "single_table_columns",
+    "writing_bind",
+    "writing_connection",
 )
 
 _ROWS_PER_SELECT = 200
@@ -102,7 +105,7 @@ def current_values(
     Returns:
         Files by attribute name, by primary key. Rows that are gone are missing.
     """
-    connection = session.connection(bind_arguments={"mapper": mapper})
+    connection = writing_connection(session, mapper)
     lock_for_writing(connection, mapper)
     identities = sorted((tuple(state.key[1]) for state in states if state.key is not None), key=repr)
     result: dict[tuple[Any, ...], sa.RowMapping] = {}
@@ -125,6 +128,20 @@ def _select(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.Se
     )
 
 
+def writing_connection(session: Session, mapper: Mapper[Any]) -> sa.Connection:
+    """Return the connection on which a session writes rows of a class; one that routes may read them elsewhere."""
+    return session.connection(bind_arguments={"mapper": mapper, "clause": _a_write(mapper)})
+
+
+def writing_bind(session: Session, mapper: Mapper[Any]) -> sa.Engine | sa.Connection:
+    """Return what `writing_connection` comes from."""
+    return session.get_bind(mapper, clause=_a_write(mapper))
+
+
+def _a_write(mapper: Mapper[Any]) -> sa.Update:
+    return sa.update(cast("sa.Table", mapper.local_table))
+
+
 def lock_for_writing(connection: sa.Connection, mapper: Mapper[Any]) -> None:
     """Take SQLite's write lock; other databases lock the rows that are selected ``FOR UPDATE``.
 
@@ -138,7 +155,11 @@ def lock_for_writing(connection: sa.Connection, mapper: Mapper[Any]) -> None:
 
 def identity_condition(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
     """Return the condition that a row has one of these primary keys."""
-    keys = list(mapper.primary_key)
+    return matches_any(mapper.primary_key, identities)
+
+
+def matches_any(keys: Sequence[sa.ColumnElement[Any]], identities: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
+    """Return the condition that these columns have the values of one of `identities`."""
     if len(keys) == 1:
         return keys[0].in_([identity[0] for identity in identities])
     return sa.or_(

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from litestar_filestore.errors import ConflictError, LinkLostError, ObjectExistsError, ObjectNotFoundError
 from litestar_filestore.orm import loose
 from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.columns import writing_bind, writing_connection
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import Journal, journal_of
 from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
@@ -56,7 +57,7 @@ def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
     local = mapper.local_table
     table = ledger_of(local.metadata) if isinstance(local, Table) else None
     known: dict[Any, Custody] = session.info.setdefault(_KNOWN, {})
-    place = (table, id(session.get_bind(mapper))) if table is not None else None
+    place = (table, id(writing_bind(session, mapper))) if table is not None else None
     if (found := known.get(place)) is None:
         found = JournalCustody(session) if table is None else LedgerCustody(session, mapper, Ledger(table))
         known[place] = found
@@ -112,7 +113,7 @@ class LedgerCustody:
 
     @property
     def _connection(self) -> Connection:
-        return self._session.connection(bind_arguments={"mapper": self._mapper})
+        return writing_connection(self._session, self._mapper)
 
     def store(self, file: FileObject) -> None:
         """Stage, then store. Where nothing can be staged, a note stands in for it, and the journal for its end."""
@@ -135,7 +136,7 @@ class LedgerCustody:
     @property
     def _engine(self) -> Engine | None:
         # A session that is bound to a connection joins a transaction in which even the tables may have been made.
-        bind = self._session.get_bind(self._mapper)
+        bind = writing_bind(self._session, self._mapper)
         return bind if isinstance(bind, Engine) else None
 
     def _staging_engine(self) -> Engine | None:

@@ -23,9 +23,11 @@ from litestar_filestore.errors import ConflictError
 # Their import registers listeners too.
 from litestar_filestore.orm import (
     bulk as _bulk,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    bulk_methods as _bulk_methods,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     transactions as _transactions,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     watching as _watching,  # noqa: F401  # pyright: ignore[reportUnusedImport]
 )
+from litestar_filestore.orm.bulk_values import plain_value
 from litestar_filestore.orm.checking import check_content, check_count, check_stored
 from litestar_filestore.orm.columns import (
     FileColumn,
@@ -153,7 +155,7 @@ def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
 def _store_all(session: Session, change: _Change) -> None:
     custody = custody_of(session, change.state.mapper)
     for column in change.columns:
-        files = list(files_in(change.state.dict.get(column.key)))
+        files = list(files_in(plain_value(column.key, change.state.dict.get(column.key))))
         if column.type.multiple:
             check_count(column, len(files))
         for file in files:
@@ -187,6 +189,10 @@ def _settle(mapper: Mapper[Any], target: Any, *, deleted: bool) -> None:
     now = _change(sa.inspect(target), deleted=deleted)
     plan = cast("_Plan", session.info.setdefault(_PLAN, {}))
     planned = plan.get(now.state)
+    if planned is not None and planned.deleted and not deleted:
+        # Another listener has taken the row out of the deleted ones, as those for soft deletes do.
+        del plan[now.state]
+        planned = None
     if now.columns and not _agree(planned, now):
         plan.update(_prepare(session, [now]))
         planned = now
@@ -205,7 +211,11 @@ def _agree(planned: _Change | None, now: _Change) -> bool:
 @event.listens_for(Session, "after_flush")
 def _after_flush(session: Session, _context: UOWTransaction) -> None:
     plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, {}))
-    changes = [change for change in plan.values() if change.written or change.deleted]
+    written = [change for change in plan.values() if change.written]
+    taken = {_identity(change.state) for change in written if not change.deleted}
+    # A new row with the primary key of a deleted one takes its place by an UPDATE, so no DELETE is written.
+    replaced = [each for each in plan.values() if each.deleted and not each.written and each.state.key in taken]
+    changes = [*written, *replaced]
     by_custody: dict[Custody, list[_Change]] = {}
     for change in changes:
         by_custody.setdefault(custody_of(session, change.state.mapper), []).append(change)
@@ -214,3 +224,7 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
             gained=[file for change in its for file in change.new - change.old],
             lost=[file for change in its for file in change.old - change.new],
         )
+
+
+def _identity(state: InstanceState[Any]) -> Any:
+    return state.mapper.identity_key_from_instance(state.obj())
