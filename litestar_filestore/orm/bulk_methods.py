@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper, Session
@@ -60,8 +60,8 @@ def _bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **k
 
 
 def _has_files(entity: Any) -> bool:
-    mapper = sa.inspect(entity, raiseerr=False)
-    return isinstance(mapper, Mapper) and bool(file_columns(mapper))
+    mapper: Any = sa.inspect(entity, raiseerr=False)
+    return isinstance(mapper, Mapper) and bool(file_columns(cast("Any", mapper)))
 
 
 # Assigned, since there is nothing to listen to.

@@ -55,7 +55,7 @@ def plain_value(attribute: str, value: Any, parameters: Mapping[str, Any] | None
     if hasattr(value, "__clause_element__"):
         value = value.__clause_element__()
     if isinstance(value, sa.BindParameter):
-        bound: Any = value  # its type is not known to SQLAlchemy's stubs either
+        bound = cast("sa.BindParameter[Any]", value)  # type: ignore[redundant-cast]  # pyright takes it for unknown
         value = (parameters or {}).get(bound.key, bound.effective_value)
     if isinstance(value, Null):
         return None
