@@ -7,6 +7,7 @@ database must not empty anything.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ from litestar_filestore.orm.survey import Survey
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Mapper
 
@@ -70,10 +71,15 @@ def fsck(
 
     Raises:
         LedgerError: If a backend is marked as another database's, or more would be doomed than allowed. Nothing was
-            changed in that backend then.
+            mended then.
     """
-    with Survey() as listed, Survey() as held:
-        return _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig()).run(listed, held)
+    with Survey() as listed, Survey() as held, Survey() as unowned, Survey() as untracked:
+        check = _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig())
+        check.look(listed, held, unowned, untracked)
+        if check.config.repair:
+            check.judge()
+            check.mend(held, unowned, untracked)
+        return check.report
 
 
 async def fsck_async(
@@ -100,25 +106,59 @@ class _Fsck:
         self._ledger = ledger
         self._mappers = mappers
         self._backends = {backend.key: backend for backend in backends}
-        self._config = config
-        self._report = FsckReport()
+        self.config = config
+        self.report = FsckReport()
+        self._objects: Counter[str] = Counter()
+        self._doomed: Counter[str] = Counter()
 
-    def run(self, listed: Survey, held: Survey) -> FsckReport:
+    def look(self, listed: Survey, held: Survey, unowned: Survey, untracked: Survey) -> None:
+        """Find what does not fit, and note what rows hold and what nothing needs."""
         for backend in self._backends.values():
-            check_marker(self._engine, self._ledger.table, backend, claim=self._config.repair)
+            check_marker(self._engine, self._ledger.table, backend, claim=self.config.repair)
         self._read_rows(held)
-        # Adopting comes first: an object whose row has no entry would look untracked, and be deleted.
         self._check_rows(held)
-        self._check_owners(held)
+        self._check_owners(held, unowned)
         for backend in self._backends.values():
-            self._check_backend(backend, listed)
+            self._check_backend(backend, listed, held, untracked)
         self._check_entries(listed)
-        return self._report
+
+    def judge(self) -> None:
+        """Refuse to doom too much of a backend."""
+        for backend, count in self._doomed.items():
+            total = self._objects[backend]
+            share = 100.0 * count / total if total else 100.0
+            if share > self.config.max_doomed_percent:
+                raise LedgerError(
+                    f"{count} of {total} objects have no row or are not in the ledger ({share:.0f} %, allowed "
+                    f"{self.config.max_doomed_percent:.0f} %): is this the right database for this backend, and are "
+                    "all classes with files known?",
+                    operation="fsck",
+                    backend=backend,
+                )
+
+    def mend(self, held: Survey, unowned: Survey, untracked: Survey) -> None:
+        """Adopt what rows hold, and doom what nothing needs."""
+        for page in held.pages():
+            with self._engine.begin() as connection:
+                states = self._ledger.states(connection, page)
+                for key in page:
+                    if key not in states:
+                        facts = Facts(held.sizes([key]).get(key), None)
+                        self._ledger.insert_linked(connection, {key: facts})
+                        self.report.adopted += 1
+        for page in unowned.pages():
+            for key in page:
+                with self._engine.begin() as connection:
+                    self._ledger.doom(connection, [key])
+                self.report.doomed += 1
+        for page in untracked.pages():
+            for key in page:
+                self._tombstone(key)
 
     def _find(self, kind: str, key: ObjectKey, detail: str = "") -> None:
-        self._report.counts[kind] += 1
-        if len(self._report.findings) < self._config.max_findings:
-            self._report.findings.append(Finding(kind, key, detail))
+        self.report.counts[kind] += 1
+        if len(self.report.findings) < self.config.max_findings:
+            self.report.findings.append(Finding(kind, key, detail))
 
     # -- rows
 
@@ -126,25 +166,19 @@ class _Fsck:
         for mapper in self._mappers:
             for page in row_files(self._engine, mapper):
                 files = [(key, facts.size) for key, facts in page if key.backend in self._backends]
-                self._report.row_files += len(files)
+                self.report.row_files += len(files)
                 for key in held.add(files):
                     self._find(SHARED, key)
 
     def _check_rows(self, held: Survey) -> None:
         for page in held.pages():
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection:
                 states = self._ledger.states(connection, page)
-                for key in page:
-                    if key not in states:
-                        self._find(UNKNOWN_ROW, key)
-                        self._adopt(connection, key, held)
-                    elif states[key] is not State.LINKED:
-                        self._find(MISSING, key, f"the ledger says {states[key]}")
-
-    def _adopt(self, connection: Connection, key: ObjectKey, held: Survey) -> None:
-        if self._config.repair:
-            self._ledger.insert_linked(connection, {key: Facts(held.sizes([key]).get(key), None)})
-            self._report.adopted += 1
+            for key in page:
+                if key not in states:
+                    self._find(UNKNOWN_ROW, key)
+                elif states[key] is not State.LINKED:
+                    self._find(MISSING, key, f"the ledger says {states[key]}")
 
     # -- entries
 
@@ -167,15 +201,15 @@ class _Fsck:
         with self._engine.connect() as connection:
             return connection.execute(statement).all()
 
-    def _check_owners(self, held: Survey) -> None:
+    def _check_owners(self, held: Survey, unowned: Survey) -> None:
         """Find linked entries that no row holds."""
         with Survey() as suspects, Survey() as held_again:
             for page in self._entries():
-                self._report.entries += len(page)
+                self.report.entries += len(page)
                 old = {
                     ObjectKey(row.backend, row.key)
                     for row in page
-                    if row.state == State.LINKED and row.age >= self._config.minimum_age_seconds
+                    if row.state == State.LINKED and row.age >= self.config.minimum_age_seconds
                 }
                 suspects.add((key, None) for key in old - held.sizes(list(old)).keys())
             if not suspects:
@@ -187,14 +221,9 @@ class _Fsck:
             for keys in suspects.pages():
                 for key in keys:
                     if key not in held_again.sizes([key]):
-                        self._unowned(key)
-
-    def _unowned(self, key: ObjectKey) -> None:
-        self._find(UNOWNED, key)
-        if self._config.repair:
-            with self._engine.begin() as connection:
-                self._ledger.doom(connection, [key])
-            self._report.doomed += 1
+                        self._find(UNOWNED, key)
+                        self._doomed[key.backend] += 1
+                        unowned.add([(key, None)])
 
     def _check_entries(self, listed: Survey) -> None:
         """Compare linked entries with what the backends list."""
@@ -220,41 +249,24 @@ class _Fsck:
 
     # -- objects
 
-    def _check_backend(self, backend: StorageBackend, listed: Survey) -> None:
-        total = 0
-        with Survey() as untracked:
-            for page in _pages(backend):
-                total += len(page)
-                keys = [ObjectKey(backend.key, info.key) for info in page]
-                listed.add((key, info.size) for key, info in zip(keys, page, strict=True))
-                with self._engine.connect() as connection:
-                    states = self._ledger.states(connection, keys)
-                untracked.add(
-                    (key, info.size)
-                    for key, info in zip(keys, page, strict=True)
-                    if key not in states and self._is_old(info)
-                )
-            self._report.objects += total
-            self._doom_untracked(backend, untracked, total)
+    def _check_backend(self, backend: StorageBackend, listed: Survey, held: Survey, untracked: Survey) -> None:
+        for page in _pages(backend):
+            infos = {ObjectKey(backend.key, info.key): info for info in page}
+            listed.add((key, info.size) for key, info in infos.items())
+            with self._engine.connect() as connection:
+                entered = self._ledger.states(connection, list(infos))
+            # What a row holds is adopted.
+            known = entered.keys() | held.sizes(list(infos)).keys()
+            strays = [(key, info.size) for key, info in infos.items() if key not in known and self._is_old(info)]
+            for key, _ in strays:
+                self._find(UNTRACKED, key)
+            untracked.add(strays)
+            self._objects[backend.key] += len(page)
+            self._doomed[backend.key] += len(strays)
+        self.report.objects += self._objects[backend.key]
 
     def _is_old(self, info: ObjectInfo) -> bool:
-        return info.last_modified is None or time.time() - info.last_modified >= self._config.minimum_age_seconds
-
-    def _doom_untracked(self, backend: StorageBackend, untracked: Survey, total: int) -> None:
-        count = len(untracked)
-        share = 100.0 * count / total if total else 0.0
-        if self._config.repair and share > self._config.max_doomed_percent:
-            raise LedgerError(
-                f"{count} of {total} objects are not in the ledger ({share:.0f} %, allowed "
-                f"{self._config.max_doomed_percent:.0f} %): is this the right database for this backend?",
-                operation="fsck",
-                backend=backend.key,
-            )
-        for page in untracked.pages():
-            for key in page:
-                self._find(UNTRACKED, key)
-                if self._config.repair:
-                    self._tombstone(key)
+        return info.last_modified is None or time.time() - info.last_modified >= self.config.minimum_age_seconds
 
     def _tombstone(self, key: ObjectKey) -> None:
         try:
@@ -262,7 +274,7 @@ class _Fsck:
                 self._ledger.insert_doomed(connection, key)
         except IntegrityError:
             return  # a transaction that was open entered the object after all: the primary key decides
-        self._report.doomed += 1
+        self.report.doomed += 1
 
 
 def _pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:

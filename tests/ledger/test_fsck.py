@@ -49,7 +49,7 @@ def test_dry_run_changes_nothing(seeded: World) -> None:
     seeded.backend.put(b"stray", key="stray")
     statement(seeded, "DELETE FROM filestore_object WHERE state = 'linked'")
     report = seeded.fsck(repair=False)
-    assert report.counts == {"untracked object": 6, "row without ledger": 5}
+    assert report.counts == {"untracked object": 1, "row without ledger": 5}
     assert (report.doomed, report.adopted) == (0, 0)
     assert seeded.snapshot().states == {}
     assert not (seeded.root / ".filestore" / "database").exists()
@@ -175,6 +175,28 @@ def test_too_many_strays(seeded: World) -> None:
         fsck(seeded.engine, LEDGER, MAPPERS, [seeded.backend], config)
     assert len(seeded.objects()) == 10
     assert len(seeded.snapshot().states) == 5
+    seeded.fsck(repair=True)
+
+
+def test_class_that_was_left_out(seeded: World) -> None:
+    """Entries without rows count as well: a class that somebody forgot to name does not lose its files."""
+    config = FsckConfig(repair=True, minimum_age_seconds=-LONG)
+    with pytest.raises(LedgerError, match=r"5 of 5 objects .*classes"):
+        fsck(seeded.engine, LEDGER, [], [seeded.backend], config)
+    seeded.recover()
+    assert seeded.contents() == SEED
+
+
+def test_nothing_is_mended_before_it_is_refused(seeded: World) -> None:
+    """What is too much altogether changes nothing at all, neither rows to adopt nor entries to doom."""
+    statement(seeded, "DELETE FROM filestore_object WHERE size = 6000 AND state = 'linked'")
+    before = seeded.snapshot().states
+    statement(seeded, "DELETE FROM document WHERE id = 3")
+    seeded.backend.put(b"stray", key="stray")
+    config = FsckConfig(repair=True, minimum_age_seconds=-LONG, max_doomed_percent=30)
+    with pytest.raises(LedgerError, match="2 of 6 objects"):
+        fsck(seeded.engine, LEDGER, [sa.inspect(Document)], [seeded.backend], config)
+    assert seeded.snapshot().states == before
     seeded.fsck(repair=True)
 
 
