@@ -18,7 +18,7 @@ from litestar_filestore.errors import StorageError
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.clock import database_now
 from litestar_filestore.orm.ledger import Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.ledger_table import State, is_one_of
 from litestar_filestore.orm.notes import doom_noted
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.staging import without_gap_locks
@@ -169,8 +169,7 @@ class _Sweeper:
             self._reached[state] = rows[-1].not_before
         # Written so that the row is due again when the claim runs out, whatever the retention is.
         wait = self.config.claim_seconds - (self.config.keep_deleted_for_seconds if state is not State.GONE else 0.0)
-        held = State.GONE if state is State.GONE else State.DOOMED
-        self._change(connection, claims, state, {"state": held, "not_before": database_now() + wait})
+        self._change(connection, claims, state, {"state": _held_state(state), "not_before": database_now() + wait})
         return claims
 
     def _change(
@@ -189,9 +188,9 @@ class _Sweeper:
 
     def finish(self, claims: Sequence[_Claim]) -> SweepResult:
         """Delete the objects of claims and write down how it went."""
-        failures = self._delete([claim.object for claim in claims])
+        failures: dict[ObjectKey, str] = {}
+        done = self._delete(claims, failures)
         reach("sweep.deleted")
-        done = [claim for claim in claims if claim.object not in failures]
         with self._engine.begin() as connection:
             self._advance(connection, done)
             for claim in claims:
@@ -201,21 +200,44 @@ class _Sweeper:
         gone = sum(claim.state is State.GONE for claim in done)
         return SweepResult(deleted=len(done) - gone, forgotten=gone, failed=len(failures))
 
-    def _delete(self, objects: Sequence[ObjectKey]) -> dict[ObjectKey, str]:
-        by_backend: dict[str, list[str]] = {}
-        for each in objects:
-            by_backend.setdefault(each.backend, []).append(each.key)
-        failures: dict[ObjectKey, str] = {}
-        for backend, keys in by_backend.items():
-            if (error := self._try(backend, keys)) is None:
-                continue
-            # One bad apple must not keep the others: find out which one it is.
-            for key in keys:
-                if (error := self._try(backend, [key]) if len(keys) > 1 else error) is not None:
-                    failures[ObjectKey(backend, key)] = error
-        return failures
+    def _delete(self, claims: Sequence[_Claim], failures: dict[ObjectKey, str]) -> list[_Claim]:
+        """Return the claims whose objects were deleted, and add to `failures` why others were not."""
+        by_backend: dict[str, list[_Claim]] = {}
+        for claim in self._held(claims):
+            by_backend.setdefault(claim.object.backend, []).append(claim)
+        done: list[_Claim] = []
+        for backend, its in by_backend.items():
+            if (error := self._try(backend, its)) is None:
+                done += its
+            elif len(its) == 1:
+                failures[its[0].object] = error
+            else:
+                # One bad apple must not keep the others: find out which one it is.
+                for claim in its:
+                    done += self._delete([claim], failures)
+        return done
 
-    def _try(self, backend: str, keys: list[str]) -> str | None:
+    def _held(self, claims: Sequence[_Claim]) -> list[_Claim]:
+        """Return the claims that have not run out.
+
+        The object of another one may be deleted and forgotten by now, and a key that the application has made may be
+        in use again.
+        """
+        by_state: dict[State, list[ObjectKey]] = {}
+        for claim in claims:
+            by_state.setdefault(_held_state(claim.state), []).append(claim.object)
+        held: set[ObjectKey] = set()
+        with self._engine.connect() as connection:
+            for state, keys in by_state.items():
+                wait = self.config.keep_deleted_for_seconds if state is State.DOOMED else 0.0
+                statement = sa.select(self._c.backend, self._c.key).where(
+                    is_one_of(self._table, keys), self._c.state == state, self._c.not_before > database_now() - wait
+                )
+                held.update(ObjectKey(*row) for row in connection.execute(statement))
+        return [claim for claim in claims if claim.object in held]
+
+    def _try(self, backend: str, claims: Sequence[_Claim]) -> str | None:
+        keys = [claim.object.key for claim in claims]
         try:
             found = self._registry.get_backend(backend)
             call(partial(found.delete, keys), partial(found.delete_async, keys))
@@ -239,6 +261,11 @@ class _Sweeper:
             wait -= self.config.keep_deleted_for_seconds
         connection.execute(
             sa.update(self._table)
-            .where(self._c.backend == claim.object.backend, self._c.key == claim.object.key)
+            .where(is_one_of(self._table, [claim.object]), self._c.state == _held_state(claim.state))
             .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
         )
+
+
+def _held_state(state: State) -> State:
+    """Return the state of an entry that was claimed in `state`."""
+    return State.GONE if state is State.GONE else State.DOOMED

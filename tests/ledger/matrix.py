@@ -44,7 +44,7 @@ _LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
 _ROLLBACK = ("rollback.before", "transaction.ended")
 _HELD_ROLLBACK = ("rollback.before", "(deleted)", "transaction.ended")
 _REPLACE = ("link.after", "doom.after", "flush.after")
-_CLAIM = ("commit.before", "sweep.claimed")
+_CLAIM = ("commit.before", "sweep.claimed", "rollback.before")
 _FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
 _SWEEP = (
     *("(notes)", *_CLAIM, "object.deleted", "object.deleted", *_FINISH),

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from litestar_filestore import StorageBackend, StorageRegistry, storages
+from litestar_filestore import FileObject, StorageBackend, StorageRegistry, storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State
@@ -185,6 +185,38 @@ def test_claim_runs_out(seeded: World) -> None:
     assert seeded.sweep(config) == SweepResult()
     seeded.pass_time(11)
     assert seeded.sweep(config) == SweepResult(deleted=1)
+
+
+@pytest.mark.parametrize("state", ["doomed", "gone"])
+def test_claim_that_ran_out_before_the_delete(seeded: World, state: str) -> None:
+    """A sweeper that has slept too long deletes nothing: the key may be in use again."""
+
+    def pin() -> None:
+        with Session(seeded.engine) as session:
+            session.get_one(Document, 2).file = FileObject(BACKEND, "pin.txt", "pin.txt", content=b"pin")
+            session.commit()
+
+    pin()
+    seeded.recover()
+    with Session(seeded.engine) as session:
+        session.get_one(Document, 2).file = None
+        session.commit()
+    if state == "gone":
+        assert seeded.sweep() == SweepResult(deleted=1)
+        seeded.pass_time()
+
+    def sleep(point: str) -> None:
+        if point == "sweep.claimed":
+            on_point(None)
+            seeded.recover()  # others delete the object and forget it
+            pin()
+
+    on_point(sleep)
+    assert seeded.sweep() == SweepResult()
+    with Session(seeded.engine) as session:
+        file = session.get_one(Document, 2).file
+    assert file is not None
+    assert file.get_content() == b"pin"
 
 
 def test_second_sweeper_finds_nothing_to_claim(seeded: World) -> None:
