@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from litestar_filestore.orm.points import on_point
 from tests.ledger.arena import Arena, ForkServer, fork_server
+from tests.ledger.async_world import AsyncWorld
 from tests.ledger.models import Base
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import World
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.ledger.async_world import Half
     from tests.ledger.matrix import Driver
     from tests.servers.mariadb import MariadbServer
     from tests.servers.postgres import PostgresServer
@@ -82,10 +84,18 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def world(url: str, tmp_path: Path) -> Iterator[World]:
+def half() -> Half:
+    """The half in which `World.run` works; modules whose tests are for both are parametrised with it."""
+    return "sync"
+
+
+@pytest.fixture
+def world(url: str, half: Half, tmp_path: Path) -> Iterator[World]:
     """Empty tables and an empty store. In the end nothing is damaged, and sweeps leave nothing over."""
     engine = prepare(sa.create_engine(url))
     world = World(engine, tmp_path / "store")
+    if half == "async":
+        world = AsyncWorld(engine, tmp_path / "store", async_url(url))
     Base.metadata.drop_all(engine)
     world.create()
     try:

@@ -11,18 +11,24 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
 from litestar_filestore.orm.points import on_point
+from tests.ledger.async_world import HALVES
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.base import Executable
 
+pytestmark = pytest.mark.parametrize("half", HALVES)
+
 
 def execute(world: World, statement: Executable, parameters: list[dict[str, object]] | None = None) -> None:
     """Execute and commit."""
-    with Session(world.engine) as session:
+
+    def work(session: Session) -> None:
         session.execute(statement, parameters)
         session.commit()
+
+    world.run(work)
 
 
 def test_delete(seeded: World) -> None:
@@ -105,9 +111,12 @@ def test_insert_from_select(seeded: World) -> None:
 
 def test_rolled_back(seeded: World) -> None:
     """A statement whose transaction is rolled back has doomed nothing."""
-    with Session(seeded.engine) as session:
+
+    def work(session: Session) -> None:
         session.execute(sa.delete(Document))
         session.rollback()
+
+    seeded.run(work)
     assert seeded.leftovers() == []
     assert seeded.contents() == SEED
 
@@ -125,7 +134,7 @@ def test_row_that_is_inserted_meanwhile(seeded: World) -> None:
                 other.add(Document(id=4, file=a_file("four")))
                 other.commit()
 
-    event.listen(seeded.engine, "after_cursor_execute", insert)
+    event.listen(seeded.bind, "after_cursor_execute", insert)
     execute(seeded, sa.delete(Document).where(Document.id > 1))
     assert looked
     seeded.recover()
@@ -165,19 +174,23 @@ def take_the_file_of_another_row(session: Session) -> None:
 
 def test_commit_after_a_refused_statement(seeded: World) -> None:
     """The rows of a statement that was refused are written already, so its transaction cannot be committed."""
-    with Session(seeded.engine) as session:
+
+    def work(session: Session) -> None:
         take_the_file_of_another_row(session)
         with pytest.raises(ConflictError, match="roll it back"):
             session.commit()
         session.rollback()
         session.get_one(Document, 2).name = "after"
         session.commit()
+
+    seeded.run(work)
     assert seeded.contents() == SEED
 
 
 def test_savepoint_around_a_refused_statement(seeded: World) -> None:
     """Rolling back to a savepoint before it makes the transaction whole again; releasing it does not work."""
-    with Session(seeded.engine) as session:
+
+    def work(session: Session) -> None:
         session.get_one(Document, 2).file = a_file("new")
         session.flush()
         savepoint = session.begin_nested()
@@ -186,5 +199,7 @@ def test_savepoint_around_a_refused_statement(seeded: World) -> None:
             savepoint.commit()
         savepoint.rollback()
         session.commit()
+
+    seeded.run(work)
     seeded.recover()
     assert seeded.contents() == {**SEED, 2: ("new", ())}

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -22,12 +22,16 @@ from litestar_filestore.orm.sweep import SweepConfig, sweep
 from tests.ledger.models import BACKEND, Base, Document, a_file, content_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection, Engine
 
     from litestar_filestore.orm.fsck import FsckReport
     from litestar_filestore.orm.sweep import SweepResult
 
 __all__ = ("LEDGER", "LONG", "NOTES", "SEED", "Contents", "Snapshot", "World", "notes_file", "pass_time")
+
+T = TypeVar("T")
 
 _table = define_ledger(Base.metadata)
 assert _table is not None
@@ -103,6 +107,18 @@ class World:
                 file = a_file(tag) if tag else None
                 session.add(Document(id=number, file=file, pages=[a_file(page) for page in pages]))
             session.commit()
+
+    # -- what works on it
+
+    @property
+    def bind(self) -> Engine:
+        """The engine of the sessions of `run`."""
+        return self.engine
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Run `work` in a new session and close it; a commit is the business of `work`."""
+        with Session(self.bind) as session:
+            return work(session)
 
     # -- what is there
 
