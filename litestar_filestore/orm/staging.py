@@ -22,10 +22,11 @@ from litestar_filestore.orm.ledger_table import MYSQL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("can_stage_beside", "is_locked", "run_beside", "staging_engine", "without_gap_locks")
+__all__ = ("can_stage_beside", "is_locked", "owner_of_pool", "run_beside", "staging_engine", "without_gap_locks")
 
 _SQLITE_WAIT_MILLISECONDS = 200
 _engines: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+"""By the engine that owns a pool. Those that ``execution_options()`` returns share its pool, and its end."""
 
 
 def staging_engine(engine: Engine) -> Engine | None:
@@ -36,6 +37,7 @@ def staging_engine(engine: Engine) -> Engine | None:
     """
     if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
         return None
+    engine = owner_of_pool(engine)
     found = _engines.get(engine)
     if found is None:
         found = without_gap_locks(Engine(engine.pool.recreate(), engine.dialect, engine.url))
@@ -44,6 +46,13 @@ def staging_engine(engine: Engine) -> Engine | None:
             event.listen(found.pool, "connect", _wait_shortly)
         event.listen(engine, "engine_disposed", _dispose)
     return found
+
+
+def owner_of_pool(engine: Engine) -> Engine:
+    """Return the engine that ``execution_options()`` was called on to make `engine`; itself if that is not how."""
+    while (inner := getattr(engine, "_proxied", None)) is not None:
+        engine = inner
+    return engine
 
 
 def run_beside(engine: Engine, work: Callable[[Connection], None]) -> None:
@@ -72,7 +81,7 @@ def without_gap_locks(engine: Engine) -> Engine:
 
 
 def _dispose(engine: Engine) -> None:
-    if (found := _engines.pop(engine, None)) is not None:
+    if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
         found.dispose()
 
 
