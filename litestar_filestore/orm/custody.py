@@ -21,6 +21,7 @@ from litestar_filestore.orm.notes import note, write_notes
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
+from litestar_filestore.orm.schemas import check_not_elsewhere, check_same_table, mark_staged, table_id, was_staged
 from litestar_filestore.orm.staging import can_stage_beside, is_locked, run_beside, staging_engine
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class LedgerCustody:
         reach("intent.after")
         call(file.save, file.save_async)
         self._staged[key] = file, pending
+        mark_staged(file)
         reach("put.after")
 
     @property
@@ -140,7 +142,7 @@ class LedgerCustody:
         return bind if isinstance(bind, Engine) else None
 
     def _staging_engine(self) -> Engine | None:
-        return None if self._engine is None else staging_engine(self._engine)
+        return None if self._engine is None else staging_engine(self._engine, self._connection)
 
     def _stage(self, key: ObjectKey) -> bool:
         reach("intent.before")
@@ -197,6 +199,8 @@ class LedgerCustody:
         unknown = self._ledger.link(self._connection, facts) if facts else []
         unseen = [key for key in unknown if key in self._staged]
         others = [key for key in unknown if key not in self._staged]
+        if others and self._engine is not None:
+            check_not_elsewhere(self._ledger, others, self._connection, self._engine)
         self._take_back(unseen)
         own = [key for key in facts if self._staged.pop(key, None) is not None]
         for file in files:
@@ -205,6 +209,8 @@ class LedgerCustody:
                 raise ObjectNotFoundError(
                     "The file has no object any more; store the content again", backend=file.backend_key
                 )
+            if _key(file) in others and was_staged(file):
+                raise _taken_meanwhile()  # its own ledger would sweep it, or it came after this transaction's snapshot
             if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
         self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
@@ -221,8 +227,10 @@ class LedgerCustody:
         engine = self._staging_engine()
         if not keys or engine is None:
             return
+        table = table_id(self._connection, self._ledger.table)
 
         def write(connection: Connection) -> None:
+            check_same_table(connection, self._ledger.table, table)
             self._ledger.withdraw(connection, keys)
             write_notes(self._ledger, keys, connection)
 
@@ -258,8 +266,9 @@ def _given_up() -> LinkLostError:
 
 def _taken_meanwhile() -> ConflictError:
     return ConflictError(
-        "The file was stored, or taken by another row, after this transaction began to read. Nothing was "
-        "committed, and a new transaction can take it if it is free: store first, then begin"
+        "The file was stored, or taken by another row, after this transaction began to read, or it belongs to the "
+        "ledger of another database or schema. Nothing was committed, and a new transaction of its own database can "
+        "take it if it is free: store first, then begin"
     )
 
 

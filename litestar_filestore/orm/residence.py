@@ -41,7 +41,7 @@ def find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> Re
     """
     mapped = [_table(mapper) for mapper in mappers if isinstance(mapper.local_table, sa.Table)]
     known = _Tables(connection, mapped)
-    housed: dict[str, list[Mapper[Any]]] = {}
+    housed: dict[tuple[str | None, str], list[Mapper[Any]]] = {}
     homeless: list[Mapper[Any]] = []
     for metadata in dict.fromkeys(table.metadata for table in mapped):
         ledger = ledger_of(metadata)
@@ -49,7 +49,7 @@ def find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> Re
         if ledger is None or not here:
             continue
         if known.columns(ledger):
-            housed.setdefault(ledger.fullname, []).extend(here)
+            housed.setdefault((connection.schema_for_object(ledger), ledger.name), []).extend(here)
         else:
             homeless += [mapper for mapper in here if not known.is_anothers(mapper)]
     return Residents([_with_ledger(_readable(known, its)) for its in housed.values()], homeless)
@@ -73,6 +73,7 @@ class _Tables:
     """The tables of a database, as far as mapped classes ask for them."""
 
     def __init__(self, connection: Connection, mapped: Iterable[Table]) -> None:
+        self._connection = connection
         self._inspector = sa.inspect(connection)
         self._columns: dict[str, frozenset[str]] = {}
         self._mapped: dict[str, dict[Table, None]] = {}
@@ -119,10 +120,12 @@ class _Tables:
         return ledger is None or bool(self.columns(ledger))
 
     def _reflect(self, table: Table) -> frozenset[str]:
-        if not self._inspector.has_table(table.name, schema=table.schema):
+        # The inspector itself knows nothing of a `schema_translate_map`.
+        schema = self._connection.schema_for_object(table)
+        if not self._inspector.has_table(table.name, schema=schema):
             return frozenset()
         # Databases differ in which case they keep.
-        return frozenset(each["name"].lower() for each in self._inspector.get_columns(table.name, schema=table.schema))
+        return frozenset(each["name"].lower() for each in self._inspector.get_columns(table.name, schema=schema))
 
 
 def _table(mapper: Mapper[Any]) -> Table:

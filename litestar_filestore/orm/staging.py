@@ -20,24 +20,55 @@ from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.ledger_table import MYSQL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-__all__ = ("can_stage_beside", "is_locked", "owner_of_pool", "run_beside", "staging_engine", "without_gap_locks")
+__all__ = (
+    "can_stage_beside",
+    "is_locked",
+    "owner_of_pool",
+    "run_beside",
+    "schema_map",
+    "schema_map_in",
+    "staging_engine",
+    "without_gap_locks",
+)
 
 _SQLITE_WAIT_MILLISECONDS = 200
 _engines: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 """By the engine that owns a pool. Those that ``execution_options()`` returns share its pool, and its end."""
 
 
-def staging_engine(engine: Engine) -> Engine | None:
+def staging_engine(engine: Engine, session_connection: Connection | None = None) -> Engine | None:
     """Return the engine for short transactions beside those of `engine`.
+
+    Args:
+        engine: Says which database it is.
+        session_connection: Whose transaction it is beside, as it may have another ``schema_translate_map`` than its
+            engine: both have to mean the same tables. Other options do not carry over.
 
     Returns:
         ``None`` where there is no second connection to be had: in-memory databases live in the one that they have.
     """
     if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
         return None
-    engine = owner_of_pool(engine)
+    found = _without_options(owner_of_pool(engine))
+    schemas = schema_map(session_connection or engine)
+    return found.execution_options(schema_translate_map=schemas) if schemas else found
+
+
+def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
+    """Return the ``schema_translate_map`` of an engine or a connection, empty where there is none."""
+    return schema_map_in(source.get_execution_options())
+
+
+def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
+    """Return the same of execution options."""
+    found: Mapping[str | None, str | None] = options.get("schema_translate_map") or {}
+    # SQLAlchemy writes another name for None into the map when it first uses it.
+    return {name: other for name, other in found.items() if name != "_none"}
+
+
+def _without_options(engine: Engine) -> Engine:
     found = _engines.get(engine)
     if found is None:
         found = without_gap_locks(Engine(engine.pool.recreate(), engine.dialect, engine.url))

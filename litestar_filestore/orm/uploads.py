@@ -24,7 +24,8 @@ from litestar_filestore.orm.ledger_table import State, explain
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
-from litestar_filestore.orm.staging import is_locked, staging_engine
+from litestar_filestore.orm.schemas import mark_staged
+from litestar_filestore.orm.staging import is_locked, owner_of_pool, schema_map, staging_engine
 from litestar_filestore.orm.wake import tell_doomed
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Intents:
 
     def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
         """Write to `table` on a connection pool beside that of `engine`."""
-        self._engine = engine
+        self._engine = _sync(engine)
         self._ledger = Ledger(table)
         self._waiting: list[_Entry] = []
         self._lock = asyncio.Lock()
@@ -145,7 +146,7 @@ class Intents:
         return entry.done.result()
 
     async def _settle(self, batch: list[_Entry]) -> None:
-        if isinstance(self._engine, AsyncEngine):
+        if self._engine.dialect.is_async:
             outcomes = await greenlet_spawn(self._commit, batch)
         else:
             outcomes = await run_blocking(partial(self._commit, batch))
@@ -170,7 +171,7 @@ class Intents:
         attempt = 1
         while True:
             try:
-                with self._pool().begin() as connection:
+                with (staging_engine(self._engine) or self._engine).begin() as connection:
                     return [entry.work(connection) for entry in batch]
             except OperationalError as error:
                 # The staging connection waits shortly, for the sake of sessions that write; uploads hold up nobody.
@@ -178,9 +179,9 @@ class Intents:
                     raise
             attempt += 1
 
-    def _pool(self) -> Engine:
-        engine = self._engine.sync_engine if isinstance(self._engine, AsyncEngine) else self._engine
-        return staging_engine(engine) or engine
+
+def _sync(engine: Engine | AsyncEngine) -> Engine:
+    return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
 
 
 def _explained(error: Exception) -> Exception:
@@ -192,15 +193,15 @@ def _explained(error: Exception) -> Exception:
     return explained
 
 
-_Known: TypeAlias = "WeakKeyDictionary[Engine | AsyncEngine, dict[Table, Intents]]"
+_Known: TypeAlias = "WeakKeyDictionary[Engine, dict[tuple[Table, frozenset[tuple[str | None, str | None]]], Intents]]"
 _intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictionary()
 
 
 def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
     """Return what writes to a ledger on the running event loop; uploads that share it share its transactions."""
     by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    by_table = by_engine.setdefault(engine, {})
-    return by_table.setdefault(table, Intents(engine, table))
+    by_table = by_engine.setdefault(owner_of_pool(sync := _sync(engine)), {})
+    return by_table.setdefault((table, frozenset(schema_map(sync).items())), Intents(engine, table))
 
 
 async def store_async(
@@ -240,6 +241,7 @@ async def store_async(
         reach("intent.after")
         async with _leased(intents, target):
             await save_with(file, new.max_concurrency)
+        mark_staged(file)
         reach("put.after")
         await intents.record(target, Facts(file.size, file.checksum))
     return file

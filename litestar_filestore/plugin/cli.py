@@ -14,11 +14,12 @@ from litestar.cli._utils import LitestarGroup, console  # the two names that oth
 from rich.table import Table
 
 from litestar_filestore.core.types import Capability
-from litestar_filestore.errors import ConfigurationError, StorageError
+from litestar_filestore.errors import ConfigurationError, LedgerError, StorageError
 from litestar_filestore.orm.fsck import FsckConfig, fsck
 from litestar_filestore.orm.ledger import Ledger
 from litestar_filestore.orm.rows import adopt
 from litestar_filestore.plugin.ledger import LedgerConfig, Place, find_databases, find_places, run_on
+from litestar_filestore.plugin.storing import ledger_id, stores_in
 from litestar_filestore.plugin.sweeper import sweep_places
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
     config = FsckConfig(repair=repair, minimum_age_seconds=minimum_age, max_doomed_percent=max_doomed_percent)
 
     async def run(places: list[Place], filestore: FilestoreConfig) -> bool:
+        _check_one_ledger_each(places, filestore)
         clean = True
         for place in places:
 
@@ -132,6 +134,13 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
 
     if not anyio.run(_with_places, app, run):
         raise SystemExit(1)
+
+
+def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None:
+    """Refuse to look at a backend of several ledgers: each would take the objects of the others for nobody's."""
+    for backend in config.backends:
+        if len({ledger_id(place) for place in places if stores_in(place, backend.key)}) > 1:
+            raise LedgerError("Several ledgers store in this backend", operation="fsck", backend=backend.key)
 
 
 @click.command(name="usage", help="Print what an owner's objects take up.")

@@ -16,7 +16,7 @@ from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.deletes import Target, delete_targets_async
 from litestar_filestore.orm.ledger import Facts, ObjectKey
 from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.staging import is_locked, staging_engine
+from litestar_filestore.orm.staging import is_locked, schema_map, staging_engine
 from litestar_filestore.orm.uploads import Intents, intents_of, save_with, store_async
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from litestar_filestore.http.storing import Storer
     from litestar_filestore.plugin.ledger import Place
 
-__all__ = ("ApplicationStorer", "LedgerStorer", "PlainStorer")
+__all__ = ("ApplicationStorer", "LedgerStorer", "PlainStorer", "ledger_id", "stores_in")
 
 logger = logging.getLogger("litestar_filestore")
 
@@ -129,7 +129,7 @@ class ApplicationStorer:
         """Store in these places from now on; a database that is reached in two ways is one place."""
         distinct: dict[object, Place] = {}
         for place in places:
-            key = _database_of(place)
+            key = ledger_id(place)
             if key not in distinct or isinstance(place.database, AsyncEngine):
                 distinct[key] = place
         self._places = tuple(distinct.values())
@@ -147,7 +147,7 @@ class ApplicationStorer:
         if model is not None:
             places = [place for place in self._places if _has_model(place, model)]
         else:
-            places = [place for place in self._places if _stores_in(place, backend)] or list(self._places)
+            places = [place for place in self._places if stores_in(place, backend)] or list(self._places)
         if len(places) > 1:
             raise ConfigurationError(
                 "The files could belong to rows of several databases, and each has a ledger of its own: name the column"
@@ -202,16 +202,19 @@ def _sync_engine(place: Place) -> sa.Engine:
     return place.database.sync_engine if isinstance(place.database, AsyncEngine) else place.database
 
 
-def _database_of(place: Place) -> object:
-    url = _sync_engine(place).url
+def ledger_id(place: Place) -> object:
+    """Return what is the same for places that are one, in whatever way they are reached."""
+    engine = _sync_engine(place)
+    url, schemas = engine.url, frozenset(schema_map(engine).items())
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
         return place.database, place.table  # each engine has a memory of its own
-    return url.get_backend_name(), url.host, url.port, url.database, place.table
+    return url.get_backend_name(), url.host, url.port, url.database, schemas, place.table
 
 
 def _has_model(place: Place, model: type) -> bool:
     return any(issubclass(model, mapper.class_) or issubclass(mapper.class_, model) for mapper in place.mappers)
 
 
-def _stores_in(place: Place, backend: str) -> bool:
+def stores_in(place: Place, backend: str) -> bool:
+    """Return whether a column of a place stores in the backend of a key."""
     return any(column.type.storage_key == backend for mapper in place.mappers for column in file_columns(mapper))

@@ -6,11 +6,14 @@ from pathlib import Path
 from advanced_alchemy.base import BigIntBase
 from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlchemyPlugin
 from litestar import Litestar
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StoredObject
+from litestar_filestore.plugin.ledger import LedgerConfig
 
-__all__ = ("create_app",)
+__all__ = ("create_app", "create_app_with_tenants")
 
 
 class Paper(BigIntBase):
@@ -27,3 +30,21 @@ def create_app() -> Litestar:
     return Litestar(
         [], plugins=[SQLAlchemyPlugin(database), FilestorePlugin(FilestoreConfig([backend]))], openapi_config=None
     )
+
+
+def create_app_with_tenants() -> Litestar:
+    """Make one on the same folder that has a second schema, and stores the objects of both in the same place."""
+    folder = Path(os.environ["PAPERS"])
+    engine = create_engine(f"sqlite:///{folder}/papers.db")
+
+    @event.listens_for(engine, "connect")
+    def attach(connection: DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"ATTACH '{folder}/second.db' AS second")
+        cursor.close()
+
+    second = engine.execution_options(schema_translate_map={None: "second"})
+    Paper.metadata.create_all(second)
+    backend = LocalBackend("papers", folder / "objects", fsync=False)
+    ledger = LedgerConfig(databases=[engine, second])
+    return Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=ledger))], openapi_config=None)

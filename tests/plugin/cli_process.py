@@ -1,6 +1,7 @@
 """Runs commands in a process of its own: ``python -m tests.plugin.cli_process``.
 
-It reads one JSON object per line, ``{"folder": ..., "arguments": [...]}``, and answers with exit code and output.
+It reads one JSON object per line, ``{"folder": ..., "app": ..., "arguments": [...]}``, and answers with exit code and
+output.
 """
 
 import json
@@ -17,7 +18,7 @@ def _serve() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         os.environ.update(PAPERS=order["folder"], COLUMNS="200")
-        arguments = ["--app", "tests.plugin.cli_app:create_app", "storages", *order["arguments"]]
+        arguments = ["--app", f"tests.plugin.cli_app:{order['app']}", "storages", *order["arguments"]]
         result = CliRunner().invoke(litestar_group, arguments)
         print(json.dumps([result.exit_code, result.output]), flush=True)
 

@@ -63,11 +63,11 @@ class Office:
         """Return the keys of all objects."""
         return {path.name for path in (self.folder / "objects").iterdir() if path.is_file()}
 
-    def run(self, *arguments: str) -> tuple[int, str]:
+    def run(self, *arguments: str, app: str = "create_app") -> tuple[int, str]:
         """Run a command and return its exit code and what it printed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"folder": str(self.folder), "arguments": arguments}) + "\n")
+        self._process.stdin.write(json.dumps({"folder": str(self.folder), "app": app, "arguments": arguments}) + "\n")
         self._process.stdin.flush()
         code, output = json.loads(self._process.stdout.readline())
         return code, output
@@ -157,6 +157,16 @@ def test_fsck_repairs(office: Office) -> None:
     assert "doomed 1" in output
     office.run("sweep")
     assert office.objects() == {"kept"}
+
+
+def test_fsck_of_a_backend_with_several_ledgers(office: Office) -> None:
+    """``fsck`` refuses to take the objects of one ledger for strays of another one."""
+    office.add("kept")
+    code, output = office.run("check", app="create_app_with_tenants")
+    assert "2 ledgers" in output, output
+    code, _ = office.run("fsck", "--repair", "--max-doomed-percent", "100", app="create_app_with_tenants")
+    assert code != 0
+    assert office.run("fsck") == (0, "1 objects, 1 entries, 1 files in rows\nadopted 0, doomed 0\n")
 
 
 def test_fsck_spares_the_young(office: Office) -> None:
