@@ -50,7 +50,7 @@ class _Place(NamedTuple):
     table: Table
     engine: Engine
     database: Path | None = None
-    """SQLite's file of rows and ledger."""
+    """SQLite's file with the ledger."""
 
     @property
     def is_empty(self) -> bool:
@@ -84,13 +84,16 @@ def _place_of(connection: Connection, ledger: Ledger, beside: Engine | None) -> 
         return None
     if connection.dialect.name != "sqlite":
         return None if beside is None else _Place(table, beside)
-    main = next(row.file for row in connection.exec_driver_sql("PRAGMA database_list") if row.name == "main")
-    database = Path(main)
-    if not main or not database.exists():
+    schema = (connection.schema_for_object(ledger.table) or "main").lower()
+    # A schema of SQLite's is another file, attached. Ledgers in several files have nothing to do with each other.
+    files = {row.name.lower(): row.file for row in connection.exec_driver_sql("PRAGMA database_list")}
+    if not files.get(schema) or not (database := Path(files[schema])).exists():
         return None
     # As safe from a loss of power as the database itself.
-    synchronous: int = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
-    return _Place(table, _engine_of(_file_of(database), synchronous), database)
+    quoted = connection.dialect.identifier_preparer.quote(schema)
+    synchronous: int = connection.exec_driver_sql(f"PRAGMA {quoted}.synchronous").scalar_one()
+    engine = _engine_of(_file_of(database), synchronous)
+    return _Place(table, engine.execution_options(schema_translate_map={table.schema: None}), database)
 
 
 @lru_cache(maxsize=64)
