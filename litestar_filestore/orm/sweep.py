@@ -244,6 +244,10 @@ class _Sweeper:
         except StorageError as error:
             logger.warning("Could not delete %d objects of %r, will try again: %s", len(keys), backend, error)
             return str(error)[:_MAX_ERROR]
+        except Exception as error:
+            # A driver's own mistake. Kept in the entry and tried again like the others, so that it holds up no other.
+            logger.exception("Could not delete %d objects of %r, will try again", len(keys), backend)
+            return repr(error)[:_MAX_ERROR]
         return None
 
     def _advance(self, connection: Connection, claims: Sequence[_Claim]) -> None:

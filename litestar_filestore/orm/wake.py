@@ -16,10 +16,15 @@ def on_doomed(listener: Callable[[], None]) -> Callable[[], None]:
     """Call `listener` after each commit that doomed an object; it must return at once, and is called from any thread.
 
     Returns:
-        What ends it.
+        What ends it; it may be called again.
     """
     _listeners.append(listener)
-    return lambda: _listeners.remove(listener)
+
+    def end() -> None:
+        if listener in _listeners:
+            _listeners.remove(listener)
+
+    return end
 
 
 def tell_doomed() -> None:

@@ -19,7 +19,9 @@ from litestar_filestore.errors import BackendUnavailableError, LedgerMissingErro
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.sweep import SweepConfig
-from litestar_filestore.plugin.ledger import LedgerConfig
+from litestar_filestore.plugin import sweeper
+from litestar_filestore.plugin.ledger import LedgerConfig, find_places
+from litestar_filestore.plugin.sweeper import Sweeper, pause_seconds, sweep_places
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Base, Document, a_file
 from tests.ledger.world import LEDGER, World
@@ -202,6 +204,95 @@ async def test_failing_database(world: World, driver: TellingDriver) -> None:
             await driver.wait_for(1)
     finally:
         logging.getLogger("litestar_filestore").removeHandler(listener)
+
+
+async def test_mistake_of_a_driver(world: World, database: Database) -> None:
+    """An exception that no driver should raise is logged and kept in the entry, and the sweeper goes on."""
+    driver = TellingDriver(world.backend.storage_driver, [Fault("delete", ZeroDivisionError("a bug"), times=2)])
+    async with running(driver, database, sweep_interval_seconds=OFTEN, sweep=SweepConfig(backoff_seconds=0)):
+        await asyncio.to_thread(clear, world, 1, 2)
+        await driver.wait_for(2)
+    assert len(world.objects()) == 3
+
+
+async def test_one_database_does_not_keep_the_others(world: World, driver: TellingDriver, tmp_path: Path) -> None:
+    """Each ledger is swept, whatever is wrong with another, and the errors are raised together."""
+    broken = [sa.create_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("a", "b")]
+    for engine in broken:
+        Base.metadata.create_all(engine)
+    clear(world, 2)
+    config = LedgerConfig()
+    places = await find_places([*broken, world.engine])
+    for engine in broken:
+        LEDGER.drop(engine)
+    world.registry.register_backend(StorageBackend(BACKEND, driver=driver))
+    with pytest.raises(ExceptionGroup, match="ledgers") as raised:
+        await sweep_places(places, world.registry, config)
+    assert len(raised.value.exceptions) == 2
+    assert len(driver.deleted) == 1
+    LEDGER.create(broken[0])
+    with pytest.raises(sa.exc.OperationalError):
+        await sweep_places(places, world.registry, config)
+    for engine in broken:
+        engine.dispose()
+
+
+def test_pause() -> None:
+    """Workers do not sweep in step, and what fails is tried again later and later, but within the hour."""
+    pauses = {pause_seconds(60, 0) for _ in range(100)}
+    assert len(pauses) > 90
+    assert all(45 <= each <= 75 for each in pauses)
+    assert 90 <= pause_seconds(60, 1) <= 150
+    assert 360 <= pause_seconds(60, 3) <= 600
+    assert pause_seconds(60, 10) == pause_seconds(60, 5000) == 3600
+
+
+async def test_pauses_after_failures(
+    world: World, database: Database, driver: TellingDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeper waits for as long as it should after each failure, and counts from the beginning after a success."""
+    failures: list[int] = []
+    enough = asyncio.Event()
+
+    def pause(interval_seconds: float, count: int) -> float:
+        assert interval_seconds == NEVER
+        failures.append(count)
+        if count == 3:
+            with world.engine.begin() as connection:
+                connection.execute(sa.text("ALTER TABLE hidden RENAME TO filestore_object"))
+        if count == 0 and len(failures) > 1:
+            enough.set()
+            return NEVER
+        return 0.001
+
+    monkeypatch.setattr(sweeper, "pause_seconds", pause)
+    places = await find_places([database])
+    world.registry.register_backend(StorageBackend(BACKEND, driver=driver))
+    with world.engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE filestore_object RENAME TO hidden"))
+    sweeping = Sweeper(places, world.registry, LedgerConfig(sweep_interval_seconds=NEVER))
+    sweeping.start()
+    await asyncio.wait_for(enough.wait(), PATIENCE)
+    await sweeping.stop()
+    assert failures == [0, 1, 2, 3, 0]
+
+
+def test_loop_that_ended_first(world: World) -> None:
+    """A sweeper whose event loop is closed does not disturb commits, and is forgotten."""
+
+    async def start() -> None:
+        Sweeper([], world.registry, LedgerConfig()).start()
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(start())
+    pending = asyncio.all_tasks(loop)
+    for task in pending:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+    loop.close()
+    clear(world, 2)
+    clear(world, 3)
+    assert len(world.snapshot().rows) == 3
 
 
 async def test_stops_with_the_application(world: World, database: Database, driver: TellingDriver) -> None:
