@@ -9,14 +9,16 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from litestar_filestore.errors import ConflictError, LinkLostError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.errors import ConflictError, LedgerError, LinkLostError, ObjectExistsError, ObjectNotFoundError
 from litestar_filestore.orm import loose
 from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.autocommit import autocommits
+from litestar_filestore.orm.claims import abandon
 from litestar_filestore.orm.columns import writing_bind, writing_connection
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import Journal, journal_of
 from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import explain, ledger_of
+from litestar_filestore.orm.ledger_table import State, explain, ledger_of
 from litestar_filestore.orm.notes import note, write_notes
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
@@ -48,6 +50,16 @@ class Custody(Protocol):
         """Store the pending content of a file that a row is going to hold; before the row is locked or written."""
         ...
 
+    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
+        """Link before rows are written where each statement commits itself, and return whether that was done.
+
+        Args:
+            gained: What rows are going to hold.
+            lost: What they are going to give up.
+            kept: What changed rows hold and go on holding, beside other files.
+        """
+        ...
+
     def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
         """Note which files rows hold now and which they gave up; in their transaction, after they were written."""
         ...
@@ -76,6 +88,11 @@ class JournalCustody:
         """Store, and delete if the transaction rolls back."""
         file.prepare_key()
         _store_for(journal_of(self._session), self._session, file)
+
+    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
+        """Do nothing: nobody but rows knows who holds what."""
+        del gained, lost, kept
+        return False
 
     def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
         """Delete `lost` after the commit."""
@@ -168,6 +185,26 @@ class LedgerCustody:
             raise explain(error) from error
         return True
 
+    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
+        """Link in AUTOCOMMIT, and give new objects up again if that fails.
+
+        Raises:
+            LedgerError: If files stay in rows that are changed, or move: nothing keeps others from dooming them.
+        """
+        if not (gained or kept) or not autocommits(self._connection):
+            return False
+        if kept or not set(gained).isdisjoint(lost):
+            raise LedgerError("With AUTOCOMMIT, files cannot move or stay in a list that changes: use a transaction")
+        _check_distinct(gained)
+        own = [key for key in map(_key, gained) if key in self._staged or key in self._unstaged]
+        try:
+            if self._link(gained):
+                ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
+        except Exception:
+            abandon(self._ledger, self._connection, own, (State.STAGED, State.LINKED))
+            raise
+        return True
+
     def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
         """Turn staged objects into linked ones and linked ones into doomed ones.
 
@@ -176,8 +213,7 @@ class LedgerCustody:
             LinkLostError: If an object was given up before its row was written.
             QuotaExceededError: If the owner of new objects may not store that much.
         """
-        if len(set(gained)) != len(gained):
-            raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
+        _check_distinct(gained)
         # Taken out of one row and put into another: it only changes hands.
         moved = set(gained) & set(lost)
         linked = [file for file in gained if file not in moved]
@@ -254,6 +290,11 @@ class LedgerCustody:
         self._ledger.doom(self._connection, [_key(file) for file in files])
         self._session.info[DOOMED] = True
         reach("doom.after")
+
+
+def _check_distinct(files: Sequence[FileObject]) -> None:
+    if len(set(files)) != len(files):
+        raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
 
 
 def _taken(key: ObjectKey) -> ObjectExistsError:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import LedgerError, LedgerMissingError
-from litestar_filestore.orm.columns import single_table_columns
+from litestar_filestore.orm.columns import single_table_columns, writing_connection
 from litestar_filestore.orm.ledger_table import explain, ledger_of
 from litestar_filestore.orm.staging import run_beside, schema_map, schema_map_in, staging_engine
 
@@ -100,7 +100,7 @@ def _check_statement(state: ORMExecuteState) -> None:
     table = mapper.local_table
     if not isinstance(table, sa.Table) or ledger_of(table.metadata) is None:
         return
-    connection = state.session.connection(bind_arguments={"mapper": mapper})
+    connection = writing_connection(state.session, mapper)
     if schema_map(connection) != schema_map_in(state.execution_options):
         raise LedgerError(
             "The schema_translate_map of a statement would change rows of one schema and the ledger of another: give "

@@ -66,6 +66,8 @@ class _Change:
     """What it holds in them afterwards."""
     written: bool = False
     """Whether the flush got to the row."""
+    linked: set[FileObject] = field(default_factory=set["FileObject"])
+    """What was linked before the row is written."""
 
 
 _Plan = dict[InstanceState[Any], _Change]
@@ -126,7 +128,26 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
             _check_places(change, {})
         check_backends(change.columns, change.state.dict, change.old)
         _check_gained(change)
+    _link_first(session, changes)
     return {change.state: change for change in changes}
+
+
+def _link_first(session: Session, changes: Sequence[_Change]) -> None:
+    for custody, its in _by_custody(session, changes).items():
+        if custody.link_first(
+            gained=[file for change in its for file in change.new - change.old - change.linked],
+            lost=[file for change in its for file in change.old - change.new],
+            kept={file for change in its for file in change.old & change.new},
+        ):
+            for change in its:
+                change.linked = change.new - change.old
+
+
+def _by_custody(session: Session, changes: Iterable[_Change]) -> dict[Custody, list[_Change]]:
+    found: dict[Custody, list[_Change]] = {}
+    for change in changes:
+        found.setdefault(custody_of(session, change.state.mapper), []).append(change)
+    return found
 
 
 def _check_gained(change: _Change) -> None:
@@ -194,6 +215,7 @@ def _settle(mapper: Mapper[Any], target: Any, *, deleted: bool) -> None:
         del plan[now.state]
         planned = None
     if now.columns and not _agree(planned, now):
+        now.linked = planned.linked if planned is not None else set()
         plan.update(_prepare(session, [now]))
         planned = now
     if planned is not None:
@@ -216,13 +238,11 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
     # A new row with the primary key of a deleted one takes its place by an UPDATE, so no DELETE is written.
     replaced = [each for each in plan.values() if each.deleted and not each.written and each.state.key in taken]
     changes = [*written, *replaced]
-    by_custody: dict[Custody, list[_Change]] = {}
-    for change in changes:
-        by_custody.setdefault(custody_of(session, change.state.mapper), []).append(change)
-    for custody, its in by_custody.items():
+    linked = {file for change in changes for file in change.linked}
+    for custody, its in _by_custody(session, changes).items():
         custody.settle(
-            gained=[file for change in its for file in change.new - change.old],
-            lost=[file for change in its for file in change.old - change.new],
+            gained=[file for change in its for file in change.new - change.old - linked],
+            lost=[file for change in its for file in change.old - change.new - linked],
         )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from litestar_filestore.orm.autocommit import autocommits, sqlite_in_transaction
 from litestar_filestore.orm.custody import DOOMED
 from litestar_filestore.orm.deletes import delete_targets
 from litestar_filestore.orm.journal import Journal, journal_of
@@ -32,7 +33,7 @@ _connections: weakref.WeakKeyDictionary[Connection, Journal] = weakref.WeakKeyDi
 def _after_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
     journal = journal_of(session)
     journal.connections.add(connection)
-    journal.autocommits = journal.autocommits or _autocommits(connection)
+    journal.autocommits = journal.autocommits or autocommits(connection)
     _connections[connection] = journal
 
 
@@ -98,7 +99,7 @@ def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> b
     answered = isinstance(context.sqlalchemy_exception, DBAPIError) and not context.is_disconnect
     if not answered or context.statement is not None or connection.dialect.name != "sqlite":
         return False
-    if not _sqlite_in_transaction(connection):
+    if not sqlite_in_transaction(connection):
         return False
     connection.dialect.do_rollback(connection.connection)
     return True
@@ -123,19 +124,4 @@ def _release_was_commit(connection: Connection) -> bool:
     Python's sqlite3, in its default mode, begins a transaction before the first INSERT, UPDATE or DELETE only: a
     savepoint that comes before it *is* the transaction, and its release a commit that no rollback takes back.
     """
-    return connection.dialect.name == "sqlite" and not connection.closed and not _sqlite_in_transaction(connection)
-
-
-def _autocommits(connection: Connection) -> bool:
-    """Return whether each statement on a connection commits itself, although SQLAlchemy began a transaction."""
-    driver = connection.connection.dbapi_connection
-    # In SQLAlchemy from 2.0.43 on. Before, such a connection is taken for an ordinary one.
-    detect = getattr(connection.dialect, "detect_autocommit_setting", None)
-    if detect is None or not detect(driver):
-        return False
-    # With sqlite3 the mode may be off because the application sends BEGIN itself, from an event that ran before this.
-    return connection.dialect.name != "sqlite" or not _sqlite_in_transaction(connection)
-
-
-def _sqlite_in_transaction(connection: Connection) -> bool:
-    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
+    return connection.dialect.name == "sqlite" and not connection.closed and not sqlite_in_transaction(connection)
