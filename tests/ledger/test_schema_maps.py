@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, LocalBackend, storages
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConflictError, LedgerError, LedgerMissingError
 from litestar_filestore.orm.ledger import ObjectKey
 from litestar_filestore.orm.ledger_table import State
@@ -150,7 +151,7 @@ def test_missing_ledger_of_a_tenant(engine: sa.Engine, backend: LocalBackend) ->
 async def test_upload_of_a_tenant(async_engine: AsyncEngine, engine: sa.Engine, backend: LocalBackend) -> None:
     """What is stored before there is a row is staged in the schema of the engine, and linked there."""
     tenant = async_engine.execution_options(**options("red"))
-    file = await store_async(tenant, LEDGER, backend, b"x", filename="x.txt")
+    file = await store_async(tenant, LEDGER, backend, b"x", NewFile("x.txt"))
     red = engine.execution_options(**options("red"))
     assert (states(red), states(engine)) == ([State.STAGED], [])
     async with AsyncSession(async_engine) as session:
@@ -166,7 +167,7 @@ async def test_upload_for_another_schema(
 ) -> None:
     """A row does not take what another schema's ledger will sweep."""
     other = async_engine if stored_for is None else async_engine.execution_options(**options(stored_for))
-    file = await store_async(other, LEDGER, backend, b"x", filename="x.txt")
+    file = await store_async(other, LEDGER, backend, b"x", NewFile("x.txt"))
     async with AsyncSession(async_engine) as session:
         _ = await session.connection(execution_options=options("red"))
         session.add(Document(id=1, file=file))
@@ -178,7 +179,7 @@ async def test_reference_to_an_upload_for_another_schema(
     async_engine: AsyncEngine, engine: sa.Engine, backend: LocalBackend
 ) -> None:
     """Nor does it in a process that knows nothing of the upload but its key."""
-    file = await store_async(async_engine, LEDGER, backend, b"x", filename="x.txt")
+    file = await store_async(async_engine, LEDGER, backend, b"x", NewFile("x.txt"))
     with by_connection(engine) as session:
         session.add(Document(id=1, file=FileObject.from_dict(file.to_dict())))
         del file
