@@ -110,9 +110,24 @@ def current_values(
     identities = sorted((tuple(state.key[1]) for state in states if state.key is not None), key=repr)
     result: dict[tuple[Any, ...], sa.RowMapping] = {}
     for start in range(0, len(identities), _ROWS_PER_SELECT):
-        rows = connection.execute(_select(mapper, identities[start : start + _ROWS_PER_SELECT]))
-        result.update((tuple(row[key] for key in mapper.primary_key), row) for row in rows.mappings())
+        chunk = identities[start : start + _ROWS_PER_SELECT]
+        rows = connection.execute(_select(mapper, chunk)).mappings().all()
+        found = {tuple(row[key] for key in mapper.primary_key): row for row in rows}
+        if not found.keys() <= set(chunk):
+            found = _rows_one_by_one(connection, mapper, chunk)
+        result.update(found)
     return result
+
+
+def _rows_one_by_one(
+    connection: sa.Connection, mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]
+) -> dict[tuple[Any, ...], sa.RowMapping]:
+    """Return rows by the identities that they were asked for with.
+
+    Not every value comes back as it was given: "5" as 5, a time without its zone. Only the database can compare them.
+    """
+    rows = ((each, connection.execute(_select(mapper, [each])).mappings().one_or_none()) for each in identities)
+    return {identity: row for identity, row in rows if row is not None}
 
 
 def _select(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.Select[Any]:
@@ -160,12 +175,18 @@ def identity_condition(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]
 
 def matches_any(keys: Sequence[sa.ColumnElement[Any]], identities: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
     """Return the condition that these columns have the values of one of `identities`."""
+    # With the types of the columns, as in the session's own statements. By itself "5" would be text, whatever the key.
     if len(keys) == 1:
-        return keys[0].in_([identity[0] for identity in identities])
+        values = [identity[0] for identity in identities]
+        return keys[0].in_(sa.bindparam(None, values, keys[0].type, unique=True, expanding=True))
     return sa.or_(
         sa.false(),
-        *(sa.and_(*(key == value for key, value in zip(keys, each, strict=True))) for each in identities),
+        *(sa.and_(*(_equals(key, value) for key, value in zip(keys, each, strict=True))) for each in identities),
     )
+
+
+def _equals(key: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[bool]:
+    return key.is_(None) if value is None else key == sa.literal(value, key.type)
 
 
 def single_table_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
