@@ -14,6 +14,8 @@ from tests.ledger.async_world import AsyncWorld
 from tests.ledger.models import Base
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import World
+from tests.servers import postgres
+from tests.servers.processes import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,6 +74,15 @@ def mariadb_url(mariadb_server: MariadbServer) -> str:
     name = f"ledger_{uuid.uuid4().hex}"
     mariadb_server.create_database(name)
     return mariadb_server.url("pymysql", name)
+
+
+@pytest.fixture(scope="session")
+def two_phase_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A server that lets transactions be prepared, which is off by default."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(postgres.SETTINGS, "max_prepared_transactions", "4")
+        with require(postgres.serve, tmp_path_factory.mktemp("two-phase")) as server:
+            yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])

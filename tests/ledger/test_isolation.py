@@ -14,8 +14,6 @@ from litestar_filestore.errors import ConflictError
 from litestar_filestore.orm.sweep import SweepConfig, SweepResult
 from tests.ledger.models import Base, Document, a_file
 from tests.ledger.world import LONG, SEED, World
-from tests.servers import postgres
-from tests.servers.processes import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,15 +118,6 @@ def staged_file(world: World) -> FileObject:
         session.flush()
         session.rollback()
     return file
-
-
-@pytest.fixture(scope="module")
-def two_phase_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """A server that lets transactions be prepared, which is off by default."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(postgres.SETTINGS, "max_prepared_transactions", "4")
-        with require(postgres.serve, tmp_path_factory.mktemp("two-phase")) as server:
-            yield server
 
 
 @pytest.fixture
