@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.process import BaseProcess
 
-__all__ = ("HOSTILE", "Plan", "Report", "finish_report", "main", "run")
+__all__ = ("HOSTILE", "Plan", "Report", "faulty_driver", "finish_report", "main", "run")
 
 HOSTILE = SweepConfig(
     staged_grace_seconds=0.05 - LEASE_SECONDS,  # what is staged for longer than 50 ms is taken for abandoned
@@ -51,7 +51,7 @@ HOSTILE = SweepConfig(
 )
 _KILL_AT_POINT = 0.004
 _SWEEPERS = 2
-_FAULTY_CALLS = 2_000
+_FAULTY_CALLS = 10_000
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ def _note(journal: Path, kind: str, text: str) -> None:
 def _world(plan: Plan, random: Random) -> World:
     world = World(prepare(sa.create_engine(plan.url)), Path(plan.root))
     if plan.faults:
-        storages.register_backend(StorageBackend(BACKEND, driver=_faulty(world, random)))
+        storages.register_backend(StorageBackend(BACKEND, driver=faulty_driver(world, random)))
     return world
 
 
-def _faulty(world: World, random: Random) -> FaultyDriver:
+def faulty_driver(world: World, random: Random) -> FaultyDriver:
     """Wrap the driver so that about one call in ten goes wrong, in one of four ways."""
     plan: list[Fault] = []
     for call in random.sample(range(1, _FAULTY_CALLS), _FAULTY_CALLS // 10):

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 import traceback
+from collections import Counter
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,15 +22,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from litestar_filestore import StorageBackend
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.orm.journal import retry_deletes_async
 from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import sweep_async
 from litestar_filestore.orm.uploads import store_async
 from tests.ledger.chaos import ROWS, expected_error, operate
-from tests.ledger.models import Document, content_of
+from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, place, prepare, sync_url
-from tests.ledger.stress import HOSTILE, Plan, Report, finish_report
+from tests.ledger.stress import HOSTILE, Plan, Report, faulty_driver, finish_report
 from tests.ledger.world import LEDGER, World
 
 if TYPE_CHECKING:
@@ -98,7 +100,8 @@ class _Run:
         """Store first, as a request does, and put the file into a row, which may replace another one."""
         tag = f"{self.random.getrandbits(32):08x}"
         source = content_of(tag)
-        file = await store_async(self.engine, LEDGER, self.world.backend, source, NewFile(filename=f"{tag}.txt"))
+        backend = self.world.registry.get_backend(BACKEND)
+        file = await store_async(self.engine, LEDGER, backend, source, NewFile(filename=f"{tag}.txt"))
         async with AsyncSession(self.engine) as session:
             number = self.random.choice(ROWS)
             row = await session.get(Document, number)
@@ -143,8 +146,16 @@ async def _run(plan: Plan, world: World) -> Report:
     engine = create_async_engine(plan.url, pool_size=10)
     prepare(engine.sync_engine)
     stress = _Run(plan, world, engine)
+    faulty = faulty_driver(world, stress.random) if plan.faults else None
+    if faulty is not None:
+        world.registry.register_backend(StorageBackend(BACKEND, driver=faulty))
     try:
         await stress.main()
+        if faulty is not None:
+            calls = Counter(call.operation for call in faulty.calls)
+            stress.report.counts["faults"] = sum(fault.call <= calls[fault.operation] for fault in faulty.plan)
+            faulty.plan.clear()  # what could not be deleted is tried again
+            world.register()
         await retry_deletes_async()
         beside = staging_engine(engine.sync_engine)
         for name, pool in (("session", engine.sync_engine.pool), ("staging", beside.pool if beside else None)):
@@ -176,11 +187,13 @@ def main() -> int:
     parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="postgresql")
     parser.add_argument("--tasks", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", action="store_true", help="let the store fail as well")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         url, root = stack.enter_context(place(arguments.database))
         url = async_url(url)
-        report = run(Plan(url, root, arguments.seconds, arguments.tasks, arguments.seed))
+        plan = Plan(url, root, arguments.seconds, arguments.tasks, arguments.seed, faults=arguments.faults)
+        report = run(plan)
     print(json.dumps(vars(report), indent=2))
     return 0 if report.is_clean else 1
 
