@@ -151,7 +151,7 @@ def test_missing_ledger_of_a_tenant(engine: sa.Engine, backend: LocalBackend) ->
 async def test_upload_of_a_tenant(async_engine: AsyncEngine, engine: sa.Engine, backend: LocalBackend) -> None:
     """What is stored before there is a row is staged in the schema of the engine, and linked there."""
     tenant = async_engine.execution_options(**options("red"))
-    file = await store_async(tenant, LEDGER, backend, b"x", NewFile("x.txt"))
+    file = await store_async(tenant, LEDGER, backend, b"x", NewFile(filename="x.txt"))
     red = engine.execution_options(**options("red"))
     assert (states(red), states(engine)) == ([State.STAGED], [])
     async with AsyncSession(async_engine) as session:
@@ -167,7 +167,7 @@ async def test_upload_for_another_schema(
 ) -> None:
     """A row does not take what another schema's ledger will sweep."""
     other = async_engine if stored_for is None else async_engine.execution_options(**options(stored_for))
-    file = await store_async(other, LEDGER, backend, b"x", NewFile("x.txt"))
+    file = await store_async(other, LEDGER, backend, b"x", NewFile(filename="x.txt"))
     async with AsyncSession(async_engine) as session:
         _ = await session.connection(execution_options=options("red"))
         session.add(Document(id=1, file=file))
@@ -179,7 +179,7 @@ async def test_reference_to_an_upload_for_another_schema(
     async_engine: AsyncEngine, engine: sa.Engine, backend: LocalBackend
 ) -> None:
     """Nor does it in a process that knows nothing of the upload but its key."""
-    file = await store_async(async_engine, LEDGER, backend, b"x", NewFile("x.txt"))
+    file = await store_async(async_engine, LEDGER, backend, b"x", NewFile(filename="x.txt"))
     with by_connection(engine) as session:
         session.add(Document(id=1, file=FileObject.from_dict(file.to_dict())))
         del file

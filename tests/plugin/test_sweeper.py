@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from litestar import Litestar
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -231,7 +232,7 @@ async def test_one_database_does_not_keep_the_others(world: World, driver: Telli
     assert len(raised.value.exceptions) == 2
     assert len(driver.deleted) == 1
     LEDGER.create(broken[0])
-    with pytest.raises(sa.exc.OperationalError):
+    with pytest.raises(OperationalError):
         await sweep_places(places, world.registry, config)
     for engine in broken:
         engine.dispose()

@@ -10,6 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from litestar_filestore import FileObject, MemoryBackend, StoredObject, storages
+from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConfigurationError, LedgerMissingError
 from litestar_filestore.plugin.ledger import LedgerConfig, find_places
 from litestar_filestore.plugin.storing import ApplicationStorer
@@ -99,4 +100,4 @@ async def test_upload_of_no_tenant(tenants: list[sa.Engine], backend: MemoryBack
     storer = ApplicationStorer()
     storer.open(await find_places(tenants))
     with pytest.raises(ConfigurationError, match="several databases"):
-        await storer.store(backend, b"a", filename="a.txt", content_type=None, model=Contract)
+        await storer.store(backend, b"a", NewFile(filename="a.txt", model=Contract))
