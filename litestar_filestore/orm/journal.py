@@ -76,8 +76,9 @@ class Journal:
         self._spoiled: set[SessionTransaction] = set()
         self.connections: WeakSet[Connection] = WeakSet()
         """What the session's transaction runs on."""
-        self.commit_sent = False
-        """Whether COMMIT went to the database, so that only its answer tells whether the rows are there."""
+        self.commits_sent: set[int] = set()
+        """Connections, by their identity, on which COMMIT went to the database and that has not said no: only its
+        answer tells whether the rows are there. A session with several databases commits one after the other."""
         self.autocommits = False
         """Whether rows are there from their statement on and no rollback takes them back."""
         self.error_seen = False
@@ -151,7 +152,8 @@ class Journal:
                 _settle_loose(entries, taken=True)
         if transaction.nested:
             return []
-        self.commit_sent = self.autocommits = self.error_seen = False
+        self.autocommits = self.error_seen = False
+        self.commits_sent.clear()
         self.connections.clear()
         trash, self._trash = self._trash, []
         return trash
@@ -160,7 +162,7 @@ class Journal:
         noted = self._outcomes.pop(transaction, None)
         if noted is not None:
             return noted
-        undecided = self.autocommits or (self.commit_sent and not transaction.nested)
+        undecided = self.autocommits or (bool(self.commits_sent) and not transaction.nested)
         return Outcome.UNKNOWN if undecided else Outcome.ROLLED_BACK
 
     def _undo(self, entries: Iterable[_Stored | _Linked | _Doomed]) -> None:

@@ -52,7 +52,7 @@ def _before_commit(session: Session) -> None:
 @event.listens_for(Engine, "commit")
 def _commit_sent(connection: Connection) -> None:
     if (journal := _connections.get(connection)) is not None:
-        journal.commit_sent = True
+        journal.commits_sent.add(id(connection))
 
 
 @event.listens_for(Engine, "commit_twophase")
@@ -67,8 +67,10 @@ def _error_seen(context: ExceptionContext) -> None:
     if connection is None or journal is None:
         return
     journal.error_seen = True
-    if journal.commit_sent and (_roll_back_on_sqlite(context, connection) or _says_rolled_back(context)):
-        journal.commit_sent = False
+    if id(connection) not in journal.commits_sent:
+        return
+    if _roll_back_on_sqlite(context, connection) or _says_rolled_back(context):
+        journal.commits_sent.discard(id(connection))
 
 
 @event.listens_for(Session, "after_commit")
