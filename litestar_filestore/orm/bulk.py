@@ -136,11 +136,18 @@ def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
     rows = {tuple(row[key] for key in keys): row for row in rows_of(state)}
     if len(rows) != len(cast("Sequence[Any]", state.parameters)):
         raise ConflictError("The statement names a row twice; only one of its files could stay")
-    for identity, row in rows.items():
-        columns = [column for column in file_columns(plan.mapper) if row.mentions(column)]
-        if columns:
-            here = matches_any(plan.mapper.primary_key, [identity])
-            _exchange(plan, sa.select(plan.mapper.persist_selectable).where(here), columns, row)
+    touched = {
+        identity: columns
+        for identity, row in rows.items()
+        if (columns := [column for column in file_columns(plan.mapper) if row.mentions(column)])
+    }
+    # All content before the first lock, and then the locks in one order for everyone.
+    for identity, columns in touched.items():
+        for column in columns:
+            plan.store(column, rows[identity].value(column))
+    for identity in sorted(touched, key=repr):
+        here = matches_any(plan.mapper.primary_key, [identity])
+        _exchange(plan, sa.select(plan.mapper.persist_selectable).where(here), touched[identity], rows[identity])
     return _fine
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from litestar_filestore.orm.staging import staging_engine
@@ -26,7 +27,6 @@ __all__ = ("Sweeper", "pause_seconds", "sweep_places")
 logger = logging.getLogger("litestar_filestore")
 
 _LONGEST_WAIT_SECONDS = 3600.0
-_MAX_DOUBLINGS = 20
 _GATHER_SECONDS = 1.0
 _OBJECTS_AT_A_TIME = 1_000
 """A sync engine sweeps in a thread, which cannot be cancelled: stopping waits for so many deletes at the most."""
@@ -36,19 +36,18 @@ async def sweep_places(places: Sequence[Place], registry: StorageRegistry, confi
     """Sweep every ledger once, all that is due.
 
     Raises:
-        ExceptionGroup: If several could not be swept; the error itself of one. The others have been swept.
+        ExceptionGroup: With what kept ledgers from being swept; the others are.
     """
     total = SweepResult()
-    errors: list[Exception] = []
+    failures: list[Exception] = []
     for place in places:
         try:
             total = total.plus(await _sweep_place(place, registry, config))
         except Exception as error:  # noqa: BLE001  # raised below
-            errors.append(error)
-    if len(errors) > 1:
-        raise ExceptionGroup("Some ledgers could not be swept", errors)
-    if errors:
-        raise errors[0]
+            error.add_note(f"This was the ledger in {place.database.url!r}.")
+            failures.append(error)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(places)} ledgers could not be swept", failures)
     return total
 
 
@@ -66,11 +65,28 @@ async def _sweep_place(place: Place, registry: StorageRegistry, config: LedgerCo
             return total
 
 
-def pause_seconds(interval_seconds: float, failures: int) -> float:
-    """Return how long to wait for the next sweep, after so many that failed in a row."""
-    # Jitter: the workers of one host were started together and need not sweep together.
-    wait = interval_seconds * random.uniform(0.75, 1.25)  # noqa: S311
-    return min(wait * 2 ** min(failures, _MAX_DOUBLINGS), _LONGEST_WAIT_SECONDS) if failures else wait
+def pause_seconds(interval: float, failures: int, chance: float) -> float:
+    """Return how long a ledger waits for its next sweep.
+
+    Args:
+        interval: Seconds between two sweeps.
+        failures: How many sweeps in a row have failed; each doubles the interval, up to an hour.
+        chance: From 0 to 1, for a quarter less to a quarter more: the workers of one host were started together and
+            need not sweep together.
+    """
+    doublings = min(failures, 20)  # more than an hour needs, and less than a float holds
+    return min(interval * 2.0**doublings, max(interval, _LONGEST_WAIT_SECONDS)) * (0.75 + chance / 2)
+
+
+@dataclass
+class _Turn:
+    """When a ledger is swept next."""
+
+    place: Place
+    due: float
+    """By the event loop's clock."""
+    failures: int = 0
+    """Sweeps that have failed in a row."""
 
 
 class Sweeper:
@@ -83,7 +99,6 @@ class Sweeper:
         self._config = config
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._failures = 0
 
     def start(self) -> None:
         """Begin to sweep on the running event loop."""
@@ -93,9 +108,8 @@ class Sweeper:
             try:
                 loop.call_soon_threadsafe(self._wake.set)
             except RuntimeError:
-                if not loop.is_closed():
-                    raise
-                self._forget()  # the loop has ended without the application, and the sweeper with it
+                # The loop was closed without `stop`; whoever has committed cannot do anything about it.
+                self._forget()
 
         self._forget = on_doomed(wake)
         self._task = asyncio.create_task(self._run(), name="litestar-filestore sweeper")
@@ -111,23 +125,45 @@ class Sweeper:
             await task
 
     async def _run(self) -> None:
+        turns = [_Turn(place, self._next(failures=0)) for place in self._places]
         while True:
-            await self._pause()
-            try:
-                await sweep_places(self._places, self._registry, self._config)
-            except Exception:
-                # There is no caller to raise to. The ledger keeps what is to be done, so nothing is lost by waiting.
-                self._failures += 1
-                logger.exception("A sweep failed, for the %d. time in a row; it is tried again", self._failures)
-            else:
-                self._failures = 0
+            woken = await self._wait_until(min(turn.due for turn in turns))
+            now = _now()
+            for turn in turns:
+                # A commit does not wake a ledger that fails: it would be tried at every commit.
+                if turn.due <= now or (woken and not turn.failures):
+                    await self._sweep(turn)
 
-    async def _pause(self) -> None:
-        wait = pause_seconds(self._config.sweep_interval_seconds, self._failures)
-        if self._failures:
-            await asyncio.sleep(wait)
-            return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait)
-            await asyncio.sleep(min(_GATHER_SECONDS, wait))  # more commits may follow, one sweep serves them all
+    async def _sweep(self, turn: _Turn) -> None:
+        try:
+            await _sweep_place(turn.place, self._registry, self._config)
+        except Exception:
+            # Whatever it is, the sweeper must not end before the application does: there is no caller to raise to.
+            # The ledger keeps what is to be done, so nothing is lost by waiting.
+            turn.failures += 1
+            logger.exception(
+                "A sweep of the ledger in %r failed, for the %d. time in a row; it is tried again",
+                turn.place.database.url,
+                turn.failures,
+            )
+        else:
+            turn.failures = 0
+        turn.due = self._next(turn.failures)
+
+    def _next(self, failures: int) -> float:
+        return _now() + pause_seconds(self._config.sweep_interval_seconds, failures, random.random())  # noqa: S311
+
+    async def _wait_until(self, due: float) -> bool:
+        """Wait for a time or a commit, and return whether it was a commit."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), due - _now())
+        except TimeoutError:
+            return False
+        # More commits may follow; one sweep serves them all.
+        await asyncio.sleep(min(_GATHER_SECONDS, self._config.sweep_interval_seconds))
         self._wake.clear()
+        return True
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

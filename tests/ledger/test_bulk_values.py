@@ -11,6 +11,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
+from litestar_filestore.orm.points import on_point
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World
 
@@ -83,6 +84,26 @@ def test_bound_parameter(seeded: World) -> None:
 def test_row_that_is_named_twice(seeded: World) -> None:
     """Only one of two files for one row could stay."""
     refuse(seeded, sa.update(Document), [{"id": 2, "file": a_file("a")}, {"id": 2, "file": a_file("b")}])
+
+
+def test_locks_of_updates_by_key(seeded: World) -> None:
+    """All content is stored, with an intent, before the first row is locked; rows are locked in one order."""
+    passed: list[str] = []
+
+    def see(_connection: object, _cursor: object, sql: str, parameters: Any, *_: object) -> None:
+        if sql.startswith("SELECT") and "document" in sql.partition("WHERE")[0]:
+            values = parameters.values() if isinstance(parameters, dict) else parameters
+            passed.append(f"lock {next(iter(values))}")
+
+    on_point(passed.append)
+    with Session(seeded.engine) as session:
+        event.listen(seeded.engine, "before_cursor_execute", see)
+        session.execute(sa.update(Document), [{"id": number, "file": a_file("new")} for number in (3, 1, 2)])
+        event.remove(seeded.engine, "before_cursor_execute", see)
+        session.commit()
+    on_point(None)
+    steps = [each for each in passed if each.startswith("lock") or each in {"put.after", "note.after"}]
+    assert steps == ["put.after"] * 3 + ["lock 1", "lock 2", "lock 3"]
 
 
 def upsert(world: World, **values: Any) -> Any:

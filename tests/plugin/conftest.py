@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from litestar import Litestar
 from litestar.testing import TestClient
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend
+from litestar_filestore.plugin.ledger import Database
+from tests.ledger.world import World
+from tests.plugin.sweeping import TellingDriver
 
 Serve = Callable[..., TestClient[Litestar]]
 
@@ -43,3 +48,32 @@ def serve(backend: LocalBackend) -> Iterator[Serve]:
             return stack.enter_context(TestClient(app))
 
         yield start
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Rows in SQLite, objects in a folder."""
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/test.db")
+    world = World(engine, tmp_path / "store")
+    world.create()
+    world.seed()
+    yield world
+    world.close()
+    engine.dispose()
+
+
+@pytest.fixture(params=["sync", "async"])
+async def database(request: pytest.FixtureRequest, world: World) -> AsyncIterator[Database]:
+    """The application's engine, of either kind."""
+    if request.param == "sync":
+        yield world.engine
+        return
+    engine = create_async_engine(str(world.engine.url).replace("sqlite:", "sqlite+aiosqlite:"))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def driver(world: World) -> TellingDriver:
+    """The application's store."""
+    return TellingDriver(world.backend.storage_driver)

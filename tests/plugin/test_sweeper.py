@@ -1,125 +1,33 @@
-"""The sweeper that runs beside an application: at intervals, after commits, through failures, until it is stopped."""
+"""The sweeper that runs beside an application: at intervals, after commits, until it is stopped."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 from litestar import Litestar
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from litestar_filestore import FilestoreConfig, FilestorePlugin, StorageBackend
-from litestar_filestore.errors import BackendUnavailableError, LedgerMissingError, QuotaExceededError
+from litestar_filestore import FilestoreConfig, FilestorePlugin
+from litestar_filestore.errors import LedgerMissingError, QuotaExceededError
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.sweep import SweepConfig
-from litestar_filestore.plugin import sweeper
-from litestar_filestore.plugin.ledger import LedgerConfig, find_places
-from litestar_filestore.plugin.sweeper import Sweeper, pause_seconds, sweep_places
-from litestar_filestore.testing.faults import Fault, FaultyDriver
-from tests.ledger.models import BACKEND, Base, Document, a_file
+from litestar_filestore.plugin.ledger import LedgerConfig
+from tests.ledger.models import Base, Document, a_file
 from tests.ledger.world import LEDGER, World
+from tests.plugin.sweeping import NEVER, OFTEN, PATIENCE, TellingDriver, clear, running, sweepers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.driver import Driver
     from litestar_filestore.orm.ledger import Usage
     from litestar_filestore.plugin.ledger import Database
-
-OFTEN = 0.05
-NEVER = 100_000.0
-PATIENCE = 30.0
-TASK = "litestar-filestore sweeper"
-
-
-class TellingDriver(FaultyDriver):
-    """Tells when as many objects are deleted as the test waits for."""
-
-    def __init__(self, inner: Driver, faults: Sequence[Fault] = ()) -> None:
-        super().__init__(inner, faults)
-        self.deleted: list[str] = []
-        self._waiting: list[tuple[int, Callable[[], object]]] = []
-
-    def delete(self, paths: Sequence[str]) -> None:
-        super().delete(paths)
-        self._tell(paths)
-
-    async def delete_async(self, paths: Sequence[str]) -> None:
-        await super().delete_async(paths)
-        self._tell(paths)
-
-    def _tell(self, paths: Sequence[str]) -> None:
-        self.deleted += paths
-        for count, tell in self._waiting:
-            if len(self.deleted) >= count:
-                tell()
-
-    async def wait_for(self, count: int) -> None:
-        """Return when `count` objects have been deleted since the beginning."""
-        done = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self._waiting.append((count, lambda: loop.call_soon_threadsafe(done.set)))
-        if len(self.deleted) < count:
-            await asyncio.wait_for(done.wait(), PATIENCE)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """Rows in SQLite, objects in a folder."""
-    engine = sa.create_engine(f"sqlite:///{tmp_path}/test.db")
-    world = World(engine, tmp_path / "store")
-    world.create()
-    world.seed()
-    yield world
-    world.close()
-    engine.dispose()
-
-
-@pytest.fixture(params=["sync", "async"])
-async def database(request: pytest.FixtureRequest, world: World) -> AsyncIterator[Database]:
-    """The application's engine, of either kind."""
-    if request.param == "sync":
-        yield world.engine
-        return
-    engine = create_async_engine(str(world.engine.url).replace("sqlite:", "sqlite+aiosqlite:"))
-    yield engine
-    await engine.dispose()
-
-
-@pytest.fixture
-def driver(world: World) -> TellingDriver:
-    """The application's store."""
-    return TellingDriver(world.backend.storage_driver)
-
-
-@asynccontextmanager
-async def running(driver: Driver, *databases: Database, **options: Any) -> AsyncIterator[Litestar]:
-    """Run an application with a ledger."""
-    ledger = LedgerConfig(databases=databases, **options)
-    config = FilestoreConfig([StorageBackend(BACKEND, driver=driver)], ledger=ledger)
-    app = Litestar([], plugins=[FilestorePlugin(config)])
-    async with app.lifespan():  # a test client would run it in another thread
-        yield app
-
-
-def clear(world: World, *numbers: int) -> None:
-    """Take the files out of rows, in the application's process.
-
-    In a thread where a sweep may be under way: it may hold SQLite's write lock, and gives it back on the event loop.
-    """
-    with Session(world.engine) as session:
-        for number in numbers:
-            session.get_one(Document, number).file = None
-        session.commit()
 
 
 def doom_beside(world: World) -> None:
@@ -134,11 +42,6 @@ def delete_all(world: World) -> None:
         for row in session.scalars(sa.select(Document)):
             session.delete(row)
         session.commit()
-
-
-def sweepers() -> list[asyncio.Task[Any]]:
-    """Return the sweepers that run."""
-    return [task for task in asyncio.all_tasks() if task.get_name() == TASK]
 
 
 async def test_sweeps_at_intervals(world: World, database: Database, driver: TellingDriver) -> None:
@@ -166,134 +69,6 @@ async def test_async_commit_wakes_it(world: World, driver: TellingDriver) -> Non
             await session.commit()
         await driver.wait_for(1)
     await engine.dispose()
-
-
-async def test_failing_store(world: World, database: Database) -> None:
-    """A store that fails is tried again later, until it works; the ledger says what was wrong meanwhile."""
-    fault = Fault("delete", BackendUnavailableError("down"), times=3)
-    driver = TellingDriver(world.backend.storage_driver, [fault])
-    sweep = SweepConfig(backoff_seconds=OFTEN)
-    async with running(driver, database, sweep_interval_seconds=OFTEN, sweep=sweep):
-        await asyncio.to_thread(clear, world, 1)
-        await driver.wait_for(1)
-    with world.engine.connect() as connection:
-        entry = connection.execute(sa.select(LEDGER.c.attempts).where(LEDGER.c.state != State.LINKED)).one()
-    assert entry.attempts == 3
-
-
-async def test_failing_database(world: World, driver: TellingDriver) -> None:
-    """A sweep that fails as a whole is logged, and the next one comes after a longer wait."""
-    twice = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "for the 2. time" in record.getMessage():
-                loop.call_soon_threadsafe(twice.set)
-
-    # By hand: Litestar configures logging when it starts, and takes pytest's handler away.
-    listener = Listener()
-    logging.getLogger("litestar_filestore").addHandler(listener)
-    try:
-        async with running(driver, world.engine, sweep_interval_seconds=OFTEN):
-            with world.engine.begin() as connection:
-                connection.execute(sa.text("ALTER TABLE filestore_object RENAME TO hidden"))
-            await asyncio.wait_for(twice.wait(), PATIENCE)
-            with world.engine.begin() as connection:
-                connection.execute(sa.text("ALTER TABLE hidden RENAME TO filestore_object"))
-            clear(world, 1)
-            await driver.wait_for(1)
-    finally:
-        logging.getLogger("litestar_filestore").removeHandler(listener)
-
-
-async def test_mistake_of_a_driver(world: World, database: Database) -> None:
-    """An exception that no driver should raise is logged and kept in the entry, and the sweeper goes on."""
-    driver = TellingDriver(world.backend.storage_driver, [Fault("delete", ZeroDivisionError("a bug"), times=2)])
-    async with running(driver, database, sweep_interval_seconds=OFTEN, sweep=SweepConfig(backoff_seconds=0)):
-        await asyncio.to_thread(clear, world, 1, 2)
-        await driver.wait_for(2)
-    assert len(world.objects()) == 3
-
-
-async def test_one_database_does_not_keep_the_others(world: World, driver: TellingDriver, tmp_path: Path) -> None:
-    """Each ledger is swept, whatever is wrong with another, and the errors are raised together."""
-    broken = [sa.create_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("a", "b")]
-    for engine in broken:
-        Base.metadata.create_all(engine)
-    clear(world, 2)
-    config = LedgerConfig()
-    places = await find_places([*broken, world.engine])
-    for engine in broken:
-        LEDGER.drop(engine)
-    world.registry.register_backend(StorageBackend(BACKEND, driver=driver))
-    with pytest.raises(ExceptionGroup, match="ledgers") as raised:
-        await sweep_places(places, world.registry, config)
-    assert len(raised.value.exceptions) == 2
-    assert len(driver.deleted) == 1
-    LEDGER.create(broken[0])
-    with pytest.raises(OperationalError):
-        await sweep_places(places, world.registry, config)
-    for engine in broken:
-        engine.dispose()
-
-
-def test_pause() -> None:
-    """Workers do not sweep in step, and what fails is tried again later and later, but within the hour."""
-    pauses = {pause_seconds(60, 0) for _ in range(100)}
-    assert len(pauses) > 90
-    assert all(45 <= each <= 75 for each in pauses)
-    assert 90 <= pause_seconds(60, 1) <= 150
-    assert 360 <= pause_seconds(60, 3) <= 600
-    assert pause_seconds(60, 10) == pause_seconds(60, 5000) == 3600
-
-
-async def test_pauses_after_failures(
-    world: World, database: Database, driver: TellingDriver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sweeper waits for as long as it should after each failure, and counts from the beginning after a success."""
-    failures: list[int] = []
-    enough = asyncio.Event()
-
-    def pause(interval_seconds: float, count: int) -> float:
-        assert interval_seconds == NEVER
-        failures.append(count)
-        if count == 3:
-            with world.engine.begin() as connection:
-                connection.execute(sa.text("ALTER TABLE hidden RENAME TO filestore_object"))
-        if count == 0 and len(failures) > 1:
-            enough.set()
-            return NEVER
-        return 0.001
-
-    monkeypatch.setattr(sweeper, "pause_seconds", pause)
-    places = await find_places([database])
-    world.registry.register_backend(StorageBackend(BACKEND, driver=driver))
-    with world.engine.begin() as connection:
-        connection.execute(sa.text("ALTER TABLE filestore_object RENAME TO hidden"))
-    sweeping = Sweeper(places, world.registry, LedgerConfig(sweep_interval_seconds=NEVER))
-    sweeping.start()
-    await asyncio.wait_for(enough.wait(), PATIENCE)
-    await sweeping.stop()
-    assert failures == [0, 1, 2, 3, 0]
-
-
-def test_loop_that_ended_first(world: World) -> None:
-    """A sweeper whose event loop is closed does not disturb commits, and is forgotten."""
-
-    async def start() -> None:
-        Sweeper([], world.registry, LedgerConfig()).start()
-
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(start())
-    pending = asyncio.all_tasks(loop)
-    for task in pending:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
-    loop.close()
-    clear(world, 2)
-    clear(world, 3)
-    assert len(world.snapshot().rows) == 3
 
 
 async def test_stops_with_the_application(world: World, database: Database, driver: TellingDriver) -> None:
