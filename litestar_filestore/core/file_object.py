@@ -93,7 +93,7 @@ class FileObject(FileRecord):
 
     def _saved(self, saved: FileObject) -> FileObject:
         self._content = self._source_path = None
-        self._fresh = False
+        self._made_here, self._fresh = self._fresh, False
         self._changed()
         return saved
 
@@ -149,6 +149,11 @@ class FileObject(FileRecord):
         """`exists` without blocking the event loop."""
         return self._key is not None and await self.backend.exists_async(self._key)
 
+    @property
+    def is_made_here(self) -> bool:
+        """Whether this program has stored the object, under a key that was made for it."""
+        return self._made_here
+
     def copy(self) -> FileObject:
         """Return a new file with the same content under a new key, copied inside the store.
 
@@ -162,7 +167,9 @@ class FileObject(FileRecord):
         return self._copied(await self.backend.copy_async(self.path, self.backend.make_key(self.key_template)))
 
     def _copied(self, key: str) -> FileObject:
-        return FileObject.from_dict({**self.to_dict(), "to_filename": key, "version_id": None}, self._backend)
+        file = FileObject.from_dict({**self.to_dict(), "to_filename": key, "version_id": None}, self._backend)
+        file._made_here = True  # noqa: SLF001  # of its own class
+        return file
 
     def delete(self) -> None:
         """Delete the object; a missing one is fine. Rows that hold the file are not told: delete or clear those."""

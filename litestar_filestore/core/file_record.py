@@ -49,6 +49,7 @@ class FileRecord:
         "_filename",
         "_fresh",
         "_key",
+        "_made_here",
         "_metadata",
         "_pinned",
         "_source_path",
@@ -112,7 +113,7 @@ class FileRecord:
         self._content = content
         self._source_path = Path(source_path) if source_path is not None else None
         self._key: str | None = None if self.has_pending_data else to_filename or filename
-        self._fresh = False
+        self._fresh = self._made_here = False
         self._content_type = content_type
         self._metadata: dict[str, Any] = dict(metadata or {})
         self.size = size
@@ -285,7 +286,7 @@ class FileRecord:
 
         Content that can be read once only is not back: saving the file raises `SourceTypeError` then.
         """
-        self._key = None
+        self._key, self._made_here = None, False
         self._source_path = pending.source_path
         replayable = pending.content is None or isinstance(pending.content, (bytes, bytearray, memoryview, Path, list))
         self._content = pending.content if replayable else cast("AsyncDataLike", _Consumed())

@@ -74,6 +74,7 @@ class _Plan:
         gained = [file for file in after if file not in before]
         for file in gained:
             check_stored(column, file)
+            self._custody.expect(file)
         self._gained += gained
         self._lost += [file for file in before if file not in after]
 

@@ -16,14 +16,22 @@ from litestar_filestore.orm.autocommit import autocommits
 from litestar_filestore.orm.claims import abandon
 from litestar_filestore.orm.columns import writing_bind, writing_connection
 from litestar_filestore.orm.deletes import Target
-from litestar_filestore.orm.journal import Journal, journal_of
+from litestar_filestore.orm.journal import journal_of
+from litestar_filestore.orm.journal_custody import JournalCustody, store_for
 from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State, explain, ledger_of
 from litestar_filestore.orm.notes import note, write_notes
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
-from litestar_filestore.orm.schemas import check_not_elsewhere, check_same_table, mark_staged, table_id, was_staged
+from litestar_filestore.orm.schemas import (
+    check_expected,
+    check_not_elsewhere,
+    check_same_table,
+    mark_staged,
+    table_id,
+    was_staged,
+)
 from litestar_filestore.orm.staging import can_stage_beside, is_locked, run_beside, staging_engine
 
 if TYPE_CHECKING:
@@ -48,6 +56,10 @@ class Custody(Protocol):
 
     def store(self, file: FileObject) -> None:
         """Store the pending content of a file that a row is going to hold; before the row is locked or written."""
+        ...
+
+    def expect(self, file: FileObject) -> None:
+        """Know of a stored file that a row is about to take; before the row is written."""
         ...
 
     def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
@@ -77,47 +89,6 @@ def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
     return found
 
 
-class JournalCustody:
-    """Remembers in the session what its transactions did, and undoes or finishes it when they end."""
-
-    def __init__(self, session: Session) -> None:
-        """Look after files of `session`."""
-        self._session = session
-
-    def store(self, file: FileObject) -> None:
-        """Store, and delete if the transaction rolls back."""
-        file.prepare_key()
-        _store_for(journal_of(self._session), self._session, file)
-
-    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
-        """Do nothing: nobody but rows knows who holds what."""
-        del gained, lost, kept
-        return False
-
-    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
-        """Delete `lost` after the commit."""
-        journal = journal_of(self._session)
-        # First what was given up, then what was taken: a file may move from one row to another.
-        for file in lost:
-            journal.doomed(self._session, file)
-        for file in gained:
-            journal.linked(self._session, file)
-
-
-def _store_for(journal: Journal, session: Session, file: FileObject) -> None:
-    pending, target = file.pending_content(), Target(file.backend, file.path)
-    key_is_new = file.key_is_new
-    try:
-        call(file.save, file.save_async)
-    except BaseException:
-        # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
-        # What lies under a pinned key may be somebody else's.
-        if key_is_new:
-            journal.abandoned(target)
-        raise
-    journal.stored(session, file, pending)
-
-
 class LedgerCustody:
     """Writes every step to the ledger in the same database."""
 
@@ -144,13 +115,20 @@ class LedgerCustody:
             self._unstaged.add(key)
             if self._engine is not None:
                 note(self._connection, self._ledger, key, beside=self._staging_engine())
-            _store_for(journal_of(self._session), self._session, file)
+            store_for(journal_of(self._session), self._session, file)
             return
         reach("intent.after")
         call(file.save, file.save_async)
         self._staged[key] = file, pending
         mark_staged(file)
         reach("put.after")
+
+    def expect(self, file: FileObject) -> None:
+        """Note what this process has stored by hand, with `save` or `copy`: nobody knows of it if no row takes it."""
+        key, engine = _key(file), self._engine
+        if file.is_made_here and not (was_staged(file) or key in self._unstaged) and engine is not None:
+            check_expected(file, self._ledger.table, self._connection, engine)
+            note(self._connection, self._ledger, key, beside=self._staging_engine())
 
     @property
     def _engine(self) -> Engine | None:

@@ -7,14 +7,14 @@ them a statement means. An object that one of them has staged, and another one e
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from litestar_filestore.errors import LedgerError, LedgerMissingError
+from litestar_filestore.errors import ConflictError, LedgerError, LedgerMissingError
 from litestar_filestore.orm.columns import single_table_columns, writing_connection
 from litestar_filestore.orm.ledger_table import explain, ledger_of
 from litestar_filestore.orm.staging import run_beside, schema_map, schema_map_in, staging_engine
@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from litestar_filestore.orm.ledger import Ledger, ObjectKey
     from litestar_filestore.orm.ledger_table import State
 
-__all__ = ("check_not_elsewhere", "check_same_table", "mark_staged", "table_id", "was_staged")
+__all__ = ("check_expected", "check_not_elsewhere", "check_same_table", "mark_staged", "table_id", "was_staged")
 
 _staged: WeakSet[FileObject] = WeakSet()
+_expected: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
+"""Which ledger a file was meant for first."""
 
 
 def mark_staged(file: FileObject) -> None:
@@ -42,6 +44,18 @@ def mark_staged(file: FileObject) -> None:
 def was_staged(file: FileObject) -> bool:
     """Return whether this process has staged the object of a file, in whatever ledger."""
     return file in _staged
+
+
+def check_expected(file: FileObject, table: Table, connection: Connection, engine: Engine) -> None:
+    """Make sure that a file that was stored by hand is about to get into rows of one ledger only.
+
+    Raises:
+        ConflictError: If rows of another one were to take it before: that one would sweep it.
+    """
+    url = engine.url
+    ledger = url.get_backend_name(), url.host, url.port, url.database, table.name, *schema_map(connection).items()
+    if _expected.setdefault(file, ledger) != ledger:
+        raise ConflictError("The file was meant for a row of another database or schema; assign file.copy() instead")
 
 
 def table_id(connection: Connection, table: Table) -> object:

@@ -127,7 +127,7 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         else:
             _check_places(change, {})
         check_backends(change.columns, change.state.dict, change.old)
-        _check_gained(change)
+        _check_gained(session, change)
     _link_first(session, changes)
     return {change.state: change for change in changes}
 
@@ -150,13 +150,15 @@ def _by_custody(session: Session, changes: Iterable[_Change]) -> dict[Custody, l
     return found
 
 
-def _check_gained(change: _Change) -> None:
+def _check_gained(session: Session, change: _Change) -> None:
     if change.deleted:
         return
+    custody = custody_of(session, change.state.mapper)
     for column in change.columns:
         for file in files_in(change.state.dict.get(column.key)):
             if file not in change.old:
                 check_stored(column, file)
+                custody.expect(file)
 
 
 def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:

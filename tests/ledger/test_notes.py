@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import FlushError
 
 from litestar_filestore import storages
-from litestar_filestore.errors import LedgerMissingError, LinkLostError
+from litestar_filestore.errors import ConflictError, LedgerMissingError, LinkLostError
 from litestar_filestore.orm.ledger import LEASE_SECONDS
 from litestar_filestore.orm.points import on_point
 from litestar_filestore.orm.sweep import SweepConfig, sweep_async
-from tests.ledger.models import Base, Document, a_file
+from tests.ledger.models import Base, Document, a_file, content_of
 from tests.ledger.places import async_url
 from tests.ledger.world import LEDGER, NOTES, SEED, World, notes_file
 
@@ -155,6 +156,75 @@ def test_late_transaction(on_server: World) -> None:
         replace(session)
     assert on_server.contents() == SEED
     assert len(on_server.objects()) == 5
+
+
+@pytest.mark.parametrize("way", ["save", "copy"])
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_stored_by_hand(seeded: World, way: str, is_refused: bool) -> None:  # noqa: FBT001
+    """What was saved or copied by hand is swept if its row is refused or rolled back, but not before its lease ends."""
+    with Session(seeded.engine) as session:
+        if way == "save":
+            file = a_file("by hand")
+            file.save()
+        else:
+            original = session.get_one(Document, 1).file
+            assert original is not None
+            file = original.copy()
+        session.add(Document(id=1 if is_refused else 4, file=file))
+        if is_refused:
+            with pytest.raises((IntegrityError, FlushError)):  # the second one where the session has loaded the row
+                session.flush()
+        else:
+            session.flush()
+        session.rollback()
+    assert seeded.sweep().deleted == 0
+    assert len(seeded.objects()) == 6
+    seeded.recover()
+    assert len(seeded.objects()) == 5
+    assert seeded.contents() == SEED
+
+
+async def test_stored_by_hand_in_async_code(world: World, url: str) -> None:
+    """The same in an async session; committed, it stays, and the note is forgotten."""
+    engine = create_async_engine(async_url(url))
+    lost, kept = a_file("lost"), a_file("kept")
+    await lost.save_async()
+    await kept.save_async()
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=lost))
+        await session.flush()
+        await session.rollback()
+        session.add(Document(id=2, file=kept))
+        await session.commit()
+    await engine.dispose()
+    world.recover()
+    assert world.leftovers() == []
+    assert world.contents() == {2: ("kept", ())}
+
+
+def test_stored_by_hand_for_another_database(on_sqlite: World, tmp_path: Path) -> None:
+    """The first ledger would sweep it under the row of the second: it has to be copied."""
+    other = sa.create_engine(f"sqlite:///{tmp_path}/other.db")
+    Base.metadata.create_all(other)
+    file = a_file("by hand")
+    file.save()
+    with Session(on_sqlite.engine) as session:
+        session.add(Document(id=4, file=file))
+        session.flush()
+        session.rollback()
+    with Session(other) as session:
+        session.add(Document(id=4, file=file))
+        with pytest.raises(ConflictError, match="copy"):
+            session.flush()
+        session.rollback()
+        session.add(Document(id=4, file=file.copy()))
+        session.commit()
+        on_sqlite.recover()
+        kept = session.get_one(Document, 4).file
+        assert kept is not None
+        assert kept.get_content() == content_of("by hand")
+        on_sqlite.backend.delete(kept.path)
+    other.dispose()
 
 
 def test_missing_table(on_server: World) -> None:

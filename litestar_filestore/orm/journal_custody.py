@@ -1,0 +1,63 @@
+"""Who looks after the objects of a flush where there is no ledger: the memory of the session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.deletes import Target
+from litestar_filestore.orm.journal import Journal, journal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
+
+    from litestar_filestore.core.file_object import FileObject
+
+__all__ = ("JournalCustody", "store_for")
+
+
+class JournalCustody:
+    """Remembers in the session what its transactions did, and undoes or finishes it when they end."""
+
+    def __init__(self, session: Session) -> None:
+        """Look after files of `session`."""
+        self._session = session
+
+    def store(self, file: FileObject) -> None:
+        """Store, and delete if the transaction rolls back."""
+        file.prepare_key()
+        store_for(journal_of(self._session), self._session, file)
+
+    def expect(self, file: FileObject) -> None:
+        """Do nothing: who has stored it by hand deletes it by hand if the transaction is rolled back."""
+
+    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
+        """Do nothing: nobody but rows knows who holds what."""
+        del gained, lost, kept
+        return False
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Delete `lost` after the commit."""
+        journal = journal_of(self._session)
+        # First what was given up, then what was taken: a file may move from one row to another.
+        for file in lost:
+            journal.doomed(self._session, file)
+        for file in gained:
+            journal.linked(self._session, file)
+
+
+def store_for(journal: Journal, session: Session, file: FileObject) -> None:
+    """Store pending content, and have the journal delete it if the transaction rolls back."""
+    pending, target = file.pending_content(), Target(file.backend, file.path)
+    key_is_new = file.key_is_new
+    try:
+        call(file.save, file.save_async)
+    except BaseException:
+        # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
+        # What lies under a pinned key may be somebody else's.
+        if key_is_new:
+            journal.abandoned(target)
+        raise
+    journal.stored(session, file, pending)
