@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "litestar_filestore"
-MAX_LINES = 320
 
 
 @dataclass(frozen=True)
@@ -197,13 +196,6 @@ def wrong_imports(module: Module) -> Iterator[str]:
             continue
         elif not layer.any_library or found.root in ONLY_WHERE_LISTED:
             yield f"{where} uses the library {found.root!r}"
-
-
-def size_excess(module: Module) -> Iterator[str]:
-    """Report a module with too many lines."""
-    lines = len(module.source.splitlines())
-    if lines > MAX_LINES:
-        yield f"{module}: {lines} lines, at most {MAX_LINES}: split it by feature"
 
 
 def wrong_exports(module: Module) -> Iterator[str]:

@@ -8,7 +8,6 @@ import pytest
 
 from tests.architecture import (
     HOUSE,
-    MAX_LINES,
     PACKAGE,
     ROOT,
     Module,
@@ -16,7 +15,6 @@ from tests.architecture import (
     exported_names,
     modules_below,
     private_imports,
-    size_excess,
     wrong_exports,
     wrong_imports,
 )
@@ -27,13 +25,13 @@ if TYPE_CHECKING:
 
 MODULES = modules_below(ROOT / PACKAGE)
 EXAMPLE = modules_below(ROOT / "example_app")
-RULES: tuple[Callable[[Module], Iterator[str]], ...] = (wrong_imports, size_excess, wrong_exports, asynchronous_code)
+RULES: tuple[Callable[[Module], Iterator[str]], ...] = (wrong_imports, wrong_exports, asynchronous_code)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_module_keeps_the_rules(module: Module, rule: Callable[[Module], Iterator[str]]) -> None:
-    """Every module of the package stays within its layer, small, explicit and, where it has to be, pure."""
+    """Every module of the package stays within its layer, explicit and, where it has to be, pure."""
     assert list(rule(module)) == []
 
 
@@ -122,12 +120,6 @@ def test_wrong_import_is_reported(written: Callable[[str, str], Module], name: s
 def test_right_import_is_not_reported(written: Callable[[str, str], Module], name: str, source: str) -> None:
     """The checker lets an import pass that follows an arrow or uses a library of its layer."""
     assert list(wrong_imports(written(name, source))) == []
-
-
-@pytest.mark.parametrize("count", [MAX_LINES, MAX_LINES + 1])
-def test_long_module_is_reported(written: Callable[[str, str], Module], count: int) -> None:
-    """The checker counts lines and reports the first one too many."""
-    assert len(list(size_excess(written("errors", "#\n" * count)))) == (count > MAX_LINES)
 
 
 @pytest.mark.parametrize("source", ["x = 1", "__all__ = ['x']\nx = 1", "__all__: list[str] = []", "import json"])
