@@ -16,7 +16,10 @@ __all__ = ("database_now",)
 
 
 class database_now(FunctionElement[float]):  # noqa: N801  # used like a SQL function
-    """POSIX time of the database server in seconds (UTC), also when a statement is far into its transaction."""
+    """POSIX time of the database server in seconds (UTC) at which the statement began.
+
+    One value for a whole statement, so that every planner looks it up once and searches an index with it.
+    """
 
     type = sa.Double[float]()  # pyright: ignore[reportIncompatibleVariableOverride]  # as SQLAlchemy's own functions do
     inherit_cache = True
@@ -30,8 +33,9 @@ def _unsupported(_element: database_now, compiler: SQLCompiler, **_: Any) -> str
 
 @compiles(database_now, "postgresql")
 def _postgresql(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
-    # now() stands still at the start of the transaction.
-    return "EXTRACT(EPOCH FROM clock_timestamp())::double precision"
+    # now() stands still at the start of the transaction. clock_timestamp() is VOLATILE: it is asked for each row, and
+    # PostgreSQL would read a million tombstones for a sweep that has nothing to do.
+    return "EXTRACT(EPOCH FROM statement_timestamp())::double precision"
 
 
 @compiles(database_now, "sqlite")

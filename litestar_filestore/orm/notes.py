@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.orm._bridge import call
@@ -70,6 +70,8 @@ class _Place(NamedTuple):
         _file_of(database).touch(database.stat().st_mode & 0o777)
         with self.engine.begin() as connection:
             connection.execute(CreateTable(self.table, if_not_exists=True))
+            for index in self.table.indexes:
+                connection.execute(CreateIndex(index, if_not_exists=True))
             work(connection)
 
 
