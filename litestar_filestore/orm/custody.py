@@ -228,7 +228,10 @@ class LedgerCustody:
             if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
         self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
-        self._enter({key: facts[key] for key in others}, _taken_meanwhile)
+        made_here = {_key(file) for file in files if file.is_made_here}
+        self._enter({key: facts[key] for key in others if key in made_here}, _taken_meanwhile)
+        # Who has made these is not known. A row from before the ledger may hold one as well, and would take it with it.
+        self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
         reach("link.after")
         return bool(direct or own)
 
@@ -255,11 +258,16 @@ class LedgerCustody:
             journal_of(self._session).stored(self._session, file, pending)
             journal_of(self._session).linked(self._session, file)
 
-    def _enter(self, facts: Mapping[ObjectKey, Facts], refusal: Callable[[], Exception]) -> None:
+    def _enter(
+        self, facts: Mapping[ObjectKey, Facts], refusal: Callable[[], Exception], *, shared: bool = False
+    ) -> None:
         if not facts:
             return
         try:
-            self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
+            if shared:
+                self._ledger.insert_shared(self._connection, facts)
+            else:
+                self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
         except IntegrityError as error:
             raise refusal() from error
 

@@ -25,15 +25,16 @@ from litestar_filestore.orm.fsck_report import (
     SIZE,
     UNKNOWN_ROW,
     UNOWNED,
+    UNSHARED,
     UNTRACKED,
     Finding,
     FsckConfig,
     FsckReport,
 )
-from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
+from litestar_filestore.orm.ledger import Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.marker import check_marker
-from litestar_filestore.orm.rows import row_files
+from litestar_filestore.orm.rows import enter, row_files, survey_rows
 from litestar_filestore.orm.survey import Survey
 
 if TYPE_CHECKING:
@@ -49,8 +50,11 @@ if TYPE_CHECKING:
 __all__ = ("Finding", "FsckConfig", "FsckReport", "fsck", "fsck_async")
 
 _PAGE = 500
-_LASTING = (State.LINKED, State.KEPT)
+_LASTING = (State.LINKED, State.SHARED, State.KEPT)
 """Entries whose objects have to be there."""
+_HELD = (State.LINKED, State.SHARED)
+"""Entries of objects that rows hold."""
+_PLACES = 5
 
 
 def fsck(
@@ -73,12 +77,12 @@ def fsck(
         LedgerError: If a backend is marked as another database's, or more would be doomed than allowed. Nothing was
             mended then.
     """
-    with Survey() as listed, Survey() as held, Survey() as unowned, Survey() as untracked:
+    with Survey() as listed, Survey() as held, Survey() as unowned, Survey() as unshared, Survey() as untracked:
         check = _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig())
-        check.look(listed, held, unowned, untracked)
+        check.look(listed, held, unowned, unshared, untracked)
         if check.config.repair:
             check.judge()
-            check.mend(held, unowned, untracked)
+            check.mend(unowned, unshared, untracked)
         return check.report
 
 
@@ -111,13 +115,13 @@ class _Fsck:
         self._objects: Counter[str] = Counter()
         self._doomed: Counter[str] = Counter()
 
-    def look(self, listed: Survey, held: Survey, unowned: Survey, untracked: Survey) -> None:
+    def look(self, listed: Survey, held: Survey, unowned: Survey, unshared: Survey, untracked: Survey) -> None:
         """Find what does not fit, and note what rows hold and what nothing needs."""
         for backend in self._backends.values():
             check_marker(self._engine, self._ledger.table, backend, claim=self.config.repair)
         self._read_rows(held)
         self._check_rows(held)
-        self._check_owners(held, unowned)
+        self._check_owners(held, unowned, unshared)
         for backend in self._backends.values():
             self._check_backend(backend, listed, held, untracked)
         self._check_entries(listed)
@@ -136,16 +140,14 @@ class _Fsck:
                     backend=backend,
                 )
 
-    def mend(self, held: Survey, unowned: Survey, untracked: Survey) -> None:
+    def mend(self, unowned: Survey, unshared: Survey, untracked: Survey) -> None:
         """Adopt what rows hold, and doom what nothing needs."""
-        for page in held.pages():
-            with self._engine.begin() as connection:
-                states = self._ledger.states(connection, page)
-                for key in page:
-                    if key not in states:
-                        facts = Facts(held.sizes([key]).get(key), None)
-                        self._ledger.insert_linked(connection, {key: facts})
-                        self.report.adopted += 1
+        if unshared or self.report.counts[UNKNOWN_ROW] or self.report.counts[SHARED]:
+            # Again, and at one moment: a file that changed rows while they were read may have been missed.
+            with Survey() as held:
+                survey_rows(self._engine, self._mappers, held)
+                self._adopt(held)
+                self._unshare(held, unshared)
         for page in unowned.pages():
             for key in page:
                 with self._engine.begin() as connection:
@@ -154,6 +156,21 @@ class _Fsck:
         for page in untracked.pages():
             for key in page:
                 self._tombstone(key)
+
+    def _adopt(self, held: Survey) -> None:
+        for page in held.pages():
+            here = [key for key in page if key.backend in self._backends]
+            self.report.adopted += enter(self._engine, self._ledger, held, here)
+
+    def _unshare(self, held: Survey, unshared: Survey) -> None:
+        """Hand shared objects to the one row that holds them, and doom those that none does."""
+        for page in unshared.pages():
+            by_count: dict[int, list[ObjectKey]] = {0: [], 1: []}
+            for key in page:
+                by_count.setdefault(held.holders(key), []).append(key)
+            with self._engine.begin() as connection:
+                self.report.unshared += self._ledger.change(connection, by_count[1], State.SHARED, State.LINKED)
+                self.report.doomed += self._ledger.change(connection, by_count[0], State.SHARED, State.DOOMED)
 
     def _find(self, kind: str, key: ObjectKey, detail: str = "") -> None:
         self.report.counts[kind] += 1
@@ -165,20 +182,22 @@ class _Fsck:
     def _read_rows(self, held: Survey) -> None:
         for mapper in self._mappers:
             for page in row_files(self._engine, mapper):
-                files = [(key, facts.size) for key, facts in page if key.backend in self._backends]
+                files = [file for file in page if file.object.backend in self._backends]
                 self.report.row_files += len(files)
-                for key in held.add(files):
-                    self._find(SHARED, key)
+                held.hold(files)
 
     def _check_rows(self, held: Survey) -> None:
         for page in held.pages():
             with self._engine.connect() as connection:
                 states = self._ledger.states(connection, page)
             for key in page:
-                if key not in states:
+                state = states.get(key)
+                if state is None:
                     self._find(UNKNOWN_ROW, key)
-                elif states[key] is not State.LINKED:
-                    self._find(MISSING, key, f"the ledger says {states[key]}")
+                elif state not in _HELD:
+                    self._find(MISSING, key, f"the ledger says {state}")
+                if state is not State.SHARED and held.holders(key) > 1:
+                    self._find(SHARED, key, ", ".join(held.places(key, _PLACES)))
 
     # -- entries
 
@@ -201,29 +220,40 @@ class _Fsck:
         with self._engine.connect() as connection:
             return connection.execute(statement).all()
 
-    def _check_owners(self, held: Survey, unowned: Survey) -> None:
-        """Find linked entries that no row holds."""
-        with Survey() as suspects, Survey() as held_again:
+    def _check_owners(self, held: Survey, unowned: Survey, unshared: Survey) -> None:
+        """Find linked entries that no row holds, and shared ones that are not held by several."""
+        with Survey() as suspects, Survey() as lonely, Survey() as held_again:
             for page in self._entries():
                 self.report.entries += len(page)
-                old = {
-                    ObjectKey(row.backend, row.key)
-                    for row in page
-                    if row.state == State.LINKED and row.age >= self.config.minimum_age_seconds
-                }
-                suspects.add((key, None) for key in old - held.sizes(list(old)).keys())
-            if not suspects:
+                old = [row for row in page if row.age >= self.config.minimum_age_seconds]
+                linked = {ObjectKey(row.backend, row.key) for row in old if row.state == State.LINKED}
+                suspects.add((key, None) for key in linked - held.sizes(list(linked)).keys())
+                shared = (ObjectKey(row.backend, row.key) for row in old if row.state == State.SHARED)
+                lonely.add((key, None) for key in shared if held.holders(key) <= 1)
+            if not (suspects or lonely):
                 return
             # A file that changed rows while they were read page by page may have been missed in both places.
             for mapper in self._mappers:
                 for files in row_files(self._engine, mapper):
-                    held_again.add((key, None) for key, _ in files)
-            for keys in suspects.pages():
-                for key in keys:
-                    if key not in held_again.sizes([key]):
-                        self._find(UNOWNED, key)
-                        self._doomed[key.backend] += 1
-                        unowned.add([(key, None)])
+                    held_again.hold(files)
+            self._find_unheld(suspects, held_again, unowned)
+            self._find_unshared(lonely, held_again, unshared)
+
+    def _find_unheld(self, suspects: Survey, held_again: Survey, unowned: Survey) -> None:
+        for keys in suspects.pages():
+            for key in keys:
+                if not held_again.holders(key):
+                    self._find(UNOWNED, key)
+                    self._doomed[key.backend] += 1
+                    unowned.add([(key, None)])
+
+    def _find_unshared(self, lonely: Survey, held_again: Survey, unshared: Survey) -> None:
+        for keys in lonely.pages():
+            for key in keys:
+                if (holders := held_again.holders(key)) <= 1:
+                    self._find(UNSHARED, key, f"{holders} rows hold it")
+                    self._doomed[key.backend] += int(not holders)
+                    unshared.add([(key, None)])
 
     def _check_entries(self, listed: Survey) -> None:
         """Compare linked entries with what the backends list."""

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from litestar_filestore.orm.ledger import ObjectKey
 
-__all__ = ("MISSING", "SHARED", "SIZE", "UNKNOWN_ROW", "UNOWNED", "UNTRACKED", "Finding", "FsckConfig", "FsckReport")
+__all__ = (
+    "MISSING",
+    "SHARED",
+    "SIZE",
+    "UNKNOWN_ROW",
+    "UNOWNED",
+    "UNSHARED",
+    "UNTRACKED",
+    "Finding",
+    "FsckConfig",
+    "FsckReport",
+)
 
 UNTRACKED = "untracked object"
 """Kind of a finding: an object that the ledger does not know."""
@@ -22,7 +33,10 @@ UNKNOWN_ROW = "row without ledger"
 UNOWNED = "linked without row"
 """Kind of a finding: an entry that says linked, and no row."""
 SHARED = "object of several rows"
-"""Kind of a finding: an object that several rows hold."""
+"""Kind of a finding: an object that several rows hold, and the ledger does not know it: the end of one row would delete
+the file of the others. Repaired by entering it as shared."""
+UNSHARED = "shared object of one row or none"
+"""Kind of a finding: an object that was held by several rows. Repaired by handing it to the last one, or dooming it."""
 
 
 @dataclass
@@ -66,6 +80,8 @@ class FsckReport:
     """The first of them."""
     adopted: int = 0
     """Rows without entry that got one."""
+    unshared: int = 0
+    """Shared objects that were handed to the one row that is left of theirs."""
     doomed: int = 0
     """Objects that were handed to the sweeper."""
 

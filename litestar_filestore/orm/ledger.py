@@ -5,6 +5,7 @@
     stage --> staged --link--> linked --doom--> doomed --sweep--> gone --sweep--> (forgotten)
                  |--------- lease runs out -------^
                  `--keep--> kept (to be linked later, or doomed)
+                    shared (held by several rows; entered by adopt, let go by fsck)
 
 Every step is one conditional statement whose row count tells whether it took place. Two that exclude each other (a link
 and a sweep, two replacements of one row) meet at the row, and one of them fails.
@@ -90,6 +91,12 @@ class Ledger:
         """
         self._insert(connection, dict.fromkeys(keys), State.STAGED, owner=owner, lease_seconds=lease_seconds)
 
+    def staged_at(self, connection: Connection, key: ObjectKey) -> float | None:
+        """Return when the entry of a staged object was made, which tells two entries of one key apart."""
+        statement = sa.select(self._c.created_at).where(is_one_of(self.table, [key]), self._c.state == State.STAGED)
+        found: float | None = connection.execute(statement).scalar()
+        return found
+
     def record(
         self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, lease_seconds: float = LEASE_SECONDS
     ) -> None:
@@ -112,6 +119,14 @@ class Ledger:
             LinkLostError: If an object was given up meanwhile.
         """
         self._advance(connection, keys, State.STAGED, {"not_before": database_now() + lease_seconds})
+
+    def prolong(
+        self, connection: Connection, keys: Sequence[ObjectKey], *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        """Begin the leases of those objects anew that are still staged; rows may have taken others meanwhile."""
+        for chunk in _chunks(keys):
+            statement = sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == State.STAGED)
+            connection.execute(statement.values(not_before=database_now() + lease_seconds))
 
     def withdraw(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
         """Forget staged objects that a transaction is going to enter by itself, since it cannot see their entries.
@@ -189,8 +204,29 @@ class Ledger:
         """
         self._insert(connection, facts, State.KEPT)
 
+    def insert_shared(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
+        """Enter objects that nothing knows, and that several rows hold.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If an entry came meanwhile.
+        """
+        self._insert(connection, facts, State.SHARED)
+
+    def change(self, connection: Connection, keys: Sequence[ObjectKey], before: State, after: State) -> int:
+        """Bring those of `keys` that are in one state into another, and return how many they were."""
+        values = {"state": after, "not_before": database_now()}
+        return sum(
+            _count(
+                connection,
+                sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == before).values(values),
+            )
+            for chunk in _chunks(keys)
+        )
+
     def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
         """Take objects out of the rows that this transaction changes or deletes.
+
+        Objects that are shared stay: another row holds them too.
 
         Returns:
             Keys that the ledger does not know: rows from before the ledger. Their objects stay.
@@ -208,7 +244,8 @@ class Ledger:
             if (doomed := _count(connection, statement)) != len(chunk):
                 states = self.states(connection, chunk, latest=True)
                 missing = [key for key in chunk if key not in states]
-                if doomed + len(missing) != len(chunk):
+                shared = sum(state is State.SHARED for state in states.values())
+                if doomed + len(missing) + shared != len(chunk):
                     raise ConflictError("Another transaction replaced or deleted this file meanwhile")
                 unknown += missing
         return unknown

@@ -45,12 +45,18 @@ MYSQL = frozenset({"mysql", "mariadb"})
 
 
 class State(enum.StrEnum):
-    """What the ledger knows about an object. The only ways are down this list, where most skip `KEPT`."""
+    """What the ledger knows about an object. The only ways are down this list, where most skip `KEPT` and `SHARED`.
+
+    `adopt` and `fsck` alone go back from `LINKED` to `SHARED`.
+    """
 
     STAGED = "staged"
     """Written or being written, for no row yet; given up when its lease runs out."""
     KEPT = "kept"
     """Held by no row, on purpose: the application keeps it. A row may still take it."""
+    SHARED = "shared"
+    """Held by several rows, as it was before there was a ledger. No row's end dooms it, and no further row may take it;
+    `fsck` hands it to the last row that holds it, or dooms it when none does."""
     LINKED = "linked"
     """Held by a row; written in the row's transaction."""
     DOOMED = "doomed"

@@ -5,18 +5,29 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from litestar_filestore.orm.ledger import ObjectKey
+from litestar_filestore.orm.ledger import Facts, ObjectKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
-__all__ = ("Survey",)
+__all__ = ("Held", "Survey")
 
 _PAGE = 500
+
+
+class Held(NamedTuple):
+    """One file in a row."""
+
+    object: ObjectKey
+    """Which object it is."""
+    facts: Facts
+    """What the row says of it."""
+    place: str
+    """Where it is, for people: class, primary key and attribute."""
 
 
 class Survey:
@@ -28,7 +39,11 @@ class Survey:
         self._database = sqlite3.connect(Path(self._folder.name) / "survey.db", isolation_level=None)
         self._database.executescript(
             "PRAGMA journal_mode = off; PRAGMA synchronous = off; PRAGMA temp_store = file;"
-            "CREATE TABLE seen (backend TEXT, key TEXT, size INTEGER, PRIMARY KEY (backend, key)) WITHOUT ROWID;"
+            "CREATE TABLE seen (backend TEXT, key TEXT, size INTEGER, checksum TEXT, place TEXT,"
+            " PRIMARY KEY (backend, key)) WITHOUT ROWID;"
+            # What is seen for a second time and again; rare, so that most of a world needs no other index.
+            "CREATE TABLE again (backend TEXT, key TEXT, place TEXT);"
+            "CREATE INDEX again_key ON again (backend, key);"
         )
 
     def __enter__(self) -> Self:
@@ -51,11 +66,23 @@ class Survey:
         repeated: list[ObjectKey] = []
         self._database.execute("BEGIN")
         for key, size in entries:
-            cursor = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", (*key, size))
-            if not cursor.rowcount:
+            if not self._insert(key, size, None, None):
                 repeated.append(key)
         self._database.execute("COMMIT")
         return repeated
+
+    def hold(self, files: Iterable[Held]) -> None:
+        """Note files of rows, and count how many places hold each object."""
+        self._database.execute("BEGIN")
+        for key, facts, place in files:
+            if not self._insert(key, facts.size, facts.checksum, place):
+                self._database.execute("INSERT INTO again VALUES (?, ?, ?)", (*key, place))
+        self._database.execute("COMMIT")
+
+    def _insert(self, key: ObjectKey, *known: object) -> bool:
+        return bool(
+            self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?)", (*key, *known)).rowcount
+        )
 
     def sizes(self, keys: Sequence[ObjectKey]) -> dict[ObjectKey, int | None]:
         """Return the sizes of those keys that were noted."""
@@ -65,6 +92,26 @@ class Survey:
             if row is not None:
                 found[key] = row[0]
         return found
+
+    def facts(self, key: ObjectKey) -> Facts:
+        """Return what the first row said of an object that was noted."""
+        query = "SELECT size, checksum FROM seen WHERE backend = ? AND key = ?"
+        return Facts(*self._database.execute(query, key).fetchone())
+
+    def holders(self, key: ObjectKey) -> int:
+        """Return how many places hold an object; a row may hold it in more than one."""
+        (once,) = self._database.execute("SELECT count(*) FROM seen WHERE backend = ? AND key = ?", key).fetchone()
+        (more,) = self._database.execute("SELECT count(*) FROM again WHERE backend = ? AND key = ?", key).fetchone()
+        return int(once + more)
+
+    def places(self, key: ObjectKey, count: int) -> tuple[str, ...]:
+        """Return up to `count` of the places that hold an object."""
+        query = (
+            "SELECT place FROM seen WHERE backend = :b AND key = :k "
+            "UNION ALL SELECT place FROM again WHERE backend = :b AND key = :k LIMIT :n"
+        )
+        rows = self._database.execute(query, {"b": key.backend, "k": key.key, "n": count})
+        return tuple(place for (place,) in rows)
 
     def pages(self) -> Iterator[list[ObjectKey]]:
         """Yield all keys in their order, some hundreds at a time."""

@@ -17,7 +17,7 @@ from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ConfigurationError, LedgerError, StorageError
 from litestar_filestore.orm.fsck import FsckConfig, fsck
 from litestar_filestore.orm.ledger import Ledger
-from litestar_filestore.orm.rows import adopt
+from litestar_filestore.orm.rows import Adoption, adopt
 from litestar_filestore.plugin.ledger import LedgerConfig, Place, find_databases, find_places, run_on
 from litestar_filestore.plugin.storing import ledger_id, stores_in
 from litestar_filestore.plugin.sweeper import sweep_places
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 __all__ = ("storages_group",)
 
 T = TypeVar("T")
+
+_SHARED = (
+    "Shared objects stay as long as a row holds them. To give each row a file of its own, assign a copy "
+    "(row.file = row.file.copy()); afterwards 'fsck --repair' hands each object to the row that is left, or deletes it."
+)
 
 
 @click.group(cls=LitestarGroup, name="storages", help="Look after file storages.")
@@ -92,18 +97,18 @@ def sweep_command(app: Litestar) -> None:
 def adopt_command(app: Litestar) -> None:
     """Adopt rows that were written before there was a ledger."""
 
-    async def run(places: list[Place], _config: FilestoreConfig) -> int:
-        shared = 0
+    async def run(places: list[Place], _config: FilestoreConfig) -> None:
         for place in places:
-            done = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
-            console.print(f"adopted {done.adopted}, known {done.known}, shared {len(done.shared)}")
-            for key in done.shared:
-                console.print(f"  several rows hold {key.backend}:{key.key}; copy it", markup=False)
-            shared += len(done.shared)
-        return shared
+            done: Adoption = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
+            console.print(f"adopted {done.adopted}, known {done.known}, shared {done.shared_count}")
+            for each in done.shared:
+                text = f"  {each.object.backend}:{each.object.key} is held by {', '.join(each.places)}"
+                more = f" and {each.count - len(each.places)} more" if each.count > len(each.places) else ""
+                console.print(text + more, markup=False, soft_wrap=True)
+            if done.shared_count:
+                console.print(_SHARED, markup=False, soft_wrap=True)
 
-    if anyio.run(_with_places, app, run):
-        raise SystemExit(1)
+    anyio.run(_with_places, app, run)
 
 
 @click.command(name="fsck", help="Compare rows, ledger and backends; change nothing without --repair.")
@@ -128,7 +133,7 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
                 console.print(
                     f"  {finding.kind}: {finding.object.backend}:{finding.object.key} {finding.detail}".rstrip()
                 )
-            console.print(f"adopted {report.adopted}, doomed {report.doomed}")
+            console.print(f"adopted {report.adopted}, unshared {report.unshared}, doomed {report.doomed}")
             clean = clean and report.is_clean
         return clean
 

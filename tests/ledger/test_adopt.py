@@ -51,24 +51,6 @@ def test_object_before_its_adoption(old: World) -> None:
     assert (report.adopted, report.doomed) == (4, 1)
 
 
-def test_shared_objects(old: World) -> None:
-    """Objects of several rows get one entry and are named, so that they can be copied."""
-    with old.engine.begin() as connection:
-        connection.execute(sa.text("UPDATE document SET file = (SELECT file FROM document WHERE id = 1) WHERE id = 3"))
-    adoption = adopt(old.engine, LEDGER, MAPPERS)
-    with Session(old.engine) as session:
-        row = session.get_one(Document, 3)
-        assert row.file is not None
-        assert [key.key for key in adoption.shared] == [row.file.path]
-        old_key = row.file.path
-        row.file = None
-        with old.engine.begin() as connection:  # as SQL would repair it
-            connection.execute(sa.text("UPDATE document SET file = NULL WHERE id = 3"))
-        session.rollback()
-    assert old_key in {key.key for key in old.objects()}
-    old.fsck(repair=True)
-
-
 def test_all_pages_are_read(world: World) -> None:
     """Tables of more rows than one page are read to their end."""
     with Session(world.engine) as session:

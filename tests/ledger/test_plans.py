@@ -163,7 +163,7 @@ def fill(engine: sa.Engine, count: int) -> None:
 
 def fill_notes(engine: sa.Engine, rows: str) -> None:
     """Add notes where the database has them; on SQLite a session's note has made the file before."""
-    insert = f"INSERT INTO {NOTES.name} (backend, key, not_before) SELECT {rows}"  # noqa: S608
+    insert = f"INSERT INTO {NOTES.name} (backend, key, not_before) SELECT {rows}"
     if engine.dialect.name != "sqlite":
         with engine.begin() as connection:
             connection.exec_driver_sql(insert)

@@ -64,6 +64,11 @@ class Snapshot:
         """Linked entries."""
         return {key for key, state in self.states.items() if state is State.LINKED}
 
+    @property
+    def shared(self) -> set[ObjectKey]:
+        """Entries that say that several rows hold the object."""
+        return {key for key, state in self.states.items() if state is State.SHARED}
+
 
 def pass_time(connection: Connection, seconds: float = LONG) -> None:
     """Make everything in the ledger older, instead of waiting."""
@@ -185,8 +190,13 @@ class World:
             # The listing is younger than the rows: only what is still held now has really lost its bytes.
             dangling &= set(self.snapshot().rows)
         found = [f"row without object: {key.key}" for key in dangling]
-        found += [f"object of two rows: {key.key}" for key in set(snapshot.rows) if snapshot.rows.count(key) > 1]
-        found += [f"row without linked entry: {key.key}" for key in set(snapshot.rows) - snapshot.linked]
+        found += [
+            f"object of two rows: {key.key}"
+            for key in set(snapshot.rows) - snapshot.shared
+            if snapshot.rows.count(key) > 1
+        ]
+        entered = snapshot.linked | snapshot.shared
+        found += [f"row without linked entry: {key.key}" for key in set(snapshot.rows) - entered]
         return found + [f"linked entry without row: {key.key}" for key in snapshot.linked - set(snapshot.rows)]
 
     def leftovers(self) -> list[str]:
@@ -197,7 +207,9 @@ class World:
         found += [f"file that is no object: {name}" for name in self.files() - {key.key for key in objects}]
         found += [f"note: {key}" for key in self.notes()]
         return found + [
-            f"{state} entry: {key.key}" for key, state in snapshot.states.items() if state is not State.LINKED
+            f"{state} entry: {key.key}"
+            for key, state in snapshot.states.items()
+            if state is not State.LINKED and not (state is State.SHARED and key in snapshot.rows)
         ]
 
     # -- what mends it

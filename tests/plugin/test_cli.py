@@ -166,7 +166,7 @@ def test_fsck_of_a_backend_with_several_ledgers(office: Office) -> None:
     assert "2 ledgers" in output, output
     code, _ = office.run("fsck", "--repair", "--max-doomed-percent", "100", app="create_app_with_tenants")
     assert code != 0
-    assert office.run("fsck") == (0, "1 objects, 1 entries, 1 files in rows\nadopted 0, doomed 0\n")
+    assert office.run("fsck") == (0, "1 objects, 1 entries, 1 files in rows\nadopted 0, unshared 0, doomed 0\n")
 
 
 def test_fsck_spares_the_young(office: Office) -> None:
@@ -187,12 +187,16 @@ def test_adopt(office: Office) -> None:
 
 
 def test_adopt_shared(office: Office) -> None:
-    """``adopt`` fails for objects of several rows, and names them."""
+    """``adopt`` enters objects of several rows, and names the rows and what can be done."""
     office.add("old", state=None)
     office.add("old", state=None)
     code, output = office.run("adopt")
-    assert code == 1, output
-    assert "several rows hold papers:old" in output
+    assert code == 0, output
+    assert "adopted 1, known 0, shared 1" in output
+    assert "papers:old is held by Paper(1).file, Paper(2).file" in output
+    assert "row.file = row.file.copy()" in output
+    assert office.query("SELECT state FROM filestore_object WHERE key = 'old'") == [("shared",)]
+    assert office.run("fsck")[0] == 0
 
 
 def test_usage(office: Office) -> None:
