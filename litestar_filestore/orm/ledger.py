@@ -112,14 +112,6 @@ class Ledger:
             {**self._facts(facts), "not_before": database_now() + lease_seconds},
         )
 
-    def renew(self, connection: Connection, keys: Sequence[ObjectKey], *, lease_seconds: float = LEASE_SECONDS) -> None:
-        """Begin the lease of long uploads anew.
-
-        Raises:
-            LinkLostError: If an object was given up meanwhile.
-        """
-        self._advance(connection, keys, State.STAGED, {"not_before": database_now() + lease_seconds})
-
     def prolong(
         self, connection: Connection, keys: Sequence[ObjectKey], *, lease_seconds: float = LEASE_SECONDS
     ) -> None:

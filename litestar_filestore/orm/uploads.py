@@ -7,17 +7,19 @@ the same time share the ledger's transactions: while one commit is on its way to
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish, run_blocking
-from litestar_filestore.errors import LedgerMissingError, LinkLostError, ObjectExistsError
+from litestar_filestore.errors import LedgerMissingError, ObjectExistsError, StorageError
 from litestar_filestore.orm.claims import abandon, keep
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State, explain
@@ -29,7 +31,7 @@ from litestar_filestore.orm.staging import is_locked, owner_of_pool, schema_map,
 from litestar_filestore.orm.wake import tell_doomed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -38,8 +40,12 @@ if TYPE_CHECKING:
     from litestar_filestore.core.new_file import NewFile
     from litestar_filestore.core.types import AsyncDataLike
 
-__all__ = ("Intents", "intents_of", "save_with", "store_async")
+__all__ = ("Intents", "intents_of", "leases_renewed", "save_with", "store_async")
 
+logger = logging.getLogger("litestar_filestore")
+
+RETRY_SECONDS = 10.0
+"""Wait after a failed renewal of leases, which are for an hour."""
 _ATTEMPTS = 25
 """To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
 
@@ -71,17 +77,31 @@ class Intents:
         self._ledger = Ledger(table)
         self._waiting: list[_Entry] = []
         self._lock = asyncio.Lock()
+        self._held: set[ObjectKey] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
-    async def stage(self, key: ObjectKey) -> None:
+    async def stage(self, key: ObjectKey, *, unique: bool = True) -> None:
         """Say that an object is going to be written; returns when that is committed.
+
+        Args:
+            key: The object.
+            unique: Whether nobody else can have made this key.
 
         Raises:
             QuotaExceededError: If its owner may not store any more.
+            sqlalchemy.exc.IntegrityError: If the key is somebody else's.
         """
         owner = owner_of_new_objects.get()
+        made_at: float | None = None
 
         def work(connection: Connection) -> None:
-            self._ledger.stage(connection, [key], owner=owner)
+            nonlocal made_at
+            # Not for the first time: where the answer to a COMMIT was lost, the entry may be there.
+            found = self._ledger.staged_at(connection, key) if made_at is not None else None
+            if found is None or not (unique or found == made_at):
+                self._ledger.stage(connection, [key], owner=owner)
+                made_at = 0.0 if unique else self._ledger.staged_at(connection, key)
             ask_quota(self._ledger, connection, owner)
 
         await self._write(work)
@@ -98,6 +118,9 @@ class Intents:
 
         def work(connection: Connection) -> None:
             nonlocal refusal
+            if refusal is not None:  # the answer to the COMMIT was lost, and the entry may be doomed already
+                abandon(self._ledger, connection, [key])
+                return
             self._ledger.record(connection, {key: facts})
             try:
                 ask_quota(self._ledger, connection, owner)
@@ -109,13 +132,42 @@ class Intents:
         if refusal is not None:
             raise refusal
 
-    async def renew(self, key: ObjectKey) -> None:
-        """Begin the lease of an upload that takes long anew.
+    def hold(self, key: ObjectKey) -> None:
+        """Renew the lease of a staged object again and again, until `let_go`; a row may take it meanwhile."""
+        self._held.add(key)
+        self._renew_later(LEASE_SECONDS / 3)
 
-        Raises:
-            LinkLostError: If the object was given up meanwhile.
-        """
-        await self._write(lambda connection: self._ledger.renew(connection, [key]))
+    async def let_go(self, keys: Iterable[ObjectKey]) -> None:
+        """Leave objects to the leases that they have now."""
+        self._held.difference_update(keys)
+        if self._held:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._renewal is not None:  # it has a connection, and the event loop may end with the last upload
+            await asyncio.wait({self._renewal})
+
+    def _renew_later(self, seconds: float) -> None:
+        if self._timer is None and self._renewal is None and self._held:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._begin_renewal)
+
+    def _begin_renewal(self) -> None:
+        self._timer = None
+        self._renewal = asyncio.get_running_loop().create_task(self._renew())
+
+    async def _renew(self) -> None:
+        wait = LEASE_SECONDS / 3
+        held = list(self._held)
+        try:
+            await self._write(lambda connection: self._ledger.prolong(connection, held))
+        except (SQLAlchemyError, StorageError, OSError) as error:
+            # Nothing is lost yet. If it ever is, the upload hears of it when it is recorded, or linked.
+            wait = RETRY_SECONDS
+            logger.warning("%d leases could not be renewed, trying again in %.0f s: %s", len(held), wait, error)
+        finally:
+            self._renewal = None
+            self._renew_later(wait)
 
     async def abandon(self, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)) -> int:
         """Doom those objects that are in one of `states`, wake the sweepers, and return how many they are."""
@@ -161,11 +213,19 @@ class Intents:
         try:
             values = self._write_together(batch)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
-            if len(batch) == 1 or (isinstance(error, OperationalError) and is_locked(error)):
+            if (isinstance(error, OperationalError) and is_locked(error)) or not (len(batch) > 1 or _is_lost(error)):
                 return [(entry, None, error) for entry in batch]
-            # One of them spoils the transaction of all: each gets its own.
-            return [outcome for entry in batch for outcome in self._commit([entry])]
+            # One of them spoils the transaction of all: each gets its own. Or the connection broke, and nobody knows
+            # what is committed: everything that is written here may be written twice.
+            return [self._commit_alone(entry) for entry in batch]
         return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
+
+    def _commit_alone(self, entry: _Entry) -> tuple[_Entry, Any, Exception | None]:
+        try:
+            (value,) = self._write_together([entry])
+        except Exception as error:  # noqa: BLE001  # as above
+            return entry, None, error
+        return entry, value, None
 
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
         attempt = 1
@@ -182,6 +242,10 @@ class Intents:
 
 def _sync(engine: Engine | AsyncEngine) -> Engine:
     return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+
+
+def _is_lost(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _explained(error: Exception) -> Exception:
@@ -241,9 +305,9 @@ async def store_async(
         reach("intent.after")
         async with _leased(intents, target):
             await save_with(file, new.max_concurrency)
-        mark_staged(file)
-        reach("put.after")
-        await intents.record(target, Facts(file.size, file.checksum))
+            mark_staged(file)
+            reach("put.after")
+            await intents.record(target, Facts(file.size, file.checksum))
     return file
 
 
@@ -261,7 +325,7 @@ async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey) -> N
     if await backend.exists_async(key.key):
         raise taken
     try:
-        await intents.stage(key)
+        await intents.stage(key, unique=False)
     except IntegrityError as error:
         raise taken from error
 
@@ -281,27 +345,53 @@ async def _given_up_on_failure(intents: Intents, key: ObjectKey) -> AsyncGenerat
         raise
 
 
+class Leases:
+    """What one request has stored: as long as it runs, no lease of these objects runs out."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._held: dict[Intents, list[ObjectKey]] | None = {}
+
+    async def add(self, intents: Intents, key: ObjectKey) -> None:
+        """Go on holding an object that is held already, unless the request is over: a task may outlive it."""
+        if self._held is None:
+            await intents.let_go([key])
+        else:
+            self._held.setdefault(intents, []).append(key)
+
+    async def let_go(self) -> None:
+        """Leave all of them to the leases that they have now; the request is over."""
+        held, self._held = self._held, None
+        for intents, keys in (held or {}).items():
+            await intents.let_go(keys)
+
+
+_leases: ContextVar[Leases | None] = ContextVar("litestar_filestore_leases", default=None)
+
+
 @asynccontextmanager
-async def _leased(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
-    """Renew the lease of `key` while the body runs, three times as often as it would run out."""
-
-    async def keep() -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            await intents.renew(key)
-
-    renewal = asyncio.create_task(keep())
+async def leases_renewed() -> AsyncGenerator[None]:
+    """Renew the leases of everything that `store_async` stores in the body, and in its tasks, until the body ends."""
+    leases = Leases()
+    token = _leases.set(leases)
     try:
         yield
     finally:
-        renewal.cancel()
-        await asyncio.wait({renewal})
-        if (
-            not renewal.cancelled()
-            and (error := renewal.exception()) is not None
-            and not isinstance(
-                error,
-                LinkLostError,  # recording the object will find out
-            )
-        ):
-            raise error
+        _leases.reset(token)
+        await leases.let_go()
+
+
+@asynccontextmanager
+async def _leased(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
+    """Renew the lease of `key` while the body runs, and after its success as long as its request does."""
+    leases = _leases.get()
+    intents.hold(key)
+    try:
+        yield
+    except BaseException:
+        await intents.let_go([key])
+        raise
+    if leases is None:
+        await intents.let_go([key])
+    else:
+        await leases.add(intents, key)

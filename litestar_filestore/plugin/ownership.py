@@ -12,6 +12,7 @@ from litestar_filestore.core.keeping import keeper
 from litestar_filestore.core.threads import finish
 from litestar_filestore.http.ownership import RequestFiles
 from litestar_filestore.http.plan import UploadPlan
+from litestar_filestore.orm.uploads import leases_renewed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +57,8 @@ class OwnershipMiddleware(ASGIMiddleware):
 
         token = keeper.set(files)
         try:
-            await next_app(scope, receive, noting)
+            async with leases_renewed():
+                await next_app(scope, receive, noting)
         finally:
             keeper.reset(token)
             await finish(_release(files, scope, status))

@@ -13,10 +13,17 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, StorageBackend, storages
 from litestar_filestore.core.new_file import NewFile
-from litestar_filestore.errors import BackendUnavailableError, LedgerMissingError, LinkLostError
-from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, ObjectKey
+from litestar_filestore.errors import (
+    BackendUnavailableError,
+    LedgerMissingError,
+    LinkLostError,
+    ObjectExistsError,
+    QuotaExceededError,
+)
+from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, Usage
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.owner import owner_of_new_objects
+from litestar_filestore.orm.quota import enforce_quota
 from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import SweepConfig
 from litestar_filestore.orm.uploads import Intents, store_async
@@ -24,6 +31,7 @@ from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, World
+from tests.servers.chaos import ChaosProxy, LostAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -106,6 +114,87 @@ async def test_one_failure_does_not_spoil_the_others(world: World, engine: Async
     assert dict(map(tuple, sizes)) == {"0": 7, "1": 7, "2": 7, "3": None, "4": 7}
 
 
+@pytest.fixture
+async def proxy(world: World) -> AsyncIterator[ChaosProxy]:
+    """A way to the server that loses answers."""
+    address = world.engine.url
+    async with ChaosProxy(str(address.host), int(address.port or 0)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def far(proxy: ChaosProxy, url: str) -> AsyncIterator[AsyncEngine]:
+    """The database behind the proxy."""
+    engine = create_async_engine(sa.make_url(async_url(url)).set(port=proxy.port))
+    yield engine
+    await engine.dispose()
+
+
+# Drivers of MariaDB leave broken connections to the garbage collector.
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("passing", [0, 1, 2, 3])
+async def test_lost_answer_to_a_commit(world: World, far: AsyncEngine, proxy: ChaosProxy, passing: int) -> None:
+    """A connection that breaks after a COMMIT took effect costs no upload, whatever that COMMIT was for."""
+    proxy.lost_answer = LostAnswer(b"COMMIT", passing)
+    files = await asyncio.gather(*(upload(far, world, f"{number:02}") for number in range(6)))
+    assert proxy.lost_answer is None
+    states = world.snapshot().states
+    assert states == {ObjectKey(BACKEND, file.path): State.STAGED for file in files}
+    with world.engine.connect() as connection:
+        assert Ledger(LEDGER).usage(connection, "nobody").objects == 0
+        sizes = connection.scalars(sa.select(LEDGER.c.size)).all()
+    assert set(sizes) == {len(content_of("00"))}
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_lost_answer_for_a_pinned_key(world: World, far: AsyncEngine, proxy: ChaosProxy) -> None:
+    """A key that others may use is told from theirs: here the entry is the upload's own."""
+    proxy.lost_answer = LostAnswer(b"COMMIT")
+    await store_async(far, LEDGER, storages[BACKEND], b"mine", NewFile(filename="a.txt", key="pinned/a.txt"))
+    assert proxy.lost_answer is None
+    assert world.snapshot().states == {ObjectKey(BACKEND, "pinned/a.txt"): State.STAGED}
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_lost_commit_for_a_key_of_another(world: World, far: AsyncEngine, proxy: ChaosProxy) -> None:
+    """Here the COMMIT did not arrive, and the entry is that of another upload, which keeps it."""
+    key = ObjectKey(BACKEND, "pinned/a.txt")
+    proxy.lost_answer = LostAnswer(b"COMMIT", delivered=False)
+    beside = staging_engine(far.sync_engine)
+    assert beside is not None
+
+    def be_faster(_context: sa.engine.ExceptionContext) -> None:
+        with world.engine.begin() as connection:
+            Ledger(LEDGER).stage(connection, [key], owner="another")
+
+    event.listen(beside, "handle_error", be_faster, once=True)
+    with pytest.raises(ObjectExistsError):
+        await store_async(far, LEDGER, storages[BACKEND], b"mine", NewFile(filename="a.txt", key=key.key))
+    assert proxy.lost_answer is None
+    assert world.snapshot().states == {key: State.STAGED}
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_lost_answer_to_a_refusal(world: World, far: AsyncEngine, proxy: ChaosProxy) -> None:
+    """An upload that its owner's quota refuses is refused for that, and given up once."""
+
+    def check(_owner: str, usage: Usage) -> None:
+        if usage.bytes:
+            raise QuotaExceededError("no room")
+
+    end = enforce_quota(LEDGER, check)
+    token = owner_of_new_objects.set("alice")
+    proxy.lost_answer = LostAnswer(b"COMMIT", passing=1)
+    try:
+        with pytest.raises(QuotaExceededError, match="no room"):
+            await upload(far, world, "new")
+    finally:
+        owner_of_new_objects.reset(token)
+        end()
+    assert proxy.lost_answer is None
+    assert list(world.snapshot().states.values()) == [State.DOOMED]
+
+
 async def test_cancelled_upload(world: World, engine: AsyncEngine) -> None:
     """An upload that is cancelled while it waits takes nothing from the others, and gives its connection back."""
     intents = Intents(engine, LEDGER)
@@ -128,7 +217,8 @@ async def test_renewed_lease(world: World, engine: AsyncEngine) -> None:
     key = ObjectKey(BACKEND, "long")
     await intents.stage(key)
     world.pass_time(LEASE_SECONDS - 60)
-    await intents.renew(key)
+    with world.engine.begin() as connection:
+        Ledger(LEDGER).prolong(connection, [key, ObjectKey(BACKEND, "in a row by now")])
     world.pass_time(LEASE_SECONDS - 60)
     assert world.sweep().deleted == 0
 

@@ -16,7 +16,7 @@ from typing import Literal, Self
 
 from tests.servers.sockets import Connection, bind, reset
 
-__all__ = ("ChaosProxy", "Cut", "Direction")
+__all__ = ("ChaosProxy", "Cut", "Direction", "LostAnswer")
 
 Direction = Literal["to_client", "to_server"]
 
@@ -38,6 +38,18 @@ class Cut:
     """`reset` sends RST to both ends, as a machine that crashed and came back; `finish` sends FIN to both."""
 
 
+@dataclass
+class LostAnswer:
+    """A request whose connection breaks before its answer is passed on."""
+
+    request: bytes
+    """Part of what the client sends."""
+    passing: int = 0
+    """How many such requests are answered before."""
+    delivered: bool = True
+    """Whether the server gets the request, and answers it."""
+
+
 class ChaosProxy:
     """Passes connections on to a server. An asynchronous context manager: leaving it breaks what is open.
 
@@ -47,6 +59,7 @@ class ChaosProxy:
         latency_seconds: How much later everything arrives, in each direction. Up to 1 MiB is on its way meanwhile.
         bytes_per_second: Rate in each direction of each connection, or None for no limit.
         cut: Where connections break, or None.
+        lost_answer: The one request that is not answered, or None. It becomes None when the connection breaks.
         cuts_left: How many connections `cut` still breaks, or None for every one.
     """
 
@@ -57,6 +70,7 @@ class ChaosProxy:
         self.bytes_per_second: float | None = None
         self.cut: Cut | None = None
         self.cuts_left: int | None = None
+        self.lost_answer: LostAnswer | None = None
         self._upstream = (host, port)
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -151,6 +165,7 @@ class ChaosProxy:
         while chunk := await self._wait_for_chunk(queue):
             if connection.finished:
                 continue
+            self._lose(direction, chunk, connection)
             cut = self._due_cut(direction, passed + len(chunk))
             target.write(chunk if cut is None else chunk[: max(0, cut.after_bytes - passed)])
             await target.drain()
@@ -170,6 +185,19 @@ class ChaosProxy:
             await asyncio.sleep(len(chunk) / self.bytes_per_second)
         await self._flowing.wait()
         return chunk
+
+    def _lose(self, direction: Direction, chunk: bytes, connection: Connection) -> None:
+        lost = self.lost_answer
+        if direction == "to_client" and connection.losing:
+            raise ConnectionResetError("answer lost")
+        if direction == "to_client" or lost is None or lost.request not in chunk:
+            return
+        if lost.passing:
+            lost.passing -= 1
+            return
+        self.lost_answer, connection.losing = None, True
+        if not lost.delivered:
+            raise ConnectionResetError("request lost")
 
     def _due_cut(self, direction: Direction, passing: int) -> Cut | None:
         cut = self.cut

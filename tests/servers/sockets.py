@@ -24,6 +24,9 @@ class Connection:
     finished: bool = False
     """Both ends have been sent FIN by :meth:`finish`: what they still send is to be thrown away."""
 
+    losing: bool = False
+    """The client's last request has reached the server, and its answer is going to be lost."""
+
     def close(self) -> None:
         """Close what has ended on both sides."""
         self.to_client.close()
