@@ -39,6 +39,8 @@ class UploadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     key: str = msgspec.field(name="ky")
     filename: str = msgspec.field(name="fn")
     max_bytes: int = msgspec.field(name="mx")
+    owner: str | None = msgspec.field(default=None, name="ow")
+    """Whose quota counts it."""
 
 
 class ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.core.public import PublicFile, public_file
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
@@ -45,14 +46,19 @@ async def store_upload(
     claims = signer.read_upload(token)
     files = owned_by(request.scope)
     planned = PlannedFile(name="file", backend=claims.backend, rules=(MaxSize(claims.max_bytes),), key=claims.key)
-    file = await store_body(
-        request,
-        planned,
-        filename=claims.filename,
-        storer=files.storer,
-        registry=registry,
-        limits=limits,
-    )
+    # Whoever has the link stores on the account of the one for whom it was made.
+    owner = owner_of_new_objects.set(claims.owner or owner_of_new_objects.get())
+    try:
+        file = await store_body(
+            request,
+            planned,
+            filename=claims.filename,
+            storer=files.storer,
+            registry=registry,
+            limits=limits,
+        )
+    finally:
+        owner_of_new_objects.reset(owner)
     files.hand_over(file)
     known: dict[str, Any] = msgspec.structs.asdict(public_file(file))
     return ReferredFile(**known, reference=signer.reference_for(file, None))

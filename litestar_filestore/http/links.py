@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.core.signing import SignedAnswer
 from litestar_filestore.errors import (
     BackendNotRegisteredError,
@@ -148,6 +149,7 @@ class LinkSigner:
             key=wish.key or file.pinned_key or backend.make_key(file.key_template),
             filename=safe_filename(wish.filename or file.filename),
             max_bytes=max_bytes,
+            owner=owner_of_new_objects.get(),
         )
         return self._url(self._ring.sign("upload", write_claims(claims), expires_at=int(self._clock()) + life))
 

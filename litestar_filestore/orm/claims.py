@@ -51,8 +51,8 @@ def abandon(
     return cast("CursorResult[object]", connection.execute(statement)).rowcount
 
 
-def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts) -> None:
-    """Have an object stay although no row holds it.
+def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:
+    """Have an object stay although no row holds it; it becomes `owner`'s if it is nobody's.
 
     Raises:
         LinkLostError: If it was given up.
@@ -62,7 +62,7 @@ def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts) -
     statement = (
         sa.update(table)
         .where(is_one_of(table, [key]), table.c.state == State.STAGED)
-        .values(state=State.KEPT, not_before=database_now())
+        .values(state=State.KEPT, not_before=database_now(), owner=sa.func.coalesce(table.c.owner, owner))
     )
     if cast("CursorResult[object]", connection.execute(statement)).rowcount:
         return
@@ -70,4 +70,4 @@ def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts) -
     if state in {State.DOOMED, State.GONE}:
         raise LinkLostError("The object was given up before it was kept; store the content again", key=key.key)
     if state is None:
-        ledger.insert_kept(connection, {key: facts})
+        ledger.insert_kept(connection, {key: facts}, owner=owner)

@@ -28,6 +28,7 @@ from litestar_filestore.orm.schemas import (
     check_expected,
     check_not_elsewhere,
     check_same_table,
+    has_owner,
     mark_staged,
     table_id,
     was_staged,
@@ -120,7 +121,7 @@ class LedgerCustody:
         reach("intent.after")
         call(file.save, file.save_async)
         self._staged[key] = file, pending
-        mark_staged(file)
+        mark_staged(file, owner_of_new_objects.get())
         reach("put.after")
 
     def expect(self, file: FileObject) -> None:
@@ -200,17 +201,20 @@ class LedgerCustody:
             stored = bool(linked) and self._link(linked)
             if doomed:
                 self._doom(doomed)
-            if stored:  # last, so that what is replaced makes room for its replacement
+            if stored:
                 ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
         except (OperationalError, ProgrammingError) as error:
             raise explain(error) from error
 
     def _link(self, files: Sequence[FileObject]) -> bool:
-        """Link, and return whether any of the files was stored by this session."""
+        """Link, and return whether the quota is to be asked about any of the files."""
         facts = {_key(file): Facts(file.size, file.checksum) for file in files}
         direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
         self._unstaged -= direct.keys()
-        unknown = self._ledger.link(self._connection, facts) if facts else []
+        # Known to others only: it may be nobody's, as what came through a link without an owner.
+        nobodys = any(not has_owner(file) for file in files if _key(file) in facts)
+        owner = owner_of_new_objects.get() if nobodys else None
+        unknown = self._ledger.link(self._connection, facts, owner=owner) if facts else []
         unseen = [key for key in unknown if key in self._staged]
         others = [key for key in unknown if key not in self._staged]
         if others and self._engine is not None:
@@ -233,7 +237,7 @@ class LedgerCustody:
         # Who has made these is not known. A row from before the ledger may hold one as well, and would take it with it.
         self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
         reach("link.after")
-        return bool(direct or own)
+        return bool(direct or own or owner is not None)
 
     def _take_back(self, keys: Sequence[ObjectKey]) -> None:
         """Turn intents that this transaction cannot see into notes.

@@ -58,8 +58,12 @@ class Usage(NamedTuple):
     """What one owner's objects take up."""
 
     objects: int
-    """Staged, kept and linked objects."""
+    """Objects that are in the store, or may be: also those that were given up and are not deleted yet."""
     bytes: int
+    """Their size in bytes, as far as it is known."""
+    doomed_objects: int = 0
+    """Those among `objects` that were given up and are going to be deleted."""
+    doomed_bytes: int = 0
     """Their size in bytes, as far as it is known."""
 
 
@@ -139,8 +143,15 @@ class Ledger:
 
     # -- the transaction of the row
 
-    def link(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> list[ObjectKey]:
+    def link(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
+    ) -> list[ObjectKey]:
         """Give staged or kept objects to the rows that this transaction writes.
+
+        Args:
+            connection: That transaction.
+            facts: What is known of the objects.
+            owner: Whose quota is to count those that are nobody's so far.
 
         Returns:
             Keys that the ledger does not know: they were stored without it, and the caller decides about them.
@@ -156,6 +167,8 @@ class Ledger:
                 "state": State.LINKED,
                 "not_before": database_now(),
             }
+            if owner is not None:
+                values["owner"] = sa.func.coalesce(self._c.owner, owner)
             statement = self._update().where(is_one_of(self.table, chunk), self._c.state.in_(_FREE)).values(values)
             linked = _count(connection, statement)
             if linked != len(chunk):
@@ -188,13 +201,15 @@ class Ledger:
         """
         self._insert(connection, {key: None}, State.DOOMED)
 
-    def insert_kept(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
+    def insert_kept(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
+    ) -> None:
         """Enter objects that nothing knows, to stay although no row holds them.
 
         Raises:
             sqlalchemy.exc.IntegrityError: If a transaction that was open has entered one meanwhile.
         """
-        self._insert(connection, facts, State.KEPT)
+        self._insert(connection, facts, State.KEPT, owner=owner)
 
     def insert_shared(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
         """Enter objects that nothing knows, and that several rows hold.
@@ -276,13 +291,20 @@ class Ledger:
         return found
 
     def usage(self, connection: Connection, owner: str) -> Usage:
-        """Return what `owner`'s objects take up that were not given up; one query on an index."""
+        """Return what `owner`'s objects take up that are not deleted yet; one query on an index."""
+        doomed = self._c.state == State.DOOMED
+        size = sa.func.coalesce(self._c.size, 0)
+        sums = (
+            sa.func.sum(size),
+            sa.func.sum(sa.case((doomed, 1), else_=0)),
+            sa.func.sum(sa.case((doomed, size), else_=0)),
+        )
         row = connection.execute(
-            sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(self._c.size), 0)).where(
-                self._c.owner == owner, self._c.state.in_([*_FREE, State.LINKED])
+            sa.select(sa.func.count(), *(sa.func.coalesce(each, 0) for each in sums)).where(
+                self._c.owner == owner, self._c.state != State.GONE
             )
         ).one()
-        return Usage(objects=int(row[0]), bytes=int(row[1]))
+        return Usage(*map(int, row))
 
     # -- shared
 

@@ -7,7 +7,7 @@ them a statement means. An object that one of them has staged, and another one e
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -29,21 +29,35 @@ if TYPE_CHECKING:
     from litestar_filestore.orm.ledger import Ledger, ObjectKey
     from litestar_filestore.orm.ledger_table import State
 
-__all__ = ("check_expected", "check_not_elsewhere", "check_same_table", "mark_staged", "table_id", "was_staged")
+__all__ = (
+    "check_expected",
+    "check_not_elsewhere",
+    "check_same_table",
+    "has_owner",
+    "mark_staged",
+    "table_id",
+    "was_staged",
+)
 
-_staged: WeakSet[FileObject] = WeakSet()
+_staged: WeakKeyDictionary[FileObject, str | None] = WeakKeyDictionary()
+"""Whose the object was when it was entered."""
 _expected: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
 """Which ledger a file was meant for first."""
 
 
-def mark_staged(file: FileObject) -> None:
+def mark_staged(file: FileObject, owner: str | None) -> None:
     """Note that some ledger has an entry for the object of a file; after it was stored, as its key is final then."""
-    _staged.add(file)
+    _staged[file] = owner
 
 
 def was_staged(file: FileObject) -> bool:
     """Return whether this process has staged the object of a file, in whatever ledger."""
     return file in _staged
+
+
+def has_owner(file: FileObject) -> bool:
+    """Return whether the object of a file is known to have an owner, whose quota was asked about it."""
+    return _staged.get(file) is not None
 
 
 def check_expected(file: FileObject, table: Table, connection: Connection, engine: Engine) -> None:

@@ -182,11 +182,15 @@ class Intents:
         Raises:
             LinkLostError: If the object was given up.
         """
+        work = partial(self._keep, key, facts, owner_of_new_objects.get())
         try:
-            await self._write(lambda connection: keep(self._ledger, connection, key, facts))
+            await self._write(work)
         except IntegrityError:
             # A transaction has entered it at the same moment. Now that it is committed, its row keeps the object.
-            await self._write(lambda connection: keep(self._ledger, connection, key, facts))
+            await self._write(work)
+
+    def _keep(self, key: ObjectKey, facts: Facts, owner: str | None, connection: Connection) -> None:
+        keep(self._ledger, connection, key, facts, owner=owner)
 
     async def _write(self, work: Callable[[Connection], Any]) -> Any:
         entry = _Entry(work)
@@ -305,7 +309,7 @@ async def store_async(
         reach("intent.after")
         async with _leased(intents, target):
             await save_with(file, new.max_concurrency)
-            mark_staged(file)
+            mark_staged(file, owner_of_new_objects.get())
             reach("put.after")
             await intents.record(target, Facts(file.size, file.checksum))
     return file

@@ -159,7 +159,10 @@ def usage_command(app: Litestar, owner: str) -> None:
             def work(engine: sa.Engine, place: Place = place) -> str:
                 with engine.connect() as connection:
                     used = Ledger(place.table).usage(connection, owner)
-                return f"{used.objects} objects, {used.bytes} bytes"
+                return (
+                    f"{used.objects} objects, {used.bytes} bytes; "
+                    f"{used.doomed_objects} objects, {used.doomed_bytes} bytes of them are to be deleted"
+                )
 
             console.print(await run_on(place.database, work))
 

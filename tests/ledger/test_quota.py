@@ -7,26 +7,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from litestar_filestore import StorageBackend, storages
+from litestar_filestore import FileObject, StorageBackend, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import QuotaExceededError
-from litestar_filestore.orm.ledger import Ledger, Usage
+from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey, Usage
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.quota import enforce_quota
-from litestar_filestore.orm.uploads import store_async
+from litestar_filestore.orm.sweep import SweepConfig
+from litestar_filestore.orm.uploads import intents_of, store_async
 from litestar_filestore.testing.faults import FaultyDriver
 from tests.ledger.models import BACKEND, Document, a_file, content_of
 from tests.ledger.places import async_url, prepare
-from tests.ledger.world import LEDGER, World
+from tests.ledger.world import LEDGER, LONG, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-    from litestar_filestore import FileObject
 
 SIZE = len(content_of("one"))
 
@@ -80,7 +79,7 @@ def driver(world: World) -> FaultyDriver:
     return driver
 
 
-async def upload(engine: AsyncEngine, tag: str, owner: str = "alice") -> FileObject:
+async def upload(engine: AsyncEngine, tag: str, owner: str | None = "alice") -> FileObject:
     """Store one file for an owner."""
     owner_of_new_objects.set(owner)
     return await store_async(engine, LEDGER, storages[BACKEND], content_of(tag), NewFile(filename=f"{tag}.txt"))
@@ -124,14 +123,15 @@ async def test_upload_is_refused_before_its_first_byte(
 
 
 async def test_upload_is_refused_for_its_size(world: World, engine: AsyncEngine, quota: Quota) -> None:
-    """An upload that turns out too large is given up at once, and no longer counts."""
+    """An upload that turns out too large is given up at once, and counts until it is deleted."""
     quota.max_bytes = SIZE
     await upload(engine, "one")
     with pytest.raises(QuotaExceededError):
         await upload(engine, "two")
     assert sorted(world.snapshot().states.values()) == [State.DOOMED, State.STAGED]
-    assert usage(world) == Usage(1, SIZE)
+    assert usage(world) == Usage(2, 2 * SIZE, 1, SIZE)
     assert world.sweep().deleted == 1
+    assert usage(world) == Usage(1, SIZE)
 
 
 async def test_refusal_is_the_owner_s_only(world: World, engine: AsyncEngine, quota: Quota) -> None:
@@ -164,11 +164,15 @@ def test_row_is_refused_before_its_first_byte(world: World, quota: Quota, driver
 
 @pytest.mark.usefixtures("alice")
 def test_row_is_refused_for_its_size(world: World, quota: Quota) -> None:
-    """A file that turns out too large fails the flush; one that takes the place of another fits."""
+    """A file that turns out too large fails the flush; when the other has given way to it, it fits."""
     quota.max_bytes = SIZE
     add(world, 1, "one")
     with pytest.raises(QuotaExceededError):
         add(world, 2, "two")
+    with Session(world.engine) as session:
+        session.get_one(Document, 1).file = None
+        session.commit()
+    world.recover()
     with Session(world.engine) as session:
         session.get_one(Document, 1).file = a_file("two")
         session.commit()
@@ -190,6 +194,102 @@ def test_row_without_intent(world: World, quota: Quota) -> None:
             session.commit()
     assert world.contents() == {}
     assert [asked.bytes for _, asked in quota.asked] == [SIZE, 2 * SIZE]
+
+
+@pytest.mark.usefixtures("alice")
+def test_delete_and_put_in_a_loop(world: World, quota: Quota) -> None:
+    """What its row gave up counts as long as it lies in the store, so that a loop stores no more than the limit."""
+    quota.max_bytes = 3 * SIZE
+    keep = SweepConfig(keep_deleted_for_seconds=10 * LONG)
+    for number in range(1, 4):
+        add(world, number, "one")
+        with Session(world.engine) as session:
+            session.delete(session.get_one(Document, number))
+            session.commit()
+        assert world.sweep(keep).deleted == 0
+    with pytest.raises(QuotaExceededError):
+        add(world, 4, "one")
+    assert quota.asked[-1][1] == Usage(4, 4 * SIZE, 3, 3 * SIZE)
+    world.pass_time()
+    assert world.sweep().deleted == 4
+    add(world, 5, "one")
+    assert usage(world) == Usage(1, SIZE)
+
+
+@pytest.mark.usefixtures("alice")
+@pytest.mark.parametrize("work", ["replace", "clear", "bulk"])
+def test_shared_and_given_up_objects_count(world: World, work: str) -> None:
+    """Whatever a row does with its file, its owner's usage ends with the object."""
+    add(world, 1, "one")
+    with Session(world.engine) as session:
+        if work == "bulk":
+            session.execute(sa.delete(Document))
+        else:
+            session.get_one(Document, 1).file = a_file("two") if work == "replace" else None
+        session.commit()
+    new = int(work == "replace")
+    assert usage(world) == Usage(1 + new, (1 + new) * SIZE, 1, SIZE)
+    world.recover()
+    assert usage(world) == Usage(new, new * SIZE)
+
+
+async def take(engine: AsyncEngine, file: FileObject, owner: str | None) -> None:
+    """Put a stored file into a row, as another process does that has only read a reference."""
+    owner_of_new_objects.set(owner)
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=FileObject.from_dict(file.to_dict())))
+        await session.commit()
+
+
+async def test_row_takes_an_object_of_nobody(world: World, engine: AsyncEngine, quota: Quota) -> None:
+    """It becomes the property of whose request takes it, who is asked about it."""
+    file = await upload(engine, "one", None)
+    quota.max_bytes = SIZE - 1
+    with pytest.raises(QuotaExceededError):
+        await asyncio.create_task(take(engine, file, "alice"))
+    assert usage(world) == Usage(0, 0)
+    quota.max_bytes = SIZE
+    await asyncio.create_task(take(engine, file, "alice"))
+    assert usage(world) == Usage(1, SIZE)
+
+
+async def test_row_takes_an_object_of_another(world: World, engine: AsyncEngine, quota: Quota) -> None:
+    """An object stays the property of who has brought it."""
+    file = await upload(engine, "one", "bob")
+    await asyncio.create_task(take(engine, file, "alice"))
+    assert (usage(world, "bob"), usage(world)) == (Usage(1, SIZE), Usage(0, 0))
+
+
+@pytest.mark.usefixtures("alice")
+@pytest.mark.parametrize("way", ["save", "copy"])
+def test_file_stored_by_hand(world: World, quota: Quota, way: str) -> None:
+    """What the program has saved or copied itself is asked about when a row takes it, and has an owner too."""
+    add(world, 1, "one")
+    quota.max_bytes = SIZE
+    with Session(world.engine) as session:
+        first = session.get_one(Document, 1).file
+        assert first is not None
+        second = first.copy() if way == "copy" else a_file("two").save()
+        session.add(Document(id=2, file=second))
+        with pytest.raises(QuotaExceededError):
+            session.commit()
+    assert usage(world).bytes <= 2 * SIZE
+    quota.max_bytes = 2 * SIZE
+    world.recover()
+    with Session(world.engine) as session:
+        session.add(Document(id=3, file=a_file("six").save()))
+        session.commit()
+    assert usage(world) == Usage(2, 2 * SIZE)
+
+
+async def test_kept_object(world: World, engine: AsyncEngine, quota: Quota) -> None:
+    """What a program keeps without a row is the property of who brought it, or else of whose request keeps it."""
+    nobodys, bobs = await upload(engine, "one", None), await upload(engine, "two", "bob")
+    owner_of_new_objects.set("alice")
+    for file in (nobodys, bobs):
+        await intents_of(engine, LEDGER).keep(ObjectKey(BACKEND, file.path), Facts(file.size, None))
+    assert (usage(world), usage(world, "bob")) == (Usage(1, SIZE), Usage(1, SIZE))
+    await intents_of(engine, LEDGER).abandon([ObjectKey(BACKEND, each.path) for each in (nobodys, bobs)], [State.KEPT])
 
 
 async def test_own_error(world: World, engine: AsyncEngine) -> None:

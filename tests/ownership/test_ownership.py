@@ -7,23 +7,32 @@ from typing import Annotated, Any
 
 import pytest
 import sqlalchemy as sa
-from litestar import Request, Response, post
+from litestar import Request, Response, get, post
 from litestar.exceptions import NotAuthorizedException
 from litestar.params import MultipartBody
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from litestar_filestore import ContentTypes, FileObject, MaxSize, Storages, storages
 from litestar_filestore.core.new_file import NewFile
-from litestar_filestore.errors import ConfigurationError, LinkLostError
+from litestar_filestore.errors import ConfigurationError, LinkLostError, QuotaExceededError
 from litestar_filestore.http.ownership import RequestFiles, owned_by
+from litestar_filestore.orm import uploads
 from litestar_filestore.orm.fsck_report import UNTRACKED
-from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, Usage
+from litestar_filestore.orm.ledger_table import State, ledger_of
+from litestar_filestore.orm.owner import owner_of_new_objects
+from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.orm.sweep import SweepResult
+from litestar_filestore.orm.uploads import store_async
 from litestar_filestore.orm.wake import on_doomed
+from litestar_filestore.plugin.ledger import LedgerConfig
 from litestar_filestore.plugin.storing import PlainStorer
 from tests.ledger.models import BACKEND, Document
-from tests.ledger.world import World
+from tests.ledger.world import LEDGER, World
 from tests.ownership.conftest import Serve
 
+SECRET = "kV8zq1Q0d4nXb7Yw3Tj6Lr9Gf2Hs5Mc0"
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -415,3 +424,95 @@ async def test_files_of_a_request(world: World) -> None:
     assert [file.filename for file in files] == ["1", "2"]
     assert await files.release() == 2
     assert (len(files), world.objects()) == (0, set())
+
+
+class TestLeases:
+    """What a request has stored stays as long as the request runs."""
+
+    async def test_post_that_takes_longer_than_a_lease(
+        self, world: World, engine: AsyncEngine, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its files are held from the moment when they are stored, also those that the handler stores by hand."""
+        monkeypatch.setattr(uploads, "LEASE_SECONDS", 0.03)  # how often; each renewal is for the whole lease
+        beside = staging_engine(engine.sync_engine)
+        assert beside is not None
+        renewed = asyncio.Event()
+        table = ledger_of(Document.metadata)
+        assert table is not None
+        swept: list[SweepResult] = []
+
+        @post("/")
+        async def create(request: AnyRequest) -> None:
+            first = await store(request)
+            backend = storages.get_backend(BACKEND)
+            second = await store_async(engine, table, backend, b"by hand", NewFile(filename="b.txt"))
+            await asyncio.to_thread(world.pass_time, LEASE_SECONDS - 60)
+            event.listen(beside, "commit", lambda _connection: renewed.set())
+            for _ in range(2):  # the first may have been on its way
+                renewed.clear()
+                await asyncio.wait_for(renewed.wait(), 30)
+            await asyncio.to_thread(world.pass_time, LEASE_SECONDS - 60)
+            swept.append(await asyncio.to_thread(world.sweep))
+            async with AsyncSession(engine) as session:
+                session.add_all([Document(id=1, file=first), Document(id=2, file=second)])
+                await session.commit()
+
+        client = await serve(create)
+        assert (await client.post("/")).status_code == 201
+        assert swept == [SweepResult()]
+        assert states(world) == [State.LINKED, State.LINKED]
+
+
+class TestOwners:
+    """Whose quota counts what comes through a link."""
+
+    async def test_put_through_a_link(self, world: World, engine: AsyncEngine, serve: Serve) -> None:
+        """A link carries its owner to what is uploaded through it, and the owner's quota refuses it."""
+        asked: list[tuple[str, Usage]] = []
+
+        def check(owner: str, usage: Usage) -> None:
+            asked.append((owner, usage))
+            if usage.bytes > 10:
+                raise QuotaExceededError(f"{owner} has no room left")
+
+        @get("/link")
+        async def link() -> str:
+            owner_of_new_objects.set("alice")
+            return storages.url_for(FileObject(BACKEND, "a.txt"), for_upload=True)
+
+        ledger = LedgerConfig([engine], run_sweeper=False, quota=check)
+        client = await serve(link, config={"secret": SECRET, "ledger": ledger})
+        # In tasks of their own, as servers answer requests: what a handler sets ends with it.
+        urls = [(await asyncio.create_task(client.get("/link"))).text for _ in range(2)]
+        answers = [await client.put(url, content=b"8 bytes.") for url in urls]
+        assert [answer.status_code for answer in answers] == [201, 413]
+        assert asked == [
+            ("alice", Usage(1, 0)),
+            ("alice", Usage(1, 8)),
+            ("alice", Usage(2, 8)),
+            ("alice", Usage(2, 16)),
+        ]
+        assert owner_of_new_objects.get() is None
+        assert states(world) == [State.DOOMED, State.STAGED]
+
+    async def test_put_through_a_link_of_nobody(self, world: World, engine: AsyncEngine, serve: Serve) -> None:
+        """What comes through it becomes the property of whose row takes it."""
+
+        @get("/link")
+        async def link() -> str:
+            return storages.url_for(FileObject(BACKEND, "a.txt"), for_upload=True)
+
+        @post("/")
+        async def create(data: MultipartBody[dict[str, str]]) -> None:
+            owner_of_new_objects.set("bob")
+            async with AsyncSession(engine) as session:
+                session.add(Document(id=1, file=storages.file_for(data["reference"])))
+                await session.commit()
+
+        client = await serve(link, create, config={"secret": SECRET})
+        told = (await client.put((await client.get("/link")).text, content=b"8 bytes.")).json()
+        answer = await client.post("/", files={"reference": (None, told["reference"])})
+        assert answer.status_code == 201, answer.text
+        with world.engine.connect() as connection:
+            used = Ledger(LEDGER).usage(connection, "bob")
+        assert (used, states(world)) == (Usage(1, 8), [State.LINKED])

@@ -200,14 +200,15 @@ def test_adopt_shared(office: Office) -> None:
 
 
 def test_usage(office: Office) -> None:
-    """``usage`` sums up the objects of one owner."""
+    """``usage`` sums up the objects of one owner that are in the store, also those that are to be deleted."""
     office.add("one")
     office.add("two")
     office.add("given up", state="doomed", row=False)
+    office.add("deleted", state="gone", row=False)
     office.add("other", owner="bob")
     code, output = office.run("usage", "alice")
     assert code == 0, output
-    assert "2 objects, 6 bytes" in output
+    assert "3 objects, 9 bytes; 1 objects, 3 bytes of them are to be deleted" in output
 
 
 def test_missing_ledger(office: Office) -> None:
