@@ -29,11 +29,23 @@ if TYPE_CHECKING:
     from litestar_filestore.orm.ledger import Ledger, ObjectKey
     from litestar_filestore.orm.ledger_table import State
 
-__all__ = ("check_expected", "check_not_elsewhere", "check_same_table", "mark_staged", "table_id", "was_staged")
+__all__ = (
+    "check_expected",
+    "check_not_elsewhere",
+    "check_same_table",
+    "forget_staged",
+    "mark_saved",
+    "mark_staged",
+    "table_id",
+    "was_saved_for",
+    "was_staged",
+)
 
 _staged: WeakSet[FileObject] = WeakSet()
 _expected: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
 """Which ledger a file was meant for first."""
+_saved: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
+"""Which ledger has an entry for a file that was stored by hand."""
 
 
 def mark_staged(file: FileObject) -> None:
@@ -46,14 +58,35 @@ def was_staged(file: FileObject) -> bool:
     return file in _staged
 
 
+def mark_saved(file: FileObject, table: Table, engine: Engine) -> None:
+    """Note that a ledger has an entry for the object of a file that was stored by hand."""
+    _staged.add(file)
+    _saved[file] = _identity(engine, table, engine)
+
+
+def was_saved_for(file: FileObject, table: Table, connection: Connection, engine: Engine) -> bool:
+    """Return whether this process has stored a file by hand, and entered it in the ledger that a session means."""
+    return _saved.get(file) == _identity(engine, table, connection)
+
+
+def forget_staged(file: FileObject) -> None:
+    """Note that no ledger has an entry for the object of a file any more."""
+    _staged.discard(file)
+    _saved.pop(file, None)
+
+
+def _identity(engine: Engine, table: Table, source: Engine | Connection) -> tuple[object, ...]:
+    url = engine.url
+    return url.get_backend_name(), url.host, url.port, url.database, table.name, *schema_map(source).items()
+
+
 def check_expected(file: FileObject, table: Table, connection: Connection, engine: Engine) -> None:
     """Make sure that a file that was stored by hand is about to get into rows of one ledger only.
 
     Raises:
         ConflictError: If rows of another one were to take it before: that one would sweep it.
     """
-    url = engine.url
-    ledger = url.get_backend_name(), url.host, url.port, url.database, table.name, *schema_map(connection).items()
+    ledger = _identity(engine, table, connection)
     if _expected.setdefault(file, ledger) != ledger:
         raise ConflictError("The file was meant for a row of another database or schema; assign file.copy() instead")
 

@@ -69,8 +69,8 @@ async def serve(world: World, engine: AsyncEngine) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def serve(*handlers: Any, config: Mapping[str, Any] | None = None, **options: Any) -> httpx.AsyncClient:
-            ledger = LedgerConfig([engine], run_sweeper=False)
-            plugin = FilestorePlugin(FilestoreConfig([world.backend], ledger=ledger, **(config or {})))
+            options_of_plugin = {"ledger": LedgerConfig([engine], run_sweeper=False), **(config or {})}
+            plugin = FilestorePlugin(FilestoreConfig([world.backend], **options_of_plugin))
             app = Litestar([*handlers], plugins=[plugin], logging_config=None, **options)
             await stack.enter_async_context(_running(app))
             transport = httpx.ASGITransport(app=cast("Any", app), raise_app_exceptions=False)
