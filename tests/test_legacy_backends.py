@@ -162,7 +162,7 @@ def test_new_methods(backend: Legacy) -> None:
         assert opened.read() == b"89"
     assert file.exists()
     assert file.head().size == 10
-    copy = file.copy()
+    copy = file.copy().save()
     assert copy.path != file.path
     assert copy.get_content() == b"0123456789"
     file.delete()
@@ -177,7 +177,7 @@ async def test_new_methods_async(backend: Legacy) -> None:
         await opened.seek(8)
         assert await opened.read() == b"89"
     assert (await file.head_async()).size == 10
-    copy = await file.copy_async()
+    copy = await file.copy().save_async()
     assert await copy.get_content_async() == b"0123456789"
     await file.delete_async()
     assert not await file.exists_async()

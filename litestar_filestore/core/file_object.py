@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar_filestore.core.file_record import FileRecord
@@ -9,13 +10,14 @@ from litestar_filestore.core.linking import LinkWish
 from litestar_filestore.core.reader import AsyncObjectReader, open_object
 from litestar_filestore.core.registry import storages
 from litestar_filestore.core.schema import pydantic_core_schema, pydantic_json_schema
-from litestar_filestore.core.sources import check_source
+from litestar_filestore.core.sources import ObjectCopy, check_source
 from litestar_filestore.errors import SourceTypeError, StorageError
 
 if TYPE_CHECKING:
     import io
     from collections.abc import AsyncGenerator, Iterator
 
+    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.linking import Disposition
     from litestar_filestore.core.types import AsyncDataLike, DataLike, ObjectInfo
 
@@ -47,6 +49,10 @@ class FileObject(FileRecord):
     ) -> FileObject:
         """Store content and complete the metadata. New content gets a new key, also on a file that was stored before.
 
+        While an application with `FilestorePlugin` runs, the object belongs to the request that is being answered, like
+        an upload: it is given up with it unless a row takes it or `storages.keep` is called. Outside of a request a row
+        has an hour to take it. Both hold for the backends of columns whose database has a ledger.
+
         Args:
             data: See `StorageBackend.put`; ``None`` takes the pending content.
             use_multipart: Accepted for compatibility; the driver decides by size.
@@ -59,12 +65,14 @@ class FileObject(FileRecord):
         Raises:
             SourceTypeError: If there is nothing to save, or only an async source. It is a ``TypeError`` as well.
             ObjectExistsError: If `to_filename` pins a key that is taken.
+            ObjectNotFoundError: If the object is gone that was to be copied.
+            QuotaExceededError: If the owner of new objects may not store that much.
             StorageError: If the store fails; the file is then as it was before.
         """
         source = cast("DataLike", self._source(data))
-        with self._taking_key():
-            saved = self.backend.save_object(
-                self, source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
+        with self._taking_key(), storages.saving(self):
+            saved = self._write(
+                source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
             )
         return self._saved(saved)
 
@@ -79,10 +87,62 @@ class FileObject(FileRecord):
         """`save` without blocking the event loop; takes async sources as well."""
         source = self._source(data)
         with self._taking_key():
-            saved = await self.backend.save_object_async(
-                self, source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
-            )
+            async with storages.saving_async(self):
+                saved = await self._write_async(
+                    source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
+                )
         return self._saved(saved)
+
+    def put(self, **options: Any) -> FileObject:
+        """`save` pending content, for who looks after the object: nobody else is told of it.
+
+        Args:
+            **options: Those of `save`.
+        """
+        source = cast("DataLike", self._source(None))
+        with self._taking_key():
+            saved = self._write(source, **options)
+        return self._saved(saved)
+
+    async def put_async(self, **options: Any) -> FileObject:
+        """`put` without blocking the event loop."""
+        source = self._source(None)
+        with self._taking_key():
+            saved = await self._write_async(source, **options)
+        return self._saved(saved)
+
+    def _write(self, source: DataLike, **options: Any) -> FileObject:
+        if isinstance(source, ObjectCopy) and source.backend is self.backend and self._copy_within(source):
+            return self._copied(source, None if _is_known(source) else self.backend.head(self.path))
+        return self.backend.save_object(self, source, **options)
+
+    async def _write_async(self, source: AsyncDataLike, **options: Any) -> FileObject:
+        if isinstance(source, ObjectCopy) and source.backend is self.backend and await self._copy_within_async(source):
+            return self._copied(source, None if _is_known(source) else await self.backend.head_async(self.path))
+        return await self.backend.save_object_async(self, source, **options)
+
+    def _copy_within(self, source: ObjectCopy) -> bool:
+        """Copy inside the store, and return whether it can do that."""
+        try:
+            self.backend.copy(source.key, self.path, overwrite=self._fresh)
+        except NotImplementedError:
+            return False
+        return True
+
+    async def _copy_within_async(self, source: ObjectCopy) -> bool:
+        try:
+            await self.backend.copy_async(source.key, self.path, overwrite=self._fresh)
+        except NotImplementedError:
+            return False
+        return True
+
+    def _copied(self, source: ObjectCopy, info: ObjectInfo | None) -> FileObject:
+        # No store says what it has copied. What the origin's row knows of the content holds for the copy as well.
+        self.size, self.etag, self.last_modified, self.version_id = source.size, source.etag, time.time(), None
+        if info is not None:
+            self.complete(info)
+        self.checksum = source.checksum
+        return self
 
     def _source(self, data: AsyncDataLike | None) -> AsyncDataLike:
         source = next((each for each in (data, self._content, self._source_path) if each is not None), None)
@@ -94,7 +154,6 @@ class FileObject(FileRecord):
     def _saved(self, saved: FileObject) -> FileObject:
         self._content = self._source_path = None
         self._made_here, self._fresh = self._fresh, False
-        self._changed()
         return saved
 
     def get_content(self, *, options: dict[str, Any] | None = None) -> bytes:
@@ -103,19 +162,23 @@ class FileObject(FileRecord):
         Raises:
             ObjectNotFoundError: If there is no such object.
         """
-        return self.backend.get_content(self.path, options=options)
+        backend, key = self._readable
+        return backend.get_content(key, options=options)
 
     async def get_content_async(self, *, options: dict[str, Any] | None = None) -> bytes:
         """`get_content` without blocking the event loop."""
-        return await self.backend.get_content_async(self.path, options=options)
+        backend, key = self._readable
+        return await backend.get_content_async(key, options=options)
 
     def stream(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the content from `start` (inclusive) to `end` (exclusive) in blocks; see `StorageBackend.get`."""
-        return self.backend.get(self.path, start, end)
+        backend, key = self._readable
+        return backend.get(key, start, end)
 
     def stream_async(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """`stream` without blocking the event loop. An async generator; closing it frees what it holds."""
-        return self.backend.get_async(self.path, start, end)
+        backend, key = self._readable
+        return backend.get_async(key, start, end)
 
     def open(self) -> io.BufferedReader:
         """Return the content as a seekable binary file; the caller closes it.
@@ -123,11 +186,11 @@ class FileObject(FileRecord):
         Raises:
             ObjectNotFoundError: If there is no such object.
         """
-        return open_object(self.backend, self.path)
+        return open_object(*self._readable)
 
     def open_async(self) -> AsyncObjectReader:
         """Return the content as a seekable async file, to be used with ``async with``."""
-        return AsyncObjectReader(self.backend, self.path)
+        return AsyncObjectReader(*self._readable)
 
     def head(self) -> ObjectInfo:
         """Return what the store knows about the object.
@@ -135,11 +198,20 @@ class FileObject(FileRecord):
         Raises:
             ObjectNotFoundError: If there is no such object.
         """
-        return self.backend.head(self.path)
+        backend, key = self._readable
+        return backend.head(key)
 
     async def head_async(self) -> ObjectInfo:
         """`head` without blocking the event loop."""
-        return await self.backend.head_async(self.path)
+        backend, key = self._readable
+        return await backend.head_async(key)
+
+    @property
+    def _readable(self) -> tuple[StorageBackend, str]:
+        """Where the content lies; that of a copy which is still to be made is the origin's."""
+        if isinstance(self._content, ObjectCopy):
+            return self._content.backend, self._content.key
+        return self.backend, self.path
 
     def exists(self) -> bool:
         """Return whether the store holds the object; ``False`` for content that was not saved yet."""
@@ -154,30 +226,46 @@ class FileObject(FileRecord):
         """Whether this program has stored the object, under a key that was made for it."""
         return self._made_here
 
-    def copy(self) -> FileObject:
-        """Return a new file with the same content under a new key, copied inside the store.
+    def copy(self, backend: str | StorageBackend | None = None) -> FileObject:
+        """Return a new file that is going to get the same content under a key of its own. Nothing is stored yet.
+
+        The session that writes the copy to a row stores it, or `save`: inside the store, and by reading the object
+        where that cannot be done, as between two backends. Until then its content is read from this file's object.
+
+        Args:
+            backend: Where the copy goes, a backend or its key; ``None`` for the same one.
 
         Raises:
-            ObjectNotFoundError: If there is no such object.
+            SourceTypeError: If this file is still to be saved itself, from content that can be read once only. It is a
+                ``TypeError`` as well.
         """
-        return self._copied(self.backend.copy(self.path, self.backend.make_key(self.key_template)))
+        pending = self.pending_content()
+        if not pending.is_replayable:
+            raise SourceTypeError("Content that can be read once only makes one file: save it, then copy that")
+        twin = FileObject(
+            self._backend if backend is None else backend,
+            self._filename,
+            content_type=self._content_type,
+            metadata=self._metadata,
+            source_path=pending.source_path,
+            content=pending.content if self.has_pending_data else self._as_source(),
+        )
+        twin.key_template = self.key_template
+        twin._know_origin()
+        return twin
 
-    async def copy_async(self) -> FileObject:
-        """`copy` without blocking the event loop."""
-        return self._copied(await self.backend.copy_async(self.path, self.backend.make_key(self.key_template)))
-
-    def _copied(self, key: str) -> FileObject:
-        file = FileObject.from_dict({**self.to_dict(), "to_filename": key, "version_id": None}, self._backend)
-        file._made_here = True  # noqa: SLF001  # of its own class
-        return file
+    def _as_source(self) -> ObjectCopy:
+        return ObjectCopy(self._backend, self.path, self.size, self.checksum, self.etag)
 
     def delete(self) -> None:
         """Delete the object; a missing one is fine. Rows that hold the file are not told: delete or clear those."""
-        self.backend.delete_object(self.path)
+        if self._key is not None:
+            self.backend.delete_object(self._key)
 
     async def delete_async(self) -> None:
         """`delete` without blocking the event loop."""
-        await self.backend.delete_object_async(self.path)
+        if self._key is not None:
+            await self.backend.delete_object_async(self._key)
 
     def sign(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
         """Return a signed URL: the store's own, or one of the running application where the store cannot sign.
@@ -269,8 +357,10 @@ class FileObject(FileRecord):
             SourceTypeError: If there is content that was not saved yet, other than bytes or a path.
         """
         content = cast("object", self._content)
-        if content is not None and not isinstance(content, bytes):
-            raise SourceTypeError("A file whose content is still to be saved can only be pickled if that is bytes")
+        if content is not None and not isinstance(content, (bytes, ObjectCopy)):
+            raise SourceTypeError(
+                "A file whose content is still to be saved can only be pickled if that is bytes, or a copy"
+            )
         pending = {
             name: getattr(self, name) for name in ("_content", "_source_path", "_key", "_pinned", "key_template")
         }
@@ -285,6 +375,11 @@ class FileObject(FileRecord):
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
         """Describe the public form."""
         return pydantic_json_schema()
+
+
+def _is_known(source: ObjectCopy) -> bool:
+    # Not for rows that Advanced Alchemy wrote.
+    return source.size is not None and source.etag is not None
 
 
 def _single(urls: str | list[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar_filestore.core.registry import storages
-from litestar_filestore.core.sources import check_source
+from litestar_filestore.core.sources import ObjectCopy, check_source
 from litestar_filestore.errors import InvalidArgumentError, SourceTypeError
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ class PendingContent(NamedTuple):
 
     content: AsyncDataLike | None
     source_path: Path | None
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether it can be read more than once."""
+        kinds = (bytes, bytearray, memoryview, Path, list, ObjectCopy)
+        return self.content is None or isinstance(self.content, kinds)
 
 
 class _Consumed:
@@ -132,8 +138,8 @@ class FileRecord:
         """Extension, with its dot, of the verified type of new content; for the key."""
         self.passed_rules: tuple[Rule, ...] = ()
         """What has accepted the content already, so that it is not asked again."""
-        self.on_change: Callable[[], None] | None = None
-        """Called after the file changed in place; the row that holds it listens."""
+        self.on_change: Callable[[Any], None] | None = None
+        """Called with the file before it changes in place; the row that holds it listens."""
 
     # -- identity
 
@@ -190,8 +196,8 @@ class FileRecord:
 
     @content_type.setter
     def content_type(self, value: str | None) -> None:
+        self._changing()
         self._content_type = value
-        self._changed()
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -200,13 +206,13 @@ class FileRecord:
 
     @metadata.setter
     def metadata(self, value: Mapping[str, Any]) -> None:
+        self._changing()
         self._metadata = dict(value)
-        self._changed()
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Merge `metadata` into the user metadata."""
+        self._changing()
         self._metadata.update(metadata)
-        self._changed()
 
     @property
     def has_pending_data(self) -> bool:
@@ -288,13 +294,18 @@ class FileRecord:
         """
         self._key, self._made_here = None, False
         self._source_path = pending.source_path
-        replayable = pending.content is None or isinstance(pending.content, (bytes, bytearray, memoryview, Path, list))
-        self._content = pending.content if replayable else cast("AsyncDataLike", _Consumed())
+        self._content = pending.content if pending.is_replayable else cast("AsyncDataLike", _Consumed())
         self.size = self.last_modified = self.checksum = self.etag = self.version_id = None
+        self._know_origin()
 
-    def _changed(self) -> None:
+    def _know_origin(self) -> None:
+        """Take over what is known about the object that is going to be copied."""
+        if isinstance(self._content, ObjectCopy):
+            self.size, self.checksum, self.etag = self._content.size, self._content.checksum, self._content.etag
+
+    def _changing(self) -> None:
         if self.on_change is not None:
-            self.on_change()
+            self.on_change(self)
 
     def prepare_key(self) -> str:
         """Take the key that the pending content is going to be saved under, and return it."""
@@ -308,6 +319,7 @@ class FileRecord:
     @contextmanager
     def _taking_key(self) -> Generator[None]:
         """Take the pinned or a new key for the time of a save, and keep it only if the save succeeds."""
+        self._changing()
         previous = (None, False) if self.has_pending_data else (self._key, self._fresh)
         if not (self._fresh and self.has_pending_data):
             self.prepare_key()

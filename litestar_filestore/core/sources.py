@@ -12,10 +12,12 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from litestar_filestore.core.registry import storages
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import BLOCK_BYTES, Block
 from litestar_filestore.errors import SourceTypeError, StorageError
@@ -23,10 +25,20 @@ from litestar_filestore.errors import SourceTypeError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.meter import Meter
     from litestar_filestore.core.types import AsyncReadable, AsyncSource, Source
 
-__all__ = ("AsyncFeed", "Feed", "LiveSource", "check_source", "iter_blocks", "iter_blocks_async", "source_size")
+__all__ = (
+    "AsyncFeed",
+    "Feed",
+    "LiveSource",
+    "ObjectCopy",
+    "check_source",
+    "iter_blocks",
+    "iter_blocks_async",
+    "source_size",
+)
 
 
 class LiveSource(AsyncIterator[Block]):
@@ -39,6 +51,47 @@ class LiveSource(AsyncIterator[Block]):
     @abstractmethod
     async def __anext__(self) -> Block:
         """Return the next block, which is not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCopy:
+    """A source that is a stored object. Nothing is read before it is stored, and nothing at all in one store.
+
+    It can be read as often as one likes, as long as the object is there.
+    """
+
+    place: str | StorageBackend
+    """The backend of the object, or its key."""
+    key: str
+    """Key of the object."""
+    size: int | None = None
+    """Its length in bytes, if known."""
+    checksum: str | None = None
+    """Its digest, if known."""
+    etag: str | None = None
+    """Its entity tag, if known."""
+
+    @property
+    def backend(self) -> StorageBackend:
+        """The backend, looked up in `storages` if it was given by key.
+
+        Raises:
+            BackendNotRegisteredError: If no backend of that key is registered.
+        """
+        return storages.get_backend(self.place) if isinstance(self.place, str) else self.place
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Read the object."""
+        return self.backend.get(self.key)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read the object without blocking the event loop."""
+        return self.backend.get_async(self.key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the key of the backend; it must be registered where the source is used again."""
+        key = self.place if isinstance(self.place, str) else self.place.key
+        return ObjectCopy, (key, self.key, self.size, self.checksum, self.etag)
 
 
 def check_source(source: object) -> None:
@@ -58,6 +111,8 @@ def source_size(source: object) -> int | None:
         return len(source)
     if isinstance(source, memoryview):
         return source.nbytes
+    if isinstance(source, ObjectCopy):
+        return source.size
     if isinstance(source, os.PathLike):
         return Path(cast("os.PathLike[str]", source)).stat().st_size
     return None
@@ -75,6 +130,8 @@ def iter_blocks(source: Source) -> Iterator[Block]:
     elif isinstance(source, os.PathLike):
         with Path(source).open("rb", buffering=0) as file:
             yield from _gather(iter(lambda: file.read(BLOCK_BYTES), b""))
+    elif isinstance(source, ObjectCopy):
+        yield from _gather(source)
     elif _reads_async(source) or isinstance(source, AsyncIterable):
         raise SourceTypeError(f"A {type(source).__name__} can only be read asynchronously: use the _async method")
     elif callable(read := getattr(source, "read", None)):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar_filestore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, MutableMapping
+    from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, MutableMapping
 
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.keeping import Saver
     from litestar_filestore.core.rules import Rule
     from litestar_filestore.http.storing import Storer
     from litestar_filestore.validation.detect import Detector
@@ -22,16 +24,25 @@ _SCOPE_KEY = "litestar_filestore.files"
 class RequestFiles:
     """The files that one request has stored."""
 
-    __slots__ = ("_files", "detector", "rules", "storer")
+    __slots__ = ("_files", "_saver", "detector", "rules", "storer")
 
-    def __init__(self, storer: Storer, *, rules: Iterable[Rule] = (), detector: Detector | None = None) -> None:
+    def __init__(
+        self,
+        storer: Storer,
+        *,
+        rules: Iterable[Rule] = (),
+        detector: Detector | None = None,
+        saver: Saver | None = None,
+    ) -> None:
         """Start empty.
 
         Args:
             storer: Stores content for the request, and gives up what is left in the end.
             rules: Of the application; nearer ones come first.
             detector: Tells the types of files; ``None`` for the default one.
+            saver: Knows of what the handler stores by hand; ``None`` if nobody does.
         """
+        self._saver = saver
         self._files: list[FileObject] = []
         self.storer = storer
         self.rules = tuple(rules)
@@ -44,6 +55,30 @@ class RequestFiles:
     def add(self, file: FileObject) -> None:
         """Take a stored file over, at once after it was stored."""
         self._files.append(file)
+
+    def knows(self, backend: str) -> bool:
+        """Return whether what the handler stores by hand in a backend belongs to the request."""
+        return self._saver is not None and self._saver.knows(backend)
+
+    @contextmanager
+    def saving(self, file: FileObject) -> Generator[None]:
+        """Let a file that is stored by hand belong to the request."""
+        if self._saver is None or not self._saver.knows(file.backend_key):
+            yield
+            return
+        with self._saver.saving(file):
+            yield
+        self.add(file)
+
+    @asynccontextmanager
+    async def saving_async(self, file: FileObject) -> AsyncGenerator[None]:
+        """`saving` without blocking the event loop."""
+        if self._saver is None or not self._saver.knows(file.backend_key):
+            yield
+            return
+        async with self._saver.saving_async(file):
+            yield
+        self.add(file)
 
     def __iter__(self) -> Iterator[FileObject]:
         """Iterate over the files in the order in which they came."""

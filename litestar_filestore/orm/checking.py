@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar_filestore.core.rules import FileRule, max_files, open_check
-from litestar_filestore.core.sources import iter_blocks, iter_blocks_async
+from litestar_filestore.core.sources import ObjectCopy, iter_blocks, iter_blocks_async
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError
 from litestar_filestore.orm._bridge import call
@@ -56,7 +56,11 @@ def check_content(column: FileColumn, file: FileObject) -> None:
         check = open_check(column.type.rules, filename=file.filename, declared_type=file.content_type)
         checking = _Checking(file, check, column.key)
         with checking.placing():
-            call(checking.run, checking.run_async)
+            if isinstance(file.pending_content().content, ObjectCopy):
+                looking = _Looking(file, check)
+                checking.apply(call(looking.run, looking.run_async))
+            else:
+                call(checking.run, checking.run_async)
 
 
 def check_stored(column: FileColumn, file: FileObject) -> None:
@@ -81,24 +85,26 @@ def check_stored(column: FileColumn, file: FileObject) -> None:
 
 
 class _Looking:
-    """Checks an object in a store."""
+    """Checks an object in a store, which for a copy that is still to be made is its origin."""
 
     def __init__(self, file: FileObject, check: Check) -> None:
         self._file = file
         self._check = check
 
-    def run(self) -> None:
+    def run(self) -> CheckedType:
         head = b"".join(self._file.stream(0, self._check.head_bytes))
-        self._check.judge_head(head, complete=len(head) == self._file.size)
-        if self._file.size is not None:
-            self._check.judge_end(self._file.size)
+        size = self._file.size if self._file.size is not None else self._file.head().size
+        checked = self._check.judge_head(head, complete=len(head) == size)
+        self._check.judge_end(size)
+        return checked
 
-    async def run_async(self) -> None:
+    async def run_async(self) -> CheckedType:
         async with aclosing(self._file.stream_async(0, self._check.head_bytes)) as blocks:
             head = b"".join([block async for block in blocks])
-        await self._check.at_head(head, complete=len(head) == self._file.size)
-        if self._file.size is not None:
-            await self._check.at_end(self._file.size)
+        size = self._file.size if self._file.size is not None else (await self._file.head_async()).size
+        checked = await self._check.at_head(head, complete=len(head) == size)
+        await self._check.at_end(size)
+        return checked
 
 
 class _Beginning(NamedTuple):
@@ -124,7 +130,7 @@ class _Checking:
         found = _look(self._source, count) or _take(self._source, count)
         if found.rest is not None:
             self._file.replace_content(_counted(found, self))
-        self._apply(self.check.judge_head(found.head, complete=len(found.head) == found.size))
+        self.apply(self.check.judge_head(found.head, complete=len(found.head) == found.size))
         if found.size is not None:
             self.check.judge_end(found.size)
 
@@ -134,11 +140,12 @@ class _Checking:
         found = found or await _take_async(self._source, count)
         if found.rest is not None:
             self._file.replace_content(_counted_async(found, self))
-        self._apply(await self.check.at_head(found.head, complete=len(found.head) == found.size))
+        self.apply(await self.check.at_head(found.head, complete=len(found.head) == found.size))
         if found.size is not None:
             await self.check.at_end(found.size)
 
-    def _apply(self, checked: CheckedType) -> None:
+    def apply(self, checked: CheckedType) -> None:
+        """Take over what was found out about the type."""
         self._file.key_ext = checked.ext
         if self.check.judges_type and self._file.content_type != checked.content_type:
             self._file.content_type = checked.content_type

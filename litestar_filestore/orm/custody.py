@@ -28,9 +28,11 @@ from litestar_filestore.orm.schemas import (
     check_expected,
     check_not_elsewhere,
     check_same_table,
+    forget_staged,
     has_owner,
     mark_staged,
     table_id,
+    was_saved_for,
     was_staged,
 )
 from litestar_filestore.orm.staging import can_stage_beside, is_locked, run_beside, staging_engine
@@ -119,17 +121,26 @@ class LedgerCustody:
             store_for(journal_of(self._session), self._session, file)
             return
         reach("intent.after")
-        call(file.save, file.save_async)
+        call(file.put, file.put_async)
         self._staged[key] = file, pending
         mark_staged(file, owner_of_new_objects.get())
         reach("put.after")
 
     def expect(self, file: FileObject) -> None:
-        """Note what this process has stored by hand, with `save` or `copy`: nobody knows of it if no row takes it."""
+        """Note what this process has stored by hand without an application: nobody knows of it if no row takes it."""
         key, engine = _key(file), self._engine
-        if file.is_made_here and not (was_staged(file) or key in self._unstaged) and engine is not None:
+        if not file.is_made_here or engine is None or key in self._unstaged or key in self._staged:
+            return
+        if not was_staged(file):
             check_expected(file, self._ledger.table, self._connection, engine)
             note(self._connection, self._ledger, key, beside=self._staging_engine())
+        elif (
+            was_saved_for(file, self._ledger.table, self._connection, engine)
+            and key not in self._ledger.states(self._connection, [key])
+            # Stored after this transaction began to read. Uploads are older, as forms are read before.
+            and self._withdraw([key])
+        ):
+            forget_staged(file)
 
     @property
     def _engine(self) -> Engine | None:
@@ -245,9 +256,18 @@ class LedgerCustody:
         A transaction at REPEATABLE READ or SERIALIZABLE sees the database as it was when it began, before the intent.
         It cannot change that row, but it can enter the object itself once the row is gone.
         """
+        if not self._withdraw(keys):
+            return
+        for key in keys:
+            file, pending = self._staged[key]
+            journal_of(self._session).stored(self._session, file, pending)
+            journal_of(self._session).linked(self._session, file)
+
+    def _withdraw(self, keys: Sequence[ObjectKey]) -> bool:
+        """Turn intents into notes, and return whether that was done."""
         engine = self._staging_engine()
         if not keys or engine is None:
-            return
+            return False
         table = table_id(self._connection, self._ledger.table)
 
         def write(connection: Connection) -> None:
@@ -257,10 +277,7 @@ class LedgerCustody:
 
         run_beside(engine, write)
         reach("note.after")
-        for key in keys:
-            file, pending = self._staged[key]
-            journal_of(self._session).stored(self._session, file, pending)
-            journal_of(self._session).linked(self._session, file)
+        return True
 
     def _enter(
         self, facts: Mapping[ObjectKey, Facts], refusal: Callable[[], Exception], *, shared: bool = False

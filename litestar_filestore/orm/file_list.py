@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sqlalchemy.ext.mutable import MutableList
+from sqlalchemy.orm.base import NO_VALUE
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import SourceTypeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Self
 
 __all__ = ("FileObjectList", "TrackedFiles")
@@ -36,18 +39,35 @@ class TrackedFiles(MutableList[FileObject]):
 
     def changed(self) -> None:
         """Tell the rows that hold this list to write it."""
+        before = self._before
         self._watch()
-        super().changed()
+        self._flag(before)
 
     def _watch(self) -> None:
         this = weakref.ref(self)
 
-        def file_changed() -> None:
+        def file_changes(file: FileObject) -> None:
             if (files := this()) is not None:
-                files.changed()
+                files.file_changes(file)
 
+        self._before = list(self)
         for file in self:
-            file.on_change = file_changed
+            file.on_change = file_changes
+
+    def file_changes(self, file: FileObject) -> None:
+        """Tell the rows that hold this list that one of its files is about to change in place."""
+        twin = copy(file)
+        self._flag(self._before, {id(file): twin})
+
+    def _flag(self, before: list[FileObject], twins: Mapping[int, FileObject] | None = None) -> None:
+        """Flag the attribute of each row, and remember what it was before; SQLAlchemy itself would forget it."""
+        parents = [(state, key, state.committed_state.get(key, self)) for state, key in self._parents.items()]
+        super().changed()
+        for state, key, old in parents:
+            was = NO_VALUE if old is self and state.dict.get(key) is not self else before if old is self else old
+            if isinstance(was, list) and twins:
+                was = [twins.get(id(file), file) for file in cast("list[FileObject]", was)]
+            state.committed_state[key] = was
 
     @classmethod
     def coerce(cls, key: str, value: Any) -> Self | None:

@@ -53,7 +53,7 @@ def store_for(journal: Journal, session: Session, file: FileObject) -> None:
     pending, target = file.pending_content(), Target(file.backend, file.path)
     key_is_new = file.key_is_new
     try:
-        call(file.save, file.save_async)
+        call(file.put, file.put_async)
     except BaseException:
         # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
         # What lies under a pinned key may be somebody else's.

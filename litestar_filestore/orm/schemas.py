@@ -33,9 +33,12 @@ __all__ = (
     "check_expected",
     "check_not_elsewhere",
     "check_same_table",
+    "forget_staged",
     "has_owner",
+    "mark_saved",
     "mark_staged",
     "table_id",
+    "was_saved_for",
     "was_staged",
 )
 
@@ -43,6 +46,8 @@ _staged: WeakKeyDictionary[FileObject, str | None] = WeakKeyDictionary()
 """Whose the object was when it was entered."""
 _expected: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
 """Which ledger a file was meant for first."""
+_saved: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
+"""Which ledger has an entry for a file that was stored by hand."""
 
 
 def mark_staged(file: FileObject, owner: str | None) -> None:
@@ -60,14 +65,35 @@ def has_owner(file: FileObject) -> bool:
     return _staged.get(file) is not None
 
 
+def mark_saved(file: FileObject, table: Table, engine: Engine, owner: str | None) -> None:
+    """Note that a ledger has an entry for the object of a file that was stored by hand."""
+    mark_staged(file, owner)
+    _saved[file] = _identity(engine, table, engine)
+
+
+def was_saved_for(file: FileObject, table: Table, connection: Connection, engine: Engine) -> bool:
+    """Return whether this process has stored a file by hand, and entered it in the ledger that a session means."""
+    return _saved.get(file) == _identity(engine, table, connection)
+
+
+def forget_staged(file: FileObject) -> None:
+    """Note that no ledger has an entry for the object of a file any more."""
+    _staged.pop(file, None)
+    _saved.pop(file, None)
+
+
+def _identity(engine: Engine, table: Table, source: Engine | Connection) -> tuple[object, ...]:
+    url = engine.url
+    return url.get_backend_name(), url.host, url.port, url.database, table.name, *schema_map(source).items()
+
+
 def check_expected(file: FileObject, table: Table, connection: Connection, engine: Engine) -> None:
     """Make sure that a file that was stored by hand is about to get into rows of one ledger only.
 
     Raises:
         ConflictError: If rows of another one were to take it before: that one would sweep it.
     """
-    url = engine.url
-    ledger = url.get_backend_name(), url.host, url.port, url.database, table.name, *schema_map(connection).items()
+    ledger = _identity(engine, table, connection)
     if _expected.setdefault(file, ledger) != ledger:
         raise ConflictError("The file was meant for a row of another database or schema; assign file.copy() instead")
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
+from sqlalchemy.orm.base import NO_VALUE
 
+from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import ConflictError
 
 # Their import registers listeners too.
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import UOWTransaction
-
-    from litestar_filestore.core.file_object import FileObject
 
 __all__ = ()
 
@@ -122,6 +122,7 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
             if row is None:
                 # The statement that follows could hit a row that took its place, and that nobody has locked.
                 raise ConflictError("Another transaction deleted this row meanwhile; load it again")
+            _check_unchanged(change, row)
             change.old = {file for column in change.columns for file in files_in(row[column.key])}
             _check_places(change, row)
         else:
@@ -130,6 +131,23 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         _check_gained(session, change)
     _link_first(session, changes)
     return {change.state: change for change in changes}
+
+
+def _check_unchanged(change: _Change, row: Mapping[Any, Any]) -> None:
+    """Make sure that the database still holds what the session began from, where the session has seen that.
+
+    Raises:
+        ConflictError: If it does not. Another transaction's file would be deleted without anybody having seen it.
+    """
+    if change.deleted:
+        return
+    for column in change.columns:
+        seen = change.state.committed_state.get(column.key, NO_VALUE)
+        if (seen is None or isinstance(seen, (FileObject, list))) and [*files_in(seen)] != [*files_in(row[column.key])]:
+            raise ConflictError(
+                f"Another transaction changed {column.key!r} of this row meanwhile; load the row again, and repeat the "
+                "change on what it holds now"
+            )
 
 
 def _link_first(session: Session, changes: Sequence[_Change]) -> None:

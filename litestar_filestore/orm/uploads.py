@@ -318,9 +318,9 @@ async def store_async(
 async def save_with(file: FileObject, max_concurrency: int | None) -> None:
     """Save a file with so many parts in flight; ``None`` lets the driver choose."""
     if max_concurrency is None:
-        await file.save_async()
+        await file.put_async()
     else:
-        await file.save_async(max_concurrency=max_concurrency)
+        await file.put_async(max_concurrency=max_concurrency)
 
 
 async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey) -> None:

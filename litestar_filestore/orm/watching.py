@@ -1,8 +1,13 @@
-"""File columns notice when their values change in place."""
+"""File columns notice when their values change in place, and remember what they were before.
+
+SQLAlchemy forgets the old value of what is flagged as modified. Here it is kept: a flush compares it with what the
+database holds by then, and ``get_history()`` shows it to others.
+"""
 
 from __future__ import annotations
 
 import weakref
+from copy import copy
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,8 +52,21 @@ def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
 def _watch(file: FileObject, target: Any, key: str) -> None:
     owner = weakref.ref(target)
 
-    def file_changed() -> None:
-        if (row := owner()) is not None and sa.inspect(row).dict.get(key) is file:
-            flag_modified(row, key)
+    def file_changes(changing: FileObject) -> None:
+        if (row := owner()) is not None:
+            _remember(row, key, changing)
 
-    file.on_change = file_changed
+    file.on_change = file_changes
+
+
+def _remember(row: Any, key: str, file: FileObject) -> None:
+    state = sa.inspect(row)
+    old = state.committed_state.get(key, file)
+    if old is not file:
+        return  # changed already
+    twin = copy(file)
+    if state.dict.get(key) is file:
+        flag_modified(row, key)
+    elif key not in state.committed_state:
+        return  # the row holds another file, or has forgotten this one
+    state.committed_state[key] = twin

@@ -46,7 +46,7 @@ class OwnershipMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the request, and give up what is left of its files."""
-        files = RequestFiles(self._storer, rules=self._config.rules, detector=self._config.detector)
+        files = RequestFiles(self._storer, rules=self._config.rules, detector=self._config.detector, saver=self._storer)
         files.attach(cast("dict[str, Any]", scope))
         status: list[int] = []
 

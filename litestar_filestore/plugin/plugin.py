@@ -83,10 +83,10 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         """Wire files into the application that is being built."""
         config = self._config
         given: Any = app_config  # some of its types are incomplete in Litestar
-        # First in, last out: user lifespans and database engines live inside the time in which backends are open.
-        app_config.lifespan = [self._lifespan, *given.lifespan]
-        # Hooks run when all lifespans are entered, and so when the databases are there.
         storer = ApplicationStorer()
+        # First in, last out: user lifespans and database engines live inside the time in which backends are open.
+        app_config.lifespan = [partial(self._lifespan, storer), *given.lifespan]
+        # Hooks run when all lifespans are entered, and so when the databases are there.
         app_config.on_startup.append(partial(self._start_ledger, storer))
         app_config.middleware.insert(
             0, FilestoreMiddleware(config.url_builder or link_builder(config.signer), config.signer)
@@ -112,10 +112,11 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         return app_config
 
     @asynccontextmanager
-    async def _lifespan(self, app: Litestar) -> AsyncGenerator[None]:
+    async def _lifespan(self, storer: ApplicationStorer, app: Litestar) -> AsyncGenerator[None]:
         async with self._config.lifespan(app):
             try:
-                yield
+                with self._config.registry.kept_by(storer):
+                    yield
             finally:
                 # Before the backends close. Its connections are its own, so the databases may be closed already.
                 for end in self._quotas.pop(app, ()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from litestar_filestore.core.threads import finish
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.orm import loose
+from litestar_filestore.orm.by_hand import saving, saving_async
 from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.deletes import Target, delete_targets_async
 from litestar_filestore.orm.ledger import Facts, ObjectKey
@@ -20,7 +22,7 @@ from litestar_filestore.orm.staging import is_locked, schema_map, staging_engine
 from litestar_filestore.orm.uploads import Intents, intents_of, save_with, store_async
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 
     import sqlalchemy as sa
 
@@ -165,6 +167,38 @@ class ApplicationStorer:
         file = await storer.store(backend, source, new)
         self._storers[file] = storer
         return file
+
+    def knows(self, backend: str) -> bool:
+        """Return whether what is stored by hand in a backend is entered in a ledger.
+
+        It is where the columns of one database store there. What several could take is left to the notes of the session
+        that takes it, as without an application.
+        """
+        return self._place_of(backend) is not None
+
+    @contextmanager
+    def saving(self, file: FileObject) -> Generator[None]:
+        """Enter a file that is stored by hand in the ledger of its backend."""
+        if (place := self._place_of(file.backend_key)) is None:
+            yield
+            return
+        with saving(place.database, place.table, file):
+            yield
+        self._storers[file] = LedgerStorer(place)
+
+    @asynccontextmanager
+    async def saving_async(self, file: FileObject) -> AsyncGenerator[None]:
+        """`saving` without blocking the event loop."""
+        if (place := self._place_of(file.backend_key)) is None:
+            yield
+            return
+        async with saving_async(place.database, place.table, file):
+            yield
+        self._storers[file] = LedgerStorer(place)
+
+    def _place_of(self, backend: str) -> Place | None:
+        places = [place for place in self._places if stores_in(place, backend)]
+        return places[0] if len(places) == 1 and staging_engine(_sync_engine(places[0])) is not None else None
 
     async def release(self, files: Iterable[FileObject]) -> int:
         """Give up what no row has taken; see `Storer.release`."""

@@ -15,7 +15,8 @@ import pytest
 from advanced_alchemy.types.file_object import FileObject as AdvancedAlchemyFileObject
 from advanced_alchemy.types.file_object.backends.obstore import ObstoreBackend as AdvancedAlchemyBackend
 
-from litestar_filestore.backends.memory import MemoryBackend
+from litestar_filestore.backends.memory import MemoryBackend, MemoryDriver
+from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.public import public_file, url_builder
 from litestar_filestore.core.registry import storages
@@ -226,7 +227,7 @@ def test_template_of_the_column_is_used(backend: MemoryBackend) -> None:
 def test_change_is_announced(stored: FileObject) -> None:
     """Whoever holds the file learns of changes in place."""
     seen: list[str] = []
-    stored.on_change = lambda: seen.append("changed")
+    stored.on_change = lambda _file: seen.append("changed")
     stored.update_metadata({"a": 1})
     stored.metadata = {"b": 2}
     stored.content_type = "text/plain"
@@ -275,11 +276,111 @@ def test_delete_is_idempotent(stored: FileObject) -> None:
 
 
 async def test_copy(stored: FileObject) -> None:
-    """A copy is another object with the same content and metadata."""
-    for twin in (stored.copy(), await stored.copy_async()):
+    """A copy is another object with the same content and metadata, once it is saved."""
+    for twin in (stored.copy().save(), await stored.copy().save_async()):
         assert twin != stored
+        assert twin.is_made_here
         assert (twin.filename, twin.size, twin.metadata) == ("report.pdf", 6, {"author": "x"})
+        assert (twin.checksum, twin.etag) == (stored.checksum, stored.etag)
+        assert twin.head().size == 6
         assert twin.get_content() == b"abcdef"
+
+
+def test_copy_stores_nothing(stored: FileObject) -> None:
+    """Before it is saved a copy is no object; it knows of its origin what is known of the content."""
+    twin = stored.copy()
+    assert twin.has_pending_data
+    assert twin.key is None
+    assert not twin.exists()
+    assert (twin.size, twin.checksum, twin.content_type) == (6, stored.checksum, stored.content_type)
+    twin.delete()
+    assert [info.key for info in stored.backend.list()] == [stored.key]
+
+
+async def test_unsaved_copy_reads_its_origin(stored: FileObject) -> None:
+    """The content of a copy that is still to be made is that of its origin, whatever way it is read."""
+    twin = stored.copy()
+    assert twin.get_content() == await twin.get_content_async() == b"abcdef"
+    assert b"".join(twin.stream(2, 4)) == b"".join([block async for block in twin.stream_async(2, 4)]) == b"cd"
+    assert twin.head().size == (await twin.head_async()).size == 6
+    with twin.open() as opened:
+        assert opened.read() == b"abcdef"
+    async with twin.open_async() as opened_async:
+        assert await opened_async.read() == b"abcdef"
+
+
+async def test_copy_of_a_missing_object(stored: FileObject) -> None:
+    """Where the origin is gone before the copy is saved, that fails, and leaves the copy as it was."""
+    twin = stored.copy()
+    stored.delete()
+    with pytest.raises(ObjectNotFoundError):
+        twin.save()
+    with pytest.raises(ObjectNotFoundError):
+        await twin.save_async()
+    assert twin.has_pending_data
+    assert twin.key is None
+
+
+async def test_copy_to_another_backend(stored: FileObject) -> None:
+    """Between two backends the content is read and stored; the copy names the other one."""
+    other = MemoryBackend("other")
+    for twin in (stored.copy(other).save(), await stored.copy(other).save_async()):
+        assert (twin.backend_key, twin.size, twin.checksum) == ("other", 6, stored.checksum)
+        assert twin.get_content() == b"abcdef"
+    with pytest.raises(ObjectNotFoundError):
+        FileObject(stored.backend, "gone.txt", "gone").copy(other).save()
+    with pytest.raises(ObjectNotFoundError):
+        await FileObject(stored.backend, "gone.txt", "gone").copy(other).save_async()
+    assert len(list(other.list())) == 2
+
+
+async def test_copy_where_the_driver_cannot() -> None:
+    """A driver without copies gets the content."""
+
+    class Uncopying(MemoryDriver):
+        def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+            raise UnsupportedOperationError("no copies here")
+
+        async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
+            raise UnsupportedOperationError("no copies here")
+
+    file = FileObject(StorageBackend("uncopying", driver=Uncopying()), "a.txt", content=b"abc").save()
+    for twin in (file.copy().save(), await file.copy().save_async()):
+        assert twin.get_content() == b"abc"
+        assert twin != file
+
+
+def test_copy_of_unknown_size(stored: FileObject) -> None:
+    """Where the row of the origin says nothing of its size, as Advanced Alchemy's do, the store does."""
+    bare = FileObject(stored.backend, "report.pdf", stored.key)
+    twin = bare.copy().save()
+    assert twin.size == 6
+    assert twin.etag is not None
+
+
+def test_copy_of_pending_content(backend: MemoryBackend) -> None:
+    """Content that can be read again makes two files; content that cannot is refused."""
+    file = FileObject(backend, "a.txt", content=b"abc")
+    twin = file.copy().save()
+    file.save()
+    assert twin != file
+    assert twin.get_content() == file.get_content() == b"abc"
+    with pytest.raises(SourceTypeError, match="once only"):
+        FileObject(backend, "a.txt", content=iter([b"abc"])).copy()
+
+
+def test_unsaved_copy_is_pickled(stored: FileObject) -> None:
+    """A copy that is still to be made names its origin, which another process can copy as well."""
+    twin = pickle.loads(pickle.dumps(stored.copy()))  # noqa: S301
+    assert twin.size == 6
+    assert twin.save().get_content() == b"abcdef"
+
+
+def test_unsaved_file_deletes_nothing(backend: MemoryBackend) -> None:
+    """Pending content has no object to delete, even if its name is the key of one."""
+    backend.put(b"other", key="a.txt")
+    FileObject(backend, "a.txt", content=b"abc").delete()
+    assert backend.exists("a.txt")
 
 
 async def test_url(stored: FileObject) -> None:

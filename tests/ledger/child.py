@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,19 +24,21 @@ import asyncpg as asyncpg  # noqa: PLC0414
 import psycopg as psycopg  # noqa: PLC0414
 import pymysql as pymysql  # noqa: PLC0414
 import sqlalchemy as sa
+from litestar import Litestar
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from litestar_filestore import LocalBackend, storages
+from litestar_filestore import FilestoreConfig, FilestorePlugin, LocalBackend, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.orm.ledger import Ledger, ObjectKey
 from litestar_filestore.orm.notes import note
 from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import SweepConfig, sweep, sweep_async
 from litestar_filestore.orm.uploads import store_async
+from litestar_filestore.plugin.ledger import LedgerConfig
 from tests.ledger.models import BACKEND, Document, a_file, blocks_of
-from tests.ledger.operations import OPERATIONS
+from tests.ledger.operations import IN_AN_APPLICATION, OPERATIONS
 from tests.ledger.places import sync_url
 from tests.ledger.sabotage import SABOTAGE
 from tests.ledger.traps import Trap, set_traps
@@ -92,6 +95,9 @@ def connect(connection: Any, _record: object) -> None:
 class _SyncCase:
     def __init__(self, order: Order) -> None:
         self.engine = sa.create_engine(order.url)
+        self.database: sa.Engine | AsyncEngine = self.engine
+        self.runner = asyncio.Runner()
+        self.applications = AsyncExitStack()
         event.listen(self.engine, "connect", connect)
 
     def work(self, work: Callable[[Session], None], trap: Trap | None) -> None:
@@ -106,8 +112,10 @@ class _SyncCase:
 class _AsyncCase:
     def __init__(self, order: Order) -> None:
         self._async_engine: AsyncEngine = create_async_engine(order.url)
+        self.database: sa.Engine | AsyncEngine = self._async_engine
         self.engine = self._async_engine.sync_engine
-        self._runner = asyncio.Runner()
+        self.runner = asyncio.Runner()
+        self.applications = AsyncExitStack()
         event.listen(self.engine, "connect", connect)
 
     def work(self, work: Callable[[Session], None], trap: Trap | None) -> None:
@@ -116,10 +124,10 @@ class _AsyncCase:
                 _offer_ambiguous_commit(session.sync_session, self.engine, trap)
                 await session.run_sync(work)
 
-        self._runner.run(main())
+        self.runner.run(main())
 
     def sweep(self) -> None:
-        self._runner.run(sweep_async(self._async_engine, LEDGER, storages, SweepConfig(batch_size=2)))
+        self.runner.run(sweep_async(self._async_engine, LEDGER, storages, SweepConfig(batch_size=2)))
 
     def upload(self) -> None:
         """Store first and add the row later, as a request does."""
@@ -136,7 +144,7 @@ class _AsyncCase:
                 session.add(Document(id=4, file=file))
                 await session.commit()
 
-        self._runner.run(main())
+        self.runner.run(main())
 
 
 def _offer_ambiguous_commit(session: Session, engine: sa.Engine, trap: Trap | None) -> None:
@@ -171,15 +179,25 @@ def _run(order: Order) -> None:
         _leave_note(case)
     if order.sabotage is not None:
         SABOTAGE[order.sabotage]()
+    if order.operation in IN_AN_APPLICATION:
+        _start_application(case)
     set_traps(trap, case.engine)
-    if order.operation in OPERATIONS:
-        case.work(OPERATIONS[order.operation].run, trap)
+    if order.operation in OPERATIONS | IN_AN_APPLICATION:
+        case.work((OPERATIONS | IN_AN_APPLICATION)[order.operation].run, trap)
     elif order.operation == "staged upload":
         assert isinstance(case, _AsyncCase)
         case.upload()
     else:
         case.sweep()
     Path(order.trace).write_text(json.dumps(trap.trace), encoding="utf-8")
+
+
+def _start_application(case: _SyncCase | _AsyncCase) -> None:
+    """Start an application that has the ledger; it runs until the process is over."""
+    ledger = LedgerConfig([case.database], run_sweeper=False)
+    plugin = FilestorePlugin(FilestoreConfig([storages[BACKEND]], ledger=ledger))
+    app = Litestar(plugins=[plugin], logging_config=None)
+    case.runner.run(case.applications.enter_async_context(app.lifespan()))
 
 
 def _leave_garbage(case: _SyncCase | _AsyncCase, *, forget: bool) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tests.ledger.operations import OPERATIONS
+from tests.ledger.operations import IN_AN_APPLICATION, OPERATIONS
 from tests.ledger.world import SEED
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _SQLITE = {"sqlite", "aiosqlite"}
 
 _WRITE = ("put.opened", "put.half", "put.complete", "put.published", "put.after")
 _PUT = ("intent.before", "staging.commit", "intent.after", *_WRITE)
+_SAVE = ("staging.commit", "intent.after", *_WRITE, "staging.commit")
+_COPY = ("put.opened", "put.complete", "put.published", "put.after")
 _NOTED = ("intent.before", "note.after", *_WRITE[:-1])
 _HELD = ("(held)",)
 _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -36,6 +38,7 @@ _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "(deleted)": (("object.deleted",), ()),
     "(notes)": (("rollback.before",), ("commit.before",)),
     "(forgotten)": ((), ("commit.before",)),
+    "(saved)": (("note.after", "staging.commit", "intent.after", *_WRITE, "note.after"), _SAVE),
 }
 """What names stand for on SQLite and elsewhere. A put while the session's transaction has written already has a note
 instead of an intent on SQLite, whose notes are in a file of their own."""
@@ -53,6 +56,14 @@ _SWEEP = (
 
 _POINTS: dict[str, tuple[str, ...]] = {
     "upload": (*_PUT, *_PUT, "link.after", "flush.after", *_COMMIT),
+    "copy": ("intent.before", "staging.commit", "intent.after", *_COPY, "link.after", "flush.after", *_COMMIT),
+    "save": (*_SAVE, "link.after", "flush.after", *_COMMIT),
+    "save a copy": (
+        *("staging.commit", "intent.after", *_COPY, "staging.commit"),
+        *("link.after", "flush.after", *_COMMIT),
+    ),
+    "save while writing": ("flush.after", "(saved)", "link.after", "flush.after", *_COMMIT),
+    "save, rollback": (*_SAVE, "link.after", "flush.after", *_ROLLBACK),
     "replace": (*_PUT, *_REPLACE, *_COMMIT),
     "clear an expired row": ("doom.after", "flush.after", *_COMMIT),
     "delete": ("doom.after", "flush.after", *_COMMIT),
@@ -116,6 +127,8 @@ _SELECTION = {
 different points of the most different operations are enough. The others come with `make stress`."""
 _OPERATIONS = {
     "upload",
+    "copy",
+    "save",
     "replace",
     "bulk update",
     "list remove",
@@ -192,5 +205,5 @@ def expected_contents(operation: str, *, is_committed: bool) -> Contents:
         return SEED
     if operation == "staged upload":
         return {**SEED, 4: ("four", ())}
-    rows = {**SEED, **OPERATIONS[operation].after}
-    return {number: held for number, held in rows.items() if number not in OPERATIONS[operation].deleted}
+    done = (OPERATIONS | IN_AN_APPLICATION)[operation]
+    return {number: held for number, held in {**SEED, **done.after}.items() if number not in done.deleted}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.ledger.world import Contents
 
-__all__ = ("OPERATIONS", "Operation")
+__all__ = ("IN_AN_APPLICATION", "OPERATIONS", "Operation")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,40 @@ class Operation:
 def _upload(session: Session) -> None:
     session.add(Document(id=4, file=a_file("four"), pages=[a_file("leaf")]))
     session.commit()
+
+
+def _copy(session: Session) -> None:
+    file = session.get_one(Document, 1).file
+    assert file is not None
+    session.add(Document(id=4, file=file.copy()))
+    session.commit()
+
+
+def _save(session: Session) -> None:
+    """Store by hand, and add the row later."""
+    file = a_file("four").save()
+    session.add(Document(id=4, file=file))
+    session.commit()
+
+
+def _save_copy(session: Session) -> None:
+    file = session.get_one(Document, 1).file
+    assert file is not None
+    session.add(Document(id=4, file=file.copy().save()))
+    session.commit()
+
+
+def _save_while_writing(session: Session) -> None:
+    """Store by hand in a transaction that has written already; on SQLite it holds the only write lock."""
+    session.get_one(Document, 2).name = "written"
+    session.flush()
+    _save(session)
+
+
+def _save_and_roll_back(session: Session) -> None:
+    session.add(Document(id=4, file=a_file("four").save()))
+    session.flush()
+    session.rollback()
 
 
 def _replace(session: Session) -> None:
@@ -170,6 +204,7 @@ _REPLACED: Contents = {1: ("new", ("page", "side"))}
 
 OPERATIONS: dict[str, Operation] = {
     "upload": Operation(_upload, {4: ("four", ("leaf",))}),
+    "copy": Operation(_copy, {4: ("one", ())}),
     "replace": Operation(_replace, _REPLACED),
     "clear an expired row": Operation(_replace_unloaded, {1: (None, ("page", "side"))}),
     "delete": Operation(_delete, {}, deleted=(1,)),
@@ -191,3 +226,11 @@ OPERATIONS: dict[str, Operation] = {
     "write first, ambiguous commit": Operation(_write_first_ambiguous_commit, _REPLACED),
 }
 """Operations that are the same in a `Session` and inside an `AsyncSession`."""
+
+IN_AN_APPLICATION: dict[str, Operation] = {
+    "save": Operation(_save, {4: ("four", ())}),
+    "save a copy": Operation(_save_copy, {4: ("one", ())}),
+    "save while writing": Operation(_save_while_writing, {4: ("four", ())}),
+    "save, rollback": Operation(_save_and_roll_back, {}),
+}
+"""Those during which an application runs."""

@@ -169,7 +169,7 @@ def test_stored_by_hand(seeded: World, way: str, is_refused: bool) -> None:  # n
         else:
             original = session.get_one(Document, 1).file
             assert original is not None
-            file = original.copy()
+            file = original.copy().save()
         session.add(Document(id=1 if is_refused else 4, file=file))
         if is_refused:
             with pytest.raises((IntegrityError, FlushError)):  # the second one where the session has loaded the row

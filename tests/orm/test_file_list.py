@@ -81,5 +81,5 @@ def test_list_is_collected_although_its_files_are_held() -> None:
     file = stored("a")
     TrackedFiles([file])
     assert file.on_change is not None
-    file.on_change()
+    file.on_change(file)
     assert file.path == "a"
