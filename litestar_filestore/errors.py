@@ -25,6 +25,8 @@
     |-- BucketNotFoundError             (FileNotFoundError)    bucket, container or root folder missing
     |-- BackendUnavailableError         (ConnectionError)      unreachable, overloaded or too slow; try again later
     |-- StorageFullError                (OSError)              no space left
+    |-- DatabaseUnavailableError        (ConnectionError)      the database is away or busy; try again later
+    |-- DatabaseFullError               (OSError)              no space left in the database
     |-- QuotaExceededError                                     the owner of the file may not store that much
     |-- UnsupportedOperationError       (NotImplementedError)  this backend cannot do that
     `-- LedgerError                                            rows and objects would come apart
@@ -50,6 +52,8 @@ __all__ = (
     "BucketNotFoundError",
     "ConfigurationError",
     "ConflictError",
+    "DatabaseFullError",
+    "DatabaseUnavailableError",
     "FileRejectedError",
     "FileTooLargeError",
     "FileTypeNotAllowedError",
@@ -268,6 +272,14 @@ class BackendUnavailableError(StorageError, ConnectionError):
 
 class StorageFullError(StorageError, OSError):
     """No space is left, or a quota of the store is used up; nothing was kept."""
+
+
+class DatabaseUnavailableError(StorageError, ConnectionError):
+    """The database with rows or ledger cannot be reached, is busy or did not answer in time. Try again later."""
+
+
+class DatabaseFullError(StorageError, OSError):
+    """No space is left in the database with rows or ledger; nothing was committed."""
 
 
 class QuotaExceededError(StorageError):

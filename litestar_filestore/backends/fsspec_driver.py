@@ -10,7 +10,15 @@ from weakref import WeakSet
 
 from litestar_filestore.backends.fsspec_errors import translate_library_error
 from litestar_filestore.core.driver import Driver
+from litestar_filestore.core.keys import RESERVED_SEGMENT
 from litestar_filestore.core.threads import finish, run_blocking
+from litestar_filestore.errors import (
+    AccessDeniedError,
+    AccessError,
+    BackendUnavailableError,
+    BucketNotFoundError,
+    ConfigurationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -23,6 +31,9 @@ if TYPE_CHECKING:
     from litestar_filestore.errors import StorageError
 
 __all__ = ("FSSpecDriver",)
+
+_ABSENT = f"{RESERVED_SEGMENT}/absent"
+_UNUSABLE = (AccessError, BackendUnavailableError, BucketNotFoundError, ConfigurationError)
 
 
 class FSSpecDriver(Driver):
@@ -207,12 +218,34 @@ class FSSpecDriver(Driver):
         return await runner.call_async(store.clean, older_than)
 
     def start(self) -> None:
-        """Make the file system."""
-        self._open()
+        """Make the file system, and find out whether it lets us in; see `_says_no`."""
+        store, runner = self._open()
+        try:
+            runner.call(store.head, _ABSENT)
+        except Exception as error:
+            if isinstance(self.translate(error), AccessDeniedError):
+                runner.call(store.delete, [_ABSENT])
+            elif self._says_no(error):
+                raise
 
     async def start_async(self) -> None:
-        """Make the file system."""
-        await self._open_async()
+        """`start` without blocking the event loop."""
+        store, runner = await self._open_async()
+        try:
+            await runner.call_async(store.head, _ABSENT)
+        except Exception as error:
+            if isinstance(self.translate(error), AccessDeniedError):
+                await runner.call_async(store.delete, [_ABSENT])
+            elif self._says_no(error):
+                raise
+
+    def _says_no(self, error: Exception) -> bool:
+        """Return whether what came of asking for an object that cannot exist means that nothing will work.
+
+        File systems of any kind may be plugged in, so an error that means nothing to us is no reason not to start. An
+        account that may not list is told of a missing object that it is forbidden; if it may delete it, all is well.
+        """
+        return isinstance(self.translate(error), _UNUSABLE)
 
     def close(self) -> None:
         """Close the connections of the file system, unless the caller made it."""

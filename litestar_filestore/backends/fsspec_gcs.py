@@ -7,10 +7,10 @@ whether an object or a bucket is missing. https://cloud.google.com/storage/docs/
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -20,6 +20,7 @@ from litestar_filestore.backends.fsspec_errors import ResponseError
 from litestar_filestore.backends.fsspec_gcs_transfers import BUFFERS, GCSReader, GCSUpload
 from litestar_filestore.backends.fsspec_parts import ObjectStore, with_patience
 from litestar_filestore.backends.fsspec_store import Page
+from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import ObjectInfo
 from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
 
@@ -158,7 +159,7 @@ class GCSStore(ObjectStore):
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL signed with version 4 by the service account's key."""
         # In a thread: credentials of virtual machines have no key, and ask Google to sign.
-        return await asyncio.to_thread(self._sign, path, method, expires_in)
+        return await run_blocking(partial(self._sign, path, method, expires_in))
 
     def _sign(self, path: str, method: SignMethod, expires_in: int) -> str:
         storage: Any = import_module("google.cloud.storage")

@@ -11,7 +11,12 @@ from obstore.store import HTTPStore
 
 from litestar_filestore.backends.obstore_errors import is_range_refusal, translate_obstore_error
 from litestar_filestore.core.keys import RESERVED_SEGMENT
-from litestar_filestore.errors import AccessDeniedError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.errors import (
+    AccessDeniedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    UnsupportedOperationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -36,6 +41,10 @@ __all__ = (
 _PAGE = 1000
 _ABSENT = f"{RESERVED_SEGMENT}/absent"
 _FIRST_BYTE: GetOptions = {"range": (0, 1)}
+_REFUSED = (
+    "The store refuses the account everything: give it the permissions to read, write and delete, or check the "
+    "credentials and the bucket's name. An account that only reads needs the permission to list as well"
+)
 _REFUSALS = (FileNotFoundError, exceptions.PermissionDeniedError)
 
 
@@ -139,13 +148,28 @@ def _folder(store: ObjectStore) -> str:
 def probe(store: ObjectStore) -> None:
     """Ask for an object that cannot exist: the answer tells whether there is a bucket, and who we are to it.
 
+    Accounts that may not list are told of a missing object that it is forbidden, and so is everybody of everything by a
+    bucket that is not theirs. Deleting that object tells the two apart.
+
     Raises:
-        Exception: If there is no bucket, the credentials are wrong or the store cannot be reached. That the object is
-            missing is fine, and so is a refusal to say so: accounts that may not list are told nothing else.
+        Exception: If there is no bucket, the credentials are wrong or refused, or the store cannot be reached.
     """
     try:
         obstore.get(store, _ABSENT, options=_FIRST_BYTE)
     except Exception as error:
+        if _is_harmless(error):
+            return
+        if not _is_refusal(error):
+            raise
+        _probe_delete(store)
+
+
+def _probe_delete(store: ObjectStore) -> None:
+    try:
+        obstore.delete(store, _ABSENT)
+    except Exception as error:
+        if _is_refusal(error):
+            raise AccessDeniedError(_REFUSED) from error
         if not _is_harmless(error):
             raise
 
@@ -155,11 +179,28 @@ async def probe_async(store: ObjectStore) -> None:
     try:
         await obstore.get_async(store, _ABSENT, options=_FIRST_BYTE)
     except Exception as error:
+        if _is_harmless(error):
+            return
+        if not _is_refusal(error):
+            raise
+        await _probe_delete_async(store)
+
+
+async def _probe_delete_async(store: ObjectStore) -> None:
+    try:
+        await obstore.delete_async(store, _ABSENT)
+    except Exception as error:
+        if _is_refusal(error):
+            raise AccessDeniedError(_REFUSED) from error
         if not _is_harmless(error):
             raise
 
 
 def _is_harmless(error: Exception) -> bool:
     return is_range_refusal(error) or isinstance(
-        translate_obstore_error(error), (ObjectNotFoundError, AccessDeniedError)
+        translate_obstore_error(error), (ObjectNotFoundError, UnsupportedOperationError)
     )
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(translate_obstore_error(error), AccessDeniedError)

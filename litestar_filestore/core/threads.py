@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+import os
+from collections import deque
+from contextvars import copy_context
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio import to_thread
+from anyio.to_thread import current_default_thread_limiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("finish", "run_blocking")
+__all__ = ("finish", "run_blocking", "within")
 
 T = TypeVar("T")
+
+_IDLE_SECONDS = 10.0
+"""A thread without work ends after this time."""
 
 
 async def run_blocking(function: Callable[[], T]) -> T:
     """Run `function` in a worker thread and wait for its end, even when the caller is cancelled meanwhile.
 
     Cancellation is delivered after `function` has returned: a file is never closed, moved or deleted while a thread
-    still writes to it. `anyio.to_thread` alone promises this for anyio's cancel scopes, not for ``Task.cancel()``.
+    still writes to it. Only the end of the event loop does not wait, nor does that of the process: a thread that hangs
+    in a library is lost with them, as it would be by a kill.
+
+    As many threads run at a time as `anyio.to_thread` allows.
 
     Raises:
         asyncio.CancelledError: If the caller was cancelled; the outcome of `function` is dropped then.
     """
-    return await finish(to_thread.run_sync(function))
+    return await finish(_run(function))
 
 
 async def finish(awaitable: Awaitable[T]) -> T:
@@ -45,3 +57,136 @@ async def finish(awaitable: Awaitable[T]) -> T:
             future.exception()  # looked at, so that asyncio does not report it as never retrieved
         raise cancelled
     return future.result()
+
+
+async def within(seconds: float, awaitable: Awaitable[T]) -> T:
+    """Await something for so long at the most; then it is cancelled and left behind, whether it ends or not.
+
+    `asyncio.timeout` waits until what was cancelled has ended, and a worker thread may never do so.
+
+    Raises:
+        TimeoutError: If it took longer.
+    """
+    future = asyncio.ensure_future(awaitable)
+    try:
+        await asyncio.wait({future}, timeout=seconds)
+    finally:
+        if not future.done():
+            _leave(future)
+    if not future.done():
+        raise TimeoutError(f"It has not ended within {seconds:g} s")
+    return future.result()
+
+
+_left: set[asyncio.Future[Any]] = set()
+"""What nobody waits for any more; asyncio itself keeps weak references only. Each leaves with its end."""
+
+
+def _leave(future: asyncio.Future[Any]) -> None:
+    _left.add(future)
+    future.add_done_callback(_forget)
+    future.cancel()
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    _left.discard(future)
+    if not future.cancelled():
+        future.exception()  # looked at, so that asyncio does not report it as never retrieved
+
+
+async def _run(function: Callable[[], T]) -> T:
+    async with current_default_thread_limiter():
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        _submit(_Job(loop, outcome, function))
+        return await outcome
+
+
+class _Job:
+    """One call on its way to a thread and back."""
+
+    __slots__ = ("_context", "_function", "_loop", "_outcome")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], function: Callable[[], Any]
+    ) -> None:
+        self._loop = loop
+        self._outcome = outcome
+        self._function = function
+        self._context = copy_context()
+
+    def run(self) -> Callable[[], None]:
+        """Call the function, and return what hands back what it returned or raised."""
+        try:
+            value, error = self._context.run(self._function), None
+        except BaseException as raised:  # noqa: BLE001  # raised again by whoever waits for it
+            value, error = None, raised
+        return partial(self._tell, value, error)
+
+    def _tell(self, value: Any, error: BaseException | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._settle, value, error)
+        except RuntimeError:
+            # The loop has ended without waiting, and with it everybody who could be told.
+            if not self._loop.is_closed():
+                raise
+
+    def _settle(self, value: Any, error: BaseException | None) -> None:
+        if self._outcome.done():
+            return  # cancelled with its loop
+        if isinstance(error, StopIteration):
+            error = _stopped(error)
+        if error is None:
+            self._outcome.set_result(value)
+        else:
+            self._outcome.set_exception(error)
+
+
+def _stopped(error: StopIteration) -> RuntimeError:
+    """Return what stands for an error that no coroutine can raise (PEP 479)."""
+    wrapped = RuntimeError("A function that ran in a thread raised StopIteration")
+    wrapped.__cause__ = error
+    return wrapped
+
+
+class _Worker(Thread):
+    """A thread that takes one job after the other.
+
+    A daemon: Python waits for other threads at its exit, `anyio.to_thread` and `concurrent.futures` have such, and one
+    that hangs in a library, on a server that does not answer, would keep the process for as long.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="litestar-filestore worker", daemon=True)
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+
+    def run(self) -> None:
+        """Work until there was nothing to do for a while."""
+        while True:
+            try:
+                job = self.jobs.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                try:
+                    _idle.remove(self)
+                except ValueError:  # taken this moment: its job comes
+                    job = self.jobs.get()
+                else:
+                    return
+            tell = job.run()
+            _idle.append(self)  # first, as whoever is told may come back at once
+            tell()
+            del job, tell  # they hold what was returned
+
+
+_idle: deque[_Worker] = deque()
+"""Threads without work; the last one to have worked is the first one to work again, so the others may end."""
+os.register_at_fork(after_in_child=_idle.clear)  # a child has none of its parent's threads
+
+
+def _submit(job: _Job) -> None:
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Worker()
+        worker.start()
+    worker.jobs.put(job)

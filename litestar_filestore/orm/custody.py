@@ -9,7 +9,14 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from litestar_filestore.errors import ConflictError, LedgerError, LinkLostError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    LedgerError,
+    LinkLostError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
 from litestar_filestore.orm import loose
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.autocommit import autocommits
@@ -21,6 +28,7 @@ from litestar_filestore.orm.journal_custody import JournalCustody, store_for
 from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State, explain, ledger_of
 from litestar_filestore.orm.notes import note, write_notes
+from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
@@ -163,16 +171,15 @@ class LedgerCustody:
             ask_quota(self._ledger, connection, owner)
 
         try:
-            run_beside(engine, write)
+            with guard_database():
+                run_beside(engine, write)
         except IntegrityError as error:
             # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
             raise _taken(key) from error
-        except OperationalError as error:
-            if is_locked(error):
+        except DatabaseUnavailableError as error:
+            if isinstance(error.__cause__, OperationalError) and is_locked(error.__cause__):
                 return False
-            raise explain(error) from error
-        except ProgrammingError as error:
-            raise explain(error) from error
+            raise
         return True
 
     def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
@@ -275,7 +282,8 @@ class LedgerCustody:
             self._ledger.withdraw(connection, keys)
             write_notes(self._ledger, keys, connection)
 
-        run_beside(engine, write)
+        with guard_database():
+            run_beside(engine, write)
         reach("note.after")
         return True
 

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.clock import database_now
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import explain, is_one_of, notes_of
+from litestar_filestore.orm.ledger_table import is_one_of, notes_of
+from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.staging import run_beside
 
@@ -128,10 +129,8 @@ def note(connection: Connection, ledger: Ledger, key: ObjectKey, *, beside: Engi
     """
     if (place := _place_of(connection, ledger, beside)) is None:
         return
-    try:
+    with guard_database():
         place.run(partial(write_notes, ledger, [key]))
-    except (OperationalError, ProgrammingError) as error:
-        raise explain(error) from error
     reach("note.after")
 
 

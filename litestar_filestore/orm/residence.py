@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData, Table
     from sqlalchemy.orm import Mapper
 
-__all__ = ("Residents", "find_residents")
+__all__ = ("Residents", "find_ledgered", "find_residents")
 
 
 class Residents(NamedTuple):
@@ -53,6 +53,14 @@ def find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> Re
         else:
             homeless += [mapper for mapper in here if not known.is_anothers(mapper)]
     return Residents([_with_ledger(_readable(known, its)) for its in housed.values()], homeless)
+
+
+def find_ledgered(mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
+    """Return those of `mappers` that have file columns, and a ledger in their metadata: one for each table."""
+    tables = (mapper.local_table for mapper in mappers)
+    known = dict.fromkeys(table.metadata for table in tables if isinstance(table, sa.Table))
+    with_ledger = [metadata for metadata in known if ledger_of(metadata) is not None]
+    return [mapper for metadata in with_ledger for mapper in mappers_with_files(metadata, mappers)]
 
 
 def _with_ledger(mappers: list[Mapper[Any]]) -> tuple[Table, tuple[Mapper[Any], ...]]:

@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, LedgerError, LedgerMissingError
 from litestar_filestore.orm.columns import single_table_columns, writing_connection
-from litestar_filestore.orm.ledger_table import explain, ledger_of
+from litestar_filestore.orm.ledger_table import ledger_of
+from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.orm.staging import run_beside, schema_map, schema_map_in, staging_engine
 
 if TYPE_CHECKING:
@@ -133,10 +133,10 @@ def check_not_elsewhere(ledger: Ledger, keys: Sequence[ObjectKey], connection: C
         known.update(ledger.states(elsewhere, keys))
 
     try:
-        run_beside(beside, read)
-    except (OperationalError, ProgrammingError) as error:
-        if not isinstance(explain(error), LedgerMissingError):
-            raise
+        with guard_database():
+            run_beside(beside, read)
+    except LedgerMissingError:
+        pass  # nothing can have been stored there
     if known:
         raise LedgerError(
             "The file was stored for the ledger in another schema: store it with an engine that has the "

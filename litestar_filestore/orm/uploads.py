@@ -14,15 +14,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish, run_blocking
-from litestar_filestore.errors import LedgerMissingError, ObjectExistsError, StorageError
+from litestar_filestore.errors import (
+    DatabaseFullError,
+    DatabaseUnavailableError,
+    LedgerMissingError,
+    ObjectExistsError,
+    StorageError,
+)
 from litestar_filestore.orm.claims import abandon, keep
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import State, explain
+from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.orm.outages import explain_database_error
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
@@ -253,9 +260,7 @@ def _is_lost(error: Exception) -> bool:
 
 
 def _explained(error: Exception) -> Exception:
-    if not isinstance(error, (OperationalError, ProgrammingError)):
-        return error
-    explained = explain(error)
+    explained = explain_database_error(error)
     if explained is not error:
         explained.__cause__ = error
     return explained
@@ -295,6 +300,8 @@ async def store_async(
         ObjectExistsError: If there is or was an object under the key of `new`.
         LinkLostError: If writing took so long that the object was given up.
         LedgerMissingError: If the database has no ledger; nothing was written.
+        DatabaseUnavailableError: If the database is away or busy.
+        DatabaseFullError: If no space is left in the database.
         QuotaExceededError: If the owner may not store that much.
         StorageError: If the store fails.
     """
@@ -344,7 +351,7 @@ async def _given_up_on_failure(intents: Intents, key: ObjectKey) -> AsyncGenerat
     except BaseException as error:
         try:
             await finish(intents.abandon([key]))
-        except SQLAlchemyError as second:
+        except (SQLAlchemyError, DatabaseUnavailableError, DatabaseFullError) as second:
             error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
         raise
 

@@ -34,6 +34,8 @@ from litestar_filestore.errors import (
     BackendUnavailableError,
     BucketNotFoundError,
     ConflictError,
+    DatabaseFullError,
+    DatabaseUnavailableError,
     FileRejectedError,
     FileTooLargeError,
     FileTypeNotAllowedError,
@@ -66,6 +68,11 @@ logger = logging.getLogger("litestar_filestore")
 _Handler: TypeAlias = "Callable[[Request[Any, Any, Any], Any], Response[Any]]"
 _Handlers: TypeAlias = "Mapping[int | type, _Handler]"
 _default_answer = cast("_Handler", create_exception_response)
+
+
+_RETRY_SECONDS = 5
+_PASSING = (BackendUnavailableError, DatabaseUnavailableError, ObjectChangedError)
+"""What may be over soon. Refused credentials and a missing bucket are not: somebody has to mend them."""
 
 
 class Answer(NamedTuple):
@@ -112,6 +119,10 @@ ANSWERS: Mapping[type[StorageError], Answer] = {
     ConflictError: Answer(ClientException, HTTP_409_CONFLICT, "The file was changed meanwhile, try again"),
     QuotaExceededError: Answer(RequestEntityTooLarge, 413, "There is no room left for this file"),
     StorageFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The file storage is full"),
+    DatabaseUnavailableError: Answer(
+        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The database is unavailable, try again later"
+    ),
+    DatabaseFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The database is full"),
 }
 """Answers by class of error. What is missing here is a mistake of the application, and its 500 comes from Litestar."""
 
@@ -121,6 +132,8 @@ def to_http_exception(error: StorageError) -> HTTPException:
     default = Answer(InternalServerException, HTTP_500_INTERNAL_SERVER_ERROR, "")
     answer = next((ANSWERS[each] for each in type(error).__mro__ if each in ANSWERS), default)
     headers: dict[str, str] | None = None
+    if isinstance(error, _PASSING):
+        headers = {"Retry-After": str(_RETRY_SECONDS)}  # RFC 9110 §10.2.3
     if isinstance(error, RangeNotSatisfiableError) and error.size is not None:
         headers = {"Content-Range": f"bytes */{error.size}"}  # RFC 9110 §14.4
     detail, extra = answer.detail, None

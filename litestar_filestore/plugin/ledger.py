@@ -17,10 +17,22 @@ from litestar_filestore.errors import ConfigurationError, LedgerMissingError
 from litestar_filestore.orm.columns import configured_mappers
 from litestar_filestore.orm.ledger_table import LEDGER_TABLE, ledger_of
 from litestar_filestore.orm.quota import QuotaCheck
-from litestar_filestore.orm.residence import Residents, find_residents
+from litestar_filestore.orm.residence import Residents, find_ledgered, find_residents
+from litestar_filestore.orm.staging import staging_engine
 from litestar_filestore.orm.sweep import SweepConfig
 
-__all__ = ("Database", "LedgerConfig", "Place", "find_databases", "find_places", "run_on")
+__all__ = (
+    "Database",
+    "LedgerConfig",
+    "Place",
+    "class_names",
+    "classes_with_files",
+    "find_databases",
+    "find_places",
+    "places_in",
+    "run_on",
+    "unhoused",
+)
 
 Database: TypeAlias = sa.Engine | AsyncEngine
 """What a ledger is reached through."""
@@ -118,21 +130,57 @@ async def find_places(databases: Sequence[Database]) -> list[Place]:
     Raises:
         LedgerMissingError: If a class has its rows in a database that lacks its ledger: its first file would fail.
     """
+    return [place for database in databases for place in await places_in(database)]
+
+
+async def places_in(database: Database, *, beside: bool = False) -> list[Place]:
+    """Return the ledgers in one database; see `find_places`.
+
+    Args:
+        database: Where to look.
+        beside: Whether to look from the pool for short transactions, where there is one. A connection that hangs is
+            then none of the application's.
+
+    Raises:
+        LedgerMissingError: If a class has its rows there and the ledger is not.
+    """
     configure_mappers()
-    mappers = configured_mappers()
-    places: list[Place] = []
-    for database in databases:
-        residents: Residents = await run_on(database, partial(_look_into, mappers))
-        if residents.homeless:
-            names = ", ".join(dict.fromkeys(mapper.class_.__name__ for mapper in residents.homeless))
-            raise LedgerMissingError(
-                f"The database with the rows of {names} has no table {LEDGER_TABLE!r}: create it there with the "
-                "models' metadata or a migration"
-            )
-        places += [Place(database, ledger, its) for ledger, its in residents.housed]
-    return places
+    residents: Residents = await run_on(database, partial(_look_into, configured_mappers(), beside=beside))
+    if residents.homeless:
+        raise LedgerMissingError(
+            f"The database with the rows of {class_names(residents.homeless)} has no table {LEDGER_TABLE!r}: create it "
+            "there with the models' metadata or a migration"
+        )
+    return [Place(database, ledger, its) for ledger, its in residents.housed]
 
 
-def _look_into(mappers: Sequence[Mapper[Any]], engine: sa.Engine) -> Residents:
+def _look_into(mappers: Sequence[Mapper[Any]], engine: sa.Engine, *, beside: bool) -> Residents:
+    engine = (staging_engine(engine) if beside else None) or engine
     with engine.connect() as connection:
         return find_residents(connection, mappers)
+
+
+def classes_with_files() -> list[Mapper[Any]]:
+    """Return the mapped classes of this process whose files a ledger has to know."""
+    configure_mappers()
+    return find_ledgered(configured_mappers())
+
+
+def class_names(mappers: Iterable[Mapper[Any]]) -> str:
+    """Return the names of mapped classes as a text."""
+    return ", ".join(dict.fromkeys(mapper.class_.__name__ for mapper in mappers))
+
+
+def unhoused(databases: Sequence[Database], *, named: bool, places: Sequence[Place]) -> list[Database]:
+    """Return the databases that lack a ledger although they should have one.
+
+    Args:
+        databases: Those that were looked into.
+        named: Whether the application has said that they hold files. Of those of Advanced Alchemy's plugin some may
+            not, so there it is enough if one has a ledger.
+        places: The ledgers that were found.
+    """
+    if not classes_with_files() or (places and not named):
+        return []
+    housed = [place.database for place in places]
+    return [database for database in databases if database not in housed]

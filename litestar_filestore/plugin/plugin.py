@@ -15,12 +15,12 @@ from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.http.parts import MultipartStream
 from litestar_filestore.http.raw import RawUpload
 from litestar_filestore.orm.file_list import FileObjectList
-from litestar_filestore.orm.quota import enforce_quota
 from litestar_filestore.plugin.body_documents import document_body
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.downloads import DownloadHandlers, DownloadMiddleware
 from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error
-from litestar_filestore.plugin.ledger import find_databases, find_places
+from litestar_filestore.plugin.keeper import LedgerKeeper
+from litestar_filestore.plugin.ledger import find_databases
 from litestar_filestore.plugin.links import link_builder, link_routes
 from litestar_filestore.plugin.middleware import FilestoreMiddleware
 from litestar_filestore.plugin.openapi import file_schema
@@ -29,11 +29,10 @@ from litestar_filestore.plugin.parts import parts_provider, raw_upload_provider
 from litestar_filestore.plugin.redirects import prepare_redirect
 from litestar_filestore.plugin.serialization import TYPE_DECODERS, TYPE_ENCODERS, is_file_list_type, is_file_type
 from litestar_filestore.plugin.storing import ApplicationStorer
-from litestar_filestore.plugin.sweeper import Sweeper
 from litestar_filestore.plugin.upload_handlers import UploadHandlers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from litestar import Litestar
     from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from litestar.typing import FieldDefinition
 
     from litestar_filestore.plugin.config import FilestoreConfig
+    from litestar_filestore.plugin.ledger import Place
 
 __all__ = ("FilestorePlugin",)
 
@@ -64,14 +64,13 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
     Whatever the application says itself about any of it is left as it is.
     """
 
-    __slots__ = ("_config", "_downloads", "_quotas", "_sweepers", "_uploads")
+    __slots__ = ("_config", "_downloads", "_keepers", "_uploads")
 
     def __init__(self, config: FilestoreConfig) -> None:
         """Wire according to `config`."""
         self._config = config
         self._downloads = DownloadHandlers()
-        self._sweepers: dict[Litestar, Sweeper] = {}
-        self._quotas: dict[Litestar, list[Callable[[], None]]] = {}
+        self._keepers: dict[Litestar, LedgerKeeper] = {}
         self._uploads = UploadHandlers(config)
 
     @property
@@ -119,24 +118,22 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
                     yield
             finally:
                 # Before the backends close. Its connections are its own, so the databases may be closed already.
-                for end in self._quotas.pop(app, ()):
-                    end()
-                if (sweeper := self._sweepers.pop(app, None)) is not None:
-                    await sweeper.stop()
+                if (keeper := self._keepers.pop(app, None)) is not None:
+                    await keeper.stop()
 
     async def _start_ledger(self, storer: ApplicationStorer, app: Litestar) -> None:
         ledger = self._config.ledger
         if ledger is None:
             return
-        places = await find_places(list(ledger.engines or find_databases(app.plugins)))
-        storer.open(places)
-        check_uploads(app, storer, self._config.backends)
-        if ledger.quota is not None:
-            tables = dict.fromkeys(table for place in places for table in place.tables)
-            self._quotas[app] = [enforce_quota(table, ledger.quota) for table in tables]
-        if ledger.run_sweeper and places:
-            sweeper = self._sweepers[app] = Sweeper(places, self._config.registry, ledger)
-            sweeper.start()
+        keeper = self._keepers[app] = LedgerKeeper(
+            ledger, self._config.registry, list(ledger.engines or find_databases(app.plugins))
+        )
+
+        def found(places: Sequence[Place], look_again: Callable[[], None] | None) -> None:
+            storer.open(places, look_again=look_again)
+            check_uploads(app, storer, self._config.backends)
+
+        await keeper.start(found)
 
     def receive_route(self, route: BaseRoute) -> None:
         """Prepare the handlers of a route that take uploads or send files.

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.orm.outages import guard_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,6 +132,7 @@ def _pause(session: Session) -> None:
 
 async def _call(session: Any, function: Callable[[Session], Any]) -> Any:
     """Run `function` with the sync session behind `session`, without blocking the event loop."""
-    if isinstance(session, AsyncSession):
-        return await session.run_sync(function)
-    return await run_blocking(partial(function, session))
+    with guard_database():
+        if isinstance(session, AsyncSession):
+            return await session.run_sync(function)
+        return await run_blocking(partial(function, session))

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from litestar_filestore.core.threads import finish
-from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.errors import ConfigurationError, DatabaseUnavailableError
 from litestar_filestore.orm import loose
 from litestar_filestore.orm.by_hand import saving, saving_async
 from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.deletes import Target, delete_targets_async
 from litestar_filestore.orm.ledger import Facts, ObjectKey
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.staging import is_locked, schema_map, staging_engine
+from litestar_filestore.orm.ledger_table import State, ledger_of
+from litestar_filestore.orm.staging import schema_map, staging_engine
 from litestar_filestore.orm.uploads import Intents, intents_of, save_with, store_async
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 
     import sqlalchemy as sa
 
@@ -56,7 +55,13 @@ class LedgerStorer:
 
     async def release(self, files: Iterable[FileObject]) -> int:
         """Doom what is still staged; see `Storer.release`."""
-        return await self._abandon([_key(file) for file in files], (State.STAGED,))
+        keys = [_key(file) for file in files]
+        try:
+            return await finish(self._intents.abandon(keys, (State.STAGED,)))
+        except DatabaseUnavailableError as error:
+            # What is staged has a lease, so nothing stays. On SQLite a transaction that is open may take them, too.
+            logger.warning("%d uploaded files are left to their lease: %s", len(keys), error)
+            return 0
 
     async def keep(self, file: FileObject) -> None:
         """Note that an object stays; see `Storer.keep`."""
@@ -64,21 +69,11 @@ class LedgerStorer:
 
     async def discard(self, file: FileObject) -> None:
         """Doom a kept object; see `Storer.discard`."""
-        await self._abandon([_key(file)], (State.STAGED, State.KEPT))
+        await finish(self._intents.abandon([_key(file)], (State.STAGED, State.KEPT)))
 
     @property
     def _intents(self) -> Intents:
         return intents_of(self._place.database, self._place.table)
-
-    async def _abandon(self, keys: Sequence[ObjectKey], states: Sequence[State]) -> int:
-        try:
-            return await finish(self._intents.abandon(keys, states))
-        except OperationalError as error:
-            if not is_locked(error):
-                raise
-            # SQLite locks the database where others lock rows. These are in the hands of a transaction too, maybe.
-            logger.info("%d objects are left to their lease: %s", len(keys), error)
-            return 0
 
 
 class PlainStorer:
@@ -124,11 +119,19 @@ class ApplicationStorer:
     def __init__(self) -> None:
         """Store without a ledger until `open` has found the places."""
         self._places: Sequence[Place] = ()
+        self._look_again: Callable[[], None] | None = None
         self._plain = PlainStorer()
         self._storers: WeakKeyDictionary[FileObject, Storer] = WeakKeyDictionary()
 
-    def open(self, places: Iterable[Place]) -> None:
-        """Store in these places from now on; a database that is reached in two ways is one place."""
+    def open(self, places: Iterable[Place], *, look_again: Callable[[], None] | None = None) -> None:
+        """Store in these places from now on; a database that is reached in two ways is one place.
+
+        Args:
+            places: The ledgers that were found.
+            look_again: Called for a file that may belong into another one, as a database is away; ``None`` if all
+                databases were looked into.
+        """
+        self._look_again = look_again
         distinct: dict[object, Place] = {}
         for place in places:
             key = ledger_id(place)
@@ -145,11 +148,19 @@ class ApplicationStorer:
 
         Raises:
             ConfigurationError: If several databases remain.
+            DatabaseUnavailableError: If it may be one that is away.
         """
         if model is not None:
-            places = [place for place in self._places if _has_model(place, model)]
+            places = [place for place in self._places if _has_model(place, model)] or self._beside(model)
         else:
             places = [place for place in self._places if stores_in(place, backend)] or list(self._places)
+        if self._look_again is not None and (model is None or not places):
+            # Without its ledger, or in another one, nobody would know of the object, or the wrong one would sweep it.
+            self._look_again()
+            raise DatabaseUnavailableError(
+                "A database was away when the application started, and its ledger is not found yet; try again later",
+                backend=backend,
+            )
         if len(places) > 1:
             raise ConfigurationError(
                 "The files could belong to rows of several databases, and each has a ledger of its own: name the column"
@@ -160,6 +171,12 @@ class ApplicationStorer:
         if not places or staging_engine(_sync_engine(places[0])) is None:
             return self._plain  # a database in memory has one connection, and no other one to stage on
         return LedgerStorer(places[0])
+
+    def _beside(self, model: type) -> list[Place]:
+        """Return the places with the ledger of a class whose own table was not there yet when they were found."""
+        table: Any = getattr(model, "__table__", None)
+        ledger = None if table is None else ledger_of(table.metadata)
+        return [place for place in self._places if ledger is not None and ledger in place.tables]
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
         """Store for a row of the class that is named; see `Storer.store`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +21,12 @@ if TYPE_CHECKING:
     from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.plugin.ledger import LedgerConfig, Place
 
-__all__ = ("Sweeper", "pause_seconds", "sweep_places")
+__all__ = ("STOP_SECONDS", "Sweeper", "pause_seconds", "sweep_places")
 
 logger = logging.getLogger("litestar_filestore")
 
+STOP_SECONDS = 5.0
+"""So long the end of an application waits for a sweep."""
 _LONGEST_WAIT_SECONDS = 3600.0
 _GATHER_SECONDS = 1.0
 _OBJECTS_AT_A_TIME = 1_000
@@ -115,14 +116,19 @@ class Sweeper:
         self._task = asyncio.create_task(self._run(), name="litestar-filestore sweeper")
 
     async def stop(self) -> None:
-        """Stop after the batch that is being worked on; what is left is another sweep's."""
+        """Stop after the batch that is being worked on, or without it if that takes long.
+
+        What is left is another sweep's: claims that nobody finishes run out.
+        """
         if self._task is None:
             return
         self._forget()
         task, self._task = self._task, None
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        # A sync engine sweeps in a thread, which cannot be cancelled, and a store or a database may be silent.
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
+        if not task.done():
+            logger.warning("A sweep has not ended within %g s; what it has left is the next one's", STOP_SECONDS)
 
     async def _run(self) -> None:
         turns = [_Turn(place, self._next(failures=0)) for place in self._places]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
+from contextvars import ContextVar
+from functools import partial
 
 import anyio
 import pytest
 
-from litestar_filestore.core.threads import finish, run_blocking
+from litestar_filestore.core.threads import finish, run_blocking, within
 
 
 async def test_runs_in_another_thread() -> None:
@@ -133,3 +137,66 @@ async def test_finish_of_something_that_is_cancelled_itself() -> None:
     inner.cancel()
     with pytest.raises(asyncio.CancelledError):
         await finish(inner)
+
+
+async def test_context_variables_are_the_callers() -> None:
+    """The function sees the context variables of whoever calls."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("mine")
+    assert await run_blocking(variable.get) == "mine"
+
+
+async def test_stop_iteration_comes_out_as_another_error() -> None:
+    """No coroutine can raise StopIteration, so it is the cause of what is raised."""
+    with pytest.raises(RuntimeError, match="StopIteration") as raised:
+        await run_blocking(partial(next, iter(())))
+    assert isinstance(raised.value.__cause__, StopIteration)
+
+
+async def test_within_passes_the_result_on() -> None:
+    """What ends in time is nothing but awaited."""
+    assert await within(30, run_blocking(lambda: "done")) == "done"
+
+
+async def test_within_does_not_wait_for_a_thread_that_hangs() -> None:
+    """Its caller goes on although the thread does, which no cancellation can stop."""
+    released = threading.Event()
+    try:
+        with pytest.raises(TimeoutError, match="has not ended"):
+            await within(0.05, run_blocking(lambda: released.wait(30)))
+    finally:
+        released.set()
+
+
+async def test_within_cancels_what_it_leaves() -> None:
+    """A coroutine that takes too long is cancelled, so that it frees what it holds."""
+    cancelled = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    with pytest.raises(TimeoutError):
+        await within(0.05, work())
+    await asyncio.wait_for(cancelled.wait(), 30)
+
+
+_HANGS = """
+import asyncio, threading
+from litestar_filestore.core.threads import run_blocking
+
+async def main():
+    hanging = asyncio.ensure_future(run_blocking(threading.Event().wait))
+    await asyncio.sleep(0)
+    await run_blocking(int)
+
+asyncio.run(main())
+"""
+
+
+def test_a_thread_that_hangs_keeps_no_process() -> None:
+    """Neither the end of the event loop nor that of the process waits for a thread that never ends."""
+    done = subprocess.run([sys.executable, "-c", _HANGS], timeout=30, check=True, capture_output=True)
+    assert done.stderr == b""

@@ -5,18 +5,30 @@ Put it between a client and a real server, and change it while connections are o
     async with ChaosProxy("127.0.0.1", port) as proxy:
         proxy.cut = Cut(after_bytes=100_000, direction="to_client")
         ...  # talk to 127.0.0.1:proxy.port
+
+Tests without an event loop, and those whose loop is the one under test, let it run in a thread of its own::
+
+    with running_proxy("127.0.0.1", port) as faults:
+        faults.hold()
+        ...  # talk to 127.0.0.1:faults.port
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from tests.servers.sockets import Connection, bind, reset
 
-__all__ = ("ChaosProxy", "Cut", "Direction", "LostAnswer")
+__all__ = ("ChaosProxy", "Cut", "Direction", "LostAnswer", "ThreadedProxy", "running_proxy")
+
+T = TypeVar("T")
 
 Direction = Literal["to_client", "to_server"]
 
@@ -34,8 +46,9 @@ class Cut:
     after_bytes: int
     """In each connection so many bytes still pass in `direction`; with the next one the connection breaks."""
     direction: Direction
-    how: Literal["finish", "reset"] = "reset"
-    """`reset` sends RST to both ends, as a machine that crashed and came back; `finish` sends FIN to both."""
+    how: Literal["finish", "reset", "stall"] = "reset"
+    """`reset` sends RST to both ends, as a machine that crashed and came back; `finish` sends FIN to both; `stall`
+    leaves the connection open, and nothing more arrives in `direction`."""
 
 
 @dataclass
@@ -113,6 +126,11 @@ class ChaosProxy:
         """End :meth:`hold`. Nothing is lost; what was held arrives now."""
         self._flowing.set()
 
+    def drop(self) -> None:
+        """Send RST to both ends of every open connection. New ones are taken as before."""
+        for task in self._tasks:
+            task.cancel()
+
     def _take_connection(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         # A task of our own: those that asyncio makes from a coroutine log their cancellation as an error (Python 3.11).
         self.connections += 1
@@ -162,8 +180,9 @@ class ChaosProxy:
         target = connection.to_client if direction == "to_client" else connection.to_server
         target.transport.set_write_buffer_limits(0)  # so that drain() waits until the kernel has everything
         passed = 0
+        stalled = False
         while chunk := await self._wait_for_chunk(queue):
-            if connection.finished:
+            if connection.finished or stalled:
                 continue
             self._lose(direction, chunk, connection)
             cut = self._due_cut(direction, passed + len(chunk))
@@ -172,8 +191,11 @@ class ChaosProxy:
             passed += len(chunk)
             if cut is not None and cut.how == "reset":
                 raise ConnectionResetError("cut")
-            if cut is not None:
+            stalled = cut is not None and cut.how == "stall"
+            if cut is not None and cut.how == "finish":
                 connection.finish()
+        if stalled:
+            await asyncio.Event().wait()  # until the connection is dropped, or its other direction breaks
         if not connection.finished:
             target.write_eof()
 
@@ -206,6 +228,92 @@ class ChaosProxy:
         if self.cuts_left is not None:
             self.cuts_left -= 1
         return cut
+
+
+class ThreadedProxy:
+    """A `ChaosProxy` in a thread of its own, to be changed from any other one. Made by `running_proxy`."""
+
+    def __init__(self, proxy: ChaosProxy, loop: asyncio.AbstractEventLoop) -> None:
+        self._proxy = proxy
+        self._loop = loop
+        self.port = proxy.port
+
+    @property
+    def connections(self) -> int:
+        """How many connections it has taken so far."""
+        return self._proxy.connections
+
+    def refuse(self) -> None:
+        """See :meth:`ChaosProxy.refuse`."""
+        self._do(self._proxy.refuse)
+
+    def accept(self) -> None:
+        """See :meth:`ChaosProxy.accept`."""
+        asyncio.run_coroutine_threadsafe(self._proxy.accept(), self._loop).result()
+
+    def hold(self) -> None:
+        """See :meth:`ChaosProxy.hold`."""
+        self._do(self._proxy.hold)
+
+    def release(self) -> None:
+        """See :meth:`ChaosProxy.release`."""
+        self._do(self._proxy.release)
+
+    def drop(self) -> None:
+        """See :meth:`ChaosProxy.drop`."""
+        self._do(self._proxy.drop)
+
+    def delay(self, seconds: float) -> None:
+        """Set :attr:`ChaosProxy.latency_seconds`."""
+        self._proxy.latency_seconds = seconds
+
+    def cut(self, cut: Cut | None, *, times: int | None = None) -> None:
+        """Set :attr:`ChaosProxy.cut`, and how many connections it breaks; None for every one."""
+
+        def change() -> None:
+            self._proxy.cut = cut
+            self._proxy.cuts_left = times
+
+        self._do(change)
+
+    def _do(self, change: Callable[[], T]) -> T:
+        """Run `change` on the proxy's loop and wait for it: what follows meets its effect."""
+
+        async def run() -> T:
+            return change()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+
+@contextmanager
+def running_proxy(host: str, port: int) -> Iterator[ThreadedProxy]:
+    """Pass connections on to a server, in a thread of its own."""
+    started: Future[ThreadedProxy] = Future()
+    over: Future[Callable[[], object]] = Future()
+
+    async def serve() -> None:
+        async with ChaosProxy(host, port) as proxy:
+            loop, end = asyncio.get_running_loop(), asyncio.Event()
+            over.set_result(lambda: loop.call_soon_threadsafe(end.set))
+            started.set_result(ThreadedProxy(proxy, loop))
+            await end.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = Thread(target=run, name="chaos proxy", daemon=True)
+    thread.start()
+    proxy = started.result()
+    try:
+        yield proxy
+    finally:
+        over.result()()
+        thread.join()
 
 
 def _now() -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.servers.chaos import ChaosProxy, Cut
+from tests.servers.chaos import ChaosProxy, Cut, running_proxy
 from tests.servers.processes import HOST, free_port
 
 
@@ -121,6 +122,41 @@ async def test_cut_finishes_the_client(proxy: ChaosProxy) -> None:
         assert await reader.read() == b"01234"
 
 
+async def test_cut_stalls_the_client(proxy: ChaosProxy) -> None:
+    """After the given number of bytes nothing more arrives, and the connection stays open."""
+    proxy.cut = Cut(after_bytes=5, direction="to_client", how="stall")
+    async with _client(proxy) as (reader, writer):
+        writer.write(b"0123456789")
+
+        assert await reader.readexactly(5) == b"01234"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.1)
+
+
+async def test_a_stalled_connection_stalls_no_other(proxy: ChaosProxy) -> None:
+    """With one cut left the second connection passes while the first one is stalled."""
+    proxy.cut = Cut(after_bytes=0, direction="to_client", how="stall")
+    proxy.cuts_left = 1
+    async with _client(proxy) as (reader, writer):
+        writer.write(b"0123456789")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.1)
+
+        assert await _exchange(proxy, b"content") == b"content"
+
+
+async def test_drop_resets_open_connections(proxy: ChaosProxy) -> None:
+    """What is open breaks, and what comes after passes."""
+    async with _client(proxy) as (reader, writer):
+        writer.write(b"1")
+        await reader.readexactly(1)
+        proxy.drop()
+
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    assert await _exchange(proxy, b"content") == b"content"
+
+
 async def test_cut_towards_the_server_breaks_the_client_too(proxy: ChaosProxy) -> None:
     """A connection that breaks on the way to the server is broken for the client."""
     proxy.cut = Cut(after_bytes=5, direction="to_server")
@@ -204,3 +240,22 @@ async def test_leaving_breaks_open_connections() -> None:
         with pytest.raises(ConnectionResetError):
             await reader.read()
         writer.close()
+
+
+def _talk(port: int, content: bytes) -> bytes:
+    with socket.create_connection((HOST, port), timeout=5) as client:
+        client.sendall(content)
+        return client.recv(len(content))
+
+
+async def test_a_proxy_in_a_thread_is_changed_from_another() -> None:
+    """It disturbs a client that blocks the event loop of the test."""
+    async with await asyncio.start_server(_echo, HOST, 0) as server:
+        with running_proxy(HOST, server.sockets[0].getsockname()[1]) as faults:
+            faults.refuse()
+            with pytest.raises(ConnectionRefusedError):
+                _talk(faults.port, b"1")
+            faults.accept()
+
+            assert await asyncio.to_thread(_talk, faults.port, b"content") == b"content"
+            assert faults.connections == 1

@@ -1,0 +1,185 @@
+"""Finds an application's ledgers: when it starts and, where a database was away or not migrated yet, later.
+
+An outage must not keep a worker from starting: its server would take that for a mistake and stop the others too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from litestar_filestore.core.threads import within
+from litestar_filestore.errors import DatabaseUnavailableError, LedgerMissingError, StorageError
+from litestar_filestore.orm.outages import guard_database
+from litestar_filestore.plugin.ledger import class_names, classes_with_files, places_in, unhoused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from litestar_filestore.plugin.ledger import Database, Place
+
+__all__ = ("LONGEST_PAUSE_SECONDS", "LedgerFinder", "look_again")
+
+logger = logging.getLogger("litestar_filestore")
+
+_START_SECONDS = 5.0
+"""So long an application's start waits for a database that does not answer. Drivers wait for a minute, or for ever."""
+_SHORTEST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+"""Between two looks at what is away."""
+_RARE_PAUSE_SECONDS = 300.0
+"""Between two looks for what may never come, such as the tables of a class that another application maps."""
+_HANGING = 4
+"""So many looks that hang in threads are left to themselves; further ones wait for one of them to end."""
+
+
+async def look_again(look: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
+    """Call `look` at growing intervals until it has found everything.
+
+    Args:
+        look: Returns the longest pause before the next call, 0 if there is nothing more to look for.
+        wake: Ends a pause early. It is never shorter than a second, however often somebody asks.
+    """
+    pause = longest = _SHORTEST_PAUSE_SECONDS
+    while longest:
+        await asyncio.sleep(_SHORTEST_PAUSE_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), pause - _SHORTEST_PAUSE_SECONDS)
+        wake.clear()
+        longest = await look()
+        pause = min(pause * 2, longest)
+
+
+class Found(Protocol):
+    """Is told what a `LedgerFinder` knows."""
+
+    def __call__(self, places: Sequence[Place], *, is_away: bool) -> None:
+        """Take all ledgers that are known, and whether a database has not been looked into yet."""
+
+
+class LedgerFinder:
+    """Looks for the ledgers in databases, and tells of those that it finds."""
+
+    def __init__(self, databases: Sequence[Database], *, named: bool, found: Found) -> None:
+        """Prepare; nothing is contacted yet.
+
+        Args:
+            databases: Where to look.
+            named: See `unhoused`.
+            found: Told of what is known, and again whenever that changes.
+        """
+        self._databases = databases
+        self._named = named
+        self._found = found
+        self._places: dict[int, list[Place]] = {}
+        """What was found, by the place of the database in the list."""
+        self._away: set[int] = set(range(len(databases)))
+        self._said: set[str] = set()
+        """What the log says already about ledgers that are missing."""
+        self._hanging: dict[int, set[asyncio.Future[list[Place]]]] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def places(self) -> list[Place]:
+        """The ledgers that were found so far, in the order of the databases."""
+        return [place for number in sorted(self._places) for place in self._places[number]]
+
+    async def start(self) -> None:
+        """Look into all databases, and go on to look for what is not there.
+
+        Raises:
+            LedgerMissingError: If a database has rows with files and no ledger.
+            Exception: If a database refuses to be looked into, for another reason than an outage.
+        """
+        outcomes = await asyncio.gather(*map(self._try, range(len(self._databases))), return_exceptions=True)
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, DatabaseUnavailableError):
+                logger.warning(
+                    "The database %r is away. The application starts without it and looks again; until then uploads "
+                    "for its rows are answered 503, and nothing in it is swept: %s",
+                    self._databases[number].url,
+                    outcome.__cause__ or outcome.detail,
+                )
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        self._found(self.places, is_away=bool(self._away))
+        if self._say_what_is_missing():
+            self._task = asyncio.create_task(look_again(self._look, self._wake), name="litestar-filestore ledgers")
+
+    def wake(self) -> None:
+        """Look again soon."""
+        self._wake.set()
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Stop to look, and return what ends with that."""
+        if self._task is None:
+            return []
+        self._task.cancel()
+        return [self._task]
+
+    async def _try(self, number: int, *, beside: bool = False) -> None:
+        """Look into one database, for a while.
+
+        Raises:
+            DatabaseUnavailableError: If it is away.
+        """
+        hanging = self._hanging.setdefault(number, set())
+        if len(hanging) >= _HANGING:
+            raise DatabaseUnavailableError("The database does not answer")
+        look = asyncio.ensure_future(places_in(self._databases[number], beside=beside))
+        hanging.add(look)
+        look.add_done_callback(hanging.discard)
+        with guard_database():
+            self._places[number] = await within(_START_SECONDS, look)
+        self._away.discard(number)
+
+    async def _look(self) -> float:
+        """Look into all databases again; see `look_again`."""
+        before, away = dict(self._places), set(self._away)
+        for number, database in enumerate(self._databases):
+            try:
+                await self._try(number, beside=True)
+            except DatabaseUnavailableError as error:
+                logger.debug("The database %r is still away: %s", database.url, error)
+            except LedgerMissingError as error:
+                self._away.discard(number)
+                self._say(error.detail)
+            except Exception:
+                # There is no caller to raise to, and whoever mends it should not have to start the application again.
+                logger.exception("The database %r cannot be looked into; it is tried again", database.url)
+            else:
+                if number in away or self._places[number] != before.get(number):
+                    logger.info("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
+        if self._places != before or self._away != away:
+            self._tell()
+        return self._say_what_is_missing()
+
+    def _tell(self) -> None:
+        try:
+            self._found(self.places, is_away=bool(self._away))
+        except StorageError:
+            logger.exception("The ledgers that were found do not fit the application")
+
+    def _say_what_is_missing(self) -> float:
+        """Log what is missing, once, and return the longest pause before the next look; 0 if nothing is."""
+        looked = [each for number, each in enumerate(self._databases) if number not in self._away]
+        if without := unhoused(looked, named=self._named, places=self.places):
+            where = ", ".join(repr(database.url) for database in without)
+            self._say(
+                f"There is no ledger in {where}: nothing is swept there until a migration, or metadata.create_all(), "
+                f"has made the tables of {class_names(classes_with_files())}. The application looks again"
+            )
+        if without or self._away:
+            return LONGEST_PAUSE_SECONDS
+        housed = {mapper for place in self.places for mapper in place.mappers}
+        if self._databases and any(mapper not in housed for mapper in classes_with_files()):
+            return _RARE_PAUSE_SECONDS  # of another application, or the next migration makes its table
+        return 0.0
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning("%s", message)
