@@ -53,6 +53,8 @@ class _Plan:
         self._custody = custody_of(session, mapper)
         self._gained: list[FileObject] = []
         self._lost: list[FileObject] = []
+        self.defaults: Any = None
+        """What columns give to the rows of an executemany."""
 
     def store(self, column: FileColumn, value: Any) -> None:
         """Store what is pending in a value of the statement."""
@@ -99,7 +101,7 @@ def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
         check = _update_by_key(plan, state)
     else:
         check = _change_where(plan, state)
-    result = state.invoke_statement()
+    result = state.invoke_statement(params=plan.defaults)
     # After it, because a statement can fail and its transaction go on.
     try:
         check(result)
@@ -122,6 +124,7 @@ def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
     columns = file_columns(plan.mapper)
     rows = list(rows_of(state))
     check_insert(state.statement, columns, rows)
+    _give_defaults(plan, state, columns, rows)
     for row in rows:
         for column in columns:
             plan.store(column, row.value(column))
@@ -129,6 +132,25 @@ def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
         for column in columns:
             plan.exchange(column, row.value(column), None)
     return _fine
+
+
+def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn], rows: Sequence[Row]) -> None:
+    """Give the rows of an INSERT what its columns make, while it can still be stored."""
+    statement = cast("sa.Insert", state.statement)
+    if statement.select is not None:
+        return
+    given = [row.give_defaults(columns) for row in rows]
+    if not any(given):
+        return
+    if len(rows) > 1 and not state.is_executemany:
+        raise UnsupportedOperationError(
+            "An INSERT with several rows in values() takes no files from the defaults of columns: give the rows as "
+            "parameters of execute(), or each its file"
+        )
+    if state.is_executemany:
+        plan.defaults = given
+    else:
+        state.statement = statement.values(given[0])
 
 
 def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import Null
 
 from litestar_filestore.errors import UnsupportedOperationError
-from litestar_filestore.orm.columns import FileColumn
+from litestar_filestore.orm.columns import FileColumn, files_in
+from litestar_filestore.orm.defaults import default_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,23 @@ class Row:
         """Return whether the column gets a value."""
         return not self._values.keys().isdisjoint(_names(column))
 
+    def give_defaults(self, columns: Sequence[FileColumn]) -> dict[str, Any]:
+        """Take the files that columns make by themselves, and return those by attribute.
+
+        Other defaults, such as an empty list, are left to the statement.
+        """
+        given: dict[str, Any] = {}
+        for column in columns:
+            if not self.mentions(column):
+                value = default_of(column, self._plain_values)
+                if any(files_in(value)):
+                    given[column.key] = value
+        self._values.update(given)
+        return given
+
+    def _plain_values(self) -> dict[str, Any]:
+        return {name: _unbound(value, self._parameters) for name, value in self._values.items()}
+
     def value(self, column: FileColumn) -> Any:
         """Return the file or files that the column gets, ``None`` for no file.
 
@@ -54,15 +72,20 @@ def plain_value(attribute: str, value: Any, parameters: Mapping[str, Any] | None
     """
     if hasattr(value, "__clause_element__"):
         value = value.__clause_element__()
-    if isinstance(value, sa.BindParameter):
-        bound = cast("sa.BindParameter[Any]", value)  # type: ignore[redundant-cast]  # pyright takes it for unknown
-        value = (parameters or {}).get(bound.key, bound.effective_value)
+    value = _unbound(value, parameters or {})
     if isinstance(value, Null):
         return None
     if isinstance(value, sa.ClauseElement):
         raise UnsupportedOperationError(
             f"The column {attribute!r} holds files, and takes no SQL expression: load the rows and assign the files"
         )
+    return value
+
+
+def _unbound(value: Any, parameters: Mapping[str, Any]) -> Any:
+    if isinstance(value, sa.BindParameter):
+        bound = cast("sa.BindParameter[Any]", value)  # type: ignore[redundant-cast]  # pyright takes it for unknown
+        return parameters.get(bound.key, bound.effective_value)
     return value
 
 

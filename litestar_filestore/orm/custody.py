@@ -25,7 +25,7 @@ from litestar_filestore.orm.columns import writing_bind, writing_connection
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import journal_of
 from litestar_filestore.orm.journal_custody import JournalCustody, store_for
-from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
+from litestar_filestore.orm.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State, explain, ledger_of
 from litestar_filestore.orm.notes import note, write_notes
 from litestar_filestore.orm.outages import guard_database
@@ -46,7 +46,7 @@ from litestar_filestore.orm.schemas import (
 from litestar_filestore.orm.staging import can_stage_beside, is_locked, run_beside, staging_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from sqlalchemy import Connection
@@ -298,7 +298,13 @@ class LedgerCustody:
             else:
                 self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
         except IntegrityError as error:
-            raise refusal() from error
+            raise (ConflictError(BELONGS_TO_ANOTHER_ROW) if self._is_linked(facts) else refusal()) from error
+
+    def _is_linked(self, keys: Iterable[ObjectKey]) -> bool:
+        """Return whether this transaction itself has given one to another row, by way of another session."""
+        if self._connection.dialect.name != "sqlite":
+            return False  # elsewhere they are staged, or the failed statement has ended the transaction
+        return State.LINKED in self._ledger.states(self._connection, list(keys)).values()
 
     def _doom(self, files: Sequence[FileObject]) -> None:
         # Objects that the ledger does not know stay: they come from before it, and another row may hold them too.

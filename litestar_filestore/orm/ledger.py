@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, CursorResult, Table
 
-__all__ = ("LEASE_SECONDS", "Facts", "Ledger", "ObjectKey", "Usage")
+__all__ = ("BELONGS_TO_ANOTHER_ROW", "LEASE_SECONDS", "Facts", "Ledger", "ObjectKey", "Usage")
 
 LEASE_SECONDS = 3600.0
 """How long a staged object is kept for a row that may still come."""
+BELONGS_TO_ANOTHER_ROW = (
+    "The object belongs to another row already; assign file.copy() instead. What keeps versions of rows by copying "
+    'them has to leave file columns out, as SQLAlchemy-Continuum does with __versioned__ = {"exclude": ["file"]}, or '
+    "to copy their files"
+)
+"""Why a row cannot have a file."""
 _FREE = (State.STAGED, State.KEPT)
 """What a row may take."""
 _CHUNK = 400
@@ -184,7 +190,7 @@ class Ledger:
                 )
         unknown = [key for key in chunk if key not in states]
         if linked + len(unknown) != len(chunk):
-            raise ConflictError("The object belongs to another row already; assign file.copy() instead")
+            raise ConflictError(BELONGS_TO_ANOTHER_ROW)
         return unknown
 
     def insert_linked(

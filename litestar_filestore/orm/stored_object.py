@@ -216,8 +216,8 @@ def _row(file: Any) -> dict[str, Any]:
         raise SourceTypeError(f"A file column takes FileObject, not {type(file).__name__}")
     if file.has_pending_data:
         raise InvalidArgumentError(
-            "The content of this file was not stored: add the row through the session, or call save() before "
-            "a bulk statement",
+            "The content of this file was not stored. Sessions store what is added to them before the row is written; "
+            "statements on tables and connections do not: call save() before them, and keep the file yourself",
             backend=file.backend_key,
         )
     return file.to_dict()

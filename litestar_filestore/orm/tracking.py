@@ -5,7 +5,7 @@ have no file columns pay for a dictionary look-up per changed object.
 
 ``before_flush`` does the work, before the first statement of the flush. Later the mapper's events tell which rows were
 really written, and bring those that it could not see: rows deleted as orphans, and what other listeners changed after
-it.
+it. Our own listeners see that to `Mapper` first, and where a class has others, once more behind the last of those.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.base import NO_VALUE
+from sqlalchemy.orm.interfaces import EXT_CONTINUE
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import ConflictError
@@ -40,6 +41,7 @@ from litestar_filestore.orm.columns import (
     is_modified,
 )
 from litestar_filestore.orm.custody import Custody, custody_of
+from litestar_filestore.orm.defaults import check_defaults, fill_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -77,7 +79,12 @@ _Plan = dict[InstanceState[Any], _Change]
 def _before_flush(session: Session, _context: UOWTransaction, _instances: Sequence[Any] | None) -> None:
     gone = session.deleted
     _fill_successors(session, gone)
+    for row in session.new:
+        fill_defaults(sa.inspect(row))
     changes = [_change(sa.inspect(row), deleted=row in gone) for row in (*session.new, *session.dirty, *gone)]
+    for mapper in {change.state.mapper for change in changes}:
+        if file_columns(mapper):
+            _come_last(mapper)
     session.info[_PLAN] = _prepare(session, [change for change in changes if change.columns])
 
 
@@ -212,22 +219,51 @@ def _store_all(session: Session, change: _Change) -> None:
 # -- which rows the flush really writes
 
 
-@event.listens_for(Mapper, "before_insert")
-@event.listens_for(Mapper, "before_update")
-def _before_write(mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+@event.listens_for(Mapper, "mapper_configured")
+def _check_class(mapper: Mapper[Any], _class: type[Any]) -> None:
+    check_defaults(mapper)
+
+
+@event.listens_for(Mapper, "before_insert", raw=True, retval=True)
+@event.listens_for(Mapper, "before_update", raw=True, retval=True)
+def _before_write(mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
+    if file_columns(mapper):
+        if not target.has_identity:
+            fill_defaults(target)
+        _settle(mapper, target, deleted=False)
+    return EXT_CONTINUE
+
+
+def _before_write_last(mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
+    """See what a listener of the class has set: it is asked after those of `Mapper`."""
     _settle(mapper, target, deleted=False)
+    return EXT_CONTINUE
 
 
-@event.listens_for(Mapper, "before_delete")
-def _before_delete(mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
+def _come_last(mapper: Mapper[Any]) -> None:
+    """Listen behind all others, wherever there are any."""
+    for name in ("before_insert", "before_update"):
+        dispatch: Any = getattr(mapper.dispatch, name)
+        # Raw listeners that return something are called as they are, so they can be told from others.
+        listeners = dispatch.listeners or dispatch.parent_listeners
+        if listeners[-1] is (_before_write_last if dispatch.listeners else _before_write):
+            continue
+        if event.contains(mapper, name, _before_write_last):
+            event.remove(mapper, name, _before_write_last)
+        event.listen(mapper, name, _before_write_last, raw=True, retval=True)
+
+
+@event.listens_for(Mapper, "before_delete", raw=True, retval=True)
+def _before_delete(mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
     _settle(mapper, target, deleted=True)
+    return EXT_CONTINUE
 
 
-def _settle(mapper: Mapper[Any], target: Any, *, deleted: bool) -> None:
-    session = object_session(target)
+def _settle(mapper: Mapper[Any], target: InstanceState[Any], *, deleted: bool) -> None:
+    session = target.session
     if session is None or not file_columns(mapper):
         return
-    now = _change(sa.inspect(target), deleted=deleted)
+    now = _change(target, deleted=deleted)
     plan = cast("_Plan", session.info.setdefault(_PLAN, {}))
     planned = plan.get(now.state)
     if planned is not None and planned.deleted and not deleted:
