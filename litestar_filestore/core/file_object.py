@@ -209,8 +209,9 @@ class FileObject(FileRecord):
     @property
     def _readable(self) -> tuple[StorageBackend, str]:
         """Where the content lies; that of a copy which is still to be made is the origin's."""
-        if isinstance(self._content, ObjectCopy):
-            return self._content.backend, self._content.key
+        content = cast("object", self._content)
+        if isinstance(content, ObjectCopy):
+            return content.backend, content.key
         return self.backend, self.path
 
     def exists(self) -> bool:

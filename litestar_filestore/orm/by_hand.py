@@ -15,17 +15,17 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from litestar_filestore.core.threads import finish, run_blocking
-from litestar_filestore.errors import ObjectExistsError
+from litestar_filestore.errors import DatabaseUnavailableError, ObjectExistsError, StorageError
 from litestar_filestore.orm.claims import abandon
 from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import explain
 from litestar_filestore.orm.notes import note
+from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
@@ -55,6 +55,7 @@ def saving(database: Engine | AsyncEngine, table: Table, file: FileObject) -> Ge
         ObjectExistsError: If there is or was an object under its pinned key.
         LinkLostError: If writing took so long that the object was given up.
         LedgerMissingError: If the database has no ledger; nothing was written.
+        DatabaseUnavailableError: If the database is away.
         QuotaExceededError: If the owner may not store that much.
     """
     entry = _Entry(database, table, file)
@@ -69,7 +70,7 @@ def saving(database: Engine | AsyncEngine, table: Table, file: FileObject) -> Ge
     except BaseException as error:
         try:
             _run(entry.engine, entry.give_up)
-        except SQLAlchemyError as second:
+        except (SQLAlchemyError, StorageError) as second:
             error.add_note(f"{_NOT_GIVEN_UP}: {second}")
         raise
     entry.mark()
@@ -90,7 +91,7 @@ async def saving_async(database: Engine | AsyncEngine, table: Table, file: FileO
     except BaseException as error:
         try:
             await _run_async(entry.engine, entry.give_up)
-        except SQLAlchemyError as second:
+        except (SQLAlchemyError, StorageError) as second:
             error.add_note(f"{_NOT_GIVEN_UP}: {second}")
         raise
     entry.mark()
@@ -112,15 +113,14 @@ class _Entry:
 
     def enter(self, beside: Engine) -> None:
         try:
-            run_beside(beside, self._stage)
+            with guard_database():
+                run_beside(beside, self._stage)
         except IntegrityError as error:
             raise _taken(self.key) from error
-        except OperationalError as error:
-            if not is_locked(error):
-                raise explain(error) from error
+        except DatabaseUnavailableError as error:
+            if not _is_locked(error):
+                raise
             self._note(beside)
-        except ProgrammingError as error:
-            raise explain(error) from error
         else:
             self._is_staged = True
 
@@ -132,16 +132,18 @@ class _Entry:
         def write(connection: Connection) -> None:
             note(connection, self._ledger, self.key, beside=beside)
 
-        run_beside(beside, write)
+        with guard_database():
+            run_beside(beside, write)
 
     def record(self, beside: Engine) -> None:
         """Note what was written. What another writer of SQLite keeps from that is noted with the row."""
         if not self._is_staged:
             return
         try:
-            run_beside(beside, self._record)
-        except OperationalError as error:
-            if not is_locked(error):
+            with guard_database():
+                run_beside(beside, self._record)
+        except DatabaseUnavailableError as error:
+            if not _is_locked(error):
                 raise
 
     def _record(self, connection: Connection) -> None:
@@ -151,7 +153,8 @@ class _Entry:
     def give_up(self, beside: Engine) -> None:
         """Doom the object: whether the store has it is not known."""
         if self._is_staged:
-            run_beside(beside, self._give_up)
+            with guard_database():
+                run_beside(beside, self._give_up)
 
     def _give_up(self, connection: Connection) -> None:
         abandon(self._ledger, connection, [self.key])
@@ -160,6 +163,10 @@ class _Entry:
         """Let sessions know that there is an entry."""
         if self._is_staged:
             mark_saved(self._file, self._ledger.table, self.engine, self._owner)
+
+
+def _is_locked(error: DatabaseUnavailableError) -> bool:
+    return isinstance(error.__cause__, OperationalError) and is_locked(error.__cause__)
 
 
 def _taken(key: ObjectKey) -> ObjectExistsError:

@@ -75,9 +75,8 @@ def default_of(column: FileColumn, values: Callable[[], Mapping[str, Any]]) -> A
     # Given by value, and the same for all rows.
     if isinstance(default.arg, FileObject):
         return default.arg.copy()
-    if isinstance(default.arg, (list, tuple)):
-        return [each.copy() for each in files_in([*cast("list[Any]", default.arg)])]
-    return default.arg
+    value: object = default.arg
+    return [each.copy() for each in files_in(cast("list[Any]", value))] if isinstance(value, list) else value
 
 
 class _Context:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ()
 
 _PLAN = "litestar_filestore.plan"
+_ordering = Lock()
 
 
 @dataclass(slots=True)
@@ -243,14 +245,22 @@ def _before_write_last(mapper: Mapper[Any], _connection: Connection, target: Ins
 def _come_last(mapper: Mapper[Any]) -> None:
     """Listen behind all others, wherever there are any."""
     for name in ("before_insert", "before_update"):
-        dispatch: Any = getattr(mapper.dispatch, name)
-        # Raw listeners that return something are called as they are, so they can be told from others.
-        listeners = dispatch.listeners or dispatch.parent_listeners
-        if listeners[-1] is (_before_write_last if dispatch.listeners else _before_write):
+        if _is_last(mapper, name):
             continue
-        if event.contains(mapper, name, _before_write_last):
-            event.remove(mapper, name, _before_write_last)
-        event.listen(mapper, name, _before_write_last, raw=True, retval=True)
+        with _ordering:
+            if _is_last(mapper, name):
+                continue  # another thread was faster, and may be calling the listeners already
+            if event.contains(mapper, name, _before_write_last):
+                event.remove(mapper, name, _before_write_last)
+            event.listen(mapper, name, _before_write_last, raw=True, retval=True)
+
+
+def _is_last(mapper: Mapper[Any], name: str) -> bool:
+    dispatch: Any = getattr(mapper.dispatch, name)
+    # Raw listeners that return something are called as they are, so they can be told from others.
+    if dispatch.listeners:
+        return dispatch.listeners[-1] is _before_write_last
+    return dispatch.parent_listeners[-1] is _before_write
 
 
 @event.listens_for(Mapper, "before_delete", raw=True, retval=True)

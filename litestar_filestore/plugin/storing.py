@@ -13,7 +13,7 @@ from litestar_filestore.core.threads import finish
 from litestar_filestore.errors import ConfigurationError, DatabaseUnavailableError
 from litestar_filestore.orm import loose
 from litestar_filestore.orm.by_hand import saving, saving_async
-from litestar_filestore.orm.columns import file_columns
+from litestar_filestore.orm.columns import configured_mappers, file_columns
 from litestar_filestore.orm.deletes import Target, delete_targets_async
 from litestar_filestore.orm.ledger import Facts, ObjectKey
 from litestar_filestore.orm.ledger_table import State, ledger_of
@@ -156,11 +156,7 @@ class ApplicationStorer:
             places = [place for place in self._places if stores_in(place, backend)] or list(self._places)
         if self._look_again is not None and (model is None or not places):
             # Without its ledger, or in another one, nobody would know of the object, or the wrong one would sweep it.
-            self._look_again()
-            raise DatabaseUnavailableError(
-                "A database was away when the application started, and its ledger is not found yet; try again later",
-                backend=backend,
-            )
+            raise self._not_found_yet(backend)
         if len(places) > 1:
             raise ConfigurationError(
                 "The files could belong to rows of several databases, and each has a ledger of its own: name the column"
@@ -191,7 +187,7 @@ class ApplicationStorer:
         It is where the columns of one database store there. What several could take is left to the notes of the session
         that takes it, as without an application.
         """
-        return self._place_of(backend) is not None
+        return self._is_awaited(backend) or self._place_of(backend) is not None
 
     @contextmanager
     def saving(self, file: FileObject) -> Generator[None]:
@@ -215,7 +211,23 @@ class ApplicationStorer:
 
     def _place_of(self, backend: str) -> Place | None:
         places = [place for place in self._places if stores_in(place, backend)]
+        if not places and self._is_awaited(backend):
+            raise self._not_found_yet(backend)
         return places[0] if len(places) == 1 and staging_engine(_sync_engine(places[0])) is not None else None
+
+    def _is_awaited(self, backend: str) -> bool:
+        """Return whether columns store in a backend whose database may be one that was away."""
+        return self._look_again is not None and any(
+            column.type.storage_key == backend for mapper in configured_mappers() for column in file_columns(mapper)
+        )
+
+    def _not_found_yet(self, backend: str) -> DatabaseUnavailableError:
+        if self._look_again is not None:
+            self._look_again()
+        return DatabaseUnavailableError(
+            "A database was away when the application started, and its ledger is not found yet; try again later",
+            backend=backend,
+        )
 
     async def release(self, files: Iterable[FileObject]) -> int:
         """Give up what no row has taken; see `Storer.release`."""

@@ -13,11 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, MemoryBackend, Storages, storages
-from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, ObjectExistsError, QuotaExceededError
+from litestar_filestore.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    DatabaseUnavailableError,
+    ObjectExistsError,
+    QuotaExceededError,
+)
 from litestar_filestore.orm.ledger import Usage
 from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.plugin.ledger import LedgerConfig
+from litestar_filestore.plugin.storing import ApplicationStorer
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document
 from tests.ledger.world import World
@@ -322,6 +329,20 @@ class TestOutsideOfRequests:
         with pytest.raises(ConfigurationError, match="while one runs"):
             await storages.keep(file)
         file.delete()
+
+
+@SAVE
+async def test_database_that_was_away(world: World, save: str) -> None:
+    """Where an application has not found the ledger of a column's backend yet, nothing is stored that nobody knows."""
+    world.register()
+    looked: list[bool] = []
+    storer = ApplicationStorer()
+    storer.open([], look_again=lambda: looked.append(True))
+    with storages.kept_by(storer):
+        with pytest.raises(DatabaseUnavailableError):
+            await saver(save)(new_file())
+        other = await saver(save)(FileObject(MemoryBackend("other"), "a.txt", content=b"content"))
+    assert (looked, world.objects(), other.get_content()) == ([True], set(), b"content")
 
 
 async def test_sync_save_uses_no_connection_of_the_loop(world: World, engine: AsyncEngine, serve: Serve) -> None:
