@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from litestar_filestore.core.linking import LinkWish, answering_links
@@ -41,9 +41,10 @@ def _mounted_at(scope: Scope) -> str:
     ``root_path`` says so where a server or Starlette has mounted it. Litestar's ``asgi(is_mount=True)`` cuts the path
     and leaves ``raw_path`` alone. What the client adds to it (slashes, escapes) is no part of the answer.
     """
-    root = scope.get("root_path", "")
-    seen, whole = scope["path"].rstrip("/"), unquote(scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1"))
-    before = whole.rstrip("/").removesuffix(seen) if whole.rstrip("/").endswith(seen) else root
+    slots = cast("dict[str, Any]", scope)
+    seen: str = slots["path"].rstrip("/")
+    whole: str = unquote(slots.get("raw_path", b"").partition(b"?")[0].decode("latin-1")).rstrip("/")
+    before = whole.removesuffix(seen) if whole.endswith(seen) else str(slots.get("root_path", ""))
     segments = [segment for segment in before.split("/") if segment]
     return "".join(f"/{segment}" for segment in segments)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import filetype  # type: ignore[import-untyped]
+import filetype
 import pytest
 from litestar import Litestar, get
 from litestar.testing import TestClient

@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 import pytest
@@ -34,9 +35,14 @@ def containers() -> dict[str, int]:
             if isinstance(value, CONTAINERS) and attribute != "__builtins__":
                 held: Collection[object] = value
                 found[f"{name}.{attribute}"] = len(held)
-            elif callable(info := getattr(value, "cache_info", None)) and info().maxsize is None:
-                found[f"{name}.{attribute}"] = info().currsize
+            elif (info := _cache_info(value)) is not None and info.maxsize is None:
+                found[f"{name}.{attribute}"] = info.currsize
     return found
+
+
+def _cache_info(function: Any) -> Any:
+    ask = getattr(function, "cache_info", None)
+    return ask() if callable(ask) else None
 
 
 @pytest.fixture

@@ -21,9 +21,7 @@ def mount_like_starlette(inner: Litestar, at: str) -> ASGIApp:
     """Return what Starlette's ``Mount`` does since 0.33: the path stays whole, and ``root_path`` tells what to cut."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope = cast("Scope", {**scope, "root_path": scope.get("root_path", "") + at})
-        await inner(scope, receive, send)
+        await inner(cast("Scope", {**scope, "root_path": scope.get("root_path", "") + at}), receive, send)
 
     return cast("ASGIApp", app)
 

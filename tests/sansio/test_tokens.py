@@ -268,7 +268,7 @@ def test_no_secret_is_refused() -> None:
 def test_random_secret_is_accepted(seed: int, size: int) -> None:
     """Random bytes are good as they are, as hexadecimal text and as base64."""
     secret = random.Random(seed).randbytes(size)
-    written = [secret, secret.hex(), urlsafe_b64encode(secret), secret[:16].hex(), secret[:24].hex()]
+    written: list[str | bytes] = [secret, secret.hex(), urlsafe_b64encode(secret), secret[:16].hex(), secret[:24].hex()]
     assert repr(KeyRing(written)) == "KeyRing(5 secrets)"
 
 
