@@ -164,7 +164,11 @@ class Driver(ABC):
         return self.sign_answer(path, answer)
 
     def local_path(self, path: str) -> Path:
-        """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing."""
+        """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing.
+
+        Nothing is looked at. Before somebody else opens the path, ``head`` is asked, which refuses what ``get`` would:
+        a symbolic link, a folder.
+        """
         del path
         raise UnsupportedOperationError(f"{self.protocol} storage has no local files")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import mimetypes
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,20 @@ if TYPE_CHECKING:
     from litestar_filestore.core.rules import Rule
     from litestar_filestore.core.types import AsyncDataLike, ObjectInfo, PathLike
 
-__all__ = ("FileRecord", "PendingContent")
+__all__ = ("FileRecord", "PendingContent", "Referred")
 
 _FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
+
+
+class Referred(enum.StrEnum):
+    """What a client's reference says of the file that it names."""
+
+    FREE = "free"
+    """When it was made, no row held the file. It puts it into a row unless the application keeps it."""
+    KEPT = "kept"
+    """It puts into a row also what the application keeps."""
+    HELD = "held"
+    """When it was made, a row held the file."""
 
 
 class PendingContent(NamedTuple):
@@ -61,11 +73,13 @@ class FileRecord:
         "_source_path",
         "checksum",
         "etag",
+        "in_row",
         "key_ext",
         "key_template",
         "last_modified",
         "on_change",
         "passed_rules",
+        "referred",
         "size",
         "version_id",
     )
@@ -138,6 +152,10 @@ class FileRecord:
         """Extension, with its dot, of the verified type of new content; for the key."""
         self.passed_rules: tuple[Rule, ...] = ()
         """What has accepted the content already, so that it is not asked again."""
+        self.in_row = False
+        """Whether it came out of a row of the database."""
+        self.referred: Referred | None = None
+        """What the reference says that a client has sent for it; ``None`` for a file that the program has itself."""
         self.on_change: Callable[[Any], None] | None = None
         """Called with the file before it changes in place; the row that holds it listens."""
 

@@ -86,7 +86,10 @@ class Keeping:
         """Keep a file that no row holds, for instance one whose key the application notes elsewhere.
 
         What a request has stored and no row has taken is deleted when the request ends, unless it is kept. It is kept
-        when this returns, whatever becomes of the request. A row may still take it later.
+        when this returns, whatever becomes of the request.
+
+        The program can put it into a row later. A client can do so only with a reference that was made for it,
+        ``storages.reference_for(file, kept=True)``: the one that the upload was answered with is refused from now on.
 
         Args:
             file: A stored file.

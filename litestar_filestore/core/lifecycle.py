@@ -63,6 +63,8 @@ class Lifecycle(BackendSetup):
     def local_path(self, key: str) -> Path:
         """Return the file that holds an object, where `Capability.LOCAL_PATH` is set. Read only; it may be missing.
 
+        The path is not looked at: a symbolic link in it, which `get` and `head` refuse, would be followed by ``open``.
+
         Raises:
             UnsupportedOperationError: On stores without local files.
         """

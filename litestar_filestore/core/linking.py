@@ -56,7 +56,7 @@ class LinkMaker(Protocol):
         """`url_for` without blocking the event loop."""
         ...
 
-    def reference_for(self, file: FileObject, expires_in: int | None) -> str:
+    def reference_for(self, file: FileObject, expires_in: int | None, *, kept: bool = False) -> str:
         """Return a reference; see `Linking.reference_for`."""
         ...
 
@@ -166,21 +166,25 @@ class Linking:
         )
         return await self._needed().url_for_async(file, wish)
 
-    def reference_for(self, file: FileObject, *, expires_in: int | None = None) -> str:
+    def reference_for(self, file: FileObject, *, expires_in: int | None = None, kept: bool = False) -> str:
         """Return a reference to a stored file: text that a client may send back where a file is expected.
 
         It is the only way in which JSON can name a file. Give it to whom you would let put this file into a row. It
         can be read by who has it, and does not carry the user metadata.
 
+        One file goes into one row, however many references there are: the second row is refused with `ConflictError`.
+
         Args:
             file: A stored file, usually one that no row holds yet.
             expires_in: Life in seconds; ``None`` takes the application's default.
+            kept: Whether the reference puts into a row also a file that the application keeps (`keep`). Whoever deletes
+                that row deletes the file, so others are refused: an uploader still has the reference of the upload.
 
         Raises:
             ConfigurationError: If no application with a secret runs.
             InvalidArgumentError: If `expires_in` is out of bounds, or the file was not saved yet.
         """
-        return self._needed().reference_for(file, expires_in)
+        return self._needed().reference_for(file, expires_in, kept=kept)
 
     def file_for(self, reference: str) -> FileObject:
         """Return the file that a reference of this application names.

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.types import AsyncDataLike
 
-__all__ = ("NewFile",)
+__all__ = ("NewFile", "UsedLink")
+
+
+class UsedLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A link to upload that is being used, and is not to be used again."""
+
+    digest: str
+    """SHA-256 of its token in hexadecimal digits."""
+    expires_at: int
+    """POSIX time in seconds (UTC) after which nobody can use it anyway."""
 
 
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +41,8 @@ class NewFile(msgspec.Struct, frozen=True, kw_only=True):
     """Where to put it instead of the backend's template."""
     key: str | None = None
     """Where to put it instead of under a new key; accepted once."""
+    link: UsedLink | None = None
+    """The link that the content comes through; accepted once, whatever has become of the object."""
     model: type | None = None
     """Mapped class whose row is going to hold it, where that is known: it says in which database."""
     max_concurrency: int | None = None

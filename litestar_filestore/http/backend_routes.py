@@ -15,7 +15,6 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key, check_prefix, join_prefix
 from litestar_filestore.core.linking import Disposition
 from litestar_filestore.core.registry import StorageRegistry, storages
-from litestar_filestore.core.rules import Rule
 from litestar_filestore.errors import InvalidKeyError
 from litestar_filestore.http.download import FileDownload
 from litestar_filestore.http.ownership import owned_by
@@ -23,7 +22,6 @@ from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
 from litestar_filestore.http.router_options import Authorize, FileMethod, refuse_unless_allowed
 from litestar_filestore.sansio.disposition import safe_filename
-from litestar_filestore.validation.rules import MaxSize
 
 __all__ = ("BackendRoutes",)
 
@@ -45,7 +43,7 @@ class BackendRoutes:
     name: str | None
     store: Callable[..., Awaitable[FileObject]]
     """Stores a body as the application is configured; it comes from above."""
-    operation_for: Callable[[Sequence[Rule]], type[Operation]]
+    operation_for: Callable[[PlannedFile], type[Operation]]
     """Documents such a body."""
     registry: StorageRegistry = storages
 
@@ -108,13 +106,12 @@ class BackendRoutes:
         return [read, look]
 
     def _writing(self) -> Any:
-        rules = (MaxSize(self.max_bytes),) if self.max_bytes is not None else ()
-        planned = PlannedFile(name="file", backend=self.backend, rules=rules)
+        planned = PlannedFile(name="file", backend=self.backend, max_bytes=self.max_bytes)
 
         @put(
             _PATH,
             summary="Store a file",
-            operation_class=self.operation_for(rules),
+            operation_class=self.operation_for(planned),
             raises=[*RAISED_BY_UPLOADS],
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold

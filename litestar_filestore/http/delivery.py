@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import time
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar_filestore.core.signing import SignedAnswer
-from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import (
     ConfigurationError,
     ObjectChangedError,
-    ObjectNotFoundError,
     UnsupportedOperationError,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from litestar.types import Scope
 
     from litestar_filestore.core.file_object import FileObject
@@ -63,7 +59,8 @@ async def choose_delivery(transfer: Transfer) -> Handover:
 
     Raises:
         ConfigurationError: If ``accel`` is asked for, and the server in front reaches no such object.
-        ObjectNotFoundError: If the ASGI server would send a file that is not there.
+        ObjectNotFoundError: If somebody else would send a file that is not there.
+        InvalidKeyError: If a symbolic link stands in the path of that file.
         ObjectChangedError: If that file has another size.
     """
     file, facts, answer, delivery, _, scope = transfer
@@ -76,7 +73,7 @@ async def choose_delivery(transfer: Transfer) -> Handover:
     if delivery in {"auto", "pathsend"} and answer.status_code == _WHOLE and _has_pathsend(scope):
         path = _local_path(file)
         if path is not None:
-            await run_blocking(partial(_check_file, path, facts.size, file))
+            await _check_object(file, facts.size)
             return Handover(path=path)
     return Handover()
 
@@ -86,7 +83,9 @@ async def _front_headers(transfer: Transfer) -> dict[str, str] | None:
     if (front := config.front_server) is None:
         return None
     if (path := _local_path(file)) is not None:
-        return front.for_path(path)
+        if (headers := front.for_path(path)) is not None:
+            await _check_object(file, transfer.facts.size)
+        return headers
     backend = file.backend
     # Stores answer one range; several are put together here.
     if Capability.SIGN_GET not in backend.capabilities or answer.frame is not None:
@@ -112,14 +111,19 @@ def _has_pathsend(scope: Scope) -> bool:
     return _PATHSEND in (cast("dict[str, Any]", scope).get("extensions") or {})
 
 
-def _check_file(path: Path, size: int, file: FileObject) -> None:
-    try:
-        status = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        status = None
-    if status is None or not stat.S_ISREG(status.st_mode):  # a link would be followed out of the root
-        raise ObjectNotFoundError("There is no such object", operation="get", backend=file.backend_key, key=file.key)
-    if status.st_size != size:
+async def _check_object(file: FileObject, size: int) -> None:
+    """Make sure that whoever sends a local file by its path sends what the application itself would.
+
+    The driver looks as it does before it reads: each folder of the path is opened in turn, and a symbolic link in the
+    place of one, or of the file, is refused (CVE-2024-23334 is a server that followed one). What happens between this
+    and the sending, only the server that sends can see.
+
+    Raises:
+        ObjectNotFoundError: If there is no such object.
+        InvalidKeyError: If a symbolic link stands in its path.
+        ObjectChangedError: If it has another size than its row says.
+    """
+    if (await file.head_async()).size != size:
         raise ObjectChangedError(
             "The object is not as long as its row says", operation="get", backend=file.backend_key, key=file.key
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.sansio.active_types import INLINE_TYPES, served_type, type_name
+from litestar_filestore.sansio.active_types import INLINE_TYPES, SERVED_TYPES, is_active, type_name
 from litestar_filestore.sansio.ranges import MAX_RANGES
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ class DownloadConfig:
     """Which pages may embed files."""
     inline_types: frozenset[str] = INLINE_TYPES
     """Types that may be shown in place. ``application/pdf`` can be added; a type that can run a script cannot."""
+    served_types: frozenset[str] = SERVED_TYPES
+    """Types as which files are served; all others are served as ``application/octet-stream``. Types can be added and
+    taken away, except for those that can run a script: HTML, XML and SVG, JavaScript, style sheets."""
     max_ranges: int = MAX_RANGES
     """Most ranges in one answer; a request for more gets the whole object."""
     redirect_seconds: int = 300
@@ -58,11 +61,17 @@ class DownloadConfig:
         """Check what no request could mend.
 
         Raises:
-            ConfigurationError: If an inline type is active or malformed, or a number is out of bounds.
+            ConfigurationError: If a type is active or malformed, an inline type is not served as itself, or a number
+                is out of bounds.
         """
-        for name in self.inline_types:
-            if name != type_name(name) or served_type(name).partition(";")[0] != name:
-                raise ConfigurationError(f"Files of the type {name!r} are not shown in place: they could run scripts")
+        for name in (*self.served_types, *self.inline_types):
+            if name != type_name(name) or is_active(name):
+                raise ConfigurationError(
+                    f"Files of the type {name!r} are neither served as such nor shown in place: they could run scripts,"
+                    ' or this is no type such as "model/stl", in lower case and without parameters'
+                )
+        if hidden := sorted(self.inline_types - self.served_types):
+            raise ConfigurationError(f"Types that are shown in place are among served_types, and {hidden} are not")
         if not 1 <= self.max_ranges <= 1000:  # noqa: PLR2004  # as Apache's and nginx's upper limits
             raise ConfigurationError(f"max_ranges is from 1 to 1,000, not {self.max_ranges}")
         if not 1 <= self.redirect_seconds <= 604_800:  # noqa: PLR2004  # seven days: the longest that S3 signs

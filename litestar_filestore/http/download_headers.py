@@ -32,7 +32,7 @@ def content_headers(
     name = type_name(content_type)
     kind: Disposition = "inline" if disposition == "inline" and name in config.inline_types else "attachment"
     return {
-        "content-type": served_type(content_type),
+        "content-type": served_type(content_type, config.served_types),
         "content-disposition": content_disposition(kind, aligned_filename(filename, name)),
     }
 

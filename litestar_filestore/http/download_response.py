@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar.response.base import ASGIResponse
 
-from litestar_filestore.errors import RangeNotSatisfiableError
+from litestar_filestore.errors import InvalidKeyError, ObjectNotFoundError, RangeNotSatisfiableError
 from litestar_filestore.http.delivery import Transfer, choose_delivery, redirect_url
 from litestar_filestore.http.download_answer import answer_request, object_facts
 from litestar_filestore.http.download_body import object_bytes, send_pieces
@@ -73,7 +73,7 @@ class ASGIFileDownload(ASGIResponse):
         """Answer the request.
 
         Raises:
-            ObjectNotFoundError: If the object is missing; nothing was sent then.
+            ObjectNotFoundError: If the object is missing, or behind a symbolic link; nothing was sent then.
             ObjectChangedError: If it is too short; the connection breaks if something was sent.
             ConfigurationError: If a middleware of the application would change the answer.
         """
@@ -84,6 +84,12 @@ class ASGIFileDownload(ASGIResponse):
         except RangeNotSatisfiableError as error:
             context.is_download = False
             raise _unsatisfiable(error) from error
+        except InvalidKeyError as error:
+            # A symbolic link in the store, or a key of a row that no object can have: not a mistake of the client's.
+            context.is_download = False
+            raise ObjectNotFoundError(
+                error.detail, operation="get", backend=self.wish.file.backend_key, key=self.wish.file.key
+            ) from error
         except BaseException:
             context.is_download = False  # what is sent now, if anything, is an error's answer
             raise

@@ -88,7 +88,7 @@ class FileIntake:
         files = owned_by(self._request.scope)
         rules = effective_rules(planned.rules, files.rules)
         check = FileCheck(rules, filename=name, declared_type=declared_type, detector=self._detector or files.detector)
-        content = _Checked(source, check, max_bytes=file_limit(rules, self._limits))
+        content = _Checked(source, check, max_bytes=file_limit(rules, self._limits, planned.max_bytes))
         try:
             await content.read_head(check.head_bytes)
             checked = await check.at_head(content.head, complete=content.complete)
@@ -101,6 +101,7 @@ class FileIntake:
                     metadata=checked.metadata,
                     key_template=planned.template_for(FileObject(backend, name, content_type=checked.content_type)),
                     key=planned.key,
+                    link=planned.link,
                     model=planned.model,
                     max_concurrency=max_concurrency,
                 )

@@ -119,10 +119,16 @@ class FormLimits(NamedTuple):
     """Length of the body."""
 
 
-def file_limit(rules: tuple[Rule, ...], limits: UploadLimits) -> int:
-    """Return how long a file may be by its rules, in bytes."""
-    allowed = max_bytes(rules)
-    return limits.max_file_bytes if allowed is None else allowed
+def file_limit(rules: tuple[Rule, ...], limits: UploadLimits, most: int | None = None) -> int:
+    """Return how long a file may be by its rules, in bytes.
+
+    Args:
+        rules: Its rules, the nearest ones.
+        limits: What holds where nothing else is said.
+        most: What a link or a route says: it does not lift what a rule allows, whoever has declared that.
+    """
+    said = [each for each in (max_bytes(rules), most) if each is not None]
+    return min(said, default=limits.max_file_bytes)
 
 
 def form_limits(plan: UploadPlan, limits: UploadLimits) -> FormLimits:
@@ -133,7 +139,7 @@ def form_limits(plan: UploadPlan, limits: UploadLimits) -> FormLimits:
     files = max(limits.max_files, sum(counts) + len(plan.spooled))
     parts = limits.max_parts + files - limits.max_files
     derived = (
-        sum(file_limit(each.rules, limits) * count for each, count in zip(planned, counts, strict=True))
+        sum(file_limit(each.rules, limits, each.max_bytes) * count for each, count in zip(planned, counts, strict=True))
         + len(plan.spooled) * limits.max_file_bytes
         + limits.max_fields_bytes
         + _HEADERS_BYTES

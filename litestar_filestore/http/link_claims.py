@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import msgspec
 
 from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.file_record import Referred
 from litestar_filestore.errors import InvalidTokenError
 
 if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
 
 __all__ = ("DownloadClaims", "ReferenceClaims", "UploadClaims", "read_claims", "stored_file", "write_claims")
+
+_NOT_OF_FILES = frozenset({"backend", "disposition", "referred"})
 
 C = TypeVar("C", bound=msgspec.Struct)
 
@@ -55,6 +58,7 @@ class ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     last_modified: float | None = msgspec.field(default=None, name="lm")
     checksum: str | None = msgspec.field(default=None, name="cs")
     version_id: str | None = msgspec.field(default=None, name="vi")
+    referred: Referred = msgspec.field(default=Referred.FREE, name="rf")
 
 
 def write_claims(claims: msgspec.Struct) -> dict[str, Any]:
@@ -77,5 +81,5 @@ def read_claims(type_: type[C], written: Mapping[str, Any]) -> C:
 
 def stored_file(claims: DownloadClaims | ReferenceClaims, backend: StorageBackend) -> FileObject:
     """Return the file that claims describe."""
-    known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in {"backend", "disposition"}}
+    known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in _NOT_OF_FILES}
     return FileObject.from_dict({**known, "to_filename": known.pop("key")}, backend)

@@ -29,8 +29,8 @@ class LinkConfig:
     public_url: str | None = None
     """``https://files.example.com``, with a path if the application does not see it: what links begin with, whether
     that is the application, a proxy or a content delivery network in front of it. ``None`` makes links that begin with
-    `path`; they work on the pages of the application. It is never taken from a request, whose ``Host`` anybody can
-    choose."""
+    a path; they work on the pages of the application. It is never taken from a request, whose ``Host`` anybody can
+    choose. The path of the application (``Litestar(path=...)``) and `path` follow it."""
     expires_in: int = 300
     """Longest life of a link to download where the caller names none."""
     upload_expires_in: int = 900
@@ -73,7 +73,7 @@ class LinkConfig:
 
     @property
     def base(self) -> str:
-        """What the application's own links begin with, up to the slash before the token."""
+        """What links of an application without a path begin with, up to the slash before the token."""
         return f"{self.public_url or ''}{self.path}"
 
 

@@ -11,7 +11,6 @@ from litestar_filestore.core.public import PublicFile, public_file
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.http.raw import store_body
-from litestar_filestore.validation.rules import MaxSize
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -43,9 +42,9 @@ async def store_upload(
         FileTooLargeError: If the body is longer than the link allows.
         StorageError: If the backend fails.
     """
-    claims = signer.read_upload(token)
+    claims, link = signer.read_upload(token)
     files = owned_by(request.scope)
-    planned = PlannedFile(name="file", backend=claims.backend, rules=(MaxSize(claims.max_bytes),), key=claims.key)
+    planned = PlannedFile(name="file", backend=claims.backend, max_bytes=claims.max_bytes, key=claims.key, link=link)
     # Whoever has the link stores on the account of the one for whom it was made.
     owner = owner_of_new_objects.set(claims.owner or owner_of_new_objects.get())
     try:

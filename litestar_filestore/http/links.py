@@ -6,10 +6,15 @@ backend in the same way, says nothing about the store, and is made without askin
 
 from __future__ import annotations
 
+import hashlib
 import time
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
+from litestar_filestore.core.file_record import Referred
+from litestar_filestore.core.new_file import UsedLink
 from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.core.signing import SignedAnswer
 from litestar_filestore.errors import (
@@ -41,6 +46,9 @@ if TYPE_CHECKING:
     from litestar_filestore.sansio.tokens import KeyRing
 
 __all__ = ("LinkSigner",)
+
+_URL = "/:@%[]!$&'()*+,;=~"
+"""What stays as it is in the beginning of a URL."""
 
 
 class _StoreLink(NamedTuple):
@@ -79,6 +87,24 @@ class LinkSigner:
         self._registry = registry
         self._downloads = downloads or DownloadConfig()
         self._clock = clock
+        self._place_seen: tuple[str, str] = "", ""
+        self._base = config.base
+
+    def placed(self, mounted_at: str, path: str) -> LinkSigner:
+        """Return a signer of the same links for the place where the application stands.
+
+        Args:
+            mounted_at: What comes before the paths that the application sees: a ``root_path``, or where another
+                application has mounted it. A `public_url` stands in for it.
+            path: Of the application, which it puts before all of its routes.
+        """
+        if (mounted_at, path) == self._place_seen:
+            return self
+        placed = copy(self)
+        placed._place_seen = mounted_at, path  # noqa: SLF001  # of this class
+        outside = mounted_at if self._config.public_url is None else self._config.public_url
+        placed._base = f"{quote(outside, safe=_URL)}{path.rstrip('/')}{self._config.path}"  # noqa: SLF001
+        return placed
 
     @property
     def config(self) -> LinkConfig:
@@ -111,7 +137,7 @@ class LinkSigner:
         """Return a link, or what is needed to ask the store for one."""
         if wish.for_upload:
             return self._upload_url(file, wish)
-        backend, key = self._place(file)
+        backend, key = self._where(file)
         life = self._life(wish.expires_in, self._config.expires_in)
         if (public := _public_url(backend, key, wish)) is not None:
             return public
@@ -120,9 +146,9 @@ class LinkSigner:
             return _StoreLink(backend, key, self._answer(file, wish, life), download_url)
         return download_url()
 
-    def reference_for(self, file: FileObject, expires_in: int | None) -> str:
+    def reference_for(self, file: FileObject, expires_in: int | None, *, kept: bool = False) -> str:
         """Return a reference; see `StorageRegistry.reference_for`."""
-        backend, key = self._place(file)
+        backend, key = self._where(file)
         life = self._life(expires_in, self._config.reference_expires_in)
         claims = ReferenceClaims(
             backend=backend.key,
@@ -134,6 +160,7 @@ class LinkSigner:
             last_modified=file.last_modified,
             checksum=file.checksum,
             version_id=file.version_id,
+            referred=Referred.HELD if file.in_row else Referred.KEPT if kept else Referred.FREE,
         )
         return self._ring.sign("reference", write_claims(claims), expires_at=int(self._clock()) + life)
 
@@ -180,7 +207,7 @@ class LinkSigner:
         )
 
     def _url(self, token: str) -> str:
-        return f"{self._config.base}/{token}"
+        return f"{self._base}/{token}"
 
     def _window(self, life: int) -> int:
         return max(1, min(self._config.window_seconds, life // 2))
@@ -194,7 +221,7 @@ class LinkSigner:
             )
         return asked
 
-    def _place(self, file: FileObject) -> tuple[StorageBackend, str]:
+    def _where(self, file: FileObject) -> tuple[StorageBackend, str]:
         if file.key is None:
             raise InvalidArgumentError(
                 "This file was not saved yet: there is nothing to link", operation="sign", backend=file.backend_key
@@ -214,20 +241,24 @@ class LinkSigner:
         claims = read_claims(DownloadClaims, written)
         return stored_file(claims, self._backend(claims.backend)), claims, max(1, end - int(now))
 
-    def read_upload(self, token: str) -> UploadClaims:
-        """Return what a link to upload says.
+    def read_upload(self, token: str) -> tuple[UploadClaims, UsedLink]:
+        """Return what a link to upload says, and what is to be remembered of it.
 
         Raises:
             InvalidTokenError: For whatever is no living link to upload.
         """
-        written, _ = self._ring.read("upload", token, now=self._clock())
-        return read_claims(UploadClaims, written)
+        written, end = self._ring.read("upload", token, now=self._clock())
+        # A token has one spelling. What is remembered is not the token: that would be a living link in the store.
+        link = UsedLink(digest=hashlib.sha256(token.encode()).hexdigest(), expires_at=end)
+        return read_claims(UploadClaims, written), link
 
     def file_for(self, reference: str) -> FileObject:
         """Return the file of a reference; see `StorageRegistry.file_for`."""
         written, _ = self._ring.read("reference", reference, now=self._clock())
         claims = read_claims(ReferenceClaims, written)
-        return stored_file(claims, self._backend(claims.backend))
+        file = stored_file(claims, self._backend(claims.backend))
+        file.referred = claims.referred
+        return file
 
     def _backend(self, key: str) -> StorageBackend:
         try:

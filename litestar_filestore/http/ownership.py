@@ -95,6 +95,7 @@ class RequestFiles:
 
     def hand_over(self, file: FileObject) -> None:
         """Leave a file that the client is going to put into a row with another request, before its lease runs out."""
+        self.storer.hand_over(file)
         self._files = [each for each in self._files if each != file]
 
     async def discard(self, file: FileObject) -> None:

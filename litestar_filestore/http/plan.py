@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.new_file import UsedLink
     from litestar_filestore.core.rules import Rule
 
 __all__ = ("PlannedFile", "UploadPlan")
@@ -28,12 +29,16 @@ class PlannedFile:
     """Key of the backend; ``None`` for the only one that is registered."""
     rules: tuple[Rule, ...] = ()
     """What each file has to be."""
+    max_bytes: int | None = None
+    """Longest that it may be, beside what `rules` say: the smaller of both holds."""
     key_template: str | None = None
     """Where to put it instead of the backend's template."""
     key_maker: Callable[[FileObject], str | None] | None = None
     """Makes the template of each file instead, from its name and type."""
     key: str | None = None
     """Where to put it, once, instead of under a new key."""
+    link: UsedLink | None = None
+    """The link that it comes through."""
     model: type | None = None
     """The mapped class whose row is going to hold it, where known."""
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from litestar_filestore.http.arrivals import Arrivals
 from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import file_limit
+from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.validation.rules import effective_rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -109,11 +111,11 @@ class RawUpload:
         """Return a context with the body as a source; see `open_body`.
 
         Args:
-            max_bytes: Longest body; ``None`` for the longest file.
+            max_bytes: Longest body; ``None`` for the longest file. The handler's ``request_max_body_size`` holds beside
+                it.
         """
-        return open_body(
-            self._request, limits=self._limits, max_bytes=self._max_body_bytes if max_bytes is None else max_bytes
-        )
+        said = [each for each in (max_bytes, self._max_body_bytes) if each is not None]
+        return open_body(self._request, limits=self._limits, max_bytes=min(said, default=None))
 
     async def store(
         self, backend: str | None = None, *, filename: str, rules: Sequence[Rule] = (), key_template: str | None = None
@@ -138,8 +140,9 @@ class RawUpload:
     async def store_as(self, planned: PlannedFile, *, filename: str) -> FileObject:
         """`store` as it was planned."""
         declared = (self._request.headers.get("content-type") or "").partition(";")[0].strip().lower()
-        limit = file_limit(planned.rules, self._limits)
-        async with self.open(limit if self._max_body_bytes is None else min(limit, self._max_body_bytes)) as body:
+        rules = effective_rules(planned.rules, owned_by(self._request.scope).rules)
+        limit = file_limit(rules, self._limits, planned.max_bytes)
+        async with self.open(limit) as body:
             return await self._intake.store(
                 body, planned, filename=filename, declared_type=declared or None, arrivals=body
             )

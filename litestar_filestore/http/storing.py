@@ -47,6 +47,13 @@ class Storer(Protocol):
         """
         ...
 
+    def hand_over(self, file: FileObject) -> None:
+        """Leave a file that another request is going to put into a row, or nobody: it is not released.
+
+        What is known of it outlives the process, or is forgotten here.
+        """
+        ...
+
     async def keep(self, file: FileObject) -> None:
         """Keep a file that no row holds; it is kept when this returns, whatever happens then.
 

@@ -9,6 +9,7 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from litestar_filestore.core.file_record import Referred
 from litestar_filestore.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -24,9 +25,10 @@ from litestar_filestore.orm.claims import abandon
 from litestar_filestore.orm.columns import writing_bind, writing_connection
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import journal_of
-from litestar_filestore.orm.journal_custody import JournalCustody, store_for
+from litestar_filestore.orm.journal_custody import JournalCustody, check_distinct, store_for
 from litestar_filestore.orm.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State, explain, ledger_of
+from litestar_filestore.orm.marks import is_taken
 from litestar_filestore.orm.notes import note, write_notes
 from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.orm.owner import owner_of_new_objects
@@ -192,7 +194,7 @@ class LedgerCustody:
             return False
         if kept or not set(gained).isdisjoint(lost):
             raise LedgerError("With AUTOCOMMIT, files cannot move or stay in a list that changes: use a transaction")
-        _check_distinct(gained)
+        check_distinct(gained)
         own = [key for key in map(_key, gained) if key in self._staged or key in self._unstaged]
         try:
             if self._link(gained):
@@ -210,7 +212,7 @@ class LedgerCustody:
             LinkLostError: If an object was given up before its row was written.
             QuotaExceededError: If the owner of new objects may not store that much.
         """
-        _check_distinct(gained)
+        check_distinct(gained)
         # Taken out of one row and put into another: it only changes hands.
         moved = set(gained) & set(lost)
         linked = [file for file in gained if file not in moved]
@@ -232,7 +234,7 @@ class LedgerCustody:
         # Known to others only: it may be nobody's, as what came through a link without an owner.
         nobodys = any(not has_owner(file) for file in files if _key(file) in facts)
         owner = owner_of_new_objects.get() if nobodys else None
-        unknown = self._ledger.link(self._connection, facts, owner=owner) if facts else []
+        unknown = self._take(files, facts, owner)
         unseen = [key for key in unknown if key in self._staged]
         others = [key for key in unknown if key not in self._staged]
         if others and self._engine is not None:
@@ -245,6 +247,8 @@ class LedgerCustody:
                 raise ObjectNotFoundError(
                     "The file has no object any more; store the content again", backend=file.backend_key
                 )
+            if _key(file) in others and file.referred is Referred.FREE and is_taken(file):
+                raise ConflictError("The application keeps this file, and the reference may not put it into a row")
             if _key(file) in others and was_staged(file):
                 raise _taken_meanwhile()  # its own ledger would sweep it, or it came after this transaction's snapshot
             if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
@@ -256,6 +260,18 @@ class LedgerCustody:
         self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
         reach("link.after")
         return bool(direct or own or owner is not None)
+
+    def _take(
+        self, files: Sequence[FileObject], facts: Mapping[ObjectKey, Facts], owner: str | None
+    ) -> list[ObjectKey]:
+        """Link what the ledger knows, and return what it does not; a client's reference takes nothing that is kept."""
+        referred = {_key(file) for file in files if file.referred not in {None, Referred.KEPT}}
+        ours = {key: each for key, each in facts.items() if key not in referred}
+        theirs = {key: each for key, each in facts.items() if key in referred}
+        unknown = self._ledger.link(self._connection, ours, owner=owner) if ours else []
+        if theirs:
+            unknown += self._ledger.link(self._connection, theirs, owner=owner, free=(State.STAGED,))
+        return unknown
 
     def _take_back(self, keys: Sequence[ObjectKey]) -> None:
         """Turn intents that this transaction cannot see into notes.
@@ -311,11 +327,6 @@ class LedgerCustody:
         self._ledger.doom(self._connection, [_key(file) for file in files])
         self._session.info[DOOMED] = True
         reach("doom.after")
-
-
-def _check_distinct(files: Sequence[FileObject]) -> None:
-    if len(set(files)) != len(files):
-        raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
 
 
 def _taken(key: ObjectKey) -> ObjectExistsError:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections import deque
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.marks import erase, erase_async
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from litestar_filestore.core.backend import StorageBackend
 
-__all__ = ("Target", "delete_targets", "delete_targets_async", "retry_deletes", "retry_deletes_async")
+__all__ = ("MAX_WAITING", "Target", "delete_targets", "delete_targets_async", "retry_deletes", "retry_deletes_async")
 
 logger = logging.getLogger("litestar_filestore")
 
@@ -25,6 +27,9 @@ class Target(NamedTuple):
     backend: StorageBackend
     key: str
 
+
+MAX_WAITING = 100_000
+"""How many failed deletes a process remembers, some 20 MB: in an outage that does not end, its memory must not grow."""
 
 _waiting: deque[Target] = deque()
 """Objects to delete. One leaves the queue when its delete begins and comes back when that fails or is cancelled, so
@@ -41,7 +46,7 @@ def delete_targets(targets: Iterable[Target]) -> None:
     refusing: set[StorageBackend] = set()
     for target in _due(refusing):
         with _kept_on_failure(target, refusing):
-            call(lambda: target.backend.delete(target.key), lambda: target.backend.delete_async(target.key))  # noqa: B023
+            call(partial(erase, *target), partial(erase_async, *target))
 
 
 def retry_deletes() -> int:
@@ -61,7 +66,7 @@ async def retry_deletes_async() -> int:
     refusing: set[StorageBackend] = set()
     for target in _due(refusing):
         with _kept_on_failure(target, refusing):
-            await target.backend.delete_async(target.key)
+            await erase_async(*target)
     return len(_waiting)
 
 
@@ -81,12 +86,25 @@ def _due(refusing: set[StorageBackend]) -> Iterator[Target]:
             yield target
 
 
+def _remember(target: Target) -> None:
+    _waiting.append(target)
+    if len(_waiting) > MAX_WAITING:
+        lost = _waiting.popleft()
+        logger.error(
+            "More than %d deletes have failed: %s:%s is forgotten and stays in the store; compare its listing with "
+            "your rows when it works again",
+            MAX_WAITING,
+            lost.backend.key,
+            lost.key,
+        )
+
+
 @contextmanager
 def _kept_on_failure(target: Target, refusing: set[StorageBackend]) -> Generator[None]:
     try:
         yield
     except BaseException as error:
-        _waiting.append(target)
+        _remember(target)
         if not isinstance(error, Exception):
             raise
         refusing.add(target.backend)

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
+from litestar_filestore.core.file_record import Referred
 from litestar_filestore.errors import ConflictError, StorageError
 from litestar_filestore.orm import loose
 from litestar_filestore.orm.deletes import Target, retry_deletes, retry_deletes_async
+from litestar_filestore.orm.marks import mark_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session, SessionTransaction
@@ -65,12 +67,22 @@ class _Doomed(NamedTuple):
     target: Target
 
 
+class _Marked(NamedTuple):
+    """An object that a client's reference names was taken for a row of this transaction."""
+
+    target: Target
+    mark: Target
+
+
+_Entry: TypeAlias = "_Stored | _Linked | _Doomed | _Marked"
+
+
 class Journal:
     """The entries of one session, in their order, by the transaction or savepoint that made them."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._entries: dict[SessionTransaction, list[_Stored | _Linked | _Doomed]] = {}
+        self._entries: dict[SessionTransaction, list[_Entry]] = {}
         self._outcomes: dict[SessionTransaction, Outcome] = {}
         self._trash: list[Target] = []
         self._spoiled: set[SessionTransaction] = set()
@@ -102,6 +114,35 @@ class Journal:
         """Note that the current transaction took the object of `file` out of its row."""
         self._add(session, _Doomed(Target(file.backend, file.path)))
 
+    def take(self, session: Session, file: FileObject) -> None:
+        """Take a file that a client's reference names for a row of the current transaction, once.
+
+        Raises:
+            ConflictError: If a row has it already, or the application keeps it.
+            LinkLostError: If the object is gone.
+        """
+        target = Target(file.backend, file.path)
+        if not any(isinstance(entry, _Marked) and entry.target == target for entry in self._all()):
+            self._add(session, _Marked(target, Target(file.backend, mark_taken(file))))
+
+    def check_free(self, file: FileObject) -> None:
+        """Make sure that a row of the current transaction may take a file that a client's reference names.
+
+        Raises:
+            ConflictError: If another row holds it.
+        """
+        target = Target(file.backend, file.path)
+        last = [entry for entry in self._all() if entry.target == target and isinstance(entry, (_Linked, _Doomed))][-1:]
+        is_held = isinstance(last[0], _Linked) if last else file.referred is Referred.HELD
+        if is_held:
+            raise ConflictError(
+                "The file belongs to another row already; assign file.copy() instead", backend=file.backend_key
+            )
+
+    def _all(self) -> Iterator[_Entry]:
+        for entries in self._entries.values():
+            yield from entries
+
     def abandoned(self, target: Target) -> None:
         """Note that a put failed. Part of the failures come after the effect, so the object may be there."""
         self._trash.append(target)
@@ -119,7 +160,7 @@ class Journal:
         if self._spoiled and _current(session) in self._spoiled:
             raise ConflictError("A statement of this transaction was refused after it had run: roll it back")
 
-    def _add(self, session: Session, entry: _Stored | _Linked | _Doomed) -> None:
+    def _add(self, session: Session, entry: _Entry) -> None:
         self._entries.setdefault(_current(session), []).append(entry)
 
     def committing(self, session: Session, *, released_is_committed: bool) -> None:
@@ -165,33 +206,35 @@ class Journal:
         undecided = self.autocommits or (bool(self.commits_sent) and not transaction.nested)
         return Outcome.UNKNOWN if undecided else Outcome.ROLLED_BACK
 
-    def _undo(self, entries: Iterable[_Stored | _Linked | _Doomed]) -> None:
+    def _undo(self, entries: Iterable[_Entry]) -> None:
         for entry in entries:
             if isinstance(entry, _Stored):
                 entry.file.restore(entry.pending)
                 self._trash.append(entry.target)
+            elif isinstance(entry, _Marked):
+                self._trash.append(entry.mark)
 
 
-def _unneeded(entries: Iterable[_Stored | _Linked | _Doomed]) -> Iterable[Target]:
+def _unneeded(entries: Iterable[_Entry]) -> Iterable[Target]:
     """Return what no row holds after these entries: a file may move from one row to another."""
     targets: dict[Target, None] = {}
     for entry in entries:
         if isinstance(entry, _Linked):
             targets.pop(entry.target, None)
-        else:
+        elif not isinstance(entry, _Marked):
             targets[entry.target] = None
     return targets
 
 
-def _settle_loose(entries: Iterable[_Stored | _Linked | _Doomed], *, taken: bool) -> None:
+def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:
     for entry in entries:
         if isinstance(entry, _Linked):
             loose.settle(entry.target, taken=taken)
 
 
-def _report(entries: Iterable[_Stored | _Linked | _Doomed]) -> None:
+def _report(entries: Iterable[_Entry]) -> None:
     # An object too many is better than one too few.
-    targets = dict.fromkeys(entry.target for entry in entries)
+    targets = dict.fromkeys(entry.target for entry in entries if not isinstance(entry, _Marked))
     if targets:
         logger.error(
             "A transaction ended without saying whether its rows are there; some of these objects may have no row: %s",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from litestar_filestore.core.file_record import Referred
+from litestar_filestore.errors import ConflictError
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.deletes import Target
 from litestar_filestore.orm.journal import Journal, journal_of
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.file_object import FileObject
 
-__all__ = ("JournalCustody", "store_for")
+__all__ = ("JournalCustody", "check_distinct", "store_for")
 
 
 class JournalCustody:
@@ -31,7 +33,12 @@ class JournalCustody:
         store_for(journal_of(self._session), self._session, file)
 
     def expect(self, file: FileObject) -> None:
-        """Do nothing: who has stored it by hand deletes it by hand if the transaction is rolled back."""
+        """Take what a client's reference names; other files are the program's own business.
+
+        Before the row is locked or written: of two processes that were sent the same reference, the store tells one.
+        """
+        if file.referred in {Referred.FREE, Referred.KEPT}:
+            journal_of(self._session).take(self._session, file)
 
     def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
         """Do nothing: nobody but rows knows who holds what."""
@@ -39,13 +46,31 @@ class JournalCustody:
         return False
 
     def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
-        """Delete `lost` after the commit."""
+        """Delete `lost` after the commit.
+
+        Raises:
+            ConflictError: If two rows would hold one file.
+        """
         journal = journal_of(self._session)
+        check_distinct(gained)
+        for file in set(gained).difference(lost):
+            if file.referred is not None:
+                journal.check_free(file)
         # First what was given up, then what was taken: a file may move from one row to another.
         for file in lost:
             journal.doomed(self._session, file)
         for file in gained:
             journal.linked(self._session, file)
+
+
+def check_distinct(files: Sequence[FileObject]) -> None:
+    """Make sure that no file goes into two rows.
+
+    Raises:
+        ConflictError: If one does.
+    """
+    if len(set(files)) != len(files):
+        raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
 
 
 def store_for(journal: Journal, session: Session, file: FileObject) -> None:

@@ -19,12 +19,14 @@ import sqlalchemy as sa
 
 from litestar_filestore.errors import ConflictError, LinkLostError
 from litestar_filestore.orm.clock import database_now
-from litestar_filestore.orm.ledger_table import MYSQL, State, is_one_of
+from litestar_filestore.orm.ledger_table import MYSQL, USED, State, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, CursorResult, Table
+
+    from litestar_filestore.core.new_file import UsedLink
 
 __all__ = ("BELONGS_TO_ANOTHER_ROW", "LEASE_SECONDS", "Facts", "Ledger", "ObjectKey", "Usage")
 
@@ -38,6 +40,8 @@ BELONGS_TO_ANOTHER_ROW = (
 """Why a row cannot have a file."""
 _FREE = (State.STAGED, State.KEPT)
 """What a row may take."""
+_CLOCKS_SECONDS = 3600
+"""How far the clocks of applications and databases may be apart."""
 _CHUNK = 400
 """Keys per statement: with their facts some 3,000 parameters, well below what every database takes."""
 
@@ -107,6 +111,31 @@ class Ledger:
         found: float | None = connection.execute(statement).scalar()
         return found
 
+    def use(self, connection: Connection, link: UsedLink) -> None:
+        """Use a link to upload up, in the transaction that stages its object.
+
+        It is remembered as long as the link could live, whatever becomes of the object.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If it was used before.
+        """
+        now = database_now()
+        entry = {
+            "backend": "",  # no backend has this key
+            "key": link.digest,
+            "state": USED,
+            "created_at": now,
+            # The end of a link is told by clocks of applications, and this is compared with the database's.
+            "not_before": link.expires_at + _CLOCKS_SECONDS,
+            "attempts": 0,
+        }
+        connection.execute(sa.insert(self.table).values(entry))
+
+    def forget_links(self, connection: Connection) -> None:
+        """Forget used links that have ended; a range of the index of what is due."""
+        ended = sa.and_(self._c.state == USED, self._c.not_before <= database_now())
+        connection.execute(sa.delete(self.table).where(ended))
+
     def record(
         self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, lease_seconds: float = LEASE_SECONDS
     ) -> None:
@@ -150,7 +179,12 @@ class Ledger:
     # -- the transaction of the row
 
     def link(
-        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
+        self,
+        connection: Connection,
+        facts: Mapping[ObjectKey, Facts],
+        *,
+        owner: str | None = None,
+        free: Sequence[State] = _FREE,
     ) -> list[ObjectKey]:
         """Give staged or kept objects to the rows that this transaction writes.
 
@@ -158,13 +192,14 @@ class Ledger:
             connection: That transaction.
             facts: What is known of the objects.
             owner: Whose quota is to count those that are nobody's so far.
+            free: What they have to be.
 
         Returns:
             Keys that the ledger does not know: they were stored without it, and the caller decides about them.
 
         Raises:
             LinkLostError: If an object was given up.
-            ConflictError: If an object belongs to a row already.
+            ConflictError: If an object belongs to a row already, or is kept and `free` leaves that out.
         """
         unknown: list[ObjectKey] = []
         for chunk in _chunks(list(facts)):
@@ -175,18 +210,26 @@ class Ledger:
             }
             if owner is not None:
                 values["owner"] = sa.func.coalesce(self._c.owner, owner)
-            statement = self._update().where(is_one_of(self.table, chunk), self._c.state.in_(_FREE)).values(values)
+            statement = self._update().where(is_one_of(self.table, chunk), self._c.state.in_(free)).values(values)
             linked = _count(connection, statement)
             if linked != len(chunk):
-                unknown += self._explain(connection, chunk, linked)
+                unknown += self._explain(connection, chunk, linked, free)
         return unknown
 
-    def _explain(self, connection: Connection, chunk: Sequence[ObjectKey], linked: int) -> list[ObjectKey]:
+    def _explain(
+        self, connection: Connection, chunk: Sequence[ObjectKey], linked: int, free: Sequence[State]
+    ) -> list[ObjectKey]:
         states = self.states(connection, chunk, latest=True)
         for key, state in states.items():
             if state in {State.DOOMED, State.GONE}:
                 raise LinkLostError(
                     "The object was given up before its row was written; store the content again", key=key.key
+                )
+            if state is State.KEPT and state not in free:
+                raise ConflictError(
+                    "The application keeps this file, and the reference may not put it into a row: make one with "
+                    "storages.reference_for(file, kept=True), or send the content again",
+                    key=key.key,
                 )
         unknown = [key for key in chunk if key not in states]
         if linked + len(unknown) != len(chunk):

@@ -22,6 +22,7 @@ __all__ = (
     "LEDGER_TABLE",
     "MYSQL",
     "NOTE_TABLE",
+    "USED",
     "State",
     "define_ledger",
     "explain",
@@ -42,6 +43,11 @@ _MISSING = re.compile(rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({
 
 MYSQL = frozenset({"mysql", "mariadb"})
 """SQLAlchemy's names of the databases of this family."""
+
+
+USED = "used"
+"""State of an entry that is about no object but about a link to upload: it was used. Its ``not_before`` is when nobody
+can use the link any more, and the entry can be forgotten."""
 
 
 class State(enum.StrEnum):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.orm.deletes import Target
 
-__all__ = ("claim", "is_watched", "let_go", "settle", "watch")
+__all__ = ("check", "claim", "is_watched", "let_go", "settle", "watch")
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ def claim(target: Target, file: FileObject) -> None:
         LinkLostError: If the object was given up.
     """
     with _lock:
-        _check(file)
+        check(file)
         if (hold := _holds.get(target)) is not None:
             hold.claims += 1
 
@@ -80,7 +80,7 @@ def let_go(target: Target, file: FileObject, *, give_up: bool) -> bool:
         LinkLostError: If it was given up before.
     """
     with _lock:
-        _check(file)
+        check(file)
         hold = _holds.pop(target, None)
         free = give_up and hold is not None and not hold.taken and not hold.claims
         if free:
@@ -88,7 +88,12 @@ def let_go(target: Target, file: FileObject, *, give_up: bool) -> bool:
         return free
 
 
-def _check(file: FileObject) -> None:
+def check(file: FileObject) -> None:
+    """Make sure that a file was not given up.
+
+    Raises:
+        LinkLostError: If it was.
+    """
     if file in _given_up:
         raise LinkLostError(
             "The request that stored the file is over and has given it up; store the content again",

@@ -178,7 +178,9 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         return self._file(cast("Mapping[str, Any]", value))
 
     def _file(self, row: Mapping[str, Any]) -> FileObject:
-        return FileObject.from_dict(row, self._raw_backend)
+        file = FileObject.from_dict(row, self._raw_backend)
+        file.in_row = True
+        return file
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Return whether both would be written as the same JSON; new content is different from everything."""

@@ -92,6 +92,7 @@ def sweep(
         limit: Objects to handle at the most.
     """
     sweeper = _Sweeper(engine, table, registry, config or SweepConfig())
+    sweeper.forget_links()
     sweeper.doom_noted(limit)
     total = SweepResult()
     handled = 0
@@ -131,6 +132,11 @@ class _Sweeper:
         # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
         reached = self._reached.get(state)
         return due if reached is None else sa.and_(due, self._c.not_before >= reached)
+
+    def forget_links(self) -> None:
+        """Forget links to upload that were used and have ended."""
+        with self._engine.begin() as connection:
+            Ledger(self._table).forget_links(connection)
 
     def doom_noted(self, limit: int) -> None:
         """Doom what transactions have left without an entry."""

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.new_file import NewFile
+    from litestar_filestore.core.new_file import NewFile, UsedLink
     from litestar_filestore.core.types import AsyncDataLike
 
 __all__ = ("Intents", "intents_of", "leases_renewed", "save_with", "store_async")
@@ -88,16 +88,17 @@ class Intents:
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
 
-    async def stage(self, key: ObjectKey, *, unique: bool = True) -> None:
-        """Say that an object is going to be written; returns when that is committed.
+    async def stage(self, key: ObjectKey, *, unique: bool = True, link: UsedLink | None = None) -> None:
+        """Say that an object is going to be written, and through which link; returns when that is committed.
 
         Args:
             key: The object.
             unique: Whether nobody else can have made this key.
+            link: What it comes through.
 
         Raises:
             QuotaExceededError: If its owner may not store any more.
-            sqlalchemy.exc.IntegrityError: If the key is somebody else's.
+            sqlalchemy.exc.IntegrityError: If the key is somebody else's, or the link was used before.
         """
         owner = owner_of_new_objects.get()
         made_at: float | None = None
@@ -109,6 +110,8 @@ class Intents:
             if found is None or not (unique or found == made_at):
                 self._ledger.stage(connection, [key], owner=owner)
                 made_at = 0.0 if unique else self._ledger.staged_at(connection, key)
+                if link is not None:
+                    self._ledger.use(connection, link)
             ask_quota(self._ledger, connection, owner)
 
         await self._write(work)
@@ -309,7 +312,7 @@ async def store_async(
     target = ObjectKey(backend.key, file.prepare_key())
     intents = intents_of(engine, table)
     if new.key is not None:
-        await _claim(intents, backend, target)
+        await _claim(intents, backend, target, new.link)
     async with _given_up_on_failure(intents, target):
         if new.key is None:
             await intents.stage(target)
@@ -330,13 +333,14 @@ async def save_with(file: FileObject, max_concurrency: int | None) -> None:
         await file.put_async(max_concurrency=max_concurrency)
 
 
-async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey) -> None:
+async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link: UsedLink | None) -> None:
     """Stage a key that others may have used: where this fails, the object of that key is theirs and stays."""
-    taken = ObjectExistsError("There is or was an object of that key", operation="put", **key._asdict())
+    what = "There is or was an object of that key" if link is None else "There was an upload through this link"
+    taken = ObjectExistsError(what, operation="put", **key._asdict())
     if await backend.exists_async(key.key):
         raise taken
     try:
-        await intents.stage(key, unique=False)
+        await intents.stage(key, unique=False, link=link)
     except IntegrityError as error:
         raise taken from error
 

@@ -4,7 +4,7 @@ This lives beside the wiring and not in ``http``, which knows nothing of databas
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from litestar import Request, Response, delete, get, head, put
@@ -28,7 +28,6 @@ from litestar_filestore.plugin.router_uploads import binary_operation, store_put
 from litestar_filestore.plugin.row_files import RowFiles
 from litestar_filestore.plugin.upload_columns import ColumnFiles, plan_file
 from litestar_filestore.validation.field import FileField
-from litestar_filestore.validation.rules import MaxSize
 
 __all__ = ("ColumnRoutes",)
 
@@ -119,13 +118,13 @@ class ColumnRoutes:
 
     def _writing(self) -> Any:
         rows = RowFiles(self.place, commit=self.commit)
-        said = FileField(rules=(MaxSize(self.max_bytes),) if self.max_bytes is not None else ())
-        planned = plan_file(self.place.name, said, ColumnFiles(self.place.column_type, self.place.model))
+        files = ColumnFiles(self.place.column_type, self.place.model)
+        planned = replace(plan_file(self.place.name, FileField(), files), max_bytes=self.max_bytes)
 
         @put(
             self._path,
             summary="Replace the file",
-            operation_class=binary_operation(planned.rules),
+            operation_class=binary_operation(planned),
             raises=[*RAISED_BY_UPLOADS],
             responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
             request_max_body_size=None,  # the rules and limits of uploads hold

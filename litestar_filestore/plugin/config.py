@@ -118,22 +118,23 @@ class FilestoreConfig:
             ConfigurationError: If another running application has a different backend under one of the keys.
             StorageError: If a backend cannot be started; those that were started are closed again.
         """
-        async with self._opened(serves=False):
+        async with self._opened(self.signer, serves=False):
             yield
 
     @asynccontextmanager
-    async def lifespan(self, app: Litestar) -> AsyncGenerator[None]:  # noqa: ARG002  # Litestar passes it
+    async def lifespan(self, app: Litestar) -> AsyncGenerator[None]:
         """`opened`, in the form that Litestar takes, and for an application: a store that is away does not stop it.
 
-        It is logged and looked for again. Requests that need it are answered 503 meanwhile.
+        It is logged and looked for again. Requests that need it are answered 503 meanwhile. Links that are made lead to
+        the application.
         """
-        async with self._opened(serves=True):
+        async with self._opened(self.signer and self.signer.placed("", app.path), serves=True):
             yield
 
     @asynccontextmanager
-    async def _opened(self, *, serves: bool) -> AsyncGenerator[None]:
+    async def _opened(self, links: LinkSigner | None, *, serves: bool) -> AsyncGenerator[None]:
         async with open_backends(self.registry, self.backends, serves=serves):
-            with self.registry.linking(self.signer) if self.signer is not None else nullcontext():
+            with self.registry.linking(links) if links is not None else nullcontext():
                 yield
 
 

@@ -9,12 +9,13 @@ from litestar.middleware import ASGIMiddleware
 
 from litestar_filestore.core.linking import answering_links
 from litestar_filestore.core.public import url_builder
+from litestar_filestore.plugin.links import signer_here
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.linking import LinkMaker
+    from litestar_filestore.http.links import LinkSigner
     from litestar_filestore.plugin.config import URLBuilder
 
 __all__ = ("FilestoreMiddleware",)
@@ -27,15 +28,21 @@ class FilestoreMiddleware(ASGIMiddleware):
     a builder: an application mounted in another must not hand out the other's URLs.
     """
 
-    def __init__(self, build: URLBuilder | None, links: LinkMaker | None = None) -> None:
+    def __init__(self, build: URLBuilder | None, links: LinkSigner | None = None) -> None:
         """Use `build` for every connection, or no builder at all, and `links` for whatever else asks for links."""
         self._build = build
         self._links = links
 
+    def _links_here(self, scope: Scope) -> LinkSigner | None:
+        if self._links is not None:
+            # The one of the last request is kept: they come in at one place, unless the application is mounted twice.
+            self._links = signer_here(self._links, scope)
+        return self._links
+
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the connection with the builder set."""
         token = url_builder.set(self._bound(scope))
-        links_token = answering_links.set(self._links)
+        links_token = answering_links.set(self._links_here(scope))
         try:
             await next_app(scope, receive, send)
         finally:

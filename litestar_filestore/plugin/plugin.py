@@ -21,7 +21,7 @@ from litestar_filestore.plugin.downloads import DownloadHandlers, DownloadMiddle
 from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error
 from litestar_filestore.plugin.keeper import LedgerKeeper
 from litestar_filestore.plugin.ledger import find_databases
-from litestar_filestore.plugin.links import link_builder, link_routes
+from litestar_filestore.plugin.links import build_link, link_routes
 from litestar_filestore.plugin.middleware import FilestoreMiddleware
 from litestar_filestore.plugin.openapi import file_schema
 from litestar_filestore.plugin.ownership import OwnershipMiddleware, check_uploads
@@ -87,9 +87,8 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.lifespan = [partial(self._lifespan, storer), *given.lifespan]
         # Hooks run when all lifespans are entered, and so when the databases are there.
         app_config.on_startup.append(partial(self._start_ledger, storer))
-        app_config.middleware.insert(
-            0, FilestoreMiddleware(config.url_builder or link_builder(config.signer), config.signer)
-        )
+        build = config.url_builder or (build_link if config.signer is not None else None)
+        app_config.middleware.insert(0, FilestoreMiddleware(build, config.signer))
         app_config.middleware.insert(0, DownloadMiddleware(config.downloads))
         app_config.middleware.insert(0, OwnershipMiddleware(storer, config))
         self._downloads.configure(app_config)

@@ -13,12 +13,9 @@ from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.raw import store_body
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from litestar import Request
 
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.rules import Rule
     from litestar_filestore.http.plan import PlannedFile
     from litestar_filestore.plugin.config import FilestoreConfig
 
@@ -57,9 +54,10 @@ def _config_of(request: Request[Any, Any, Any]) -> FilestoreConfig:
     raise ConfigurationError("The application has no FilestorePlugin")
 
 
-def binary_operation(rules: Sequence[Rule]) -> type[Operation]:
+def binary_operation(planned: PlannedFile) -> type[Operation]:
     """Return a kind of operation whose request has a file for a body: Litestar documents bodies that it reads."""
-    schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, max_length=max_bytes(rules))
+    said = [each for each in (max_bytes(planned.rules), planned.max_bytes) if each is not None]
+    schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, max_length=min(said, default=None))
     body = RequestBody(content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)
 
     def adjust(operation: Operation) -> None:

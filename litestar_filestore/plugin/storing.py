@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish
 from litestar_filestore.errors import ConfigurationError, DatabaseUnavailableError
@@ -17,6 +18,7 @@ from litestar_filestore.orm.columns import configured_mappers, file_columns
 from litestar_filestore.orm.deletes import Target, delete_targets_async
 from litestar_filestore.orm.ledger import Facts, ObjectKey
 from litestar_filestore.orm.ledger_table import State, ledger_of
+from litestar_filestore.orm.marks import mark_kept, mark_used
 from litestar_filestore.orm.staging import schema_map, staging_engine
 from litestar_filestore.orm.uploads import Intents, intents_of, save_with, store_async
 
@@ -63,6 +65,9 @@ class LedgerStorer:
             logger.warning("%d uploaded files are left to their lease: %s", len(keys), error)
             return 0
 
+    def hand_over(self, file: FileObject) -> None:
+        """Do nothing: the ledger knows of it, and its lease ends; see `Storer.hand_over`."""
+
     async def keep(self, file: FileObject) -> None:
         """Note that an object stays; see `Storer.keep`."""
         await self._intents.keep(_key(file), Facts(file.size, file.checksum))
@@ -81,6 +86,8 @@ class PlainStorer:
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
         """Store; see `Storer.store`."""
+        if new.link is not None:
+            await greenlet_spawn(mark_used, backend, new.link)
         file = new.with_content(backend, source)
         target = Target(backend, file.prepare_key())
         try:
@@ -102,8 +109,14 @@ class PlainStorer:
             await finish(delete_targets_async(unwanted))
         return len(unwanted)
 
+    def hand_over(self, file: FileObject) -> None:
+        """Forget about a file: nobody here could say when it has ended; see `Storer.hand_over`."""
+        loose.let_go(Target(file.backend, file.path), file, give_up=False)
+
     async def keep(self, file: FileObject) -> None:
-        """Forget about a file, so that nobody deletes it; see `Storer.keep`."""
+        """Forget about a file, so that nobody deletes it, and mark it for all processes; see `Storer.keep`."""
+        loose.check(file)
+        await greenlet_spawn(mark_kept, file)
         loose.let_go(Target(file.backend, file.path), file, give_up=False)
 
     async def discard(self, file: FileObject) -> None:
@@ -244,6 +257,10 @@ class ApplicationStorer:
         if failures:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("Files could not be given up", failures)
         return given_up
+
+    def hand_over(self, file: FileObject) -> None:
+        """Leave a file to another request; see `Storer.hand_over`."""
+        self._storer_of(file).hand_over(file)
 
     async def keep(self, file: FileObject) -> None:
         """Keep a file without a row; see `Storer.keep`."""

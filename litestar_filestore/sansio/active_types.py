@@ -1,6 +1,6 @@
-"""Which types a browser may show in place, and which it would execute.
+"""As which types files are served, which a browser may show in place, and which it would execute.
 
-The lists of Rails' ActiveStorage and of tusd, narrowed to what browsers decode without running anything.
+What is served is a list of what is allowed: of what browsers run nobody has a list that is complete.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = (
     "ACTIVE_TYPES",
@@ -17,12 +17,14 @@ __all__ = (
     "INLINE_EXTENSIONS",
     "INLINE_TYPES",
     "PDF_TYPE",
+    "SERVED_TYPES",
+    "is_active",
     "served_type",
     "type_name",
 )
 
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
-"""What is served where the stored type is unknown, malformed or active: no program is started for it."""
+"""What is served where the stored type is not on the list of those that may be: no program is started for it."""
 PDF_TYPE: Final = "application/pdf"
 """Shown in place on request only: its viewers parse much, and do not start in a sandboxed document."""
 
@@ -49,16 +51,222 @@ INLINE_EXTENSIONS: Final[Mapping[str, tuple[str, ...]]] = {
 INLINE_TYPES: Final = frozenset(INLINE_EXTENSIONS)
 """Types that may be shown in place: nothing in them is executed."""
 
+SERVED_TYPES: Final = frozenset(
+    {
+        # documents
+        "application/epub+zip",
+        "application/msword",
+        "application/oxps",
+        "application/pdf",
+        "application/rtf",
+        "application/vnd.amazon.ebook",
+        "application/vnd.ms-excel",
+        "application/vnd.ms-outlook",
+        "application/vnd.ms-powerpoint",
+        "application/vnd.ms-project",
+        "application/vnd.oasis.opendocument.chart",
+        "application/vnd.oasis.opendocument.formula",
+        "application/vnd.oasis.opendocument.graphics",
+        "application/vnd.oasis.opendocument.presentation",
+        "application/vnd.oasis.opendocument.presentation-template",
+        "application/vnd.oasis.opendocument.spreadsheet",
+        "application/vnd.oasis.opendocument.spreadsheet-template",
+        "application/vnd.oasis.opendocument.text",
+        "application/vnd.oasis.opendocument.text-template",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        "application/vnd.openxmlformats-officedocument.presentationml.slideshow",
+        "application/vnd.openxmlformats-officedocument.presentationml.template",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
+        "application/vnd.visio",
+        "application/x-mobipocket-ebook",
+        "application/x-ole-storage",
+        "text/rtf",
+        # text and data
+        "application/dicom",
+        "application/geo+json",
+        "application/json",
+        "application/jsonl",
+        "application/ld+json",
+        "application/toml",
+        "application/vnd.apache.avro",
+        "application/vnd.apache.parquet",
+        "application/vnd.sqlite3",
+        "application/x-hdf5",
+        "application/x-ndjson",
+        "application/x-sqlite3",
+        "application/x-subrip",
+        "application/yaml",
+        "text/calendar",
+        "text/csv",
+        "text/markdown",
+        "text/plain",
+        "text/tab-separated-values",
+        "text/vcard",
+        "text/vtt",
+        "text/x-markdown",
+        "text/x-yaml",
+        "text/yaml",
+        # archives
+        "application/bzip2",
+        "application/gzip",
+        "application/vnd.ms-cab-compressed",
+        "application/vnd.rar",
+        "application/x-7z-compressed",
+        "application/x-brotli",
+        "application/x-bzip2",
+        "application/x-compress",
+        "application/x-gzip",
+        "application/x-lz4",
+        "application/x-lzip",
+        "application/x-lzma",
+        "application/x-rar-compressed",
+        "application/x-tar",
+        "application/x-xz",
+        "application/x-zip-compressed",
+        "application/x-zstd",
+        "application/zip",
+        "application/zstd",
+        # pictures
+        "image/apng",
+        "image/avif",
+        "image/avif-sequence",
+        "image/bmp",
+        "image/gif",
+        "image/heic",
+        "image/heic-sequence",
+        "image/heif",
+        "image/heif-sequence",
+        "image/ief",
+        "image/jp2",
+        "image/jpeg",
+        "image/jpg",
+        "image/jpm",
+        "image/jpx",
+        "image/jxl",
+        "image/ktx",
+        "image/ktx2",
+        "image/pjpeg",
+        "image/png",
+        "image/qoi",
+        "image/tiff",
+        "image/tiff-fx",
+        "image/vnd.adobe.photoshop",
+        "image/vnd.djvu",
+        "image/vnd.dwg",
+        "image/vnd.dxf",
+        "image/vnd.microsoft.icon",
+        "image/vnd.ms-dds",
+        "image/vnd.ms-photo",
+        "image/vnd.radiance",
+        "image/vnd.zbrush.pcx",
+        "image/webp",
+        "image/x-adobe-dng",
+        "image/x-bmp",
+        "image/x-canon-cr2",
+        "image/x-canon-cr3",
+        "image/x-cmu-raster",
+        "image/x-exr",
+        "image/x-fuji-raf",
+        "image/x-icns",
+        "image/x-icon",
+        "image/x-ms-bmp",
+        "image/x-nikon-nef",
+        "image/x-olympus-orf",
+        "image/x-panasonic-rw2",
+        "image/x-pcx",
+        "image/x-png",
+        "image/x-portable-anymap",
+        "image/x-portable-bitmap",
+        "image/x-portable-graymap",
+        "image/x-portable-pixmap",
+        "image/x-rgb",
+        "image/x-sony-arw",
+        "image/x-targa",
+        "image/x-tga",
+        "image/x-xbitmap",
+        "image/x-xcf",
+        "image/x-xpixmap",
+        "image/x-xwindowdump",
+        # sound
+        "application/ogg",
+        "audio/3gpp",
+        "audio/3gpp2",
+        "audio/aac",
+        "audio/ac3",
+        "audio/aiff",
+        "audio/amr",
+        "audio/amr-wb",
+        "audio/ape",
+        "audio/basic",
+        "audio/eac3",
+        "audio/flac",
+        "audio/m4a",
+        "audio/midi",
+        "audio/mp3",
+        "audio/mp4",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/opus",
+        "audio/vnd.dts",
+        "audio/vnd.wave",
+        "audio/wav",
+        "audio/wave",
+        "audio/webm",
+        "audio/x-aac",
+        "audio/x-aiff",
+        "audio/x-ape",
+        "audio/x-caf",
+        "audio/x-flac",
+        "audio/x-m4a",
+        "audio/x-m4b",
+        "audio/x-matroska",
+        "audio/x-midi",
+        "audio/x-ms-wma",
+        "audio/x-pn-realaudio",
+        "audio/x-wav",
+        # films
+        "video/3gpp",
+        "video/3gpp2",
+        "video/mp2t",
+        "video/mp4",
+        "video/mp4v",
+        "video/mpeg",
+        "video/ogg",
+        "video/quicktime",
+        "video/webm",
+        "video/x-flv",
+        "video/x-m4v",
+        "video/x-matroska",
+        "video/x-ms-asf",
+        "video/x-ms-wmv",
+        "video/x-msvideo",
+        "video/x-sgi-movie",
+        # typefaces
+        "application/font-sfnt",
+        "application/font-woff",
+        "application/vnd.ms-fontobject",
+        "font/collection",
+        "font/otf",
+        "font/sfnt",
+        "font/ttf",
+        "font/woff",
+        "font/woff2",
+        DEFAULT_CONTENT_TYPE,
+    }
+)
+"""Types as which files are served; all others are served as bytes of no type. No browser and no viewer that a browser
+starts runs what is in them without asking; office documents with macros, programs and installers are not here."""
+
 ACTIVE_TYPES: Final = frozenset(
     {
-        "application/ecmascript",
         "application/hta",
-        "application/javascript",
         "application/mathml+xml",
         "application/postscript",
         "application/rdf+xml",
         "application/wasm",
-        "application/x-javascript",
         "application/x-shockwave-flash",
         "application/xhtml+xml",
         "application/xml",
@@ -66,14 +274,29 @@ ACTIVE_TYPES: Final = frozenset(
         "image/svg+xml",
         "text/cache-manifest",
         "text/css",
-        "text/ecmascript",
         "text/html",
-        "text/javascript",
         "text/xml",
         "text/xsl",
+        # All that the WHATWG's MIME Sniffing Standard, section 4.6, takes for JavaScript.
+        "application/ecmascript",
+        "application/javascript",
+        "application/x-ecmascript",
+        "application/x-javascript",
+        "text/ecmascript",
+        "text/javascript",
+        "text/javascript1.0",
+        "text/javascript1.1",
+        "text/javascript1.2",
+        "text/javascript1.3",
+        "text/javascript1.4",
+        "text/javascript1.5",
+        "text/jscript",
+        "text/livescript",
+        "text/x-ecmascript",
+        "text/x-javascript",
     }
 )
-"""Types whose content can run a script, style a page or load others. They are saved, as bytes of no type."""
+"""Types whose content can run a script, style a page or load others. No configuration has files served as these."""
 
 # type "/" subtype of RFC 9110 section 8.3.1, both tokens.
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
@@ -86,13 +309,22 @@ def type_name(content_type: str) -> str:
     return name if _TYPE.fullmatch(name) else DEFAULT_CONTENT_TYPE
 
 
-def served_type(content_type: str) -> str:
+def is_active(name: str) -> bool:
+    """Return whether a type is one that no configuration may allow.
+
+    With `ACTIVE_TYPES` these are any XML, and ``multipart/*`` and ``message/*``, whose parts have types of their own.
+    """
+    return name in ACTIVE_TYPES or name.startswith(("multipart/", "message/")) or name.endswith("+xml")
+
+
+def served_type(content_type: str, allowed: Collection[str] = SERVED_TYPES) -> str:
     """Return the value of ``Content-Type`` under which stored content may leave the server.
 
-    Active types become `DEFAULT_CONTENT_TYPE`, as do ``multipart/*`` (its parts have types of their own) and any XML.
-    Text is declared as UTF-8: a browser that has to guess takes ``+ADw-script+AD4-`` for UTF-7.
+    Whoever has said what the type is (an upload, a row that another program wrote, a bucket): one that is not among
+    `allowed` becomes `DEFAULT_CONTENT_TYPE`. Text is declared as UTF-8: a browser that has to guess takes
+    ``+ADw-script+AD4-`` for UTF-7.
     """
     name = type_name(content_type)
-    if name in ACTIVE_TYPES or name.startswith(("multipart/", "message/")) or name.endswith("+xml"):
+    if name not in allowed or is_active(name):
         return DEFAULT_CONTENT_TYPE
     return f"{name}; charset=utf-8" if name.startswith("text/") else name

@@ -12,7 +12,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from litestar_filestore.sansio.active_types import ACTIVE_TYPES, INLINE_EXTENSIONS
+from litestar_filestore.sansio.active_types import INLINE_EXTENSIONS, is_active
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -90,7 +90,7 @@ def aligned_filename(name: str, content_type: str) -> str:
     extensions = INLINE_EXTENSIONS.get(content_type)
     if extensions is None or name.lower().endswith(extensions):
         return name
-    if content_type == "text/plain" and mimetypes.guess_type(name, strict=False)[0] not in ACTIVE_TYPES:
+    if content_type == "text/plain" and not is_active(mimetypes.guess_type(name, strict=False)[0] or ""):
         return name  # source code, configuration, logs: text has more extensions than any list
     return safe_filename(f"{_room_for(name, extensions[0])}{extensions[0]}")
 

@@ -19,11 +19,12 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, cast
 
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, InvalidTokenError
 
-__all__ = ("MAX_TOKEN_CHARACTERS", "MIN_SECRET_BYTES", "KeyRing", "Purpose", "Secret")
+__all__ = ("MAX_TOKEN_CHARACTERS", "MIN_SECRET_BYTES", "KeyRing", "Purpose", "Secret", "hide_tokens")
 
 MAX_TOKEN_CHARACTERS = 4096
 """Longest token. Links are parts of URLs, which servers and proxies limit to about 8,000 characters."""
@@ -37,9 +38,40 @@ Secret: TypeAlias = str | bytes
 
 _VERSION = 1
 _LABEL = b"litestar-filestore/token/v1\0"
-_MIN_DISTINCT = 12
-# Hexadecimal and base64 text of random bytes holds one of these words about once in a million secrets.
-_PLACEHOLDERS = ("changeme", "secret", "password", "insecure", "example", "placeholder", "default")
+_MIN_DISTINCT = 8
+_MIN_NEW_TRIPLES = 0.7
+_MAX_STEPS = 0.6
+# Hexadecimal and base64 text of random bytes holds one of these words about once in 300,000 secrets.
+_PLACEHOLDERS = (
+    "changeme",
+    "default",
+    "development",
+    "example",
+    "filestore",
+    "insecure",
+    "letmein",
+    "litestar",
+    "loremipsum",
+    "password",
+    "placeholder",
+    "production",
+    "qwerty",
+    "replaceme",
+    "secret",
+    "testtest",
+    "yourkey",
+)
+_KEYBOARDS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm")
+_STEPS = frozenset(pair for row in _KEYBOARDS for row_or_back in (row, row[::-1]) for pair in pairwise(row_or_back))
+# Secrets of documentation that people copy: RFC 7515 appendix A.1, and the tutorials of FastAPI and Flask.
+_PUBLISHED = frozenset(
+    {
+        b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
+        b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        b"192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+    }
+)
+_ANY_TOKEN = re.compile(r"[A-Za-z0-9_-]{8}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
 _ENVELOPE = ("e", "p", "v")
 
@@ -59,7 +91,7 @@ class KeyRing:
             secrets: One secret, or several with the newest first.
 
         Raises:
-            ConfigurationError: If there is none, or one is too short, made of words or of few different characters.
+            ConfigurationError: If there is none, or one is too short or can be guessed.
         """
         listed = [secrets] if isinstance(secrets, (str, bytes)) else list(secrets)
         if not listed:
@@ -132,10 +164,32 @@ def check_secret(secret: Secret) -> bytes:
     value = secret.encode() if isinstance(secret, str) else bytes(secret)
     if len(value) < MIN_SECRET_BYTES:
         raise ConfigurationError(_explain(f"A secret has at least {MIN_SECRET_BYTES} bytes, this one has {len(value)}"))
-    letters = re.sub(rb"[^a-z]", b"", value.lower())
-    if len(set(value)) < _MIN_DISTINCT or any(word.encode() in letters for word in _PLACEHOLDERS):
+    if _is_guessable(value):
         raise ConfigurationError(_explain("This secret was not made by a random generator"))
     return value
+
+
+def _is_guessable(value: bytes) -> bool:
+    """Return whether a secret repeats itself, counts, walks along a keyboard, or is made of words.
+
+    Random bytes, as they are or as hexadecimal or base64 text, look like that about once in 300,000 secrets.
+    """
+    text = value.decode("latin-1").lower()
+    letters = re.sub(r"[^a-z]", "", text)
+    triples = [text[start : start + 3] for start in range(len(text) - 2)]
+    steps = sum(abs(ord(one) - ord(next_)) <= 1 or (one, next_) in _STEPS for one, next_ in pairwise(text))
+    return (
+        len(set(value)) < _MIN_DISTINCT
+        or len(set(triples)) < _MIN_NEW_TRIPLES * len(triples)
+        or steps > _MAX_STEPS * (len(text) - 1)
+        or any(word in letters for word in _PLACEHOLDERS)
+        or value in _PUBLISHED
+    )
+
+
+def hide_tokens(text: str) -> str:
+    """Return `text` with every token in it replaced, for logs."""
+    return _ANY_TOKEN.sub("[token]", text)
 
 
 def _explain(what: str) -> str:
