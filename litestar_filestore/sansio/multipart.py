@@ -37,7 +37,6 @@ _END: Final = re.compile(r"[ \t]*;?[ \t]*")
 # RFC 5322 section 3.6.8: any printable character but the colon.
 _FIELD_NAME: Final = re.compile(rb"[!-9;-~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_CONTROL_IN_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PERCENT: Final = {"%0D": "\r", "%0A": "\n", "%22": '"'}
 _PERCENTS: Final = re.compile("|".join(_PERCENT))
 # What .NET makes of a name that is not ASCII (RFC 2047): one word, whatever its length.
@@ -61,7 +60,7 @@ class PartHead(NamedTuple):
     charset: str | None
     """Its encoding, in the client's words."""
     headers: tuple[tuple[str, str], ...]
-    """All headers, with names such as ``Content-Type``."""
+    """All headers, with names such as ``Content-Type``, and without control characters: no database takes a NUL."""
 
 
 Event: TypeAlias = PartHead | bytes | None
@@ -270,8 +269,6 @@ def _header(line: bytes) -> tuple[str, str]:
     field, colon, value = line.partition(b":")
     if not colon or _FIELD_NAME.fullmatch(field) is None:
         raise MultipartError("A header of the form has no name, or goes on in the next line")
-    if _CONTROL_IN_VALUE.search(value) is not None:
-        raise MultipartError("A header of the form holds a control character")
     name = field.decode("ascii").title()
     try:
         return name, value.decode("utf-8").strip(" \t")
@@ -300,7 +297,8 @@ def part_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
     if _CONTROL.search(name):
         raise MultipartError("The name of a part holds a control character")
     type_ = known.get("Content-Type")
-    return PartHead(name, filename, declared_type(type_), declared_charset(type_), headers)
+    shown = tuple((field, _CONTROL.sub("\ufffd", value)) for field, value in headers)
+    return PartHead(name, filename, declared_type(type_), declared_charset(type_), shown)
 
 
 def _disposition(value: str | None) -> tuple[str | None, str | None]:

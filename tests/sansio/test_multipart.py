@@ -315,6 +315,13 @@ def test_encoded_name_of_a_field_cannot_hide_a_line_break() -> None:
         parse([with_disposition('form-data; name="=?utf-8?B?YQ0KYg==?="')])
 
 
+def test_headers_come_without_control_characters() -> None:
+    """What a handler may put into a row is text for every database."""
+    ((head, _),) = parse([with_disposition('form-data; name="a"; filename="a\x00b"', "X-Note: 1\x002\x1b[0m")])
+    assert head.headers[1] == ("X-Note", "1\ufffd2\ufffd[0m")
+    assert "\x00" not in head.headers[0][1]
+
+
 @pytest.mark.parametrize("length", ["2", "0", "-1", "x", "1\r\nContent-Length: 1"])
 def test_part_of_another_length_than_it_says_is_refused(length: str) -> None:
     """A part that says its length has it."""
