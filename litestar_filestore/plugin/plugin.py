@@ -145,7 +145,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler):
                 self._uploads.prepare(handler)
-                document_body(handler)
+                document_body(handler, self._config.limits)
                 self._downloads.prepare(handler)
                 prepare_redirect(handler)
 

@@ -254,7 +254,7 @@ class FormParser:
             self._lines.append(line[:-2])
             return end + 1, None
         headers = tuple(_header(each) for each in self._lines)
-        head = part_head(headers)
+        head = _read_head(headers)
         self._content_left = _content_length(headers)
         self._state = _State.GLUE
         return at, head  # the line break may belong to a boundary
@@ -278,7 +278,7 @@ def _header(line: bytes) -> tuple[str, str]:
         return name, value.decode("utf-8", "replace").strip(" \t")  # nobody asks for it
 
 
-def part_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
+def _read_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
     """Return what the headers of a part say.
 
     Raises:
@@ -292,11 +292,25 @@ def part_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
     if known.get("Content-Transfer-Encoding", "binary").lower() not in _PLAIN_ENCODINGS:
         raise MultipartError("A part of the form has a transfer encoding")
     name, filename = _disposition(known.get("Content-Disposition"))
+    return part_head(name, filename, headers)
+
+
+def part_head(name: str | None, filename: str | None, headers: tuple[tuple[str, str], ...]) -> PartHead:
+    """Return the head of a part, with its name checked and its headers cleaned.
+
+    Args:
+        name: Of the field.
+        filename: What the client calls the file.
+        headers: With names such as ``Content-Type``.
+
+    Raises:
+        MultipartError: If it has no name, or one that breaks lines.
+    """
     if not name:
         raise MultipartError("A part of the form has no name")
     if _CONTROL.search(name):
         raise MultipartError("The name of a part holds a control character")
-    type_ = known.get("Content-Type")
+    type_ = dict(headers).get("Content-Type")
     shown = tuple((field, _CONTROL.sub("\ufffd", value)) for field, value in headers)
     return PartHead(name, filename, declared_type(type_), declared_charset(type_), shown)
 
