@@ -64,6 +64,7 @@ class FileRecord:
         "key_ext",
         "key_template",
         "last_modified",
+        "named_by_client",
         "on_change",
         "passed_rules",
         "size",
@@ -138,6 +139,8 @@ class FileRecord:
         """Extension, with its dot, of the verified type of new content; for the key."""
         self.passed_rules: tuple[Rule, ...] = ()
         """What has accepted the content already, so that it is not asked again."""
+        self.named_by_client = False
+        """Whether a client has chosen it by a reference: if it does not fit, that is no mistake of the program."""
         self.on_change: Callable[[Any], None] | None = None
         """Called with the file before it changes in place; the row that holds it listens."""
 

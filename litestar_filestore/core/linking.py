@@ -80,7 +80,9 @@ def referred_file(reference: str) -> FileObject:
     links = answering_links.get(None)
     try:
         if links is not None:
-            return links.file_for(reference)
+            file = links.file_for(reference)
+            file.named_by_client = True
+            return file
     except InvalidTokenError:
         pass
     raise ValueError("expected an uploaded file, or the reference of one")

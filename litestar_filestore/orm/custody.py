@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from litestar_filestore.errors import (
     ConflictError,
     DatabaseUnavailableError,
+    InvalidArgumentError,
     LedgerError,
     LinkLostError,
     ObjectExistsError,
@@ -242,9 +243,7 @@ class LedgerCustody:
         for file in files:
             # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
             if _key(file) in others and not call(file.exists, file.exists_async):
-                raise ObjectNotFoundError(
-                    "The file has no object any more; store the content again", backend=file.backend_key
-                )
+                raise _nothing_stored(file)
             if _key(file) in others and was_staged(file):
                 raise _taken_meanwhile()  # its own ledger would sweep it, or it came after this transaction's snapshot
             if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
@@ -318,6 +317,16 @@ def _taken(key: ObjectKey) -> ObjectExistsError:
 
 def _given_up() -> LinkLostError:
     return LinkLostError("The object was given up before its row was written; store the content again")
+
+
+def _nothing_stored(file: FileObject) -> InvalidArgumentError | ObjectNotFoundError:
+    if file.size is None and not file.named_by_client:  # whatever was stored or loaded before has a size
+        return InvalidArgumentError(
+            "The file of a row has neither content nor an object: give it content=, or save() it first",
+            backend=file.backend_key,
+            key=file.path,
+        )
+    return ObjectNotFoundError("The file has no object any more; store the content again", backend=file.backend_key)
 
 
 def _taken_meanwhile() -> ConflictError:
