@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from litestar.datastructures import UploadFile
+from litestar.exceptions import HTTPException
 
 from litestar_filestore.core.rules import max_files
 from litestar_filestore.http.intake import FileIntake
@@ -83,6 +85,16 @@ def open_parts(
     return MultipartStream(request, intake, limits, form)
 
 
+# Far wider than what references look like; it is not what checks them.
+_REFERENCE = re.compile(r"[A-Za-z0-9_.~-]{1,65536}")
+
+
+def _nameless(part: Part) -> HTTPException:
+    return refused(
+        "This part is no file, as its Content-Disposition has no filename, and no reference of a file either", part.name
+    )
+
+
 class _Values:
     """The values of a form, and how many files its fields have."""
 
@@ -139,8 +151,20 @@ class _FormReader:
             self._values.add(part.name, await part.store_as(planned))
         elif part.filename is not None and part.name in self._plan.spooled:
             self._values.add(part.name, await self._spool(part))
+        elif part.name in self._plan.files:
+            self._values.add(part.name, await self._reference(part))
         elif part.filename is None or part.name in self._plan.texts:
             self._values.add(part.name, await self._text(part))
+
+    async def _reference(self, part: Part) -> str:
+        """Read the text that stands for a file: a reference, or nothing. Some clients forget to say that it is one."""
+        try:
+            text = await self._text(part)
+        except HTTPException as error:
+            raise _nameless(part) from error
+        if text and _REFERENCE.fullmatch(text) is None:
+            raise _nameless(part)
+        return text
 
     async def _text(self, part: Part) -> str:
         limits = self._limits

@@ -246,3 +246,12 @@ async def test_declared_type_is_short_and_plain(serve: Serve, way: str, type_: s
     assert answer.status == 200, answer.content
     (file,) = {"form": lambda told: told["files"], "parts": list, "raw": lambda told: [told]}[way](answer.json)
     assert file["metadata"] == {}
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"a,b\n1,2\n", b"x" * 100_000])
+async def test_file_without_a_file_name_is_refused_for_that(serve: Serve, content: bytes) -> None:
+    """Who forgets the file name is told so, not that the content is no text."""
+    async with serve() as receiver:
+        answer = await receiver.send_form(Piece("file", content, None, "image/png"))
+    assert (answer.status, answer.keys) == (400, ["file"])
+    assert "filename" in answer.json["detail"]
