@@ -267,9 +267,7 @@ def test_reference_of_another_backend_is_refused(ledgered: Any, memory: MemoryBa
 def test_reference_of_a_file_that_is_gone_is_404(ledgered: Any, memory: MemoryBackend) -> None:
     """A file that was deleted meanwhile cannot get into a row."""
     served, _ = ledgered
-    file = put(memory)
-    reference = storages.reference_for(file)
-    memory.delete([str(file.key)])
+    reference = storages.reference_for(FileObject(memory, "a.txt", to_filename="swept", size=3))
     assert served.client.post("/decoded", json={"file": reference}).status_code == 404
 
 
