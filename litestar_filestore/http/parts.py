@@ -12,7 +12,7 @@ from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 from litestar_filestore.http.arrivals import Arrivals
 from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.http.refusals import malformed, not_a_form, refused, too_large
-from litestar_filestore.http.upload_routes import form_before
+from litestar_filestore.http.upload_routes import form_before, form_values
 from litestar_filestore.sansio.digests import AnnouncedDigests
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.sansio.multipart import FormParser, PartHead, form_boundary, part_head
@@ -247,7 +247,7 @@ class MultipartStream:
 
 async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
     """Yield the events of a form that Litestar has read. It keeps them by name, so those of one name come together."""
-    values = [(name, each) for name, value in form.items() for each in (value if isinstance(value, list) else [value])]
+    values = list(form_values(form))
     if len(values) > max_parts:
         raise MultipartLimitError("The form is too large: it has too many parts")
     for name, each in values:

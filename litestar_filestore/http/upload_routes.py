@@ -17,7 +17,7 @@ from litestar.utils.scope.state import ScopeState  # the one private name that r
 from litestar_filestore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from litestar import Request
     from litestar.dto import AbstractDTO
@@ -33,6 +33,7 @@ __all__ = (
     "exception_handlers",
     "form_before",
     "form_body",
+    "form_values",
     "read_before",
 )
 
@@ -114,6 +115,17 @@ def form_before(request: Request[Any, Any, Any]) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", state.form)
 
 
+def form_values(form: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of a form that Litestar has read: it keeps a list where a name came several times."""
+    for name, value in form.items():
+        if isinstance(value, list):
+            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of anything
+            for each in items:
+                yield name, each
+        else:
+            yield name, value
+
+
 def admit_body(handler: HTTPRouteHandler, max_bytes: int) -> None:
     """Let those who read the body before the handler have as much as the handler takes.
 
@@ -148,10 +160,9 @@ def read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
 
 
 async def _close_files(form: Mapping[str, Any]) -> None:
-    for value in form.values():
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, UploadFile):
-                await each.close()
+    for _, each in form_values(form):
+        if isinstance(each, UploadFile):
+            await each.close()
 
 
 async def _call(hook: Callable[[Any], Any], request: Request[Any, Any, Any]) -> Any:

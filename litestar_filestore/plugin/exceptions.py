@@ -19,7 +19,7 @@ from litestar.exceptions import (
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
 from litestar.exceptions.responses import (
-    create_debug_response,
+    create_debug_response,  # pyright: ignore[reportUnknownVariableType]
     create_exception_response,  # pyright: ignore[reportUnknownVariableType]
 )
 from litestar.status_codes import (
@@ -78,6 +78,7 @@ logger = logging.getLogger("litestar_filestore")
 _Handler: TypeAlias = "Callable[[Request[Any, Any, Any], Any], Response[Any]]"
 _Handlers: TypeAlias = "Mapping[int | type, _Handler]"
 _default_answer = cast("_Handler", create_exception_response)
+_debug_answer = cast("_Handler", create_debug_response)
 
 
 _RETRY_SECONDS = 5
@@ -209,7 +210,7 @@ def answer_exception(
 def _answer_by_default(request: Request[Any, Any, Any], exception: Exception) -> Response[Any]:
     status_code = exception.status_code if isinstance(exception, HTTPException) else HTTP_500_INTERNAL_SERVER_ERROR
     if request.app.debug and status_code == HTTP_500_INTERNAL_SERVER_ERROR:
-        return create_debug_response(request, exception)
+        return _debug_answer(request, exception)
     return _default_answer(request, exception)
 
 

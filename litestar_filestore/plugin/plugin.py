@@ -108,7 +108,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         if config.set_default_exception_handlers:
             defaults: dict[Any, Any] = dict.fromkeys(ANSWERS, answer_storage_error)
             app_config.exception_handlers = {**defaults, **given.exception_handlers}
-            app_config.after_exception.append(log_wrapped_error)
+            given.after_exception.append(log_wrapped_error)
         return app_config
 
     @asynccontextmanager

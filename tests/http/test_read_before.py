@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from litestar import Litestar, Request, put
+from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.middleware.logging import LoggingMiddlewareConfig
 from litestar.params import FromPath
@@ -38,7 +39,7 @@ class _Reader(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Read it, and go on."""
-        if scope["type"] == "http":
+        if scope["type"] == ScopeType.HTTP:
             await self.read(Request(scope, receive, send))
         await next_app(scope, receive, send)
 
