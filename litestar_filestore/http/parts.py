@@ -248,18 +248,23 @@ class MultipartStream:
 async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
     """Yield the events of a form that Litestar has read. It keeps them by name, so those of one name come together."""
     values = list(form_values(form))
-    if len(values) > max_parts:
-        raise MultipartLimitError("The form is too large: it has too many parts")
-    for name, each in values:
-        if isinstance(each, UploadFile):
-            headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}
-            yield part_head(name, each.filename, tuple(headers.items()))
-            await each.seek(0)  # whoever has asked for the form may have read its files too
-            while block := await each.read(BLOCK_BYTES):
-                yield block
-        else:
-            yield part_head(name, None, ())
-            # Litestar decodes texts as the client says: UTF-7 may hold halves of characters, which no text is.
-            if text := str(each).encode("utf-8", "surrogatepass"):
-                yield text
-        yield None
+    try:
+        if len(values) > max_parts:
+            raise MultipartLimitError("The form is too large: it has too many parts")
+        for name, each in values:
+            if isinstance(each, UploadFile):
+                headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}
+                yield part_head(name, each.filename, tuple(headers.items()))
+                await each.seek(0)  # whoever has asked for the form may have read its files too
+                while block := await each.read(BLOCK_BYTES):
+                    yield block
+            else:
+                yield part_head(name, None, ())
+                # Litestar decodes texts as the client says: UTF-7 may hold halves of characters, which no text is.
+                if text := str(each).encode("utf-8", "surrogatepass"):
+                    yield text
+            yield None
+    finally:
+        for _, each in values:
+            if isinstance(each, UploadFile):
+                await each.close()  # Litestar closes those of its own handlers only
