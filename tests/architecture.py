@@ -43,7 +43,7 @@ BELOW_PLUGIN = ("errors", "core", "sansio", "backends", "validation", "orm", "ht
 HOUSE = {
     "errors": Layer(),
     "core": Layer(("errors",), ("msgspec",)),
-    "sansio": Layer(("errors",), ("multipart",)),
+    "sansio": Layer(("errors",)),
     "backends": Layer(("errors", "core"), ("anyio",)),
     "validation": Layer(("errors", "core"), ("msgspec",)),
     "orm": Layer(("errors", "core"), ("sqlalchemy", "msgspec")),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
-from tests.servers import azurite, ceph, gcs, gcs_json, mariadb, moto, postgres, sftp, webdav
+from tests.servers import azurite, ceph, gcs, gcs_json, hidden, mariadb, moto, postgres, sftp, webdav
 from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GcsServer
 from tests.servers.gcs_json import GcsJsonServer
@@ -20,6 +20,31 @@ from tests.servers.processes import require
 from tests.servers.s3 import S3Server
 from tests.servers.sftp import SftpServer
 from tests.servers.webdav import WebdavServer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option with which a run shows that no server has to be there."""
+    parser.addoption(
+        "--hide-servers",
+        action="store_true",
+        help="run only tests that want a program of the system, which is hidden from them: none may fail",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the programs from this process, before anything is started."""
+    if config.getoption("--hide-servers"):
+        patch = pytest.MonkeyPatch()
+        hidden.hide(patch, Path(tempfile.mkdtemp(prefix="filestore-hidden-")))
+        config.add_cleanup(patch.undo)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests that want a program, if the programs are hidden."""
+    if config.getoption("--hide-servers"):
+        kept = dict.fromkeys(hidden.chosen(items))
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from litestar.datastructures import UploadFile
+
 from litestar_filestore.core.sources import LiveSource
-from litestar_filestore.errors import InvalidArgumentError
+from litestar_filestore.core.types import BLOCK_BYTES
+from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 from litestar_filestore.http.arrivals import Arrivals
 from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.http.refusals import malformed, not_a_form, refused, too_large
+from litestar_filestore.http.upload_routes import form_before, form_values
 from litestar_filestore.sansio.digests import AnnouncedDigests
 from litestar_filestore.sansio.disposition import safe_filename
-from litestar_filestore.sansio.multipart import FormParser, PartHead, form_boundary
+from litestar_filestore.sansio.multipart import FormParser, PartHead, form_boundary, part_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator, Mapping
 
     from litestar import Request
 
@@ -149,7 +153,7 @@ class MultipartStream:
         """Prepare to read.
 
         Args:
-            request: Whose body nobody has read.
+            request: Whose form it is, be it still to come, or read by Litestar: its files lie on disk then.
             intake: Stores files.
             limits: What holds for any form.
             form: What holds for this one.
@@ -162,6 +166,7 @@ class MultipartStream:
         self._form = form
         self.arrivals = Arrivals(request, limits, max_bytes=form.total_bytes)
         """The body."""
+        self._adopted: AsyncGenerator[Event] | None = None
         self._parser: FormParser | None = None
         self._events: Iterator[Event] = iter(())
         self._part: Part | None = None
@@ -199,10 +204,18 @@ class MultipartStream:
 
     async def aclose(self) -> None:
         """Stop reading."""
+        if self._adopted is not None:
+            await self._adopted.aclose()
         await self.arrivals.aclose()
 
     async def _next_event(self) -> Event:
-        parser = self._parser or self._begin()
+        parser = self._parser
+        if parser is None:
+            if self._adopted is None and (form := form_before(self._request)) is not None:
+                self._adopted = _adopted(form, self._form.parts)
+            if self._adopted is not None:
+                return await anext(self._adopted, None)
+            parser = self._begin()
         while True:
             for event in self._events:
                 return event
@@ -230,3 +243,28 @@ class MultipartStream:
         self._files += bool(head.filename)
         if self._files > self._form.files:
             raise too_large(f"The form holds more than {self._form.files} files", head.name)
+
+
+async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
+    """Yield the events of a form that Litestar has read. It keeps them by name, so those of one name come together."""
+    values = list(form_values(form))
+    try:
+        if len(values) > max_parts:
+            raise MultipartLimitError("The form is too large: it has too many parts")
+        for name, each in values:
+            if isinstance(each, UploadFile):
+                headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}
+                yield part_head(name, each.filename, tuple(headers.items()))
+                await each.seek(0)  # whoever has asked for the form may have read its files too
+                while block := await each.read(BLOCK_BYTES):
+                    yield block
+            else:
+                yield part_head(name, None, ())
+                # Litestar decodes texts as the client says: UTF-7 may hold halves of characters, which no text is.
+                if text := str(each).encode("utf-8", "surrogatepass"):
+                    yield text
+            yield None
+    finally:
+        for _, each in values:
+            if isinstance(each, UploadFile):
+                await each.close()  # Litestar closes those of its own handlers only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.new_file import UsedLink
     from litestar_filestore.core.rules import Rule
 
-__all__ = ("PlannedFile", "UploadPlan")
+__all__ = ("ANY_FORM", "PlannedFile", "UploadPlan")
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,11 @@ class UploadPlan:
     """By name on the wire."""
     spooled: frozenset[str] = frozenset()
     """Names of the fields that are Litestar's own ``UploadFile``."""
+    texts: frozenset[str] = frozenset()
+    """Names of all other fields: their values are text, also where they are sent as files."""
     any_name: PlannedFile | None = None
     """Takes files of names that are not in `files`; for a body that is nothing but files."""
+
+
+ANY_FORM: Final = UploadPlan(any_name=PlannedFile("file", many=True))
+"""For a form of which nobody has said what it holds: it may be as many files as any form may have."""

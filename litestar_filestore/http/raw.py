@@ -10,6 +10,9 @@ from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import file_limit
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.refusals import not_a_file
+from litestar_filestore.http.upload_routes import form_before
+from litestar_filestore.sansio.declared import declared_type
 from litestar_filestore.validation.rules import effective_rules
 
 if TYPE_CHECKING:
@@ -37,13 +40,15 @@ async def open_body(
     ``Content-MD5``, ``Repr-Digest`` and ``Content-Digest`` of the request are verified at its end.
 
     Args:
-        request: Whose body nobody has read.
+        request: Whose body it is, be it still to come or read by somebody as a whole.
         limits: Of uploads.
         max_bytes: Longest body; ``None`` for the longest file.
 
     Raises:
         HTTPException: 400, 408, 413 or 503, at the beginning or while it is read.
     """
+    if form_before(request) is not None:
+        raise not_a_file()
     body = Arrivals(request, limits, max_bytes=limits.max_file_bytes if max_bytes is None else max_bytes)
     try:
         body.start()
@@ -65,7 +70,7 @@ async def store_body(
     """Store a request's body as one file, which is the request's until a row takes it.
 
     Args:
-        request: Whose body nobody has read.
+        request: Whose body it is, be it still to come or read by somebody as a whole.
         planned: Where it goes, and what it has to be.
         filename: What to call it; not believed.
         storer: Stores files.
@@ -97,7 +102,7 @@ class RawUpload:
         """Prepare to read.
 
         Args:
-            request: Whose body nobody has read.
+            request: Whose body it is, be it still to come or read by somebody as a whole.
             intake: Stores files.
             limits: Of uploads.
             max_body_bytes: Longest body that the application has set for the handler, in bytes.
@@ -139,10 +144,7 @@ class RawUpload:
 
     async def store_as(self, planned: PlannedFile, *, filename: str) -> FileObject:
         """`store` as it was planned."""
-        declared = (self._request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        declared = declared_type(self._request.headers.get("content-type"))
         rules = effective_rules(planned.rules, owned_by(self._request.scope).rules)
-        limit = file_limit(rules, self._limits, planned.max_bytes)
-        async with self.open(limit) as body:
-            return await self._intake.store(
-                body, planned, filename=filename, declared_type=declared or None, arrivals=body
-            )
+        async with self.open(file_limit(rules, self._limits, planned.max_bytes)) as body:
+            return await self._intake.store(body, planned, filename=filename, declared_type=declared, arrivals=body)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from litestar.datastructures import UploadFile
+from litestar.exceptions import HTTPException
 
 from litestar_filestore.core.rules import max_files
-from litestar_filestore.core.sources import LiveSource
-from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.parts import MultipartStream
@@ -17,8 +17,6 @@ from litestar_filestore.http.refusals import refused, too_large
 from litestar_filestore.validation.sizes import too_large_message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from litestar import Request
 
     from litestar_filestore.core.registry import StorageRegistry
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from litestar_filestore.http.storing import Storer
     from litestar_filestore.validation.detect import Detector
 
-__all__ = ("adopt_form", "open_parts", "read_form")
+__all__ = ("open_parts", "read_form")
 
 
 async def read_form(
@@ -44,7 +42,7 @@ async def read_form(
     """Read a request's form part by part.
 
     Args:
-        request: Whose body nobody has read.
+        request: Whose form it is, be it still to come or read by Litestar.
         plan: What the handler expects.
         storer: Stores files.
         registry: Knows the backends.
@@ -55,7 +53,8 @@ async def read_form(
     Returns:
         Values by name, a list where a name came several times: a `FileObject` for a file that is planned, an
         ``UploadFile`` for one that is spooled, ``""`` for a file input without a file, text for everything else.
-        Files of other names are read and thrown away.
+        A field that is sent as a file, as ``FormData.append`` sends a ``Blob``, is text as well. Files of other names
+        are read and thrown away.
 
     Raises:
         HTTPException: If the form is refused; the files that were stored before are the request's, and given up by it.
@@ -86,39 +85,14 @@ def open_parts(
     return MultipartStream(request, intake, limits, form)
 
 
-async def adopt_form(
-    request: Request[Any, Any, Any],
-    form: Mapping[str, Any],
-    plan: UploadPlan,
-    *,
-    storer: Storer,
-    registry: StorageRegistry,
-    limits: UploadLimits,
-    detector: Detector | None = None,
-) -> dict[str, Any]:
-    """Return what `read_form` would, of a form that Litestar has read: its CSRF middleware does so to find its token.
-
-    The files lie on disk then, and are stored from there. `form` keeps them open, and is for Litestar to close.
-
-    Raises:
-        HTTPException: As `read_form`.
-        StorageError: As `read_form`.
-    """
-    intake = FileIntake(request, storer=storer, registry=registry, limits=limits, detector=detector)
-    values = _Values(plan)
-    for name, value in form.items():
-        for each in _listed(value):
-            if not isinstance(each, UploadFile) or name in plan.spooled:
-                values.add(name, each)
-            elif (planned := values.planned(name)) is not None:
-                values.count_file(name, planned)
-                source, declared = _Spooled(each), each.content_type or None
-                values.add(name, await intake.store(source, planned, filename=each.filename, declared_type=declared))
-    return values.form()
+# Far wider than what references look like; it is not what checks them.
+_REFERENCE = re.compile(r"[A-Za-z0-9_.~-]{1,65536}")
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]
+def _nameless(part: Part) -> HTTPException:
+    return refused(
+        "This part is no file, as its Content-Disposition has no filename, and no reference of a file either", part.name
+    )
 
 
 class _Values:
@@ -177,8 +151,20 @@ class _FormReader:
             self._values.add(part.name, await part.store_as(planned))
         elif part.filename is not None and part.name in self._plan.spooled:
             self._values.add(part.name, await self._spool(part))
-        elif part.filename is None:
+        elif part.name in self._plan.files:
+            self._values.add(part.name, await self._reference(part))
+        elif part.filename is None or part.name in self._plan.texts:
             self._values.add(part.name, await self._text(part))
+
+    async def _reference(self, part: Part) -> str:
+        """Read the text that stands for a file: a reference, or nothing. Some clients forget to say that it is one."""
+        try:
+            text = await self._text(part)
+        except HTTPException as error:
+            raise _nameless(part) from error
+        if text and _REFERENCE.fullmatch(text) is None:
+            raise _nameless(part)
+        return text
 
     async def _text(self, part: Part) -> str:
         limits = self._limits
@@ -201,15 +187,3 @@ class _FormReader:
             await upload.write(block)
         await upload.seek(0)
         return upload
-
-
-class _Spooled(LiveSource):
-    """A file that lies on disk already."""
-
-    def __init__(self, upload: UploadFile) -> None:
-        self._upload = upload
-
-    async def __anext__(self) -> bytes:
-        if block := await self._upload.read(BLOCK_BYTES):
-            return block
-        raise StopAsyncIteration

@@ -20,6 +20,7 @@ __all__ = (
     "busy",
     "gone",
     "malformed",
+    "not_a_file",
     "not_a_form",
     "refused",
     "too_large",
@@ -70,6 +71,11 @@ def not_a_form() -> ClientException:
     """415: the body is of another media type."""
     message = "The body has to be multipart/form-data"
     return UnsupportedMediaType(detail=message, headers={"Accept": "multipart/form-data"})
+
+
+def not_a_file() -> ClientException:
+    """415: the body is a form, and something in front of the handler has taken it apart."""
+    return UnsupportedMediaType(detail="The body has to be the file itself, not multipart/form-data")
 
 
 def too_slow(message: str) -> ClientException:

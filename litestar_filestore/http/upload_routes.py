@@ -8,23 +8,39 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from litestar import Litestar
+from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
 from litestar.params import BodyKwarg
 from litestar.types import Empty
 from litestar.utils.scope.state import ScopeState  # the one private name that reading a form takes
 
+from litestar_filestore.errors import ConfigurationError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from litestar import Request
     from litestar.dto import AbstractDTO
     from litestar.handlers import HTTPRouteHandler
     from litestar.typing import FieldDefinition
 
-__all__ = ("ReadForm", "body_is_read", "body_limit", "data_dto", "exception_handlers", "form_body", "read_before")
+__all__ = (
+    "ReadForm",
+    "admit_body",
+    "body_before",
+    "body_limit",
+    "data_dto",
+    "exception_handlers",
+    "form_before",
+    "form_body",
+    "form_values",
+    "read_before",
+)
 
-ReadForm: TypeAlias = "Callable[[Request[Any, Any, Any], dict[str, Any] | None], Awaitable[dict[str, Any]]]"
-"""Reads the form of a request; is given the form instead where somebody has read it before."""
+ReadForm: TypeAlias = "Callable[[Request[Any, Any, Any]], Awaitable[dict[str, Any]]]"
+"""Reads the form of a request."""
+
+_SAID = "filestore_body_limit"
 
 
 def form_body(handler: HTTPRouteHandler) -> FieldDefinition | None:
@@ -59,6 +75,8 @@ def body_limit(handler: HTTPRouteHandler) -> int | None:
     ``None`` that is set, for bodies of any length, is the longest that can be counted. Litestar's own default of 10 MB
     is nobody's decision about uploads, and so is a value of the application that is the same.
     """
+    if _SAID in handler.opt:
+        return cast("int | None", handler.opt[_SAID])
     application: Any = Litestar
     default = inspect.signature(application).parameters["request_max_body_size"].default
     untyped: Any = handler
@@ -69,10 +87,54 @@ def body_limit(handler: HTTPRouteHandler) -> int | None:
     return sys.maxsize if said is None else int(said)
 
 
-def body_is_read(request: Request[Any, Any, Any]) -> bool:
-    """Return whether somebody has read the body of a request: a middleware, whose request is another object."""
+def body_before(request: Request[Any, Any, Any]) -> bytes | None:
+    """Return the body of a request if somebody has read it already, ``None`` if it is still to come.
+
+    A middleware, a guard or a hook may have, whose request is another object: what all of them share is the scope.
+
+    Raises:
+        ConfigurationError: If somebody has, and nobody knows where it is.
+    """
     state: Any = ScopeState.from_scope(request.scope)
-    return not request.is_connected or state.form is not Empty or state.body is not Empty
+    if state.body is not Empty:
+        return cast("bytes", state.body)
+    if not request.is_connected:
+        raise ConfigurationError(
+            "The body of the request was read before it could be stored, and is gone: read it with request.body() or "
+            "request.form(), which keep it, not with request.stream(), and store it once"
+        )
+    return None
+
+
+def form_before(request: Request[Any, Any, Any]) -> Mapping[str, Any] | None:
+    """Return the form of a request if Litestar has read it already, and has nothing else of the body any more."""
+    state: Any = ScopeState.from_scope(request.scope)
+    # It makes an empty form of a body that is none, and does not read it then.
+    if state.form is Empty or state.body is not Empty or request.content_type[0] != RequestEncodingType.MULTI_PART:
+        return None
+    return cast("Mapping[str, Any]", state.form)
+
+
+def form_values(form: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of a form that Litestar has read: it keeps a list where a name came several times."""
+    for name, value in form.items():
+        if isinstance(value, list):
+            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of anything
+            for each in items:
+                yield name, each
+        else:
+            yield name, value
+
+
+def admit_body(handler: HTTPRouteHandler, max_bytes: int) -> None:
+    """Let those who read the body before the handler have as much as the handler takes.
+
+    Litestar stops them at 10 MB, where nobody has said anything else. `body_limit` still returns what was said.
+    """
+    said = body_limit(handler)
+    handler.opt[_SAID] = said
+    if said is None:
+        handler.request_max_body_size = max_bytes
 
 
 def read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
@@ -86,12 +148,21 @@ def read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
         if previous is not None and (answer := await _call(previous, request)):
             return answer  # the application has answered; the body stays unread
         state: Any = ScopeState.from_scope(request.scope)
-        if state.form is Empty and not request.is_connected:
-            await request.form()  # somebody has read the body as a whole: Litestar has it, and makes a form of it
-        state.form = await read(request, None if state.form is Empty else state.form)
+        before = None if state.form is Empty else state.form
+        try:
+            state.form = await read(request)
+        finally:
+            if before is not None:
+                await _close_files(before)  # stored by now, and Litestar closes those of the new form only
         return None
 
     handler.before_request = before_request
+
+
+async def _close_files(form: Mapping[str, Any]) -> None:
+    for _, each in form_values(form):
+        if isinstance(each, UploadFile):
+            await each.close()
 
 
 async def _call(hook: Callable[[Any], Any], request: Request[Any, Any, Any]) -> Any:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.errors import InvalidArgumentError
+from litestar_filestore.errors import FileRejectedError, InvalidArgumentError
 from litestar_filestore.orm.stored_object import StoredObject
 
 if TYPE_CHECKING:
@@ -208,11 +208,14 @@ def check_backends(columns: Sequence[FileColumn], values: Mapping[str, Any], old
 
     Raises:
         InvalidArgumentError: If one does not.
+        FileRejectedError: If a client has chosen that one by a reference.
     """
     known = {file.backend_key for file in old}
     for column in columns:
         for file in files_in(values.get(column.key)):
             if file.backend_key not in {column.type.storage_key, *known}:
+                if file.referred is not None:
+                    raise FileRejectedError("This file was uploaded for another purpose", backend=file.backend_key)
                 raise InvalidArgumentError(
                     f"The column {column.key!r} stores in {column.type.storage_key!r}, not in {file.backend_key!r}",
                     backend=file.backend_key,

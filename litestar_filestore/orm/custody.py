@@ -13,6 +13,7 @@ from litestar_filestore.core.file_record import Referred
 from litestar_filestore.errors import (
     ConflictError,
     DatabaseUnavailableError,
+    InvalidArgumentError,
     LedgerError,
     LinkLostError,
     ObjectExistsError,
@@ -244,9 +245,7 @@ class LedgerCustody:
         for file in files:
             # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
             if _key(file) in others and not call(file.exists, file.exists_async):
-                raise ObjectNotFoundError(
-                    "The file has no object any more; store the content again", backend=file.backend_key
-                )
+                raise _nothing_stored(file)
             if _key(file) in others and file.referred is Referred.FREE and is_taken(file):
                 raise ConflictError("The application keeps this file, and the reference may not put it into a row")
             if _key(file) in others and was_staged(file):
@@ -335,6 +334,16 @@ def _taken(key: ObjectKey) -> ObjectExistsError:
 
 def _given_up() -> LinkLostError:
     return LinkLostError("The object was given up before its row was written; store the content again")
+
+
+def _nothing_stored(file: FileObject) -> InvalidArgumentError | ObjectNotFoundError:
+    if file.size is None and file.referred is None:  # whatever was stored or loaded before has a size
+        return InvalidArgumentError(
+            "The file of a row has neither content nor an object: give it content=, or save() it first",
+            backend=file.backend_key,
+            key=file.path,
+        )
+    return ObjectNotFoundError("The file has no object any more; store the content again", backend=file.backend_key)
 
 
 def _taken_meanwhile() -> ConflictError:

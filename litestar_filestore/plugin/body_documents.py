@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
+from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.operations import adjusted_operation, document_refusals
 from litestar_filestore.http.parts import MultipartStream
+from litestar_filestore.http.plan import ANY_FORM
 from litestar_filestore.http.raw import RawUpload
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
+from litestar_filestore.http.upload_routes import admit_body
 
 if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
     from litestar.openapi.spec import Operation
+
+    from litestar_filestore.http.limits import UploadLimits
 
 __all__ = ("document_body",)
 
@@ -27,10 +32,11 @@ _CONTENT = {
 }
 
 
-def document_body(handler: HTTPRouteHandler) -> None:
+def document_body(handler: HTTPRouteHandler, limits: UploadLimits) -> None:
     """Say in the document that a handler takes a body, if it reads one by `MultipartStream` or `RawUpload`.
 
-    An operation class that says what is in the body is left as it is.
+    An operation class that says what is in the body is left as it is. Those who read the body before the handler may
+    have as much of it as `limits` allow.
     """
     if _OPT in handler.opt:
         return  # a handler that has several paths comes once for each
@@ -40,6 +46,8 @@ def document_body(handler: HTTPRouteHandler) -> None:
             handler.opt[_OPT] = True
             handler.operation_class = _operation(handler.operation_class, content)
             document_refusals(handler, RAISED_BY_UPLOADS)
+            of_form = form_limits(ANY_FORM, limits).total_bytes
+            admit_body(handler, of_form if field.annotation is MultipartStream else limits.max_file_bytes)
 
 
 def _operation(base: type[Operation], content: dict[str, OpenAPIMediaType]) -> type[Operation]:

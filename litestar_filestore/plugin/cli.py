@@ -12,6 +12,7 @@ import click
 from litestar import Litestar
 from litestar.cli._utils import LitestarGroup, console  # the two names that other plugins' commands use as well
 from rich.table import Table
+from rich.text import Text
 
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ConfigurationError, LedgerError, StorageError
@@ -51,7 +52,8 @@ def list_backends(app: Litestar) -> None:
     table = Table("key", "service", "library", "prefix", "can")
     for backend in _config(app).backends:
         can = ", ".join(str(each.name).lower() for each in Capability if each in backend.capabilities)
-        table.add_row(backend.key, backend.protocol, backend.driver, backend.prefix or "", can)
+        row = (backend.key, backend.protocol, backend.driver, backend.prefix or "", can)
+        table.add_row(*(Text(_printable(each)) for each in row))
     console.print(table)
 
 
@@ -64,11 +66,11 @@ def check(app: Litestar) -> None:
             anyio.run(_start_and_close, backend.start_async, backend.close_async)
         except StorageError as error:
             failed += 1
-            console.print(f"[red]{backend.key}[/]: {error.detail}", highlight=False)
+            _say(f"{backend.key}: {error.detail}", style="red")
         else:
-            console.print(f"[green]{backend.key}[/]: ok")
+            _say(f"{backend.key}: ok", style="green")
     places = anyio.run(_with_places, app, _count_places)
-    console.print(f"{places} ledgers")
+    _say(f"{places} ledgers")
     if failed:
         raise SystemExit(1)
 
@@ -90,7 +92,7 @@ def sweep_command(app: Litestar) -> None:
         result = await sweep_places(places, config.registry, config.ledger or LedgerConfig())
         return f"deleted {result.deleted}, forgotten {result.forgotten}, failed {result.failed}"
 
-    console.print(anyio.run(_with_places, app, run))
+    _say(anyio.run(_with_places, app, run))
 
 
 @click.command(name="adopt", help="Enter the files of existing rows into the ledger.")
@@ -100,13 +102,13 @@ def adopt_command(app: Litestar) -> None:
     async def run(places: list[Place], _config: FilestoreConfig) -> None:
         for place in places:
             done: Adoption = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
-            console.print(f"adopted {done.adopted}, known {done.known}, shared {done.shared_count}")
+            _say(f"adopted {done.adopted}, known {done.known}, shared {done.shared_count}")
             for each in done.shared:
                 text = f"  {each.object.backend}:{each.object.key} is held by {', '.join(each.places)}"
                 more = f" and {each.count - len(each.places)} more" if each.count > len(each.places) else ""
-                console.print(text + more, markup=False, soft_wrap=True)
+                _say(text + more)
             if done.shared_count:
-                console.print(_SHARED, markup=False, soft_wrap=True)
+                _say(_SHARED)
 
     anyio.run(_with_places, app, run)
 
@@ -128,12 +130,10 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
                 return fsck(engine, place.table, place.mappers, filestore.backends, config)
 
             report = await run_on(place.database, work)
-            console.print(f"{report.objects} objects, {report.entries} entries, {report.row_files} files in rows")
+            _say(f"{report.objects} objects, {report.entries} entries, {report.row_files} files in rows")
             for finding in report.findings:
-                console.print(
-                    f"  {finding.kind}: {finding.object.backend}:{finding.object.key} {finding.detail}".rstrip()
-                )
-            console.print(f"adopted {report.adopted}, unshared {report.unshared}, doomed {report.doomed}")
+                _say(f"  {finding.kind}: {finding.object.backend}:{finding.object.key} {finding.detail}".rstrip())
+            _say(f"adopted {report.adopted}, unshared {report.unshared}, doomed {report.doomed}")
             clean = clean and report.is_clean
         return clean
 
@@ -164,9 +164,19 @@ def usage_command(app: Litestar, owner: str) -> None:
                     f"{used.doomed_objects} objects, {used.doomed_bytes} bytes of them are to be deleted"
                 )
 
-            console.print(await run_on(place.database, work))
+            _say(await run_on(place.database, work))
 
     anyio.run(_with_places, app, run)
+
+
+def _say(line: str, *, style: str | None = None) -> None:
+    """Print a line as it is. Keys and messages of stores are text: nothing in them is markup, an emoji or a colour."""
+    console.print(Text(_printable(line), style=style or ""), soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Return text that steers no terminal: a bucket may hold keys of anybody, with escape sequences in them."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _config(app: Litestar) -> FilestoreConfig:

@@ -18,7 +18,10 @@ from litestar.exceptions import (
     ValidationException,
 )
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
-from litestar.exceptions.responses import create_exception_response  # pyright: ignore[reportUnknownVariableType]
+from litestar.exceptions.responses import (
+    create_debug_response,  # pyright: ignore[reportUnknownVariableType]
+    create_exception_response,  # pyright: ignore[reportUnknownVariableType]
+)
 from litestar.status_codes import (
     HTTP_409_CONFLICT,
     HTTP_415_UNSUPPORTED_MEDIA_TYPE,
@@ -39,7 +42,6 @@ from litestar_filestore.errors import (
     FileRejectedError,
     FileTooLargeError,
     FileTypeNotAllowedError,
-    InvalidArgumentError,
     InvalidKeyError,
     InvalidTokenError,
     LinkLostError,
@@ -60,14 +62,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from litestar import Request, Response
+    from litestar.types import Scope
 
-__all__ = ("ANSWERS", "Answer", "answer_exception", "answer_storage_error", "to_http_exception")
+__all__ = (
+    "ANSWERS",
+    "Answer",
+    "answer_exception",
+    "answer_storage_error",
+    "log_wrapped_error",
+    "to_http_exception",
+)
 
 logger = logging.getLogger("litestar_filestore")
 
 _Handler: TypeAlias = "Callable[[Request[Any, Any, Any], Any], Response[Any]]"
 _Handlers: TypeAlias = "Mapping[int | type, _Handler]"
 _default_answer = cast("_Handler", create_exception_response)
+_debug_answer = cast("_Handler", create_debug_response)
 
 
 _RETRY_SECONDS = 5
@@ -87,7 +98,6 @@ class Answer(NamedTuple):
 
 
 ANSWERS: Mapping[type[StorageError], Answer] = {
-    InvalidArgumentError: Answer(ClientException, 400, "The file or what was said about it is not acceptable"),
     MultipartError: Answer(ClientException, 400, "The form cannot be read"),
     MultipartLimitError: Answer(RequestEntityTooLarge, 413, "The form is too large"),
     InvalidKeyError: Answer(ClientException, 400, "This cannot be the key of a file"),
@@ -123,14 +133,15 @@ ANSWERS: Mapping[type[StorageError], Answer] = {
         ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The database is unavailable, try again later"
     ),
     DatabaseFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The database is full"),
+    # Everything else is a mistake of the program, which no client can mend: wrong arguments, types and set-ups.
+    StorageError: Answer(InternalServerException, HTTP_500_INTERNAL_SERVER_ERROR, ""),
 }
-"""Answers by class of error. What is missing here is a mistake of the application, and its 500 comes from Litestar."""
+"""Answers by class of error."""
 
 
 def to_http_exception(error: StorageError) -> HTTPException:
     """Return the HTTP error that stands for `error`, which is its ``__cause__``."""
-    default = Answer(InternalServerException, HTTP_500_INTERNAL_SERVER_ERROR, "")
-    answer = next((ANSWERS[each] for each in type(error).__mro__ if each in ANSWERS), default)
+    answer = next(ANSWERS[each] for each in type(error).__mro__ if each in ANSWERS)
     headers: dict[str, str] | None = None
     if isinstance(error, _PASSING):
         headers = {"Retry-After": str(_RETRY_SECONDS)}  # RFC 9110 §10.2.3
@@ -150,7 +161,8 @@ def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -
     """Answer with the table's status, in the words of whoever answers such errors in this application.
 
     Handlers for a parent of the error (``FileNotFoundError``) come first, then those for the HTTP error: by status, by
-    class (as ProblemDetailsPlugin installs them), then Litestar's own.
+    class (as ProblemDetailsPlugin installs them), then Litestar's own. A mistake of the program is answered as any
+    other exception, with Litestar's page in debug mode; Litestar itself logs it in debug mode only.
     """
     handlers = _handlers_for(request)
     own = _first(handlers, type(error))
@@ -158,7 +170,22 @@ def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -
         return own(request, error)
     exception = to_http_exception(error)
     _log(exception.status_code, error)
-    return answer_exception(request, exception)
+    is_mistake = exception.status_code == HTTP_500_INTERNAL_SERVER_ERROR
+    return answer_exception(request, error if is_mistake else exception)
+
+
+async def log_wrapped_error(exception: Exception, _scope: Scope) -> None:
+    """Log an error of this package that Litestar answers as another one, which nobody would hear of.
+
+    It takes what encoders raise for a mistake of its own (`ImproperlyConfiguredException`): a URL that cannot be made.
+    """
+    if isinstance(exception, StorageError) or getattr(exception, "status_code", 500) < HTTP_500_INTERNAL_SERVER_ERROR:
+        return
+    cause = exception.__cause__
+    while cause is not None and not isinstance(cause, StorageError):
+        cause = cause.__cause__
+    if cause is not None:
+        _log(HTTP_500_INTERNAL_SERVER_ERROR, cause)
 
 
 def answer_exception(
@@ -177,7 +204,14 @@ def answer_exception(
     else:
         answer = _first(handlers, type(exception), catch_all=True, but=instead_of)
         answer = answer or handlers.get(HTTP_500_INTERNAL_SERVER_ERROR)
-    return (answer or _default_answer)(request, exception)
+    return (answer or _answer_by_default)(request, exception)
+
+
+def _answer_by_default(request: Request[Any, Any, Any], exception: Exception) -> Response[Any]:
+    status_code = exception.status_code if isinstance(exception, HTTPException) else HTTP_500_INTERNAL_SERVER_ERROR
+    if request.app.debug and status_code == HTTP_500_INTERNAL_SERVER_ERROR:
+        return _debug_answer(request, exception)
+    return _default_answer(request, exception)
 
 
 def _handlers_for(request: Request[Any, Any, Any]) -> _Handlers:

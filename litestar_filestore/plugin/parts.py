@@ -12,15 +12,12 @@ from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import UploadLimits
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.parts import MultipartStream
-from litestar_filestore.http.plan import PlannedFile, UploadPlan
+from litestar_filestore.http.plan import ANY_FORM
 from litestar_filestore.http.raw import RawUpload
 from litestar_filestore.http.receive import open_parts
 from litestar_filestore.http.upload_routes import body_limit
 
 __all__ = ("parts_provider", "raw_upload_provider")
-
-# Nobody has said what the form holds, so it may be as many files as any form may have.
-_ANYTHING = UploadPlan(any_name=PlannedFile("file", many=True))
 
 
 def parts_provider(registry: StorageRegistry, limits: UploadLimits) -> Provide:
@@ -30,7 +27,7 @@ def parts_provider(registry: StorageRegistry, limits: UploadLimits) -> Provide:
         async with aclosing(
             open_parts(
                 request,
-                _ANYTHING,
+                ANY_FORM,
                 intake=_intake(request, registry, limits),
                 limits=limits,
                 max_body_bytes=body_limit(request.route_handler),

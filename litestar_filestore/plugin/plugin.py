@@ -18,7 +18,7 @@ from litestar_filestore.orm.file_list import FileObjectList
 from litestar_filestore.plugin.body_documents import document_body
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.downloads import DownloadHandlers, DownloadMiddleware
-from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error
+from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error, log_wrapped_error
 from litestar_filestore.plugin.keeper import LedgerKeeper
 from litestar_filestore.plugin.ledger import find_databases
 from litestar_filestore.plugin.links import build_link, link_routes
@@ -107,6 +107,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         if config.set_default_exception_handlers:
             defaults: dict[Any, Any] = dict.fromkeys(ANSWERS, answer_storage_error)
             app_config.exception_handlers = {**defaults, **given.exception_handlers}
+            given.after_exception.append(log_wrapped_error)
         return app_config
 
     @asynccontextmanager
@@ -144,7 +145,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler):
                 self._uploads.prepare(handler)
-                document_body(handler)
+                document_body(handler, self._config.limits)
                 self._downloads.prepare(handler)
                 prepare_redirect(handler)
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from litestar.params import BodyKwarg
 
 from litestar_filestore.http.form_schema import form_schema, upload_operation
+from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.operations import document_refusals
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
-from litestar_filestore.http.upload_routes import body_limit, form_body, read_before
+from litestar_filestore.http.upload_routes import admit_body, body_limit, form_body, read_before
 from litestar_filestore.plugin.upload_errors import answer_dto_errors
 from litestar_filestore.plugin.upload_reading import upload_reader
 from litestar_filestore.plugin.uploads import FormDefaults, plan_for
@@ -54,6 +55,7 @@ class UploadHandlers:
         if form is None:
             return
         handler.opt[_OPT] = form.plan
+        admit_body(handler, form_limits(form.plan, self._config.limits).total_bytes)
         read_before(handler, upload_reader(form, self._config, max_body_bytes=body_limit(handler)))
         if form.uses_dto:
             answer_dto_errors(handler)

@@ -117,10 +117,13 @@ def _planned_form(
 ) -> PlannedForm:
     others = [each for each in fields if file_type(each.annotation) is None]
     uploads = [each for each in others if takes(each.annotation, UploadFile)]
+    texts = [each for each in others if not takes(each.annotation, UploadFile)]
     lists = [each for each in fields if is_sequence(each.annotation)]
     return PlannedForm(
         plan=UploadPlan(
-            files={name: each.planned for each in files for name in each.field.wire_names}, spooled=_names(uploads)
+            files={name: each.planned for each in files for name in each.field.wire_names},
+            spooled=_names(uploads),
+            texts=_names(texts),
         ),
         shape=FormShape(
             files=tuple(ShapedField(e.field.wire_names, e.field.required, e.type.nullable) for e in files),

@@ -1,33 +1,51 @@
-"""The grammar of ``multipart/form-data`` (RFC 7578): bytes in, parts out, nothing kept.
+"""The grammar of ``multipart/form-data`` (RFC 7578, RFC 2046): bytes in, parts out, nothing kept.
 
-The library ``multipart`` finds boundaries and headers; this module adds what it leaves to its caller: the boundary
-itself, tricks with headers, and an end to bytes that belong to no part.
+Two readers of one form must not see two forms: a firewall that reads the first of two names, while this reader takes
+the last, is led around by it. So what the specifications leave to the reader is refused, and what they ask to be taken
+(padding behind a boundary, header fields that nobody knows) is taken.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
-
-import multipart  # pyright: ignore[reportMissingTypeStubs]
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from litestar_filestore.errors import MultipartError, MultipartLimitError
+from litestar_filestore.sansio.declared import declared_charset, declared_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ("MAX_STRAY_BYTES", "Event", "FormParser", "PartHead", "form_boundary")
+__all__ = ("MAX_STRAY_BYTES", "Event", "FormParser", "PartHead", "form_boundary", "part_head")
 
 MAX_STRAY_BYTES: Final = 64 * 1024
 """Most bytes in a row that are neither a part's headers nor content, beyond the block in which they end."""
 
 # RFC 2046 section 5.1.1: one to 70 characters, the last of which is no blank.
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
-# A parameter of a header. The alternatives begin with different characters, so it takes linear time.
+# A parameter of the Content-Type. The alternatives begin with different characters, so it takes linear time.
 _PARAMETER: Final = re.compile(r';[ \t]*([^\s;="]{1,64})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*)')
+# One of the Content-Disposition. Quoted as browsers do it (HTML, "multipart/form-data encoding algorithm"): a quote is
+# "%22", a backslash is itself. So a quoted value ends at the next quote.
+_DISPOSITION: Final = re.compile(
+    r'[ \t]*;[ \t]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,64})[ \t]*=[ \t]*(?:"([^"]*)"|([^\s;"\\]+))'
+)
+_FORM_DATA: Final = re.compile(r"form-data", re.IGNORECASE)
+_END: Final = re.compile(r"[ \t]*;?[ \t]*")
+# RFC 5322 section 3.6.8: any printable character but the colon.
+_FIELD_NAME: Final = re.compile(rb"[!-9;-~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_PERCENT: Final = {"%0D": "\r", "%0A": "\n", "%22": '"'}
+_PERCENTS: Final = re.compile("|".join(_PERCENT))
+# What .NET makes of a name that is not ASCII (RFC 2047): one word, whatever its length.
+_ENCODED_WORD: Final = re.compile(r"=\?utf-8\?B\?([0-9A-Za-z+/]+={0,2})\?=", re.IGNORECASE | re.ASCII)
 _PLAIN_ENCODINGS: Final = frozenset({"7bit", "8bit", "binary"})
-_SINGLE_HEADERS: Final = frozenset({"Content-Disposition", "Content-Type", "Content-Transfer-Encoding"})
+_SINGLE_HEADERS: Final = frozenset(
+    {"Content-Disposition", "Content-Type", "Content-Transfer-Encoding", "Content-Length"}
+)
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
 
 class PartHead(NamedTuple):
@@ -38,11 +56,11 @@ class PartHead(NamedTuple):
     filename: str | None
     """What the client calls the file, unchecked; ``None`` for a text field, ``""`` for a file input without a file."""
     content_type: str | None
-    """What the client says it is, lower case and without parameters."""
+    """What the client says it is: lower case, without parameters, ``None`` if that is no media type."""
     charset: str | None
     """Its encoding, in the client's words."""
     headers: tuple[tuple[str, str], ...]
-    """All headers, with names such as ``Content-Type``."""
+    """All headers, with names such as ``Content-Type``, and without control characters: no database takes a NUL."""
 
 
 Event: TypeAlias = PartHead | bytes | None
@@ -69,6 +87,21 @@ def form_boundary(content_type: str) -> bytes | None:
     return boundary.encode("ascii")
 
 
+class _State(Enum):
+    PREAMBLE = auto()
+    """Before the first boundary."""
+    BOUNDARY = auto()
+    """Behind a boundary, on its line."""
+    HEADERS = auto()
+    """Before the empty line."""
+    GLUE = auto()
+    """At the beginning of the content."""
+    CONTENT = auto()
+    """In the content."""
+    END = auto()
+    """Behind the last boundary."""
+
+
 class FormParser:
     """Turns the bytes of a form into events. Feed it blocks of 64 KiB or more: it pays for each."""
 
@@ -81,13 +114,16 @@ class FormParser:
             max_headers: Headers allowed in each part.
             max_header_bytes: Length of a header allowed, its name included.
         """
-        self._parser: Any = multipart.PushMultipartParser(
-            boundary,
-            max_segment_count=max_parts,
-            max_header_count=max_headers,
-            max_header_size=max_header_bytes,
-        )
+        self._delimiter = b"\r\n--" + boundary
+        self._parts_left = max_parts
+        self._max_headers = max_headers
+        self._max_header_bytes = max_header_bytes
+        self._state = _State.PREAMBLE
+        self._rest = b"\r\n"  # the line break in front of a boundary belongs to it, and the first may have none
+        self._lines: list[bytes] = []
+        self._content_left: int | None = None
         self._stray_bytes = 0
+        self._broken = False
 
     def feed(self, block: bytes) -> Iterator[Event]:
         """Yield the events of a block, to be taken all before the next one is fed.
@@ -96,14 +132,19 @@ class FormParser:
             MultipartError: If this is no form.
             MultipartLimitError: If it exceeds a limit.
         """
+        if self._broken:
+            raise MultipartError("The form cannot be read")
+        self._broken = True  # until the block is read: who goes on after an error would read on in the wrong place
         stray = True
-        if not self._parser.closed:  # 1.3 closes at the last boundary, 2.0 at the end of the body
+        if self._state is not _State.END:
             for event in self._events(block):
                 stray = False
                 yield event
+        self._broken = False
         self._stray_bytes = self._stray_bytes + len(block) if stray else 0
         if self._stray_bytes > MAX_STRAY_BYTES:
             # Preamble, epilogue and headers without end keep a parser busy for nothing (CVE-2024-53981, and others).
+            self._broken = True
             raise MultipartError("The form holds too much that belongs to no part")
 
     def finish(self) -> None:
@@ -112,50 +153,203 @@ class FormParser:
         Raises:
             MultipartError: If the form has not.
         """
-        if self._parser.closed:
-            return
-        try:
-            self._parser.close()
-        except multipart.MultipartError as error:
-            raise MultipartError("The form ends before its last boundary") from error
+        if self._broken or self._state is not _State.END:
+            raise MultipartError("The form ends before its last boundary")
 
     def _events(self, block: bytes) -> Iterator[Event]:
-        try:
-            for event in self._parser.parse(block):
-                yield event if event is None or isinstance(event, bytes) else _head(event)
-        except multipart.ParserLimitReached as error:
-            raise MultipartLimitError(f"The form is too large: {error}") from error
-        except multipart.MultipartError as error:
-            raise MultipartError(f"The form cannot be read: {error}") from error
+        data = self._rest + block if self._rest else block
+        at = 0
+        while self._state is not _State.END:
+            before = at, self._state
+            if self._state is _State.CONTENT:
+                found = data.find(self._delimiter, at)
+                end = found if found >= 0 else self._safe_end(data, at)
+                if end > at:
+                    self._count(end - at)
+                    yield data[at:end] if at or end < len(data) else data
+                    at = end
+                if found >= 0:
+                    if self._content_left:
+                        raise MultipartError("A part of the form is shorter than its Content-Length")
+                    yield None
+                    at, self._state = found + len(self._delimiter), _State.BOUNDARY
+            elif self._state is _State.HEADERS:
+                at, head = self._read_header(data, at)
+                if head is not None:
+                    yield head
+            else:
+                at = self._step(data, at)
+            if (at, self._state) == before:
+                break  # it takes more to go on
+        self._rest = data[at:]
+
+    def _safe_end(self, data: bytes, at: int) -> int:
+        """Return how far the content goes for certain: what may be the beginning of a boundary is not content yet."""
+        start = data.rfind(b"\r", max(at, len(data) - len(self._delimiter) + 1))
+        return start if start >= 0 and self._delimiter.startswith(data[start:]) else len(data)
+
+    def _count(self, size: int) -> None:
+        if self._content_left is not None:
+            self._content_left -= size
+            if self._content_left < 0:
+                raise MultipartError("A part of the form is longer than its Content-Length")
+
+    def _step(self, data: bytes, at: int) -> int:
+        """Pass what is neither header nor content, and return where it ends."""
+        if self._state is _State.PREAMBLE:
+            return self._pass_preamble(data, at)
+        if self._state is _State.BOUNDARY:
+            return self._pass_boundary(data, at)
+        # RFC 2046 lets a part end with its headers: then the empty line belongs to the boundary. Others take the
+        # boundary for content.
+        if len(data) - at < len(self._delimiter) and self._delimiter.startswith(data[at:]):
+            return at
+        if data.startswith(self._delimiter, at):
+            raise MultipartError("A part of the form has headers and nothing behind them, not even an empty content")
+        self._state = _State.CONTENT
+        return at + 2
+
+    def _pass_preamble(self, data: bytes, at: int) -> int:
+        found = data.find(self._delimiter, at)
+        if found >= 0:
+            self._state = _State.BOUNDARY
+            return found + len(self._delimiter)
+        return self._safe_end(data, at)
+
+    def _pass_boundary(self, data: bytes, at: int) -> int:
+        """Pass the rest of a boundary's line: nothing but blanks (RFC 2046 §5.1.1, "transport padding")."""
+        if data.startswith(b"--", at):
+            self._state = _State.END
+            return at + 2
+        end = data.find(b"\r\n", at)
+        padding = data[at:] if end < 0 else data[at:end]
+        if end < 0 and padding in {b"", b"-", b"\r"}:
+            return at
+        if len(padding) > self._max_header_bytes:
+            raise MultipartLimitError("The form is too large: there is too much behind a boundary")
+        if padding.strip(b" \t") not in ({b"", b"\r"} if end < 0 else {b""}):
+            raise MultipartError("There is something behind a boundary of the form")
+        if end < 0:
+            return at
+        if self._parts_left == 0:
+            raise MultipartLimitError("The form is too large: it has too many parts")
+        self._parts_left -= 1
+        self._lines = []
+        self._state = _State.HEADERS
+        return end + 2
+
+    def _read_header(self, data: bytes, at: int) -> tuple[int, PartHead | None]:
+        """Read a line of the headers, and return where it ends; at the last one what they say as well."""
+        end = data.find(b"\n", at)
+        if (len(data) if end < 0 else end) - at > self._max_header_bytes + 1:
+            raise MultipartLimitError("The form is too large: a header is too long")
+        if end < 0:
+            return at, None
+        line = data[at : end + 1]
+        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
+            raise MultipartError("A header of the form holds half a line break")
+        if line != b"\r\n":
+            if len(self._lines) >= self._max_headers:
+                raise MultipartLimitError("The form is too large: a part has too many headers")
+            self._lines.append(line[:-2])
+            return end + 1, None
+        headers = tuple(_header(each) for each in self._lines)
+        head = _read_head(headers)
+        self._content_left = _content_length(headers)
+        self._state = _State.GLUE
+        return at, head  # the line break may belong to a boundary
 
 
-def _head(segment: Any) -> PartHead:
-    headers = cast("tuple[tuple[str, str], ...]", tuple(segment.headerlist))
-    _check_headers(headers)
-    name: str = segment.name
-    if not name:
-        raise MultipartError("A part of the form has no name")
-    if _CONTROL.search(name):
-        raise MultipartError("The name of a part holds a control character")
-    return PartHead(name, segment.filename, segment.content_type, segment.charset, headers)
+def _header(line: bytes) -> tuple[str, str]:
+    """Return name and value of a header.
+
+    Raises:
+        MultipartError: If it is none, or continues the one before: readers that do not unfold see another header.
+    """
+    field, colon, value = line.partition(b":")
+    if not colon or _FIELD_NAME.fullmatch(field) is None:
+        raise MultipartError("A header of the form has no name, or goes on in the next line")
+    name = field.decode("ascii").title()
+    try:
+        return name, value.decode("utf-8").strip(" \t")
+    except UnicodeDecodeError as error:
+        if name in _SINGLE_HEADERS:
+            raise MultipartError("A header of the form is not UTF-8") from error
+        return name, value.decode("utf-8", "replace").strip(" \t")  # nobody asks for it
 
 
-def _check_headers(headers: tuple[tuple[str, str], ...]) -> None:
-    """Refuse what two readers may take for two different things.
+def _read_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
+    """Return what the headers of a part say.
 
-    A firewall in front that reads the first of two names, while this reader takes the last, is led around by it.
+    Raises:
+        MultipartError: If they say it in two ways, or do not name the part.
     """
     names = [name for name, _ in headers if name in _SINGLE_HEADERS]
     if len(names) != len(set(names)):
         raise MultipartError("A part of the form has a header twice")
-    for name, value in headers:
-        if name == "Content-Disposition":
-            parameters = [each for each, _ in _parameters(value)]
-            if len(parameters) != len(set(parameters)):
-                raise MultipartError("A part of the form names itself twice")
-        elif name == "Content-Transfer-Encoding" and value.strip().lower() not in _PLAIN_ENCODINGS:
-            # RFC 7578 section 4.7: senders do not use it; decoding it was an attack of its own (CVE-2026-33033).
-            raise MultipartError("A part of the form has a transfer encoding")
+    known = dict(headers)
+    # RFC 7578 section 4.7: senders do not use it; decoding it was an attack of its own (CVE-2026-33033).
+    if known.get("Content-Transfer-Encoding", "binary").lower() not in _PLAIN_ENCODINGS:
+        raise MultipartError("A part of the form has a transfer encoding")
+    name, filename = _disposition(known.get("Content-Disposition"))
+    return part_head(name, filename, headers)
+
+
+def part_head(name: str | None, filename: str | None, headers: tuple[tuple[str, str], ...]) -> PartHead:
+    """Return the head of a part, with its name checked and its headers cleaned.
+
+    Args:
+        name: Of the field.
+        filename: What the client calls the file.
+        headers: With names such as ``Content-Type``.
+
+    Raises:
+        MultipartError: If it has no name, or one that breaks lines.
+    """
+    if not name:
+        raise MultipartError("A part of the form has no name")
+    if _CONTROL.search(name):
+        raise MultipartError("The name of a part holds a control character")
+    type_ = dict(headers).get("Content-Type")
+    shown = tuple((field, _CONTROL.sub("\ufffd", value)) for field, value in headers)
+    return PartHead(name, filename, declared_type(type_), declared_charset(type_), shown)
+
+
+def _disposition(value: str | None) -> tuple[str | None, str | None]:
+    """Return name and file name of a part. ``filename*`` is not for forms (RFC 7578 §4.2)."""
+    start = _FORM_DATA.match(value or "")
+    if value is None or start is None:
+        raise MultipartError("A part of the form has no Content-Disposition of form-data")
+    found: dict[str, str] = {}
+    at = start.end()
+    while (parameter := _DISPOSITION.match(value, at)) is not None:
+        name, quoted, token = parameter.groups()
+        if name.lower() in found:
+            raise MultipartError("A part of the form names itself twice")
+        # A reader of quoted pairs (RFC 822) takes this for a quote in the name and goes on behind it.
+        if quoted is not None and quoted.endswith("\\"):
+            raise MultipartError("A name in the form has a backslash before a quote; a quote is written as %22")
+        found[name.lower()] = _decoded(token if quoted is None else quoted)
+        at = parameter.end()
+    if _END.fullmatch(value, at) is None:
+        raise MultipartError("A part of the form has a Content-Disposition that cannot be read")
+    return found.get("name"), found.get("filename")
+
+
+def _decoded(text: str) -> str:
+    if (word := _ENCODED_WORD.fullmatch(text)) is not None:
+        try:
+            return binascii.a2b_base64(word[1], strict_mode=True).decode("utf-8")
+        except ValueError:
+            return text  # it only looks like one
+    return _PERCENTS.sub(lambda found: _PERCENT[found[0]], text) if "%" in text else text
+
+
+def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
+    value = next((value for name, value in headers if name == "Content-Length"), None)
+    if value is not None and _LENGTH.fullmatch(value) is None:
+        raise MultipartError("The Content-Length of a part is not a number")
+    return None if value is None else int(value)
 
 
 def _parameters(header: str) -> Iterator[tuple[str, str]]:

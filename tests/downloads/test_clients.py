@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.downloads.content import big
+from tests.downloads.programs import run_program
 from tests.downloads.serving import Served
-from tests.servers.processes import HOST, missing
+from tests.servers.processes import HOST
 
 CUT = 3_000_001
-
-
-def _run(*command: str | Path) -> subprocess.CompletedProcess[bytes]:
-    program = str(command[0])
-    if shutil.which(program) is None:
-        missing(f"{program} is not installed: apt-get install {program.removesuffix('c')}")
-    return subprocess.run([*map(str, command)], check=True, timeout=60, capture_output=True)
 
 
 def _url(server: Served, backend: str) -> str:
@@ -36,7 +28,7 @@ def part(tmp_path: Path) -> Path:
 
 def test_curl_resumes(server: Served, backend: str, part: Path) -> None:
     """``curl -C -`` asks for the rest and appends it."""
-    _run("curl", "--silent", "--fail", "--continue-at", "-", "--output", part, _url(server, backend))
+    run_program("curl", "--silent", "--fail", "--continue-at", "-", "--output", part, _url(server, backend))
     assert part.read_bytes() == big()
 
 
@@ -44,16 +36,16 @@ def test_curl_follows_the_tag(server: Served, backend: str, tmp_path: Path) -> N
     """``curl --etag-compare`` downloads once, and is told that nothing changed the next time."""
     tag, first, second = (tmp_path / name for name in ("tag", "first", "second"))
     url = _url(server, backend)
-    _run("curl", "--silent", "--etag-save", tag, "--output", first, url)
+    run_program("curl", "--silent", "--etag-save", tag, "--output", first, url)
     told = ("--write-out", "%{http_code} %{size_download}")
-    again = _run("curl", "--silent", "--etag-compare", tag, "--output", second, *told, url)
+    again = run_program("curl", "--silent", "--etag-compare", tag, "--output", second, *told, url)
     assert first.read_bytes() == big()
     assert again.stdout == b"304 0"
 
 
 def test_wget_resumes(server: Served, backend: str, part: Path) -> None:
     """``wget -c`` asks for the rest and appends it."""
-    _run("wget", "--quiet", "--no-config", "--continue", "--output-document", part, _url(server, backend))
+    run_program("wget", "--quiet", "--no-config", "--continue", "--output-document", part, _url(server, backend))
     assert part.read_bytes() == big()
 
 
@@ -61,13 +53,13 @@ def test_wget_takes_the_name(server: Served, backend: str, tmp_path: Path) -> No
     """The name in Content-Disposition is the one that the file is saved under."""
     folder = tmp_path / "saved"
     url = f"http://{HOST}:{server.port}/{backend}/small/unknown"
-    _run("wget", "--quiet", "--no-config", "--content-disposition", "--directory-prefix", folder, url)
+    run_program("wget", "--quiet", "--no-config", "--content-disposition", "--directory-prefix", folder, url)
     assert [each.name for each in folder.iterdir()] == ["Übersicht „2026“.txt"]
 
 
 def test_aria2_reads_in_parallel(server: Served, backend: str, tmp_path: Path) -> None:
     """``aria2c -x8`` splits the file among eight connections and puts it together again."""
-    _run(
+    run_program(
         "aria2c",
         "--no-conf",
         "--quiet",

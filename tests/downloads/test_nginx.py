@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.downloads.content import BIG_BYTES, CONTENT, SIZE, big
+from tests.downloads.programs import run_program
 from tests.downloads.raw import Answer, exchange
 from tests.downloads.serving import serve
 from tests.servers import nginx
@@ -143,5 +143,5 @@ def test_curl_resumes(ports: Ports, backend: str, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(big()[:3_000_001])
     url = f"http://127.0.0.1:{ports.nginx}/{backend}/big"
-    subprocess.run(["curl", "--silent", "--fail", "--continue-at", "-", "--output", part, url], check=True, timeout=60)
+    run_program("curl", "--silent", "--fail", "--continue-at", "-", "--output", part, url)
     assert part.read_bytes() == big()

@@ -46,10 +46,10 @@ def serve(tmp_path: Path) -> Serve:
     """Run the application with these limits. In the end nothing is left of any request: no object, slot or memory."""
 
     @asynccontextmanager
-    async def serve(**options: Any) -> AsyncIterator[Receiver]:
+    async def serve(app_options: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Receiver]:
         backend, driver = watched(BACKEND, str(tmp_path / "files"))
         limits = UploadLimits(**options)
-        app = create_app(backend, limits)
+        app = create_app(backend, limits, **(app_options or {}))
         async with app.lifespan():
             yield Receiver(app, backend, driver, limits)
             assert [info.key async for info in backend.list_async()] == []

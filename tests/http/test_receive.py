@@ -200,3 +200,59 @@ async def test_parts_come_one_by_one(serve: Serve) -> None:
 
 def _md5(content: bytes) -> str:
     return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+
+
+@pytest.mark.parametrize("filename", ["blob", "", "größe.json"])
+async def test_text_that_is_sent_as_a_file_is_text(serve: Serve, filename: str) -> None:
+    """``FormData.append(name, new Blob([...]))`` gives a field a file name: it is the field all the same."""
+    async with serve() as receiver:
+        answer = await receiver.send_form(
+            Piece("text", b'{"a": 1}', filename, "application/json"),
+            Piece("texts", b"one", filename),
+            Piece("texts", b"two"),
+        )
+    assert answer.status == 200, answer.content
+    assert (answer.json["text"], answer.json["texts"]) == ('{"a": 1}', ["one", "two"])
+
+
+@pytest.mark.parametrize(("content", "status"), [(b"x" * 11, 413), (b"\xff\xfe", 400)])
+async def test_text_that_is_sent_as_a_file_is_judged_as_text(serve: Serve, content: bytes, status: int) -> None:
+    """Its limits are those of texts, and it has to be UTF-8."""
+    async with serve(max_field_bytes=10) as receiver:
+        answer = await receiver.send_form(Piece("text", content, "blob"))
+    assert (answer.status, answer.keys) == (status, ["text"])
+
+
+async def test_error_text_names_no_python(serve: Serve) -> None:
+    """What is wrong with a form is said in a sentence of ours, without the words of an exception."""
+    body = body_of(Piece("file", b"x", "a.txt")).replace(b"a.txt", b"\xa0.txt")
+    async with serve() as receiver:
+        answer = await receiver.send(body)
+    assert answer.status == 400
+    assert not re.search(r"Error|codec|0x|\\x|b'|\(", answer.content.decode())
+
+
+@pytest.mark.parametrize(
+    "type_", ["x" * 3900 + "/y", "text/\u0000plain", "text", "a/b/c", "text/plain; charset=\u0001"], ids=range(5)
+)
+@pytest.mark.parametrize("way", ["form", "parts", "raw"])
+async def test_declared_type_is_short_and_plain(serve: Serve, way: str, type_: str) -> None:
+    """What a client calls its file reaches metadata only where it is a media type."""
+    async with serve() as receiver:
+        if way == "raw":
+            answer = await receiver.send(b"x", path="/raw/a.txt", method="PUT", headers={"content-type": type_})
+        else:
+            answer = await receiver.send_form(Piece("file", b"x", "a.txt", type_), path=f"/{way}")
+    assert answer.status == 200, answer.content
+    told = answer.json["files"] if way == "form" else answer.json
+    file = told if way == "raw" else told[0]
+    assert file["metadata"] == {}
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"a,b\n1,2\n", b"x" * 100_000])
+async def test_file_without_a_file_name_is_refused_for_that(serve: Serve, content: bytes) -> None:
+    """Who forgets the file name is told so, not that the content is no text."""
+    async with serve() as receiver:
+        answer = await receiver.send_form(Piece("file", content, None, "image/png"))
+    assert (answer.status, answer.keys) == (400, ["file"])
+    assert "filename" in answer.json["detail"]

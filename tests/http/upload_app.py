@@ -44,7 +44,13 @@ class Form:
 
 def describe(file: FileObject) -> dict[str, Any]:
     """Return what a test wants to know of a stored file."""
-    return {"filename": file.filename, "type": file.content_type, "size": file.size, "checksum": file.checksum}
+    return {
+        "filename": file.filename,
+        "type": file.content_type,
+        "size": file.size,
+        "checksum": file.checksum,
+        "metadata": file.metadata,
+    }
 
 
 @post("/form", status_code=200)
@@ -96,10 +102,10 @@ async def state(request: Request[Any, Any, Any], storages: Storages) -> dict[str
     }
 
 
-def create_app(backend: StorageBackend, limits: UploadLimits | None = None) -> Litestar:
-    """Return the application on a backend whose key is `BACKEND`."""
+def create_app(backend: StorageBackend, limits: UploadLimits | None = None, **options: Any) -> Litestar:
+    """Return the application on a backend whose key is `BACKEND`, with more arguments of Litestar."""
     config = FilestoreConfig(backends=[backend], limits=limits or UploadLimits(), ledger=None)
-    return Litestar([form, kept, parts, raw, state], plugins=[FilestorePlugin(config)], openapi_config=None)
+    return Litestar([form, kept, parts, raw, state], plugins=[FilestorePlugin(config)], openapi_config=None, **options)
 
 
 def create_app_from_environment() -> Litestar:

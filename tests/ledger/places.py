@@ -50,23 +50,32 @@ def _use_write_ahead_log(connection: sa.engine.interfaces.DBAPIConnection, _reco
 
 
 @contextmanager
-def place(database: str) -> Iterator[tuple[str, str]]:
-    """Yield the URL of an empty database with the tables, and an empty folder."""
+def place(database: str, url: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the URL of an empty database with the tables, and an empty folder.
+
+    Args:
+        database: Its kind.
+        url: That of a database that is there already, for a sync driver; ``None`` to start a server for it.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = f"sqlite:///{directory}/stress.db"
-        if database == "postgresql":
-            from tests.servers import postgres
-
-            url = stack.enter_context(postgres.serve(directory)).url("psycopg")
-        if database == "mariadb":
-            from tests.servers import mariadb
-
-            server = stack.enter_context(mariadb.serve(directory))
-            server.create_database("stress")
-            url = server.url("pymysql", "stress")
+        url = url or _serve(database, directory, stack)
         create_tables(url, directory / "store")
         yield url, str(directory / "store")
+
+
+def _serve(database: str, directory: Path, stack: ExitStack) -> str:
+    if database == "postgresql":
+        from tests.servers import postgres
+
+        return stack.enter_context(postgres.serve(directory)).url("psycopg")
+    if database == "mariadb":
+        from tests.servers import mariadb
+
+        server = stack.enter_context(mariadb.serve(directory))
+        server.create_database("stress")
+        return server.url("pymysql", "stress")
+    return f"sqlite:///{directory}/stress.db"
 
 
 def create_tables(url: str, root: Path) -> None:

@@ -16,7 +16,6 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -33,7 +32,7 @@ from litestar_filestore.orm.sweep import SweepConfig
 from litestar_filestore.testing.faults import Fault, FaultyDriver, Operation
 from tests.ledger.chaos import expected_error, operate
 from tests.ledger.models import BACKEND
-from tests.ledger.places import create_tables, place, prepare
+from tests.ledger.places import place, prepare
 from tests.ledger.world import World
 
 if TYPE_CHECKING:
@@ -252,12 +251,7 @@ def main() -> int:
     parser.add_argument("--faults", action="store_true", help="let the store fail as well")
     parser.add_argument("--snapshots", action="store_true", help="use all isolation levels, with PostgreSQL")
     arguments = parser.parse_args()
-    with ExitStack() as stack:
-        if arguments.url is None:
-            url, root = stack.enter_context(place(arguments.database))
-        else:
-            url, root = arguments.url, stack.enter_context(tempfile.TemporaryDirectory())
-            create_tables(url, Path(root))
+    with place(arguments.database, arguments.url) as (url, root):
         report = run(
             Plan(
                 url,

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -185,14 +185,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="postgresql")
+    parser.add_argument("--url", help="of a database that is there already, instead of a new server's")
     parser.add_argument("--tasks", type=int, default=24)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", action="store_true", help="let the store fail as well")
     arguments = parser.parse_args()
-    with ExitStack() as stack:
-        url, root = stack.enter_context(place(arguments.database))
-        url = async_url(url)
-        plan = Plan(url, root, arguments.seconds, arguments.tasks, arguments.seed, faults=arguments.faults)
+    with place(arguments.database, arguments.url) as (url, root):
+        plan = Plan(async_url(url), root, arguments.seconds, arguments.tasks, arguments.seed, faults=arguments.faults)
         report = run(plan)
     print(json.dumps(vars(report), indent=2))
     return 0 if report.is_clean else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -168,6 +169,32 @@ async def write(data: JSONBody[dict[str, Any]], session: NamedDependency[AsyncSe
     return letter.id
 
 
+@dataclass
+class LetterBody:
+    file: FileObject
+
+
+@post("/decoded")
+async def decoded(data: JSONBody[LetterBody], session: NamedDependency[AsyncSession]) -> None:
+    """Make a row of what the client has chosen."""
+    session.add(Letter(file=data.file))
+    await session.flush()
+
+
+@post("/wrong-backend")
+async def wrong_backend(session: NamedDependency[AsyncSession]) -> None:
+    """Make a row of a file that lies elsewhere."""
+    session.add(Letter(file=FileObject(MemoryBackend("elsewhere"), "a.txt", content=b"x").save()))
+    await session.flush()
+
+
+@post("/without-content")
+async def without_content(session: NamedDependency[AsyncSession]) -> None:
+    """Make a row of nothing."""
+    session.add(Letter(file=FileObject("documents", "a.txt")))
+    await session.flush()
+
+
 @pytest.fixture
 def ledgered(serve: Serve, memory: MemoryBackend, tmp_path: Path) -> Any:
     """An application with a ledger, and its database."""
@@ -186,7 +213,7 @@ def ledgered(serve: Serve, memory: MemoryBackend, tmp_path: Path) -> Any:
 
     served = serve(
         memory,
-        [write],
+        [write, decoded, wrong_backend, without_content],
         filestore={"ledger": LedgerConfig([async_engine], run_sweeper=False)},
         dependencies={"session": Provide(provide)},
         on_shutdown=[dispose],
@@ -222,6 +249,36 @@ def test_reference_puts_a_file_into_one_row(ledgered: Any, memory: MemoryBackend
     reference = served.client.put(link(memory), content=b"abc").json()["reference"]
     statuses = [served.client.post("/letters", json={"file": reference}).status_code for _ in range(2)]
     assert statuses == [201, 409]
+
+
+def test_reference_of_another_backend_is_refused(ledgered: Any, memory: MemoryBackend) -> None:
+    """Which reference a client sends is no mistake of the program, and no row takes a file from elsewhere."""
+    served, engine = ledgered
+    other = MemoryBackend("photos")
+    storages.register_backend(other)
+    try:
+        reference = storages.reference_for(put(other))
+        answer = served.client.post("/decoded", json={"file": reference})
+    finally:
+        storages.unregister_backend("photos")
+    assert answer.status_code == 400, answer.text
+    assert "photos" not in answer.text
+    assert states(engine) == []
+
+
+def test_reference_of_a_file_that_is_gone_is_404(ledgered: Any, memory: MemoryBackend) -> None:
+    """A file that was deleted meanwhile cannot get into a row."""
+    served, _ = ledgered
+    reference = storages.reference_for(FileObject(memory, "a.txt", to_filename="swept", size=3))
+    assert served.client.post("/decoded", json={"file": reference}).status_code == 404
+
+
+@pytest.mark.parametrize("mistake", ["wrong-backend", "without-content"])
+def test_file_that_the_program_made_wrongly_is_500(ledgered: Any, mistake: str) -> None:
+    """No client can mend what the program puts into a row."""
+    served, engine = ledgered
+    assert served.client.post(f"/{mistake}").status_code == 500
+    assert states(engine) == []
 
 
 def test_second_upload_is_refused_by_the_ledger(ledgered: Any, memory: MemoryBackend) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StoredObject
 from litestar_filestore.plugin.ledger import LedgerConfig
 
-__all__ = ("create_app", "create_app_with_tenants")
+__all__ = ("create_app", "create_app_with_markup", "create_app_with_tenants")
 
 
 class Paper(BigIntBase):
@@ -48,3 +48,9 @@ def create_app_with_tenants() -> Litestar:
     backend = LocalBackend("papers", folder / "objects", fsync=False)
     ledger = LedgerConfig(databases=[engine, second])
     return Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=ledger))], openapi_config=None)
+
+
+def create_app_with_markup() -> Litestar:
+    """Make one whose backend has a name that could be taken for markup."""
+    backend = LocalBackend("[bold]papers[/bold]", Path(os.environ["PAPERS"]) / "objects")
+    return Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=None))], openapi_config=None)

@@ -135,6 +135,33 @@ def test_fsck_of_a_clean_ledger(office: Office) -> None:
     assert "1 objects, 1 entries, 1 files in rows" in output
 
 
+@pytest.mark.parametrize(
+    ("key", "printed"),
+    [
+        ("[red]a[bold].txt", "[red]a[bold].txt"),
+        ("[/nothing]", "[/nothing]"),
+        ("\x1b[2J\x07a\nb\u202ec", r"\x1b[2J\x07a\nb\u202ec"),
+        (":smile: [link=http://x]y", ":smile: [link=http://x]y"),
+        (" ".join(["long"] * 40), " ".join(["long"] * 40)),
+    ],
+)
+@pytest.mark.parametrize("command", ["fsck", "adopt"])
+def test_keys_are_printed_as_text(office: Office, command: str, key: str, printed: str) -> None:
+    """A key is neither markup nor an order to the terminal, whoever made it."""
+    files = json.dumps({"filename": "a.txt", "to_filename": key, "backend": "papers", "size": 3}).replace("'", "''")
+    office.execute(f"INSERT INTO paper (file) VALUES ('{files}'); INSERT INTO paper (file) VALUES ('{files}')")  # noqa: S608
+    _, output = office.run(command)
+    assert f"papers:{printed}" in output
+
+
+def test_errors_are_printed_as_text(office: Office) -> None:
+    """So is what a store says."""
+    (office.folder / "objects").rmdir()
+    (office.folder / "objects").write_text("in the way")
+    code, output = office.run("check", app="create_app_with_markup")
+    assert (code, "[bold]papers[/bold]" in output) == (1, True), output
+
+
 def test_fsck_only_reports(office: Office) -> None:
     """``fsck`` without ``--repair`` fails, says what does not fit, and changes nothing."""
     office.add("kept")

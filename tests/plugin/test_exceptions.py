@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from litestar import Controller, Litestar, MediaType, Request, Response, get
 from litestar.exceptions import HTTPException
+from litestar.logging import LoggingConfig
 from litestar.params import FromPath
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
 from litestar.testing import TestClient
 
-from litestar_filestore import FilestoreConfig, FilestorePlugin, LocalBackend, StorageError
+from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StorageError, Storages
 from litestar_filestore.errors import (
     AccessDeniedError,
     AccessError,
@@ -52,7 +53,7 @@ STATUS: dict[type[StorageError], int] = {
     MissingDependencyError: 500,
     BackendNotRegisteredError: 500,
     SourceTypeError: 500,
-    InvalidArgumentError: 400,
+    InvalidArgumentError: 500,
     InvalidKeyError: 400,
     MultipartError: 400,
     MultipartLimitError: 413,
@@ -167,6 +168,88 @@ def test_error_of_the_store_is_logged_with_its_details(serve: Serve, caplog: pyt
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
     assert "internal-7 said no [operation='get', backend='backend-7', key='2026/11/key-7']" in record.message
+
+
+@get("/no-secret")
+async def no_secret(storages: Storages) -> str:
+    """Make a link where nothing signs links."""
+    return storages.url_for(FileObject("documents", "a.txt", to_filename="a.txt"))
+
+
+@get("/no-backend")
+async def no_backend() -> FileObject:
+    """Store where nothing is."""
+    return await FileObject("photos", "a.txt", content=b"x").save_async()
+
+
+@get("/text")
+async def text() -> FileObject:
+    """Store what is no bytes."""
+    content: Any = "x"
+    return await FileObject("documents", "a.txt", content=content).save_async()
+
+
+@get("/type")
+async def type_() -> FileObject:
+    """Store with a type that is none."""
+    return await FileObject("documents", "a.txt", content=b"x", content_type="nonsense").save_async()
+
+
+@get("/again")
+async def nothing() -> FileObject:
+    """Store nothing."""
+    return await FileObject("documents", "a.txt").save_async()
+
+
+@get("/serialized")
+async def serialized() -> FileObject:
+    """Return a file whose URL cannot be made."""
+    return FileObject("documents", "a.txt", to_filename="a.txt")
+
+
+def no_url(_file: FileObject, _connection: Any) -> str | None:
+    """Fail while the answer is being written."""
+    raise ConfigurationError("there is no URL")
+
+
+MISTAKES = [no_secret, no_backend, text, type_, nothing, serialized]
+
+
+@pytest.mark.parametrize("log_exceptions", ["always", "debug", "never"])
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: next(iter(each.paths)))
+def test_mistake_of_the_program_is_logged_once(
+    mistake: Any,
+    log_exceptions: Any,
+    backend: LocalBackend,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    debug: bool,
+) -> None:
+    """It is a 500 that tells the client nothing, and one record with the traceback, whatever Litestar logs itself."""
+    config = FilestoreConfig([backend], url_builder=no_url)
+    app = Litestar(
+        [mistake],
+        plugins=[FilestorePlugin(config)],
+        debug=debug,
+        logging_config=LoggingConfig(log_exceptions=log_exceptions, configure_root_logger=False),
+    )
+    with TestClient(app, raise_server_exceptions=False) as client, caplog.at_level(logging.INFO, "litestar_filestore"):
+        response = client.get(next(iter(mistake.paths)), headers={"accept": "application/json"})
+    assert response.status_code == 500
+    if not debug:
+        assert response.json() == {"status_code": 500, "detail": "Internal Server Error"}
+    (record,) = (each for each in caplog.records if each.name == "litestar_filestore")
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+    assert record.exc_info[2] is not None
+
+
+def test_mistake_of_the_program_shows_the_page_of_debug_mode(backend: LocalBackend) -> None:
+    """While one develops, Litestar's page says what is wrong."""
+    app = Litestar([no_backend], plugins=[FilestorePlugin(FilestoreConfig([backend]))], debug=True)
+    with TestClient(app) as client:
+        assert "No storage backend registered" in client.get("/no-backend", headers={"accept": "text/html"}).text
 
 
 def test_error_of_the_client_is_logged_without_alarm(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

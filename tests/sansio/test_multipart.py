@@ -191,6 +191,158 @@ def test_extended_file_name_does_not_replace_the_plain_one() -> None:
     assert head.filename == "a.txt"
 
 
+@pytest.mark.parametrize("padding", [b" ", b"\t", b" \t " * 40], ids=["blank", "tab", "many"])
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_padding_behind_a_boundary_is_passed(padding: bytes, step: int) -> None:
+    """Blanks that a gateway has put behind boundaries belong to nothing (RFC 2046 section 5.1.1)."""
+    body = body_of(Piece("a", b"1"), Piece("b", b"2")).replace(BOUNDARY + b"\r\n", BOUNDARY + padding + b"\r\n")
+    found = parse(body[start : start + step] for start in range(0, len(body), step))
+    assert [(head.name, content) for head, content in found] == [("a", b"1"), ("b", b"2")]
+
+
+@pytest.mark.parametrize("behind", [b"x", b" x", b" --", b"-", b"\r", b"\n", b"\x0b", b"\xa0"])
+def test_anything_else_behind_a_boundary_is_refused(behind: bytes) -> None:
+    """A line that only begins like a boundary is none, and no content either."""
+    with pytest.raises(MultipartError):
+        parse([body_of(Piece("a", b"1")).replace(BOUNDARY + b"\r\n", BOUNDARY + behind + b"\r\n")])
+
+
+def test_endless_padding_is_refused() -> None:
+    """Padding is read to a limit only."""
+    with pytest.raises(MultipartLimitError):
+        parse([b"--" + BOUNDARY, *[b" " * 1024] * 10])
+
+
+FIELD_NAMES = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=1).filter(
+    lambda name: name.title() not in {"Content-Length", "Content-Transfer-Encoding", "Content-Disposition"}
+)
+
+
+@given(FIELD_NAMES, st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=100))
+@example("x.y~z!#$%&'*+-^_`|{}()<>@,;\\\"/[]?=", "")
+def test_header_fields_that_nobody_knows_are_passed(name: str, value: str) -> None:
+    """Other header fields are ignored (RFC 7578 section 4.8), whatever characters a name may have."""
+    ((head, content),) = parse([with_disposition('form-data; name="a"', f"{name}: {value}")])
+    assert (head.name, head.filename, content) == ("a", None, b"x")
+
+
+def test_unknown_header_field_in_another_encoding_is_passed() -> None:
+    """What nobody asks for need not be UTF-8."""
+    body = with_disposition('form-data; name="a"', "X-Author: ?").replace(b"?", b"J\xfcrgen")
+    ((head, _),) = parse([body])
+    assert head.headers[-1] == ("X-Author", "J\ufffdrgen")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'X-A: 1\nContent-Disposition: form-data; name="a"',
+        b'X-A: 1\rContent-Disposition: form-data; name="a"',
+        b'X-A: 1\r\n Content-Disposition: form-data; name="b"\r\nContent-Disposition: form-data; name="a"',
+        b'Content-Disposition: form-data;\r\n name="a"',
+        b'Content-Disposition: form-data;\r\n\tname="a"',
+        b'Content-Disposition : form-data; name="a"',
+        b'Content-Disposition: form-data; name="a"\r\r',
+        b'Content-Disposition: form-data; name="a"\n',
+    ],
+)
+def test_headers_that_two_readers_split_differently_are_refused(head: bytes) -> None:
+    """Half line breaks, folded lines and blanks before the colon hide a header from one reader or another."""
+    with pytest.raises(MultipartError):
+        parse([b"--" + BOUNDARY + b"\r\n" + head + b"\r\n\r\nx\r\n" + END])
+
+
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        r'form-data; name="a"; filename="a\"; filename=\"evil.php"',
+        r'form-data; name="a"; filename="a\\"',
+        r'form-data; name="a"; filename="a\"b.txt"',
+        r'form-data; name="a\"; name=\"b"',
+        'form-data; name="a";\xa0filename="a.txt"',
+        'form-data; name="a" filename="a.txt"',
+        'form-data; name="a"; filename=a b.txt',
+        'form-data; name="a"; filename="a.txt',
+        'form-data, name="a"',
+        'form-data; name="a"; ; filename="a.txt"',
+    ],
+)
+def test_disposition_that_two_readers_take_differently_is_refused(disposition: str) -> None:
+    """Quoted quotes, and what is no list of parameters, are different things to different readers."""
+    with pytest.raises(MultipartError):
+        parse([with_disposition(disposition)])
+
+
+@pytest.mark.parametrize("step", [1, 10_000])
+@pytest.mark.parametrize("after", [b"--\r\n", b'\r\nContent-Disposition: form-data; name="b"\r\n\r\nx\r\n' + END])
+def test_part_that_ends_with_its_headers_is_refused(after: bytes, step: int) -> None:
+    """A boundary glued to headers ends an empty part for some, and is the beginning of the content for others."""
+    body = b"--" + BOUNDARY + b'\r\nContent-Disposition: form-data; name="a"\r\n\r\n--' + BOUNDARY + after
+    with pytest.raises(MultipartError):
+        parse(body[start : start + step] for start in range(0, len(body), step))
+
+
+def test_form_that_was_refused_stays_refused() -> None:
+    """Who goes on after an error is not given what follows in the wrong place."""
+    parser = FormParser(BOUNDARY, max_parts=9, max_headers=8, max_header_bytes=4096)
+    with pytest.raises(MultipartError):
+        list(parser.feed(with_disposition("attachment")))
+    with pytest.raises(MultipartError):
+        list(parser.feed(body_of(Piece("a", b"1"))))
+    with pytest.raises(MultipartError):
+        parser.finish()
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("=?utf-8?B?w5xiZXJzaWNodC5jc3Y=?=", "Übersicht.csv"),
+        ("=?UTF-8?b?w5xiZXJzaWNodC5jc3Y=?=", "Übersicht.csv"),
+        ("=?utf-8?B?!?=", "=?utf-8?B?!?="),
+        ("=?utf-8?B?/w==?=", "=?utf-8?B?/w==?="),
+        ("=?utf-8?B?w5xi?= and more", "=?utf-8?B?w5xi?= and more"),
+    ],
+)
+def test_names_of_dotnet_are_decoded(written: str, name: str) -> None:
+    """.NET's HttpClient writes names that are not ASCII as an encoded word; what only looks like one stays."""
+    ((head, _),) = parse([with_disposition(f'form-data; name="a"; filename="{written}"')])
+    assert head.filename == name
+
+
+def test_encoded_name_of_a_field_cannot_hide_a_line_break() -> None:
+    """What is decoded is checked as what is not."""
+    with pytest.raises(MultipartError, match="control character"):
+        parse([with_disposition('form-data; name="=?utf-8?B?YQ0KYg==?="')])
+
+
+def test_headers_come_without_control_characters() -> None:
+    """What a handler may put into a row is text for every database."""
+    ((head, _),) = parse([with_disposition('form-data; name="a"; filename="a\x00b"', "X-Note: 1\x002\x1b[0m")])
+    assert head.headers[1] == ("X-Note", "1\ufffd2\ufffd[0m")
+    assert "\x00" not in head.headers[0][1]
+
+
+@pytest.mark.parametrize("length", ["2", "0", "-1", "x", "1\r\nContent-Length: 1"])
+def test_part_of_another_length_than_it_says_is_refused(length: str) -> None:
+    """A part that says its length has it."""
+    with pytest.raises(MultipartError):
+        parse([with_disposition('form-data; name="a"', f"Content-Length: {length}")])
+
+
+@pytest.mark.parametrize("type_", ["text/plain; charset=utf-8", "TEXT/PLAIN", "text/plain "])
+def test_declared_type_is_bare(type_: str) -> None:
+    """A media type comes without its parameters."""
+    ((head, _),) = parse([with_disposition('form-data; name="a"', f"Content-Type: {type_}")])
+    assert head.content_type == "text/plain"
+
+
+@pytest.mark.parametrize("type_", ["", "text", "text/plain/x", "x" * 3000 + "/x", "text/\ufffd", "a b/c", "text/"])
+def test_declared_type_that_is_none_is_not_handed_on(type_: str) -> None:
+    """What no media type looks like says nothing about the content."""
+    ((head, _),) = parse([with_disposition('form-data; name="a"', f"Content-Type: {type_}")])
+    assert head.content_type is None
+
+
 @pytest.mark.parametrize(
     ("header", "boundary"),
     [
