@@ -75,7 +75,7 @@ class Passage(Generic[ResultT]):
             if wanted.offset < 0:
                 tail = (self._last.data + self._tail)[wanted.offset :]
                 self._seen_all = True
-                self._finish(Piece(self._position - len(tail), tail))
+                self._finish_end(self._position - len(tail), tail)
             else:
                 self._finish(Piece(self._from, bytes(self._buffer)))
 
@@ -86,7 +86,7 @@ class Passage(Generic[ResultT]):
             return
         if wanted.offset < 0:
             missing = max(self._last.offset - piece.offset, 0)
-            self._finish(Piece(piece.offset + missing, piece.data[missing:]))
+            self._finish_end(piece.offset + missing, piece.data[missing:])
         else:
             self._buffer += piece.data
             self._finish(Piece(self._from, bytes(self._buffer)))
@@ -147,6 +147,9 @@ class Passage(Generic[ResultT]):
         self._last = piece
         self.wanted = None
         self._answer(piece)
+
+    def _finish_end(self, offset: int, data: bytes) -> None:
+        self._finish(Piece(offset if data else self._last.offset, data))
 
     def _keep(self, data: bytes) -> None:
         self._tail += data
