@@ -182,8 +182,11 @@ class FileCheck:
 
     def _watch(self, head: bytes, *, complete: bool) -> None:
         """Let those rules begin that want to read on. All of what is short enough has been read when this returns."""
+        readings = self._readings()
+        if not readings and self._type is None:
+            return
         kept, rest = head[: self.head_bytes], head[self.head_bytes :]
-        self._passages = [Passage(each, kept) for each in self._readings()]
+        self._passages = [Passage(each, kept) for each in readings]
         for passage in self._passages:
             passage.feed(rest)
             if complete and not rest:
@@ -196,11 +199,13 @@ class FileCheck:
         candidate = self._candidate
         if candidate is None:
             return []
-        asked = (rule.read(candidate) for rule in self._rules if isinstance(rule, FileRule))
+        asked = [rule.read(candidate) for rule in self._rules if isinstance(rule, FileRule)]
         return [each for each in asked if each is not None]
 
     def _collect(self) -> None:
         """Hear those who have seen enough."""
+        if not self._passages:
+            return
         ended = [each for each in self._passages if each.wanted is None]
         if ended:
             self._passages = [each for each in self._passages if each.wanted is not None]
@@ -280,7 +285,7 @@ class FileCheck:
             if (ask := pick(rule)) is None:
                 continue
             answer = ask(candidate)
-            if inspect.isawaitable(answer):
+            if answer is not None and inspect.isawaitable(answer):
                 answer = yield rule, answer
             if answer is not None:
                 raise FileRejectedError(answer)

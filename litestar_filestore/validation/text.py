@@ -24,11 +24,11 @@ class Text(NamedTuple):
 
 
 _MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+    (codecs.BOM_UTF8, codecs.utf_8_decode),
+    (codecs.BOM_UTF32_LE, codecs.utf_32_le_decode),
+    (codecs.BOM_UTF32_BE, codecs.utf_32_be_decode),
+    (codecs.BOM_UTF16_LE, codecs.utf_16_le_decode),
+    (codecs.BOM_UTF16_BE, codecs.utf_16_be_decode),
 )
 # Control characters that texts have: bell, backspace (man pages), tabs, line and form feeds, escape (coloured logs).
 _IN_TEXT = bytes((*range(7, 14), 27, *range(32, 127), *range(128, 256)))
@@ -49,21 +49,21 @@ def read_text(head: bytes, *, cut: bool, padded: bool = True) -> Text | None:
         cut: Whether more may follow, so that `head` may end in the middle of a character.
         padded: Whether Ctrl-Z and NUL are looked over; not where a signature says that this is something else.
     """
-    for mark, encoding in _MARKS:
+    for mark, decode in _MARKS:
         if head.startswith(mark):
-            text = _decoded(head[len(mark) :], encoding, cut=cut)
+            text = _decoded(head[len(mark) :], decode, cut=cut)
             return Text(text) if text is not None and _CONTROLS.isdisjoint(text) else None
     if head.translate(None, _IN_TEXT):
         head = _without_padding(head, cut=cut) if padded else b""
         if not head or head.translate(None, _IN_TEXT):
             return None
-    text = _decoded(head, "utf-8", cut=cut)
+    text = _decoded(head, codecs.utf_8_decode, cut=cut)
     return Text(text) if text is not None else Text(head.decode("latin-1"), legacy=True)
 
 
-def _decoded(head: bytes, encoding: str, *, cut: bool) -> str | None:
+def _decoded(head: bytes, decode: Callable[[bytes, str, bool], tuple[str, int]], *, cut: bool) -> str | None:
     try:
-        return codecs.getincrementaldecoder(encoding)().decode(head, final=not cut)
+        return decode(head, "strict", not cut)[0]
     except UnicodeDecodeError:
         return None
 

@@ -356,9 +356,10 @@ HOSTILE: dict[str, bytes] = {
 @pytest.mark.parametrize("ext", [".docx", ".svg", ".mp3", ".svgz", ".ods", ".tga"])
 def test_hostile_content_takes_no_time(content: bytes, ext: str) -> None:
     """Content made to keep a parser busy takes less than a tenth of a second of the processor."""
-    took = []
-    for _ in range(3):  # the collector of garbage may run in one of them
+
+    def seconds() -> float:
         begin = time.thread_time()
         upload(content, f"a{ext}", piece=16_384)
-        took.append(time.thread_time() - begin)
-    assert min(took) < 0.1
+        return time.thread_time() - begin
+
+    assert any(seconds() < 0.1 for _ in range(3))  # garbage may be collected in one of them
