@@ -213,9 +213,7 @@ def _look(source: Any, count: int) -> _Beginning | None:
     """Return the first bytes of what can be read again, ``None`` for what can be read once."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = memoryview(cast("Block", source)).cast("B")
-        return _Beginning(
-            bytes(content[:count]), len(content), read=lambda at, length: bytes(content[at : at + length])
-        )
+        return _Beginning(bytes(content[:count]), len(content), read=partial(_read_view, content))
     if isinstance(source, os.PathLike):
         with Path(cast("os.PathLike[str]", source)).open("rb") as file:
             return _Beginning(file.read(count), os.fstat(file.fileno()).st_size, read=partial(_read_file, source))
@@ -233,6 +231,10 @@ def _look(source: Any, count: int) -> _Beginning | None:
         source.seek(start)
         return _Beginning(_read_again(source, start, 0, count), size, read=partial(_read_again, source, start))
     return None
+
+
+def _read_view(content: memoryview, at: int, length: int) -> bytes:
+    return bytes(content[at : at + length])
 
 
 def _read_file(path: os.PathLike[str], at: int, length: int) -> bytes:

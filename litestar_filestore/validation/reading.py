@@ -20,6 +20,7 @@ _LOCAL_HEADER = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES = 30
 _MEMBER_BYTES = 32 * 1024
 _MOST_MEMBERS = 8
+_SLACK_BYTES = 64 * 1024
 
 
 class Passage(Generic[ResultT]):
@@ -153,7 +154,7 @@ class Passage(Generic[ResultT]):
 
     def _keep(self, data: bytes) -> None:
         self._tail += data
-        if len(self._tail) > 2 * MOST_BYTES:  # now and then, as each cut moves what stays
+        if len(self._tail) > MOST_BYTES + _SLACK_BYTES:  # now and then, as each cut moves what stays
             del self._tail[:-MOST_BYTES]
         if self._members is not None:
             self._members.feed(data)

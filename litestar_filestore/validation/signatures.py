@@ -67,6 +67,58 @@ def _one_of(at: int, *marks: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(marks, at)
 
 
+def _at_least(length: int) -> Callable[[bytes], bool]:
+    return lambda head: len(head) >= length
+
+
+def _jpeg(head: bytes) -> bool:
+    return head[3:4] >= b"\xc0"
+
+
+def _bmp(head: bytes) -> bool:
+    return _u32(head, 14) in {12, 16, 40, 52, 56, 64, 108, 124}
+
+
+def _icns(head: bytes) -> bool:
+    return _u32(head, 4, ">") >= 16
+
+
+def _drawing(head: bytes) -> bool:
+    return head[4:6].isdigit() and head[6:7] == b"\0"
+
+
+def _monkey(head: bytes) -> bool:
+    return 3000 < _u16(head, 4) < 5000
+
+
+def _matroska(head: bytes) -> bool:
+    return len(containers.matroska_types(head)) > 1
+
+
+def _program_stream(head: bytes) -> bool:
+    return head[4:5] >= b"\x20"
+
+
+def _video_sequence(head: bytes) -> bool:
+    return _u16(head, 4, ">") >= 16
+
+
+def _gzip(head: bytes) -> bool:
+    return len(head) >= 10 and head[3] < 32
+
+
+def _compress(head: bytes) -> bool:
+    return len(head) > 3 and 9 <= head[2] & 31 <= 16
+
+
+def _web_font(head: bytes) -> bool:
+    return len(head) >= 44 and head[14:16] == b"\0\0"
+
+
+def _flash(head: bytes) -> bool:
+    return len(head) > 8 and 0 < head[3] < 64
+
+
 def _tiff(head: bytes) -> bool:
     return _u32(head, 4, "<" if head.startswith(b"I") else ">") >= 8
 
@@ -105,10 +157,6 @@ def _font(head: bytes) -> bool:
 
 def _local_file(head: bytes) -> bool:
     return 0 <= _u16(head, 4) & 0xFF <= 63 and _u16(head, 26) > 0
-
-
-def _empty_archive(head: bytes) -> bool:
-    return len(head) >= 22
 
 
 def _compound(head: bytes) -> bool:
@@ -173,6 +221,14 @@ def _tell_svgz(head: bytes, claims: Claims) -> str:
     return "image/svg+xml-compressed" if drawn else "application/gzip"
 
 
+def _tell_matroska(head: bytes, claims: Claims) -> str:
+    return containers.choose(containers.matroska_types(head), claims)
+
+
+def _tell_brand(head: bytes, claims: Claims) -> str:
+    return containers.choose(containers.brand_types(head), claims)
+
+
 def _tell_png(head: bytes, claims: Claims) -> str:
     return containers.choose(("image/png", "image/apng") if b"acTL" in head[:1024] else ("image/png",), claims)
 
@@ -213,37 +269,37 @@ _MOVIES = ("video/mp4", "audio/mp4")
 _ROWS: tuple[Signature, ...] = (
     # Images
     Signature(b"\x89PNG\r\n\x1a\n", ("image/png", "image/apng"), _one_of(12, b"IHDR", b"CgBI"), tell=_tell_png),
-    Signature(b"\xff\xd8\xff", ("image/jpeg",), lambda head: head[3:4] >= b"\xc0"),
+    Signature(b"\xff\xd8\xff", ("image/jpeg",), _jpeg),
     Signature(b"GIF89a", ("image/gif",)),
     Signature(b"GIF87a", ("image/gif",)),
     Signature(b"RIFF", ("image/webp",), _has(b"WEBP", 8)),
-    Signature(b"BM", ("image/bmp",), lambda head: _u32(head, 14) in {12, 16, 40, 52, 56, 64, 108, 124}),
+    Signature(b"BM", ("image/bmp",), _bmp),
     Signature(b"II*\0", ("image/tiff",), _tiff),
     Signature(b"MM\0*", ("image/tiff",), _tiff),
     Signature(b"II+\0\x08\0\0\0", ("image/tiff",)),
     Signature(b"MM\0+\0\x08\0\0", ("image/tiff",)),
     Signature(b"\0\0\1\0", ("image/vnd.microsoft.icon",), _icon),
     Signature(b"\0\0\2\0", ("image/vnd.microsoft.icon",), _icon),
-    Signature(b"icns", ("image/icns",), lambda head: _u32(head, 4, ">") >= 16),
+    Signature(b"icns", ("image/icns",), _icns),
     Signature(b"8BPS\0\1", ("image/vnd.adobe.photoshop",)),
     Signature(b"8BPS\0\2", ("image/vnd.adobe.photoshop",)),
     Signature(b"\0\0\0\x0cjP  \r\n\x87\n", ("image/jp2", "image/jpx", "image/jpm", "video/mj2"), tell=_tell_jp2),
     Signature(b"\xff\x4f\xff\x51\0", ("image/x-jp2-codestream",)),
     Signature(b"\0\0\0\x0cJXL \r\n\x87\n", ("image/jxl",)),
-    Signature(b"\xff\x0a", ("application/octet-stream", "image/jxl"), lambda head: len(head) >= 12),
+    Signature(b"\xff\x0a", ("application/octet-stream", "image/jxl"), _at_least(12)),
     Signature(b"\x0a", ("image/vnd.zbrush.pcx",), _pcx),
     Signature(b"\x01\xda", ("image/x-rgb",), _sgi),
-    Signature(b"\x59\xa6\x6a\x95", ("image/x-cmu-raster",), lambda head: len(head) >= 32),
-    Signature(b"qoif", ("image/qoi",), lambda head: head[12:13] in {b"\3", b"\4"} and head[13:14] in {b"\0", b"\1"}),
+    Signature(b"\x59\xa6\x6a\x95", ("image/x-cmu-raster",), _at_least(32)),
+    Signature(b"qoif", ("image/qoi",), _one_of(12, b"\3\0", b"\3\1", b"\4\0", b"\4\1")),
     Signature(b"AT&TFORM", ("image/vnd.djvu",), _one_of(12, b"DJVU", b"DJVM", b"DJVI", b"THUM")),
     Signature(b"\1\0\0\0", ("image/emf",), _has(b" EMF", 40)),
     Signature(b"\xd7\xcd\xc6\x9a\0\0", ("image/wmf",)),
-    Signature(b"AC10", ("image/vnd.dwg",), lambda head: head[4:6].isdigit() and head[6:7] == b"\0"),
+    Signature(b"AC10", ("image/vnd.dwg",), _drawing),
     Signature(b"\x76\x2f\x31\x01\2", ("image/x-exr",)),
     *(Signature(b"P%c" % each, ("image/x-portable-anymap",), _portable, tell=_tell_portable) for each in b"1234567"),
     # Sound
-    Signature(b"ID3", sound.TAGGED_TYPES, lambda head: head[3:4] in {b"\2", b"\3", b"\4"}, read=sound.read_tagged),
-    Signature(b"fLaC", ("audio/flac",), lambda head: head[4:8] in {b"\0\0\0\x22", b"\x80\0\0\x22"}),
+    Signature(b"ID3", sound.TAGGED_TYPES, _one_of(3, b"\2", b"\3", b"\4"), read=sound.read_tagged),
+    Signature(b"fLaC", ("audio/flac",), _one_of(4, b"\0\0\0\x22", b"\x80\0\0\x22")),
     Signature(b"\xff", ("audio/mpeg", "audio/aac"), _frames, tell=sound.tell_frames),
     Signature(b"\x0b\x77", ("audio/ac3", "audio/eac3"), _ac3, tell=sound.tell_ac3),
     *(Signature(each, ("audio/wav",), _has(b"WAVE", 8)) for each in (b"RIFF", b"RF64", b"BW64")),
@@ -256,18 +312,18 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"caff\0\1\0\0", ("audio/x-caf",)),
     Signature(b".snd", ("audio/basic",), _sun_audio),
     Signature(b".ra\xfd\0", ("audio/vnd.rn-realaudio",)),
-    Signature(b"MAC ", ("audio/x-ape",), lambda head: 3000 < _u16(head, 4) < 5000),
-    Signature(b"wvpk", ("audio/x-wavpack",), lambda head: head[9:10] == b"\4"),
+    Signature(b"MAC ", ("audio/x-ape",), _monkey),
+    Signature(b"wvpk", ("audio/x-wavpack",), _one_of(9, b"\4")),
     # Video
     Signature(b"\x1a\x45\xdf\xa3", ("video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska"),
-              lambda head: len(containers.matroska_types(head)) > 1,
-              tell=lambda head, claims: containers.choose(containers.matroska_types(head), claims),
+              _matroska,
+              tell=_tell_matroska,
               read=containers.read_matroska),
     Signature(b"RIFF", ("video/x-msvideo",), _has(b"AVI ", 8)),
     Signature(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), containers.ASF_TYPES, tell=containers.tell_asf),
     Signature(b"FLV\1", ("video/x-flv",), _flash_video),
-    Signature(b"\0\0\1\xba", ("video/mpeg",), lambda head: head[4:5] >= b"\x20"),
-    Signature(b"\0\0\1\xb3", ("video/mpeg",), lambda head: _u16(head, 4, ">") >= 16),
+    Signature(b"\0\0\1\xba", ("video/mpeg",), _program_stream),
+    Signature(b"\0\0\1\xb3", ("video/mpeg",), _video_sequence),
     Signature(b"G", ("video/mp2t",), _transport),
     Signature(b".RMF\0\0\0", ("application/vnd.rn-realmedia",)),
     Signature(b"MOVI\0", ("video/x-sgi-movie",)),
@@ -275,14 +331,14 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"%PDF-", ("application/pdf",)),
     Signature(b"%!PS-Adobe-", ("application/postscript",)),
     Signature(b"{\\rtf", ("application/rtf",)),
-    Signature(b"\xc5\xd0\xd3\xc6", ("application/postscript",), lambda head: len(head) >= 30),
+    Signature(b"\xc5\xd0\xd3\xc6", ("application/postscript",), _at_least(30)),
     Signature(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", containers.COMPOUND_TYPES, _compound, read=containers.read_compound),
     # Archives
     Signature(b"PK\3\4", containers.ZIP_TYPES, _local_file, tell=containers.guess_zip, read=containers.read_zip),
-    Signature(b"PK\5\6", ("application/zip",), _empty_archive),
+    Signature(b"PK\5\6", ("application/zip",), _at_least(22)),
     Signature(b"PK\7\x08PK\3\4", ("application/zip",)),
     Signature(b"\x1f\x8b\x08", ("application/gzip", "image/svg+xml-compressed"),
-              lambda head: len(head) >= 10 and head[3] < 32, tell=_tell_svgz),
+              _gzip, tell=_tell_svgz),
     Signature(b"BZh", ("application/x-bzip2",), _bzip2),
     Signature(b"\xfd7zXZ\0", ("application/x-xz",)),
     Signature(b"7z\xbc\xaf\x27\x1c", ("application/x-7z-compressed",)),
@@ -290,39 +346,39 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"Rar!\x1a\7\1\0", ("application/vnd.rar",)),
     Signature(b"\x28\xb5\x2f\xfd", ("application/zstd",)),
     Signature(b"\x04\x22\x4d\x18", ("application/x-lz4",)),
-    Signature(b"\x1f\x9d", ("application/x-compress",), lambda head: len(head) > 3 and 9 <= head[2] & 31 <= 16),
+    Signature(b"\x1f\x9d", ("application/x-compress",), _compress),
     Signature(b"MSCF\0\0\0\0", ("application/vnd.ms-cab-compressed",)),
     Signature(b"!<arch>\ndebian-binary", ("application/x-deb",)),
     Signature(b"!<arch>\n", ("application/x-archive",)),
-    Signature(b"\xed\xab\xee\xdb", ("application/x-rpm",), lambda head: head[4:5] in {b"\3", b"\4"}),
-    Signature(b"Cr24", ("application/x-chrome-extension",), lambda head: _u32(head, 4) in {2, 3}),
+    Signature(b"\xed\xab\xee\xdb", ("application/x-rpm",), _one_of(4, b"\3", b"\4")),
+    Signature(b"Cr24", ("application/x-chrome-extension",), _one_of(4, b"\2\0\0\0", b"\3\0\0\0")),
     # Fonts
     Signature(b"OTTO\0", ("font/otf",), _font),
     Signature(b"\0\1\0\0", ("font/ttf",), _font),
     Signature(b"true\0", ("font/ttf",), _font),
-    Signature(b"ttcf\0", ("font/collection",), lambda head: head[5:8] in {b"\1\0\0", b"\2\0\0"}),
-    Signature(b"wOFF", ("font/woff",), lambda head: len(head) >= 44 and head[14:16] == b"\0\0"),
-    Signature(b"wOF2", ("font/woff2",), lambda head: len(head) >= 44 and head[14:16] == b"\0\0"),
+    Signature(b"ttcf\0", ("font/collection",), _one_of(5, b"\1\0\0", b"\2\0\0")),
+    Signature(b"wOFF", ("font/woff",), _web_font),
+    Signature(b"wOF2", ("font/woff2",), _web_font),
     # Data
     Signature(b"SQLite format 3\0", ("application/vnd.sqlite3",)),
-    Signature(b"PAR1", ("application/vnd.apache.parquet",), lambda head: len(head) >= 12, read=_read_parquet),
+    Signature(b"PAR1", ("application/vnd.apache.parquet",), _at_least(12), read=_read_parquet),
     Signature(b"ARROW1\0\0", ("application/vnd.apache.arrow.file",)),
     Signature(b"Obj\1", ("application/vnd.apache.avro",)),
     Signature(b"\x89HDF\r\n\x1a\n", ("application/x-hdf5", "application/x-netcdf")),
     Signature(b"CDF\1", ("application/x-netcdf",)),
     Signature(b"CDF\2", ("application/x-netcdf",)),
-    Signature(b"glTF", ("model/gltf-binary",), lambda head: _u32(head, 4) in {1, 2}),
+    Signature(b"glTF", ("model/gltf-binary",), _one_of(4, b"\1\0\0\0", b"\2\0\0\0")),
     Signature(b"\xd4\xc3\xb2\xa1\2\0\4\0", ("application/vnd.tcpdump.pcap",)),
     Signature(b"\xa1\xb2\xc3\xd4\0\2\0\4", ("application/vnd.tcpdump.pcap",)),
     # Programs
-    Signature(b"MZ", _PROGRAM, lambda head: len(head) >= 28),
-    Signature(b"\x7fELF", ("application/x-elf",), lambda head: head[4:5] in {b"\1", b"\2"}),
+    Signature(b"MZ", _PROGRAM, _at_least(28)),
+    Signature(b"\x7fELF", ("application/x-elf",), _one_of(4, b"\1", b"\2")),
     Signature(b"\0asm\1\0\0\0", ("application/wasm",)),
     Signature(b"\xca\xfe\xba\xbe", ("application/java-vm",), _java_class),
     *(Signature(each, ("application/x-mach-binary",)) for each in (
         b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce", b"\xca\xfe\xba\xbe\0\0\0")),
     Signature(bytes.fromhex("4c0000000114020000000000c000000000000046"), ("application/x-ms-shortcut",)),
-    *(Signature(each, ("application/vnd.adobe.flash.movie",), lambda head: len(head) > 8 and 0 < head[3] < 64)
+    *(Signature(each, ("application/vnd.adobe.flash.movie",), _flash)
       for each in (b"FWS", b"CWS", b"ZWS")),
 )  # fmt: skip
 
@@ -341,7 +397,7 @@ _AT_FOUR = {
         b"ftyp",
         _MOVIES,
         _iso_media,
-        tell=lambda head, claims: containers.choose(containers.brand_types(head), claims),
+        tell=_tell_brand,
         read=containers.read_iso_media,
     ),
     **dict.fromkeys(

@@ -71,7 +71,7 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "digest": lambda text: AnnouncedDigests([("repr-digest", text)]),
     "short digest": lambda text: AnnouncedDigests([("repr-digest", text[:1024])]),
     "MD5": lambda text: AnnouncedDigests([("content-md5", text[:1024])]),
-    "token": lambda text: RING.read("get", text, now=0),
+    "token": lambda text: RING.read("download", text, now=0),
     "form": parse_form,
     "form's header": lambda text: parse_form("Content-Disposition: form-data; " + text),
     "form's short header": lambda text: parse_form("Content-Disposition: form-data; " + text[:8000]),
