@@ -150,6 +150,7 @@ class Passage(Generic[ResultT]):
         self._answer(piece)
 
     def _finish_end(self, offset: int, data: bytes) -> None:
+        self._tail = bytearray()
         self._finish(Piece(offset if data else self._last.offset, data))
 
     def _keep(self, data: bytes) -> None:

@@ -71,6 +71,12 @@ def test_bytes_behind_the_end() -> None:
     ]
 
 
+def test_last_bytes_are_asked_for_twice() -> None:
+    """What has been answered as the last bytes is all that is left of them."""
+    wanted = (Wanted(-1, 0), Wanted(-2, 0))
+    assert passed(CONTENT, 7, *wanted) == read(CONTENT, *wanted) == [(2999, CONTENT[-1:])] * 2
+
+
 def test_nobody_gets_all_of_a_long_file() -> None:
     """However much is asked for, a bounded part of the content is held."""
     content = bytes(3 * MOST_BYTES)
@@ -96,7 +102,7 @@ def test_whole_content() -> None:
 PLACES = st.lists(st.tuples(st.integers(-50, 1200), st.integers(1, 300)).map(lambda each: Wanted(*each)), max_size=6)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=500)
 @given(wanted=PLACES, size=st.integers(0, 1000), first=st.integers(1, 400), second=st.integers(1, 400))
 def test_pieces_make_no_difference(wanted: list[Wanted], size: int, first: int, second: int) -> None:
     """Whatever is asked for, the answer is a function of the content."""
