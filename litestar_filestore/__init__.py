@@ -10,7 +10,7 @@ from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry, storages
-from litestar_filestore.core.rules import Candidate, FileRule
+from litestar_filestore.core.rules import Candidate, FileRule, Piece, Reading, Wanted
 from litestar_filestore.core.types import AsyncDataLike, Capability, DataLike, ObjectInfo, PathLike
 from litestar_filestore.errors import StorageError
 from litestar_filestore.http.download import FileDownload
@@ -71,8 +71,10 @@ __all__ = (
     "Part",
     "Parts",
     "PathLike",
+    "Piece",
     "RawBody",
     "RawUpload",
+    "Reading",
     "SignatureDetector",
     "StorageBackend",
     "StorageError",
@@ -80,6 +82,7 @@ __all__ = (
     "Storages",
     "StoredObject",
     "UploadLimits",
+    "Wanted",
     "XSendfile",
     "create_file_router",
     "storages",

@@ -71,8 +71,6 @@ MORE_LIBRARIES = {
     "backends.obstore": ("obstore",),
     "backends.s3_links": ("botocore",),
     "backends.s3_pending": ("obstore", "botocore"),
-    "validation.detect": ("filetype",),
-    "validation.images": ("imagesize",),
     "orm.alembic_operations": ("alembic",),  # imported by migrations only, so Alembic is there
     "plugin.cli": ("click", "rich", "rich_click"),
 }

@@ -5,10 +5,14 @@ Rules stand on columns, form fields and in configurations; requests and sessions
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import msgspec
+
+from litestar_filestore.core.types import Block
+
+ResultT = TypeVar("ResultT")
 
 __all__ = (
     "Answer",
@@ -17,7 +21,10 @@ __all__ = (
     "CheckMaker",
     "CheckedType",
     "FileRule",
+    "Piece",
+    "Reading",
     "Rule",
+    "Wanted",
     "check_with",
     "max_bytes",
     "max_files",
@@ -44,10 +51,39 @@ Answer: TypeAlias = str | None
 """``None`` accepts. A text refuses; it is shown to the person who sent the file."""
 
 
+class Wanted(NamedTuple):
+    """Bytes that a `Reading` asks for, out of content that passes once."""
+
+    offset: int
+    """Where they begin. Below zero: the last bytes of the content, so many of them, and `length` is not looked at."""
+    length: int
+    """How many. There are fewer where the content ends."""
+    names: tuple[bytes, ...] = ()
+    """Members of a ZIP archive that are worth keeping while the last bytes are waited for, as they lie before them."""
+
+
+class Piece(NamedTuple):
+    """Bytes that a `Reading` is sent."""
+
+    offset: int
+    """Where they begin in the content."""
+    data: bytes
+    """The bytes. Fewer than wanted where the content ends, none where they have passed already."""
+
+
+Reading: TypeAlias = Generator[Wanted, Piece, ResultT]
+"""Reads in content whose bytes pass once: yields what it wants and is sent it, in the order of the content.
+
+What it wants may begin in the first bytes, which are kept, in the piece before, or behind that. After the last bytes it
+may go back to members of an archive that it has named. It runs on the event loop and on hostile input: bound how often
+it asks, and what it does between two questions.
+"""
+
+
 class FileRule:
     """A rule that asks for more than the first bytes, or tells others what it allows. Immutable and comparable.
 
-    Both methods may be coroutine functions, and may raise `FileRejectedError` instead of answering.
+    `at_head` and `at_end` may be coroutine functions, and may raise `FileRejectedError` instead of answering.
     """
 
     max_bytes: int | None = None
@@ -61,6 +97,15 @@ class FileRule:
 
     def at_head(self, file: Candidate) -> Answer | Awaitable[Answer]:
         """Judge by name, type and first bytes, before anything is stored."""
+        del file
+        return None
+
+    def read(self, file: Candidate) -> Reading[Answer] | None:
+        """Return what looks at the content further on, for what the first bytes leave open; ``None`` for nothing.
+
+        A refusal ends the upload when it is known, at the latest when all bytes have been seen and before the object
+        is finished.
+        """
         del file
         return None
 
@@ -108,6 +153,25 @@ class Check(Protocol):
     max_bytes: int | None
     head_bytes: int
     judges_type: bool
+    checked: CheckedType | None
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What has to be read behind the first bytes, for whom it is easier to read than to feed; then `give` it."""
+        ...
+
+    @property
+    def watching(self) -> bool:
+        """Whether the blocks behind the first bytes have to be fed."""
+        ...
+
+    def feed(self, block: Block) -> None:
+        """Show a block that passes behind the first bytes."""
+        ...
+
+    def give(self, piece: Piece) -> None:
+        """Hand over what is `wanted`."""
+        ...
 
     async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
         """Check by name, type and first bytes."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.registry import StorageRegistry
+    from litestar_filestore.core.rules import CheckedType
     from litestar_filestore.core.types import Block
     from litestar_filestore.http.arrivals import Arrivals
     from litestar_filestore.http.limits import UploadLimits
@@ -106,12 +107,19 @@ class FileIntake:
                     max_concurrency=max_concurrency,
                 )
                 file = await self._storer.store(backend, content, new)
+            self._settle(file, checked, check)
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
             raise
         file.passed_rules = rules
         files.add(file)
         return file
+
+    @staticmethod
+    def _settle(file: FileObject, checked: CheckedType, check: FileCheck) -> None:
+        """Call the file what it has turned out to be: the directory of an archive, for one, stands at its end."""
+        if check.checked is not None and check.checked.content_type != checked.content_type:
+            file.content_type = check.checked.content_type
 
     def _memory(
         self, backend: StorageBackend, content: _Checked, arrivals: Arrivals | None
@@ -167,6 +175,8 @@ class _Checked(LiveSource):
         block = None if self.complete else await anext(self._source, None)
         if block is not None:
             self._count(block)
+            if self._check.watching:
+                self._check.feed(block)
             return block
         self.complete = True
         if not self._judged:

@@ -11,21 +11,20 @@ import inspect
 import os
 from contextlib import aclosing, contextmanager
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from litestar_filestore.core.rules import FileRule, max_files, open_check
+from litestar_filestore.core.rules import FileRule, Piece, max_files, open_check
 from litestar_filestore.core.sources import ObjectCopy, iter_blocks, iter_blocks_async
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError
 from litestar_filestore.orm._bridge import call
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.rules import Check, CheckedType
+    from litestar_filestore.core.rules import Check, CheckedType, Wanted
     from litestar_filestore.core.types import AsyncDataLike, Block, DataLike
     from litestar_filestore.orm.columns import FileColumn
 
@@ -95,16 +94,31 @@ class _Looking:
         head = b"".join(self._file.stream(0, self._check.head_bytes))
         size = self._file.size if self._file.size is not None else self._file.head().size
         checked = self._check.judge_head(head, complete=len(head) == size)
+        while (wanted := self._check.wanted) is not None:
+            at, length = _place(wanted, size)
+            self._check.give(Piece(at, b"".join(self._file.stream(at, at + length)) if length else b""))
         self._check.judge_end(size)
-        return checked
+        return self._check.checked or checked
 
     async def run_async(self) -> CheckedType:
-        async with aclosing(self._file.stream_async(0, self._check.head_bytes)) as blocks:
-            head = b"".join([block async for block in blocks])
+        head = await self._read_async(0, self._check.head_bytes)
         size = self._file.size if self._file.size is not None else (await self._file.head_async()).size
         checked = await self._check.at_head(head, complete=len(head) == size)
+        while (wanted := self._check.wanted) is not None:
+            at, length = _place(wanted, size)
+            self._check.give(Piece(at, await self._read_async(at, length) if length else b""))
         await self._check.at_end(size)
-        return checked
+        return self._check.checked or checked
+
+    async def _read_async(self, at: int, length: int) -> bytes:
+        async with aclosing(self._file.stream_async(at, at + length)) as blocks:
+            return b"".join([block async for block in blocks])
+
+
+def _place(wanted: Wanted, size: int) -> tuple[int, int]:
+    """Return where to read and how many bytes, none behind the end."""
+    at = max(size + wanted.offset, 0) if wanted.offset < 0 else min(wanted.offset, size)
+    return at, size - at if wanted.offset < 0 else min(wanted.length, size - at)
 
 
 class _Beginning(NamedTuple):
@@ -115,6 +129,8 @@ class _Beginning(NamedTuple):
     """Of the whole, where that is known."""
     rest: Any = None
     """What yields the whole from the start again, where the look has used the source up."""
+    read: Callable[[int, int], bytes] | None = None
+    """Reads so many bytes at a place, where the source can be read again."""
 
 
 class _Checking:
@@ -132,7 +148,11 @@ class _Checking:
             self._file.replace_content(_counted(found, self))
         self.apply(self.check.judge_head(found.head, complete=len(found.head) == found.size))
         if found.size is not None:
+            while (wanted := self.check.wanted) is not None and found.read is not None:
+                at, length = _place(wanted, found.size)
+                self.check.give(Piece(at, found.read(at, length)))
             self.check.judge_end(found.size)
+            self.settle()
 
     async def run_async(self) -> None:
         count = self.check.head_bytes
@@ -142,7 +162,16 @@ class _Checking:
             self._file.replace_content(_counted_async(found, self))
         self.apply(await self.check.at_head(found.head, complete=len(found.head) == found.size))
         if found.size is not None:
+            while (wanted := self.check.wanted) is not None and found.read is not None:
+                at, length = _place(wanted, found.size)
+                self.check.give(Piece(at, await run_blocking(partial(found.read, at, length))))
             await self.check.at_end(found.size)
+            self.settle()
+
+    def settle(self) -> None:
+        """Call the file what it has turned out to be."""
+        if self.check.checked is not None:
+            self.apply(self.check.checked)
 
     def apply(self, checked: CheckedType) -> None:
         """Take over what was found out about the type."""
@@ -156,6 +185,12 @@ class _Checking:
         if limit is not None and size > limit:
             with self.placing():
                 self.check.judge_end(size)
+
+    def feed(self, block: Block) -> None:
+        """Show what passes to those rules that look further on."""
+        if self.check.watching:
+            with self.placing():
+                self.check.feed(block)
 
     @contextmanager
     def placing(self) -> Generator[None]:
@@ -178,13 +213,14 @@ def _look(source: Any, count: int) -> _Beginning | None:
     """Return the first bytes of what can be read again, ``None`` for what can be read once."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = memoryview(cast("Block", source)).cast("B")
-        return _Beginning(bytes(content[:count]), len(content))
+        return _Beginning(bytes(content[:count]), len(content), read=partial(_read_view, content))
     if isinstance(source, os.PathLike):
         with Path(cast("os.PathLike[str]", source)).open("rb") as file:
-            return _Beginning(file.read(count), os.fstat(file.fileno()).st_size)
+            return _Beginning(file.read(count), os.fstat(file.fileno()).st_size, read=partial(_read_file, source))
     if isinstance(source, (list, tuple)):
         pieces = cast("list[Block]", source)
-        return _Beginning(_first(iter_blocks(pieces), count), sum(memoryview(each).nbytes for each in pieces))
+        size = sum(memoryview(each).nbytes for each in pieces)
+        return _Beginning(_first(iter_blocks(pieces), count), size, read=partial(_read_pieces, pieces))
     if (
         callable(getattr(source, "read", None))
         and callable(seekable := getattr(source, "seekable", None))
@@ -193,10 +229,37 @@ def _look(source: Any, count: int) -> _Beginning | None:
         start = source.tell()
         size = source.seek(0, os.SEEK_END) - start
         source.seek(start)
-        head = _first(iter(partial(source.read, count), b""), count)
-        source.seek(start)
-        return _Beginning(head, size)
+        return _Beginning(_read_again(source, start, 0, count), size, read=partial(_read_again, source, start))
     return None
+
+
+def _read_view(content: memoryview, at: int, length: int) -> bytes:
+    return bytes(content[at : at + length])
+
+
+def _read_file(path: os.PathLike[str], at: int, length: int) -> bytes:
+    with Path(path).open("rb") as file:
+        file.seek(at)
+        return file.read(length)
+
+
+def _read_pieces(pieces: list[Block], at: int, length: int) -> bytes:
+    found = bytearray()
+    for block in iter_blocks(pieces):
+        found += block[max(at, 0) : max(at + length, 0)]
+        at -= len(block)
+        if len(found) >= length or at + length <= 0:
+            break
+    return bytes(found[:length])
+
+
+def _read_again(source: Any, start: int, at: int, length: int) -> bytes:
+    """Read at a place behind where the file stands, and leave it standing there."""
+    source.seek(start + at)
+    try:
+        return _first(iter(partial(source.read, length), b""), length)
+    finally:
+        source.seek(start)
 
 
 def _first(blocks: Iterator[Block], count: int) -> bytes:
@@ -237,14 +300,17 @@ async def _take_async(source: AsyncDataLike, count: int) -> _Beginning:
 
 def _counted(found: _Beginning, checking: _Checking) -> Iterator[Block]:
     taken, blocks = found.rest
-    size = 0
-    for block in chain(taken, blocks):
+    size = sum(map(len, taken))
+    yield from taken
+    for block in blocks:
         size += len(block)
         checking.count(size)
+        checking.feed(block)
         yield block
     if found.size is None:
         with checking.placing():
             checking.check.judge_end(size)
+        checking.settle()
 
 
 async def _counted_async(found: _Beginning, checking: _Checking) -> AsyncIterator[Block]:
@@ -255,7 +321,9 @@ async def _counted_async(found: _Beginning, checking: _Checking) -> AsyncIterato
     async for block in blocks:
         size += len(block)
         checking.count(size)
+        checking.feed(block)
         yield block
     if found.size is None:
         with checking.placing():
             await checking.check.at_end(size)
+        checking.settle()

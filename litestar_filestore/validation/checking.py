@@ -1,4 +1,4 @@
-"""Asks the rules about one file: with its first bytes before anything is stored, and at the end with its size."""
+"""Asks the rules about one file: with its first bytes before anything is stored, while it passes, and at its end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from litestar_filestore.core.rules import Candidate, CheckedType, FileRule, chec
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.detect import default_detector
 from litestar_filestore.validation.media_types import UNKNOWN, canonical, extension_for
+from litestar_filestore.validation.reading import Passage
 from litestar_filestore.validation.sizes import too_large_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from litestar_filestore.core.rules import Rule
+    from litestar_filestore.core.rules import Answer, Piece, Reading, Rule, Wanted
+    from litestar_filestore.core.types import Block
     from litestar_filestore.validation.detect import Detector
 
 __all__ = ("CheckedType", "FileCheck")
@@ -25,9 +27,12 @@ __all__ = ("CheckedType", "FileCheck")
 class FileCheck:
     """The rules for one file on its way into a backend.
 
-    Gather `head_bytes` of the content or all of it, `at_head`; then store while counting against `max_bytes`, and ask
-    `at_end` before the object is finished or kept. `judge_head` and `judge_end` do the same where nothing can be
-    awaited.
+    Gather `head_bytes` of the content or all of it, `at_head`; then store while counting against `max_bytes` and
+    showing what passes to `feed` as long as it is `watching`, and ask `at_end` before the object is finished or kept.
+    `judge_head` and `judge_end` do the same where nothing can be awaited. Who can read content where it lies answers
+    what is `wanted` instead.
+
+    The verdict and the type are a function of the content, not of the pieces in which it arrives.
     """
 
     __slots__ = (
@@ -35,7 +40,10 @@ class FileCheck:
         "_declared",
         "_detector",
         "_filename",
+        "_passages",
         "_rules",
+        "_type",
+        "checked",
         "head_bytes",
         "judges_type",
         "max_bytes",
@@ -62,6 +70,8 @@ class FileCheck:
         self._declared = declared_type
         self._detector = detector or default_detector
         self._candidate: Candidate | None = None
+        self._type: Passage[str] | None = None
+        self._passages: list[Passage[Answer]] = []
         own = [rule for rule in self._rules if isinstance(rule, FileRule)]
         self.max_bytes: int | None = max_bytes(self._rules)
         """Longest content allowed in bytes, ``None`` for no limit."""
@@ -69,6 +79,8 @@ class FileCheck:
         """How many of the first bytes `at_head` needs."""
         self.judges_type: bool = any(rule.judges_type for rule in own)
         """Whether a rule goes by the media type."""
+        self.checked: CheckedType | None = None
+        """What the file is, as far as that is known: what the first bytes say until `at_end` has returned."""
 
     async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
         """Check by name, type and first bytes.
@@ -77,6 +89,9 @@ class FileCheck:
             head: `head_bytes` of the content or more, or all of it.
             complete: Whether that is all of it.
 
+        Returns:
+            The type. Where the content is longer than `head_bytes` it may be another one in the end; see `checked`.
+
         Raises:
             FileTypeNotAllowedError: If the type is not allowed, or the name belies it.
             FileRejectedError: If another rule refuses.
@@ -84,16 +99,23 @@ class FileCheck:
         """
         checked = self._begin(head, complete=complete)
         await self._ask_async(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+        self._watch(head, complete=complete)
         return checked
 
     async def at_end(self, size: int) -> None:
-        """Check by the size of the whole content, in bytes.
+        """Check by all that is known of the whole content.
+
+        Args:
+            size: Its length in bytes.
 
         Raises:
+            FileTypeNotAllowedError: If what stands further on makes another type of it, which is not allowed.
             FileRejectedError: If a rule refuses.
             FileTooLargeError: If it is too long.
         """
-        self._finish(size)
+        if self._finish(size):
+            await self._ask_async(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+        self._end_readings()
         await self._ask_async(lambda rule: rule.at_end if isinstance(rule, FileRule) else None)
 
     def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
@@ -104,6 +126,7 @@ class FileCheck:
         """
         checked = self._begin(head, complete=complete)
         self._ask(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+        self._watch(head, complete=complete)
         return checked
 
     def judge_end(self, size: int) -> None:
@@ -112,36 +135,142 @@ class FileCheck:
         Raises:
             UnsupportedOperationError: If a rule is a coroutine function; beside those of `at_end`.
         """
-        self._finish(size)
+        if self._finish(size):
+            self._ask(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+        self._end_readings()
         self._ask(lambda rule: rule.at_end if isinstance(rule, FileRule) else None)
+
+    # -- what passes
+
+    @property
+    def watching(self) -> bool:
+        """Whether the blocks behind the first bytes have to be fed."""
+        return bool(self._passages) or self._type is not None
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What has to be read behind the first bytes, for whom it is easier to read than to feed."""
+        for passage in self._open():
+            if passage.wanted is not None:
+                return passage.wanted
+        return None
+
+    def feed(self, block: Block) -> None:
+        """Show a block that passes behind the first bytes.
+
+        Raises:
+            FileRejectedError: If a rule has seen enough and refuses.
+        """
+        for passage in self._open():
+            passage.feed(block)
+        self._collect()
+
+    def give(self, piece: Piece) -> None:
+        """Hand over what is `wanted`.
+
+        Raises:
+            FileRejectedError: If a rule has seen enough and refuses.
+        """
+        for passage in self._open():
+            if passage.wanted is not None:
+                passage.give(piece)
+                break
+        self._collect()
+
+    def _open(self) -> list[Passage[Any]]:
+        return [*self._passages, *([] if self._type is None else [self._type])]
+
+    def _watch(self, head: bytes, *, complete: bool) -> None:
+        """Let those rules begin that want to read on. All of what is short enough has been read when this returns."""
+        readings = self._readings()
+        if not readings and self._type is None:
+            return
+        kept, rest = head[: self.head_bytes], head[self.head_bytes :]
+        self._passages = [Passage(each, kept) for each in readings]
+        for passage in self._passages:
+            passage.feed(rest)
+            if complete and not rest:
+                passage.end()
+        if self._type is not None:
+            self._type.feed(head[self._detector.head_bytes :])
+        self._collect()
+
+    def _readings(self) -> list[Reading[Answer]]:
+        candidate = self._candidate
+        if candidate is None:
+            return []
+        asked = [rule.read(candidate) for rule in self._rules if isinstance(rule, FileRule)]
+        return [each for each in asked if each is not None]
+
+    def _collect(self) -> None:
+        """Hear those who have seen enough."""
+        if not self._passages:
+            return
+        ended = [each for each in self._passages if each.wanted is None]
+        if ended:
+            self._passages = [each for each in self._passages if each.wanted is not None]
+            for each in ended:
+                if each.result is not None:
+                    raise FileRejectedError(each.result)
 
     # -- what is known
 
     def _begin(self, head: bytes, *, complete: bool) -> CheckedType:
-        content_type = canonical(self._detector.detect(head, filename=self._filename)) or UNKNOWN
+        own = head[: self._detector.head_bytes]
+        found = self._detector.detect(own, filename=self._filename)
+        if not complete or len(head) >= self._detector.head_bytes:
+            self._type = self._confirming(own)
+        size = len(head) if complete else None
+        self._limit(len(head))
+        return self._become(found, head=head[: self.head_bytes], size=size)
+
+    def _confirming(self, head: bytes) -> Passage[str] | None:
+        confirm = getattr(self._detector, "confirm", None)
+        reading = None if confirm is None else confirm(head, filename=self._filename)
+        passage = None if reading is None else Passage(reading, head)
+        return None if passage is None or passage.wanted is None else passage
+
+    def _become(self, found: str, *, head: bytes, size: int | None) -> CheckedType:
+        content_type = canonical(found) or UNKNOWN
         declared = canonical(self._declared) if self._declared else None
         self._candidate = Candidate(
-            filename=self._filename,
-            content_type=content_type,
-            declared_type=self._declared,
-            head=head,
-            size=len(head) if complete else None,
+            filename=self._filename, content_type=content_type, declared_type=self._declared, head=head, size=size
         )
-        self._limit(len(head))
-        return CheckedType(
-            content_type,
-            extension_for(content_type, self._filename),
-            self._declared if declared not in {None, content_type} else None,
-        )
+        # A key does not get an extension that the end of the content may belie, unless the name has it anyway.
+        ext = extension_for(content_type, self._filename)
+        if self._type is not None and not self._filename.lower().endswith(ext):
+            ext = ""
+        self.checked = CheckedType(content_type, ext, self._declared if declared not in {None, content_type} else None)
+        return self.checked
 
-    def _finish(self, size: int) -> None:
+    def _finish(self, size: int) -> bool:
+        """Note the size, and return whether the type has turned out to be another one."""
         self._limit(size)
+        changed = self._settle()
         if self._candidate is None:
             self._candidate = Candidate(
                 filename=self._filename, content_type=UNKNOWN, declared_type=self._declared, size=size
             )
         else:
             self._candidate = msgspec.structs.replace(self._candidate, size=size)
+        return changed
+
+    def _end_readings(self) -> None:
+        for passage in self._passages:
+            passage.end()
+        self._collect()
+
+    def _settle(self) -> bool:
+        passage, self._type = self._type, None
+        candidate, checked = self._candidate, self.checked
+        if passage is None or candidate is None or checked is None:
+            return False
+        passage.end()
+        content_type = canonical(passage.result or UNKNOWN)
+        if content_type == candidate.content_type:
+            return False
+        self._become(content_type, head=candidate.head, size=None)
+        return True
 
     def _limit(self, size: int) -> None:
         if self.max_bytes is not None and size > self.max_bytes:
@@ -156,7 +285,7 @@ class FileCheck:
             if (ask := pick(rule)) is None:
                 continue
             answer = ask(candidate)
-            if inspect.isawaitable(answer):
+            if answer is not None and inspect.isawaitable(answer):
                 answer = yield rule, answer
             if answer is not None:
                 raise FileRejectedError(answer)

@@ -1,21 +1,24 @@
-"""What a file really is, told from its first bytes.
+"""What a file really is, told from its bytes.
 
-First bytes prove nothing about safety: one file can be a valid image and a valid script. They keep honest mistakes out
-and decide the type that a file is served as; what makes serving safe are the headers of the response.
+They prove nothing about safety: one file can be a valid image and a valid script. They keep honest mistakes out and
+decide the type that a file is served as; what makes serving safe are the headers of the response.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-import filetype  # pyright: ignore[reportMissingTypeStubs]
+from litestar_filestore.validation.containers import choose
+from litestar_filestore.validation.media_types import UNKNOWN, extension_of, is_text_type, types_of_extension
+from litestar_filestore.validation.reading import Passage
+from litestar_filestore.validation.signatures import BY_NAME, signature_of
+from litestar_filestore.validation.text import read_text, text_type
 
-from litestar_filestore.validation.media_types import UNKNOWN, canonical, extension_of, types_of_extension
-from litestar_filestore.validation.text import is_text_type, read_text, text_type
+if TYPE_CHECKING:
+    from litestar_filestore.core.rules import Reading
+    from litestar_filestore.validation.signatures import Signature
 
-__all__ = ("Detector", "SignatureDetector", "default_detector")
-
-_library: Any = filetype  # it has no type annotations
+__all__ = ("Detector", "ReadingDetector", "SignatureDetector", "default_detector")
 
 
 class Detector(Protocol):
@@ -30,89 +33,94 @@ class Detector(Protocol):
         """Return the media type, lower case and without parameters; ``application/octet-stream`` if nothing is known.
 
         Args:
-            head: The whole content, or at least `head_bytes` of it.
+            head: The first `head_bytes` of the content, or all of it where that is less.
             filename: The client's name. It may choose among types that the content leaves open, nothing more.
         """
         ...
 
 
-class SignatureDetector:
-    """Tells binary types by their signatures, with the library ``filetype``, and text by being text.
+class ReadingDetector(Detector, Protocol):
+    """A detector that may look further on, where the first bytes do not decide."""
 
-    Text has the type of its extension if that is a text type, else it is ``text/plain``; mark-up that browsers run is
-    told from other text. Content that is neither text nor has a signature has the type of its extension only if that
-    is a type without a signature, as the formats of many programs are.
+    def confirm(self, head: bytes, *, filename: str) -> Reading[str] | None:
+        """Return what reads on until the type is known; ``None`` if what `detect` has said is the last word.
+
+        Asked for content that is longer than `head_bytes` only; `detect` sees all of what is shorter.
+        """
+        ...
+
+
+class SignatureDetector:
+    """Tells binary types by a table of signatures and by the directories of containers, and text by being text.
+
+    The type is that of the bytes. Where they leave several open, the extension of the name chooses among those, and
+    among those only: a text may be a CSV file, an archive without the directory of one is never a DOCX. Mark-up that
+    browsers run is told from other text. What fits nothing is ``application/octet-stream``, whatever its name is.
     """
 
-    head_bytes = 8192
+    head_bytes = 64 * 1024
 
     def detect(self, head: bytes, *, filename: str) -> str:
         """Return the media type; see `Detector`."""
-        head, cut = head[: self.head_bytes], len(head) >= self.head_bytes
         claimed = types_of_extension(extension_of(filename))
         if not head:
             return next(filter(is_text_type, claimed), UNKNOWN)
-        found = _signature_type(head)
-        text = read_text(head, cut=cut)
-        # "BM" alone makes a bitmap for the library, but no bitmap is printable; and letters begin like that too.
-        if text is not None and found not in _TEXT_WITH_SIGNATURE:
-            return text_type(text, claimed)
+        head = head[: self.head_bytes]
+        found = signature_of(head)
+        if found is None or found.printable:
+            text = read_text(head, cut=len(head) == self.head_bytes, padded=found is None)
+            if text is not None:
+                return _of_text(text_type(text, claimed), head, claimed)
+            found = found or _by_name(head, claimed)
         if found is None:
-            return next((each for each in claimed if not _has_signature(each)), UNKNOWN)
-        if found in claimed:
-            return found
-        return next((each for each in claimed if _may_be(head, found, each)), found)
+            return "application/pdf" if _has_late_pdf(head) else UNKNOWN
+        if found.read is not None:
+            reading = found.read(head, claimed)
+            passage = Passage(reading, head)
+            if len(head) < self.head_bytes:
+                passage.end()
+            if passage.wanted is None:
+                return passage.result or UNKNOWN
+            reading.close()
+        return _first_guess(found, head, claimed)
+
+    def confirm(self, head: bytes, *, filename: str) -> Reading[str] | None:
+        """Return what looks further on; see `ReadingDetector`."""
+        head = head[: self.head_bytes]
+        if not head:
+            return None
+        claimed = types_of_extension(extension_of(filename))
+        found = signature_of(head)
+        if found is None or found.printable:
+            if read_text(head, cut=True, padded=found is None) is not None:
+                return None
+            found = found or _by_name(head, claimed)
+        return None if found is None or found.read is None else found.read(head, claimed)
 
 
-_TEXT_WITH_SIGNATURE = frozenset({"application/pdf", "application/postscript", "application/rtf"})
-_OLE = "application/x-ole-storage"
-_OOXML = (b"[Content_Types].xml", b"_rels/.rels")
-
-# Containers whose signature leaves open what is inside: the extension chooses, where the content has the marks of it.
-_CONTAINED: dict[str, dict[str, tuple[bytes, ...]]] = {
-    "application/zip": {
-        "application/java-archive": (b"META-INF/",),
-        "application/vnd.android.package-archive": (b"META-INF/", b"AndroidManifest.xml", b"classes.dex"),
-        "application/vnd.ms-word.document.macroenabled.12": _OOXML,
-        "application/vnd.openxmlformats-officedocument.presentationml.presentation": (*_OOXML, b"ppt/"),
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": (*_OOXML, b"xl/"),
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document": (*_OOXML, b"word/"),
-    },
-    _OLE: {
-        "application/msword": (b"",),
-        "application/vnd.ms-excel": (b"",),
-        "application/vnd.ms-outlook": (b"",),
-        "application/vnd.ms-powerpoint": (b"",),
-    },
-    "audio/ogg": {"video/ogg": (b"",), "application/ogg": (b"",)},
-    "image/apng": {"image/png": (b"",)},
-    "image/heic": {"image/heif": (b"",)},
-    "video/mp4": {"audio/mp4": (b"",)},
-    "video/webm": {"audio/webm": (b"",)},
-}
-_SIGNED = frozenset(
-    {canonical(cast("str", each.mime)) for each in _library.TYPES}
-    | {each for inside in _CONTAINED.values() for each in inside}
-) - {UNKNOWN}
+def _first_guess(found: Signature, head: bytes, claimed: tuple[str, ...]) -> str:
+    return found.tell(head, claimed) if found.tell is not None else choose(found.types, claimed)
 
 
-def _signature_type(head: bytes) -> str | None:
-    if head.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        return _OLE
-    if head.startswith(b"wOF2"):
-        return "font/woff2"  # filetype 1.2.0 calls it by the name of the format before it
-    found = _library.guess(head)
-    type_ = None if found is None else canonical(cast("str", found.mime))
-    return None if type_ == UNKNOWN else type_
+def _by_name(head: bytes, claimed: tuple[str, ...]) -> Signature | None:
+    """Return the row of a type without a magic number that the name claims, if the bytes are like that."""
+    for each in claimed:
+        row = BY_NAME.get(each)
+        if row is not None and row.fits is not None and row.fits(head):
+            return row
+    return None
 
 
-def _has_signature(content_type: str) -> bool:
-    return content_type in _SIGNED or is_text_type(content_type)
+def _has_late_pdf(head: bytes) -> bool:
+    # Readers accept up to 1,024 bytes before it: commands to a printer, headers of a mail (ISO 32000-1, annex H.3).
+    return head.find(b"%PDF-", 0, 1029) >= 0
 
 
-def _may_be(head: bytes, found: str, claimed: str) -> bool:
-    return any(mark in head for mark in _CONTAINED.get(found, {}).get(claimed, ()))
+def _of_text(found: str, head: bytes, claimed: tuple[str, ...]) -> str:
+    return "application/pdf" if found in _BEFORE_PDF and "application/pdf" in claimed and _has_late_pdf(head) else found
 
+
+_BEFORE_PDF = frozenset({"text/plain", "application/postscript"})
 
 default_detector: Detector = SignatureDetector()
 """The one that is used where none is named."""

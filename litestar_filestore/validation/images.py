@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from litestar_filestore.core.rules import Candidate, FileRule
-from litestar_filestore.errors import ConfigurationError, FileTypeNotAllowedError, MissingDependencyError
+from litestar_filestore.errors import ConfigurationError, FileTypeNotAllowedError
+from litestar_filestore.validation.image_headers import MEASURED, read_dimensions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("ImageSize",)
+    from litestar_filestore.core.rules import Answer, Reading
 
-# Only what is measured in pixels: the library would hand SVG to an XML parser.
-_RASTER = frozenset({
-    "image/apng", "image/avif", "image/bmp", "image/gif", "image/heic", "image/heif", "image/jpeg", "image/jpx",
-    "image/png", "image/tiff", "image/webp",
-})  # fmt: skip
+__all__ = ("ImageSize",)
 
 
 @dataclass(frozen=True)
 class ImageSize(FileRule):
-    """Refuses images beyond these dimensions, and everything that is no image; needs the extra ``images``.
+    """Refuses images beyond these dimensions, and everything that is not measured in pixels.
 
     A few kilobytes can claim billions of pixels, and take that much memory in whatever decodes them later. Dimensions
-    are those of the stored raster, before a rotation that metadata may ask for.
+    are those of the stored raster, before a rotation that metadata may ask for. They may stand anywhere in the file: a
+    JPEG has its metadata before them, and a TIFF may have them at its end.
     """
 
     _: KW_ONLY
@@ -41,28 +38,31 @@ class ImageSize(FileRule):
     max_pixels: int | None = None
     """Width times height."""
 
-    # A JPEG says its size behind its metadata: a thumbnail and a colour profile, in segments of 64 KiB at most.
-    head_bytes = 128 * 1024
     judges_type = True
 
     def __post_init__(self) -> None:
-        """Check limits and the library.
+        """Check the limits.
 
         Raises:
             ConfigurationError: If there is no limit, or one below 1.
-            MissingDependencyError: If the library is not installed.
         """
         limits = (self.max_width, self.max_height, self.min_width, self.min_height, self.max_pixels)
         given = [each for each in limits if each is not None]
         if not given or min(given) < 1:
             raise ConfigurationError("ImageSize takes limits in pixels, from 1 on")
-        _library()
 
     def at_head(self, file: Candidate) -> str | None:
-        """Refuse by the dimensions in the header."""
-        if file.content_type not in _RASTER:
+        """Refuse what is no image."""
+        if file.content_type not in MEASURED:
             raise FileTypeNotAllowedError(f"Only images are allowed here, not files of type {file.content_type}")
-        size = _dimensions(file.head)
+        return None
+
+    def read(self, file: Candidate) -> Reading[Answer] | None:
+        """Refuse by the dimensions in the header."""
+        return self._judge(file.content_type) if file.content_type in MEASURED else None
+
+    def _judge(self, content_type: str) -> Reading[Answer]:
+        size = yield from read_dimensions(content_type)
         if size is None:
             return "The dimensions of the image cannot be read"
         return next(self._complaints(*size), None)
@@ -79,19 +79,3 @@ class ImageSize(FileRule):
             yield f"At least {self.min_height} pixels of height are needed, {here}"
         if self.max_pixels is not None and width * height > self.max_pixels:
             yield f"At most {self.max_pixels} pixels are allowed, {here}"
-
-
-def _dimensions(head: bytes) -> tuple[int, int] | None:
-    try:
-        width, height = cast("tuple[int, int]", _library().get(io.BytesIO(head)))
-    except Exception:  # noqa: BLE001  # broken headers end in all kinds of errors; the image is refused for it
-        return None
-    return (width, height) if width > 0 and height > 0 else None
-
-
-def _library() -> Any:
-    try:
-        import imagesize  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise MissingDependencyError("ImageSize needs: pip install 'litestar-filestore[images]'") from error
-    return imagesize

@@ -17,6 +17,7 @@ from litestar_filestore import (
     Extensions,
     FileObject,
     FileObjectList,
+    ImageSize,
     MaxFiles,
     MaxSize,
     MinSize,
@@ -33,9 +34,14 @@ from litestar_filestore.errors import (
 from litestar_filestore.testing.faults import FaultyDriver
 from tests.orm.databases import AsyncDatabase, Database
 from tests.orm.models import BACKEND
+from tests.validation.samples.documents import OPEN_XML, content_types, open_xml
+from tests.validation.samples.images import jpeg
 
 PDF = b"%PDF-1.7\n"
-LIMIT = 20_000
+LIMIT = 200_000  # more than a look at the beginning sees
+DOCX = OPEN_XML + "wordprocessingml.document"
+LETTER = open_xml(content_types(f"{DOCX}.main+xml"), before=bytes(150_000), after=bytes(350_000))
+NO_LETTER = open_xml(content_types("application/vnd.ms-word.document.macroEnabled.main+xml"), before=bytes(500_000))
 
 
 def no_drafts(file: Candidate) -> Answer:
@@ -64,6 +70,8 @@ class Paper(Base):
         StoredObject(BACKEND, multiple=True, rules=[MaxFiles(2), Extensions(".txt")])
     )
     scanned: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND, rules=[no_viruses]))
+    letter: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND, rules=[ContentTypes(DOCX)]))
+    photo: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND, rules=[ImageSize(max_width=3)]))
 
 
 @pytest.fixture
@@ -210,6 +218,51 @@ def test_async_source_is_measured(
     paper = stored(db, sized=content)
     assert paper.sized is not None
     assert backend.get_content(paper.sized.path) == b"x" * size
+
+
+@pytest.mark.parametrize("db", ["sqlite", "aiosqlite"], indirect=True)
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_is_read_to_where_its_type_stands(
+    db: Database, backend: StorageBackend, source: str, tmp_path: Path
+) -> None:
+    """The directory of an archive stands at its end, and the content is stored whole all the same."""
+    error = refused(db, letter=file(SOURCES[source](NO_LETTER, tmp_path), "a.docx"))
+    assert (type(error), error.field) == (FileTypeNotAllowedError, "letter")
+    paper = stored(db, letter=file(SOURCES[source](LETTER, tmp_path), "a.docx"))
+    assert paper.letter is not None
+    assert paper.letter.content_type == DOCX
+    assert backend.get_content(paper.letter.path) == LETTER
+
+
+@pytest.mark.parametrize("db", ["aiosqlite"], indirect=True)
+def test_async_source_is_read_to_where_its_type_stands(db: Database) -> None:
+    """So is content that comes asynchronously."""
+    assert type(refused(db, letter=file(blocks_async(NO_LETTER), "a.docx"))) is FileTypeNotAllowedError
+    paper = stored(db, letter=file(blocks_async(LETTER), "a.docx"))
+    assert paper.letter is not None
+    assert paper.letter.content_type == DOCX
+
+
+@pytest.mark.parametrize("db", ["sqlite", "aiosqlite"], indirect=True)
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_is_read_to_where_its_dimensions_stand(db: Database, source: str, tmp_path: Path) -> None:
+    """The dimensions of an image may stand behind half a megabyte of metadata."""
+    wide = jpeg(4, metadata_bytes=557_000)
+    error = refused(db, photo=file(SOURCES[source](wide, tmp_path), "a.jpg"))
+    assert error.detail == "At most 3 pixels of width are allowed, the image has 4 x 2 pixels"
+    assert stored(db, photo=file(SOURCES[source](jpeg(metadata_bytes=557_000), tmp_path), "a.jpg")).photo is not None
+
+
+@pytest.mark.parametrize("db", ["sqlite", "aiosqlite"], indirect=True)
+def test_stored_file_is_read_to_where_its_type_stands(db: Database) -> None:
+    """A file that was stored by hand is looked at in the store, at its end too."""
+    letter, other = file(LETTER, "a.docx").save(), file(NO_LETTER, "a.docx").save()
+    assert type(refused(db, letter=other)) is FileTypeNotAllowedError
+    other.delete()
+    wide = file(jpeg(4, metadata_bytes=557_000), "a.jpg").save()
+    assert "4 x 2" in refused(db, photo=wide).detail
+    wide.delete()
+    assert stored(db, letter=letter).letter == letter
 
 
 def test_number_of_files(db: Database) -> None:

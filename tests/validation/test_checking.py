@@ -10,7 +10,7 @@ from litestar_filestore import ContentTypes, ImageSize, MaxSize, MinSize
 from litestar_filestore.core.rules import Answer, Candidate, FileRule
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.checking import FileCheck
-from tests.validation.samples import png
+from tests.validation.samples.images import png
 
 
 class Noting(FileRule):
@@ -89,8 +89,12 @@ async def test_another_detector() -> None:
 
 def test_needs_of_all_rules() -> None:
     """The strictest limit and the longest beginning count."""
-    check = FileCheck([MaxSize(20), MaxSize(10), ImageSize(max_width=1)], filename="a")
-    assert (check.max_bytes, check.head_bytes) == (10, ImageSize.head_bytes)
+
+    class Long(FileRule):
+        head_bytes = 200_000
+
+    check = FileCheck([MaxSize(20), MaxSize(10), Long(), ImageSize(max_width=1)], filename="a")
+    assert (check.max_bytes, check.head_bytes) == (10, 200_000)
     assert (FileCheck([MinSize(1)], filename="a").max_bytes, FileCheck([], filename="a").judges_type) == (None, False)
     assert FileCheck([ContentTypes("image/*")], filename="a").judges_type
 

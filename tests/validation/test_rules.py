@@ -11,7 +11,8 @@ from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.field import file_field
 from litestar_filestore.validation.rules import effective_rules
 from litestar_filestore.validation.sizes import format_size, parse_size
-from tests.validation.samples import png, zipped
+from tests.validation.samples.archives import zipped
+from tests.validation.samples.images import png
 
 PDF = b"%PDF-1.7\n"
 

@@ -1,0 +1,208 @@
+"""Hands readings the bytes that they ask for, while the content passes once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from litestar_filestore.core.rules import Piece, Wanted
+
+if TYPE_CHECKING:
+    from litestar_filestore.core.rules import Reading
+    from litestar_filestore.core.types import Block
+
+__all__ = ("MOST_BYTES", "Passage", "read_whole")
+
+ResultT = TypeVar("ResultT")
+
+MOST_BYTES = 256 * 1024
+"""How many bytes a reading gets at once."""
+_LOCAL_HEADER = b"PK\x03\x04"
+_LOCAL_HEADER_BYTES = 30
+_MEMBER_BYTES = 32 * 1024
+_MOST_MEMBERS = 8
+_SLACK_BYTES = 64 * 1024
+
+
+class Passage(Generic[ResultT]):
+    """Content on its way past one reading.
+
+    What the reading gets is a function of the content, never of the pieces in which that came: a byte that has passed
+    is gone, also where it happens to lie in memory still. Up to `MOST_BYTES` are held of each: the first bytes, a
+    piece, the last bytes and members of an archive.
+    """
+
+    __slots__ = (
+        "_buffer", "_from", "_head", "_last", "_members", "_position", "_reading", "_seen_all", "_tail",
+        "result", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, reading: Reading[ResultT], head: bytes) -> None:
+        """Begin with the first bytes, which stay.
+
+        Args:
+            reading: Who asks.
+            head: The first bytes of the content, always as many of them, or all.
+        """
+        self._reading = reading
+        self._head = head
+        self._last = Piece(0, head)
+        self._position = len(head)
+        self._from = 0
+        self._buffer = bytearray()
+        self._tail = bytearray()
+        self._members: _Members | None = None
+        self._seen_all = False
+        self.result: ResultT | None = None
+        """What the reading has come to, when it has ended."""
+        self.wanted: Wanted | None = None
+        """What it waits for, as far as that has not been seen yet; ``None`` when it has ended."""
+        self._answer(None)
+
+    def feed(self, block: Block) -> None:
+        """Pass on the next bytes of the content."""
+        start = self._position
+        self._position += len(block)
+        while (wanted := self.wanted) is not None:
+            if wanted.offset < 0:
+                self._keep(bytes(memoryview(block)[max(self._last.offset + len(self._last.data) - start, 0) :]))
+                return
+            if wanted.offset >= self._position:
+                return
+            self._collect(bytes(memoryview(block)[wanted.offset - start :][: wanted.length]), wanted)
+
+    def end(self) -> None:
+        """Say that the content has ended, which ends the reading."""
+        while (wanted := self.wanted) is not None:
+            if wanted.offset < 0:
+                tail = (self._last.data + self._tail)[wanted.offset :]
+                self._seen_all = True
+                self._finish_end(self._position - len(tail), tail)
+            else:
+                self._finish(Piece(self._from, bytes(self._buffer)))
+
+    def give(self, piece: Piece) -> None:
+        """Answer what is `wanted` by bytes that were read where they lie; there are fewer where the content ends."""
+        wanted = self.wanted
+        if wanted is None:
+            return
+        if wanted.offset < 0:
+            missing = max(self._last.offset - piece.offset, 0)
+            self._finish_end(piece.offset + missing, piece.data[missing:])
+        else:
+            self._buffer += piece.data
+            self._finish(Piece(self._from, bytes(self._buffer)))
+
+    # -- what is wanted
+
+    def _answer(self, piece: Piece | None) -> None:
+        """Let the reading go on until it wants bytes that are not here."""
+        try:
+            while True:
+                wanted = next(self._reading) if piece is None else self._reading.send(piece)
+                piece = self._open(wanted)
+                if piece is None:
+                    return
+        except StopIteration as end:
+            self.result, self.wanted = end.value, None
+
+    def _open(self, wanted: Wanted) -> Piece | None:
+        """Return what answers a question at once; ``None`` if bytes have to come first."""
+        offset, length, names = wanted
+        if offset < 0:
+            self.wanted = Wanted(max(offset, -MOST_BYTES), 0, names)
+            self._members = _Members(names, self._last) if names else None
+            return None
+        length = min(length, MOST_BYTES)
+        if offset + length <= len(self._head):
+            return Piece(offset, self._head[offset : offset + length])
+        if offset < self._last.offset:
+            return self._open_passed(offset, length)
+        known = self._last.data[offset - self._last.offset :][:length]
+        if len(known) == length:
+            return Piece(offset, known)
+        self._wait(offset, known, length)
+        return None
+
+    def _open_passed(self, offset: int, length: int) -> Piece | None:
+        members = self._members
+        if members is None or self._seen_all:
+            kept = members.kept.get(offset) if members is not None else None
+            return Piece(offset, self._head[offset : offset + length] if kept is None else bytes(kept[:length]))
+        self._wait(offset, b"", length)  # the last bytes were read where they lie, and so are members
+        return None
+
+    def _wait(self, offset: int, known: bytes, length: int) -> None:
+        self._from = offset
+        self._buffer = bytearray(known)
+        self.wanted = Wanted(offset + len(known), length - len(known))
+
+    def _collect(self, data: bytes, wanted: Wanted) -> None:
+        self._buffer += data
+        if len(data) == wanted.length:
+            self._finish(Piece(self._from, bytes(self._buffer)))
+        else:
+            self.wanted = Wanted(wanted.offset + len(data), wanted.length - len(data))
+
+    def _finish(self, piece: Piece) -> None:
+        self._buffer = bytearray()
+        self._last = piece
+        self.wanted = None
+        self._answer(piece)
+
+    def _finish_end(self, offset: int, data: bytes) -> None:
+        self._tail = bytearray()
+        self._finish(Piece(offset if data else self._last.offset, data))
+
+    def _keep(self, data: bytes) -> None:
+        self._tail += data
+        if len(self._tail) > MOST_BYTES + _SLACK_BYTES:  # now and then, as each cut moves what stays
+            del self._tail[:-MOST_BYTES]
+        if self._members is not None:
+            self._members.feed(data)
+
+
+class _Members:
+    """Finds members of a ZIP archive by their names as they pass, and keeps the beginning of each."""
+
+    __slots__ = ("_names", "_offset", "_open", "_seam", "kept")
+
+    def __init__(self, names: tuple[bytes, ...], seen: Piece) -> None:
+        self._names = names
+        self._offset = seen.offset
+        self._seam = b""
+        self._open: list[int] = []
+        self.kept: dict[int, bytearray] = {}
+        self.feed(seen.data)
+
+    def feed(self, data: bytes) -> None:
+        for offset in self._open:
+            kept = self.kept[offset]
+            kept += data[: _MEMBER_BYTES - len(kept)]
+        self._open = [each for each in self._open if len(self.kept[each]) < _MEMBER_BYTES]
+        seam, window = len(self._seam), self._seam + data
+        for at in sorted(at for name in self._names for at in self._found(name, window, seam)):
+            self._begin(at, window)
+        self._offset += len(data)
+        self._seam = window[-(_LOCAL_HEADER_BYTES + max(map(len, self._names))) :]
+
+    def _found(self, name: bytes, window: bytes, seam: int) -> list[int]:
+        found: list[int] = []
+        at = window.find(name, max(seam - len(name) + 1, 0))
+        while at >= 0:
+            if window.startswith(_LOCAL_HEADER, max(at - _LOCAL_HEADER_BYTES, 0)) and at >= _LOCAL_HEADER_BYTES:
+                found.append(at - _LOCAL_HEADER_BYTES)
+            at = window.find(name, at + 1)
+        return found
+
+    def _begin(self, at: int, window: bytes) -> None:
+        if len(self.kept) < _MOST_MEMBERS:
+            offset = self._offset - len(self._seam) + at
+            self.kept[offset] = bytearray(window[at : at + _MEMBER_BYTES])
+            self._open.append(offset)
+
+
+def read_whole(reading: Reading[ResultT], content: bytes) -> ResultT | None:
+    """Return what a reading comes to for content that is here as a whole."""
+    passage = Passage(reading, content)
+    passage.end()
+    return passage.result
