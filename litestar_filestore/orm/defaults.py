@@ -76,7 +76,7 @@ def default_of(column: FileColumn, values: Callable[[], Mapping[str, Any]]) -> A
     if isinstance(default.arg, FileObject):
         return default.arg.copy()
     value: object = default.arg
-    return [each.copy() for each in files_in(cast("list[Any]", value))] if isinstance(value, list) else value
+    return [each.copy() for each in files_in(value)] if isinstance(value, list) else value
 
 
 class _Context:
