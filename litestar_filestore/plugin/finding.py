@@ -152,7 +152,8 @@ class LedgerFinder:
                 logger.exception("The database %r cannot be looked into; it is tried again", database.url)
             else:
                 if number in away or self._places[number] != before.get(number):
-                    logger.info("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
+                    # A warning, as who was told that it is missing wants to know.
+                    logger.warning("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
         if self._places != before or self._away != away:
             self._tell()
         return self._say_what_is_missing()
