@@ -10,8 +10,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from litestar_filestore.core.threads import within
 from litestar_filestore.errors import DatabaseUnavailableError, LedgerMissingError, StorageError
+from litestar_filestore.orm.closing import close_in_time
 from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.plugin.ledger import class_names, classes_with_files, places_in, unhoused
 
@@ -94,6 +97,8 @@ class LedgerFinder:
             LedgerMissingError: If a database has rows with files and no ledger.
             Exception: If a database refuses to be looked into, for another reason than an outage.
         """
+        for database in self._databases:
+            close_in_time(database.sync_engine if isinstance(database, AsyncEngine) else database)
         outcomes = await asyncio.gather(*map(self._try, range(len(self._databases))), return_exceptions=True)
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, DatabaseUnavailableError):

@@ -102,9 +102,19 @@ def create_app(backend: StorageBackend, engine: Database, **options: Any) -> Lit
 
         await with_session(engine, work)
 
+    async def dispose() -> None:
+        # As Advanced Alchemy does at the end.
+        await engine.dispose() if isinstance(engine, AsyncEngine) else engine.dispose()
+
     ledger = LedgerConfig(databases=[engine], **{"sweep_interval_seconds": 0.2, **options})
     config = FilestoreConfig([backend], ledger=ledger)
-    return Litestar([ping, add, clear], plugins=[FilestorePlugin(config)], openapi_config=None, logging_config=None)
+    return Litestar(
+        [ping, add, clear],
+        plugins=[FilestorePlugin(config)],
+        openapi_config=None,
+        logging_config=None,
+        on_shutdown=[dispose],
+    )
 
 
 def create_app_from_environment() -> Litestar:
