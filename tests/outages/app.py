@@ -20,6 +20,7 @@ from litestar_filestore import (
     FilestorePlugin,
     ObstoreBackend,
     StorageBackend,
+    Storages,
     StoredObject,
 )
 from litestar_filestore.core.threads import run_blocking
@@ -63,7 +64,10 @@ def s3_backend(endpoint: str, **options: Any) -> ObstoreBackend:
 
 def engine_for(url: str) -> Database:
     """Return an engine of the kind that a URL's driver needs."""
-    return create_async_engine(url) if "+asyncpg" in url or "+aiosqlite" in url else sa.create_engine(url)
+    # Otherwise the first statement after an outage meets a connection from before.
+    options = {"pool_pre_ping": True}
+    is_async = "+asyncpg" in url or "+aiosqlite" in url
+    return create_async_engine(url, **options) if is_async else sa.create_engine(url, **options)
 
 
 async def with_session(engine: Database, work: Callable[[Session], T]) -> T:
@@ -95,6 +99,10 @@ def create_app(backend: StorageBackend, engine: Database, **options: Any) -> Lit
 
         return await with_session(engine, work)
 
+    @post("/kept")
+    async def keep(data: MultipartBody[PaperForm], storages: Storages) -> None:
+        await storages.keep(data.file)
+
     @post("/papers/{number:int}/clear")
     async def clear(number: FromPath[int]) -> None:
         def work(session: Session) -> None:
@@ -109,7 +117,7 @@ def create_app(backend: StorageBackend, engine: Database, **options: Any) -> Lit
     ledger = LedgerConfig(databases=[engine], **{"sweep_interval_seconds": 0.2, **options})
     config = FilestoreConfig([backend], ledger=ledger)
     return Litestar(
-        [ping, add, clear],
+        [ping, add, keep, clear],
         plugins=[FilestorePlugin(config)],
         openapi_config=None,
         logging_config=None,
