@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -35,7 +35,8 @@ async def running(app: Litestar, engine: Database | None = None) -> AsyncIterato
     """Run an application, and dispose of its engine afterwards."""
     try:
         # A test client would run it in another thread.
-        async with app.lifespan(), httpx.AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        transport = ASGITransport(cast("Any", app))  # httpx describes ASGI in other words
+        async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
     finally:
         if isinstance(engine, sa.Engine):
