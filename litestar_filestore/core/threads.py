@@ -39,17 +39,28 @@ async def run_blocking(function: Callable[[], T]) -> T:
     return await finish(_run(function))
 
 
-async def finish(awaitable: Awaitable[T]) -> T:
+async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
     """Await something to its end, and only then deliver a cancellation that came meanwhile.
+
+    Args:
+        awaitable: What has to be finished.
+        seconds: Time after which it is left behind all the same, as `within` does; ``None`` for no limit.
 
     Raises:
         asyncio.CancelledError: If the caller was cancelled; the outcome of `awaitable` is dropped then.
+        TimeoutError: If it took longer.
     """
     future = asyncio.ensure_future(awaitable)
     cancelled: asyncio.CancelledError | None = None
+    loop = asyncio.get_running_loop()
+    ends_at = None if seconds is None else loop.time() + seconds
     while not future.done():
+        if ends_at is not None and loop.time() >= ends_at:
+            _leave(future)
+            raise cancelled or TimeoutError(f"It has not ended within {seconds:g} s")
         try:
-            await asyncio.wait({future})  # unlike await, it neither cancels the future nor raises what that raises
+            # Unlike await, it neither cancels the future nor raises what that raises.
+            await asyncio.wait({future}, timeout=None if ends_at is None else ends_at - loop.time())
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:

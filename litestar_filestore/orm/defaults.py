@@ -6,7 +6,7 @@ columns are given theirs before. A default that is a file is copied for each row
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.sql.elements import Null
 

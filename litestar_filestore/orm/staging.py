@@ -18,6 +18,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish
 from litestar_filestore.orm._bridge import call
+from litestar_filestore.orm.closing import close_in_time
 from litestar_filestore.orm.ledger_table import MYSQL
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _without_options(engine: Engine) -> Engine:
     if found is None:
         found = _Beside(Engine(engine.pool.recreate(), engine.dialect, engine.url))
         _engines[engine] = found
+        close_in_time(found)
         if engine.dialect.name == "sqlite":
             event.listen(found.owner.pool, "connect", _wait_shortly)
         event.listen(engine, "engine_disposed", _dispose)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,13 +13,26 @@ from litestar import Litestar
 from litestar.cli._utils import LitestarGroup, console  # the two names that other plugins' commands use as well
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
+from litestar_filestore.core.threads import within
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ConfigurationError, LedgerError, StorageError
 from litestar_filestore.orm.fsck import FsckConfig, fsck
 from litestar_filestore.orm.ledger import Ledger
+from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.orm.rows import Adoption, adopt
-from litestar_filestore.plugin.ledger import LedgerConfig, Place, find_databases, find_places, run_on
+from litestar_filestore.plugin.ledger import (
+    LedgerConfig,
+    Place,
+    class_names,
+    classes_with_files,
+    find_databases,
+    find_places,
+    places_in,
+    run_on,
+    unhoused,
+)
 from litestar_filestore.plugin.storing import ledger_id, stores_in
 from litestar_filestore.plugin.sweeper import sweep_places
 
@@ -30,6 +43,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.orm.fsck import FsckReport
     from litestar_filestore.plugin.config import FilestoreConfig
+    from litestar_filestore.plugin.ledger import Database
 
 __all__ = ("storages_group",)
 
@@ -39,6 +53,8 @@ _SHARED = (
     "Shared objects stay as long as a row holds them. To give each row a file of its own, assign a copy "
     "(row.file = row.file.copy()); afterwards 'fsck --repair' hands each object to the row that is left, or deletes it."
 )
+_DATABASE_SECONDS = 30.0
+"""So long ``check`` waits for a database that does not answer."""
 
 
 @click.group(cls=LitestarGroup, name="storages", help="Look after file storages.")
@@ -69,8 +85,7 @@ def check(app: Litestar) -> None:
             _say(f"{backend.key}: {error.detail}", style="red")
         else:
             _say(f"{backend.key}: ok", style="green")
-    places = anyio.run(_with_places, app, _count_places)
-    _say(f"{places} ledgers")
+    failed += anyio.run(_check_ledgers, app)
     if failed:
         raise SystemExit(1)
 
@@ -80,8 +95,35 @@ async def _start_and_close(start: Callable[[], Awaitable[None]], close: Callable
     await close()
 
 
-async def _count_places(places: list[Place], _config: FilestoreConfig) -> int:
-    return len(places)
+async def _check_ledgers(app: Litestar) -> int:
+    """Look for the ledgers, and return how many databases are not as they have to be."""
+    ledger = _config(app).ledger or LedgerConfig()
+    databases = list(ledger.engines or find_databases(app.plugins))
+    places: list[Place] = []
+    failures: dict[Database, str] = {}
+    for database in databases:
+        try:
+            with guard_database():
+                places += await within(_DATABASE_SECONDS, places_in(database))
+        except (StorageError, SQLAlchemyError) as error:
+            failures[database] = error.detail if isinstance(error, StorageError) else str(error)
+        # A silent connection is closed in silence, too.
+        with suppress(TimeoutError):
+            await within(_DATABASE_SECONDS, run_on(database, lambda engine: engine.dispose()))
+    missing = f"has no ledger for {class_names(classes_with_files())}: create its tables with a migration"
+    looked = [database for database in databases if database not in failures]
+    failures |= dict.fromkeys(unhoused(looked, named=bool(ledger.engines), places=places), missing)
+    for database, reason in failures.items():
+        _say(f"{database.url!r} {reason}", style="red")
+    if not databases and _config(app).ledger is not None and classes_with_files():
+        _say(
+            f"{class_names(classes_with_files())} have file columns, and no database is known: nothing is swept. Give "
+            "LedgerConfig(databases=[engine]), or ledger=None if another process looks after them",
+            style="red",
+        )
+        return 1
+    _say(f"{len(places)} ledgers")
+    return len(failures)
 
 
 @click.command(name="sweep", help="Delete what no row needs, all that is due.")

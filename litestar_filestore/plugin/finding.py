@@ -10,8 +10,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from litestar_filestore.core.threads import within
 from litestar_filestore.errors import DatabaseUnavailableError, LedgerMissingError, StorageError
+from litestar_filestore.orm.closing import close_in_time
 from litestar_filestore.orm.outages import guard_database
 from litestar_filestore.plugin.ledger import class_names, classes_with_files, places_in, unhoused
 
@@ -94,6 +97,8 @@ class LedgerFinder:
             LedgerMissingError: If a database has rows with files and no ledger.
             Exception: If a database refuses to be looked into, for another reason than an outage.
         """
+        for database in self._databases:
+            close_in_time(database.sync_engine if isinstance(database, AsyncEngine) else database)
         outcomes = await asyncio.gather(*map(self._try, range(len(self._databases))), return_exceptions=True)
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, DatabaseUnavailableError):
@@ -152,7 +157,8 @@ class LedgerFinder:
                 logger.exception("The database %r cannot be looked into; it is tried again", database.url)
             else:
                 if number in away or self._places[number] != before.get(number):
-                    logger.info("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
+                    # A warning, as who was told that it is missing wants to know.
+                    logger.warning("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
         if self._places != before or self._away != away:
             self._tell()
         return self._say_what_is_missing()

@@ -138,7 +138,7 @@ class _Look:
                 self._said = str(error)
                 logger.error("The store of %r is back, but cannot be used: %s", self._backend.key, error)  # noqa: TRY400
             return LONGEST_PAUSE_SECONDS
-        logger.info("The store of %r is back", self._backend.key)
+        logger.warning("The store of %r is back", self._backend.key)  # who was told of the outage wants to know
         return 0.0
 
 

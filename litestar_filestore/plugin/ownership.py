@@ -29,6 +29,9 @@ __all__ = ("OwnershipMiddleware", "check_uploads")
 
 logger = logging.getLogger("litestar_filestore")
 
+_RELEASE_SECONDS = 10.0
+"""So long the end of a request waits for a store or a database that does not answer."""
+
 
 class OwnershipMiddleware(ASGIMiddleware):
     """Owns the files of each request until rows have taken them or the handler keeps them.
@@ -61,7 +64,15 @@ class OwnershipMiddleware(ASGIMiddleware):
                 await next_app(scope, receive, noting)
         finally:
             keeper.reset(token)
-            await finish(_release(files, scope, status))
+            try:
+                await finish(_release(files, scope, status), seconds=_RELEASE_SECONDS)
+            except TimeoutError:
+                # The answer is sent, but servers wait for the end of this before they end themselves.
+                logger.warning(
+                    "%d uploaded files could not be given up within %g s; what no row has taken is left to its lease",
+                    len(files),
+                    _RELEASE_SECONDS,
+                )
 
 
 async def _release(files: RequestFiles, scope: Scope, status: list[int]) -> None:

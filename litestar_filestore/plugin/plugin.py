@@ -131,7 +131,8 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
         def found(places: Sequence[Place], look_again: Callable[[], None] | None) -> None:
             storer.open(places, look_again=look_again)
-            check_uploads(app, storer, self._config.backends)
+            if look_again is None:  # else it is not known which of them are one place's
+                check_uploads(app, storer, self._config.backends)
 
         await keeper.start(found)
 

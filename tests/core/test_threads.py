@@ -168,6 +168,24 @@ async def test_within_does_not_wait_for_a_thread_that_hangs() -> None:
         released.set()
 
 
+async def test_finish_leaves_what_takes_longer_than_allowed() -> None:
+    """With a limit a cancelled task does not wait for a thread that hangs."""
+    begun, released = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        released.wait(30)
+
+    task = asyncio.create_task(finish(run_blocking(work), seconds=0.2))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        released.set()
+
+
 async def test_within_cancels_what_it_leaves() -> None:
     """A coroutine that takes too long is cancelled, so that it frees what it holds."""
     cancelled = asyncio.Event()

@@ -106,6 +106,23 @@ def test_check(office: Office) -> None:
     assert "1 ledger" in output
 
 
+def test_check_of_a_database_that_is_not_migrated(office: Office) -> None:
+    """``check`` fails where models have file columns and the database has none of their tables."""
+    office.execute("DROP TABLE paper; DROP TABLE filestore_object")
+    code, output = office.run("check")
+    assert code == 1, output
+    assert "no ledger for Paper" in output
+
+
+def test_check_of_a_database_without_the_ledger(office: Office) -> None:
+    """``check`` fails where rows hold files and the ledger is missing, and does not end in a traceback."""
+    office.execute("DROP TABLE filestore_object")
+    code, output = office.run("check")
+    assert code == 1, output
+    assert "has no table 'filestore_object'" in output
+    assert "Traceback" not in output
+
+
 def test_check_of_a_broken_backend(office: Office) -> None:
     """``check`` fails where a backend cannot be used, and names it."""
     (office.folder / "objects").rmdir()
