@@ -11,10 +11,12 @@ import asyncio
 import socket
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.util.concurrency import in_greenlet
 
 from litestar_filestore.core.threads import finish
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.pool import Pool
 
-__all__ = ("SILENCE_SECONDS", "Conversation", "heard", "hold_conversations")
+__all__ = ("SILENCE_SECONDS", "Conversation", "heard", "hold_conversations", "limited")
 
 T = TypeVar("T")
 
@@ -168,6 +170,26 @@ def _shut_socket(descriptor: int) -> None:
         shared.shutdown(socket.SHUT_RDWR)
     finally:
         shared.detach()  # it is the driver's to close
+
+
+@contextmanager
+def limited(seconds: float) -> Generator[None]:
+    """Return a context whose connections are shut after a time, for work in a thread or in SQLAlchemy's greenlet."""
+    conversation = Conversation()
+    # Connections of an event loop are shut on it.
+    timer = (asyncio.get_running_loop().call_later if in_greenlet() else _timer)(seconds, conversation.end)
+    try:
+        with conversation.present():
+            yield
+    finally:
+        timer.cancel()
+
+
+def _timer(seconds: float, function: Callable[[], None]) -> Timer:
+    timer = Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 async def heard(work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:

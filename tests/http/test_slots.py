@@ -67,7 +67,7 @@ async def test_memory_of_each_store() -> None:
         assert await budget.take(20, least=10, store="third") == 10
         assert not waiting.done()
         budget.give(50, store="stalled")
-        assert await waiting == 10
+        assert await waiting == 40
 
 
 async def test_parts_of_each_store() -> None:
@@ -126,7 +126,7 @@ async def test_share_of_an_address(serve: Serve) -> None:
     async with serve(max_uploads=4) as receiver, AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
         receiver.driver.gate.clear()
         for number in range(3):
-            await stack.enter_async_context(
+            _ = await stack.enter_async_context(
                 sending(Script(messages(START)), receiver.app, client=f"2001:db8::{number}")
             )
         await receiver.driver.wait_for(3)
