@@ -168,6 +168,7 @@ class _Checked(LiveSource):
         self._blocks: list[Block] = []
         self._size = 0
         self._judged = False
+        self.has_ended = False
         self.head = b""
         """The first bytes."""
         self.complete = False
@@ -197,6 +198,7 @@ class _Checked(LiveSource):
         if not self._judged:
             self._judged = True
             await self._check.at_end(self._size)
+        self.has_ended = True
         raise StopAsyncIteration
 
     def _count(self, block: Block) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.errors import (
     DatabaseFullError,
@@ -130,7 +131,8 @@ class Intents:
                 made_at = 0.0 if unique else self._ledger.staged_at(connection, key)
             ask_quota(self._ledger, connection, owner)
 
-        await self._write(work, staged=key)
+        # Under a key that others can make, an entry may be theirs.
+        await self._write(work, staged=key if unique else None)
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
         """Take staged objects out that nobody has begun to write; see `forget`."""
@@ -415,7 +417,7 @@ async def store_async(
         await _claim(intents, backend, target)
     else:
         await intents.stage(target)
-    async with _given_up_on_failure(intents, target):
+    async with _given_up_on_failure(intents, target, source):
         reach("intent.after")
         async with _leased(intents, target):
             await save_with(file, new.max_concurrency)
@@ -445,13 +447,18 @@ async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey) -> N
 
 
 @asynccontextmanager
-async def _given_up_on_failure(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
-    """Give an object up that the body could not finish: whether the store has it is not known."""
+async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDataLike) -> AsyncGenerator[None]:
+    """Give an object up that the body could not finish: whether the store has it is not known.
+
+    Unless the content never came to its end: a put is atomic, so there is no object and never will be. Then the entry
+    goes, as forms that are refused would fill the ledger with what is remembered for a day.
+    """
     try:
         yield
     except BaseException as error:
+        was_read = not isinstance(source, LiveSource) or source.has_ended
         try:
-            await finish(intents.abandon([key]))
+            await finish(intents.abandon([key]) if was_read else intents.forget([key]))
         except (SQLAlchemyError, DatabaseUnavailableError, DatabaseFullError) as second:
             error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
         raise
