@@ -48,6 +48,10 @@ class LiveSource(AsyncIterator[Block]):
     each.
     """
 
+    has_ended: bool = True
+    """Whether its reader was told that there is no more, as far as the source knows that. Until then no driver has
+    stored an object, since a put is atomic."""
+
     @abstractmethod
     async def __anext__(self) -> Block:
         """Return the next block, which is not empty."""

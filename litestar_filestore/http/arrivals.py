@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import InvalidArgumentError
+from litestar_filestore.http.budget import client_address
 from litestar_filestore.http.refusals import busy, gone, malformed, refused, too_large, too_slow
 from litestar_filestore.http.upload_routes import body_before
 from litestar_filestore.sansio.digests import AnnouncedDigests
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from litestar import Request
     from litestar.types import HTTPReceiveMessage
 
+    from litestar_filestore.http.budget import Slot
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.part_budget import PartBudget
 
@@ -54,8 +56,11 @@ class Arrivals(LiveSource):
         self._max_bytes = max_bytes
         self._digests: AnnouncedDigests | None = None
         self._pending: asyncio.Future[HTTPReceiveMessage] | None = None
-        self._open = False
+        self._slot: Slot | None = None
+        self.deadline: float | None = None
+        """When it has to be over, by the event loop's clock."""
         self._held = 0
+        self._held_for: str | None = None
         self._more = True
         self._waited_seconds = 0.0
         self._rated_bytes = 0
@@ -72,7 +77,7 @@ class Arrivals(LiveSource):
             HTTPException: 503 if there are too many uploads, 413 if the announced length is too much, 400 if a header
                 cannot be read.
         """
-        if self._open:
+        if self._slot is not None:
             return
         before = body_before(self._request)
         headers = self._request.headers
@@ -90,9 +95,12 @@ class Arrivals(LiveSource):
             self._digests = AnnouncedDigests(headers.multi_items())
         except InvalidArgumentError as error:
             raise malformed(error) from error
-        if not self._limits.slots.enter():
+        client = self._request.client
+        self._slot = self._limits.slots.enter(client_address(client.host if client is not None else None))
+        if self._slot is None:
             raise busy(self._limits)
-        self._open = True
+        if self._limits.request_seconds is not None:
+            self.deadline = asyncio.get_running_loop().time() + self._limits.request_seconds
 
     async def __anext__(self) -> bytes:
         """Return what has arrived, at least one byte.
@@ -118,16 +126,35 @@ class Arrivals(LiveSource):
     async def aclose(self) -> None:
         """Stop reading. What the client still sends is the server's to throw away."""
         self._give_back()
-        if self._open:
-            self._open = False
+        if (slot := self._slot) is not None:
+            self._slot = None
             self._more = False
-            self._limits.slots.leave()
+            slot.leave()
         if (pending := self._pending) is not None:
             self._pending = None
             pending.cancel()
             await asyncio.wait({pending})
             if not pending.cancelled():
                 pending.exception()  # an answer that nobody waits for any more, whatever it is
+
+    def go_to(self, store: str) -> None:
+        """Take a slot of the store that the next bytes go to, in place of the one that was held so far.
+
+        Raises:
+            HTTPException: 503 if there are too many uploads to it.
+        """
+        if self._slot is None or store == self._slot.store:
+            return
+        if not self._slot.move(store):
+            raise busy(self._limits)
+        held = self._held
+        self._give_back()
+        self._hold(held)
+
+    @property
+    def store(self) -> str | None:
+        """Key of the backend that the bytes go to, as far as that is known."""
+        return self._slot.store if self._slot is not None else None
 
     @property
     def left_bytes(self) -> int:
@@ -146,7 +173,7 @@ class Arrivals(LiveSource):
             yield
         finally:
             self._part_budget = None
-            if self._open:
+            if self._slot is not None:
                 self._hold(self._block_bytes)  # what follows the file in the block
 
     async def _gather(self) -> bytes:
@@ -174,20 +201,23 @@ class Arrivals(LiveSource):
         """Wait until there is room for some more bytes, and return for how many."""
         if self._part_budget is not None:
             return BLOCK_BYTES
-        self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES)
+        self._held_for = self.store
+        self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES, store=self._held_for)
         return self._held
 
     def _hold(self, size: int) -> None:
         """Have as many bytes of the budget as are in memory."""
+        if not self._held:
+            self._held_for = self.store
         if size < self._held:
-            self._limits.budget.give(self._held - size)
+            self._limits.budget.give(self._held - size, store=self._held_for)
         else:
-            self._limits.budget.take_more(size - self._held)
+            self._limits.budget.take_more(size - self._held, store=self._held_for)
         self._held = size
 
     def _give_back(self) -> None:
         if self._held:
-            self._limits.budget.give(self._held)
+            self._limits.budget.give(self._held, store=self._held_for)
             self._held = 0
 
     async def _first(self) -> bytes:
@@ -202,8 +232,11 @@ class Arrivals(LiveSource):
         limits = self._limits
         loop = asyncio.get_running_loop()
         start = loop.time()
-        arrived = await self._arrives(limits.idle_seconds)
+        left_seconds = self.deadline - start if self.deadline is not None else limits.idle_seconds
+        arrived = await self._arrives(min(limits.idle_seconds, left_seconds))
         self._waited_seconds += loop.time() - start
+        if self.deadline is not None and loop.time() >= self.deadline:
+            raise too_slow(f"The body did not come within {limits.request_seconds:g} seconds")
         if not arrived:
             raise too_slow(f"Nothing came for {limits.idle_seconds:g} seconds")
         if self._waited_seconds >= limits.rate_seconds:
@@ -213,7 +246,8 @@ class Arrivals(LiveSource):
             self._waited_seconds, self._rated_bytes = 0.0, self.size
 
     def _least_rate(self) -> int:
-        if self._part_budget is not None and self._part_budget.is_short:
+        wanted = self._part_budget is not None and self._part_budget.is_wanted(self.store)
+        if wanted or (self._slot is not None and self._slot.is_short):
             return max(self._limits.busy_bytes_per_second, self._limits.min_bytes_per_second)
         return self._limits.min_bytes_per_second
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -54,6 +54,9 @@ class DownloadConfig:
     """Most ranges in one answer; a request for more gets the whole object."""
     redirect_seconds: int = 300
     """Life of a signed URL in seconds."""
+    first_byte_seconds: float | None = 15.0
+    """How long the store may take until the answer can begin; then it is 503. ``None`` waits as long as the backend
+    does."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further headers of every download; they replace the protective ones of the same name."""
 
@@ -76,6 +79,8 @@ class DownloadConfig:
             raise ConfigurationError(f"max_ranges is from 1 to 1,000, not {self.max_ranges}")
         if not 1 <= self.redirect_seconds <= 604_800:  # noqa: PLR2004  # seven days: the longest that S3 signs
             raise ConfigurationError(f"redirect_seconds is from 1 to 604,800, not {self.redirect_seconds}")
+        if self.first_byte_seconds is not None and not self.first_byte_seconds > 0:
+            raise ConfigurationError("first_byte_seconds is more than 0, or None")
         if self.delivery == "accel" and self.front_server is None:
             raise ConfigurationError('delivery="accel" needs front_server=')
 
@@ -88,6 +93,8 @@ class DownloadContext:
     """How downloads of this application are answered."""
     is_download: bool = False
     """Whether the answer is a file: nothing may be added to it on its way out."""
+    let_go: Callable[[], Awaitable[None]] | None = None
+    """Gives back, before the store is asked, what others wait for."""
 
 
 def download_context(scope: Scope, config: DownloadConfig | None = None) -> DownloadContext:

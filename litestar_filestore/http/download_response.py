@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import asyncio
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar.response.base import ASGIResponse
 
-from litestar_filestore.errors import InvalidKeyError, ObjectNotFoundError, RangeNotSatisfiableError
+from litestar_filestore.errors import (
+    BackendUnavailableError,
+    InvalidKeyError,
+    ObjectNotFoundError,
+    RangeNotSatisfiableError,
+)
 from litestar_filestore.http.delivery import Transfer, choose_delivery, redirect_url
 from litestar_filestore.http.download_answer import answer_request, object_facts
 from litestar_filestore.http.download_body import object_bytes, send_pieces
@@ -19,7 +25,7 @@ from litestar_filestore.sansio.active_types import DEFAULT_CONTENT_TYPE
 from litestar_filestore.sansio.conditional import joined_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
     from litestar.background_tasks import BackgroundTask, BackgroundTasks
@@ -76,11 +82,15 @@ class ASGIFileDownload(ASGIResponse):
             ObjectNotFoundError: If the object is missing, or behind a symbolic link; nothing was sent then.
             ObjectChangedError: If it is too short; the connection breaks if something was sent.
             ConfigurationError: If a middleware of the application would change the answer.
+            BackendUnavailableError: If the store takes longer than `DownloadConfig.first_byte_seconds`.
         """
         context = download_context(scope)
         context.is_download = True
         try:
-            await self._answer(_Wire(scope, receive, send), context.config)
+            if context.let_go is not None:
+                await context.let_go()
+            async with _first_byte(self.wish.file, context.config.first_byte_seconds) as limit:
+                await self._answer(_Wire(scope, receive, send, limit), context.config)
         except RangeNotSatisfiableError as error:
             context.is_download = False
             raise _unsatisfiable(error) from error
@@ -159,11 +169,30 @@ async def _deliver(transfer: Transfer, headers: dict[str, str], wire: _Wire) -> 
         await wire.send_object(transfer.file, transfer.answer, headers)
 
 
+@asynccontextmanager
+async def _first_byte(file: FileObject, seconds: float | None) -> AsyncGenerator[asyncio.Timeout]:
+    """Return a context that ends with an error if its limit is not taken away in time."""
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield limit
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise BackendUnavailableError(
+            f"The store did not begin to answer within {seconds:g} seconds",
+            operation="get",
+            backend=file.backend_key,
+            key=file.key,
+        ) from error
+
+
 class _Wire:
     """The connection, and the three ways to send something over it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: asyncio.Timeout) -> None:
         self.scope = scope
+        self._limit = limit
         self._receive = receive
         self._send = send
 
@@ -191,6 +220,7 @@ class _Wire:
             await send_pieces(pieces, first, int(answer.headers["content-length"]), self._receive, self._send)
 
     async def _start(self, status_code: int, headers: Mapping[str, str]) -> None:
+        self._limit.reschedule(None)  # from now on it is the client who may be slow
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status_code, "headers": raw})
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.core.sources import LiveSource
-from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError
+from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, FileRejectedError, FileTooLargeError
 from litestar_filestore.http.limits import file_limit
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.part_budget import parts_reserved
@@ -17,6 +19,7 @@ from litestar_filestore.validation.rules import effective_rules
 from litestar_filestore.validation.sizes import too_large_message
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
 
     from litestar import Request
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from litestar_filestore.validation.detect import Detector
 
 __all__ = ("FileIntake",)
+
+_STORE_SECONDS = 1.0
+"""How much longer than a client a store may take."""
 
 
 class FileIntake:
@@ -91,6 +97,8 @@ class FileIntake:
         check = FileCheck(rules, filename=name, declared_type=declared_type, detector=self._detector or files.detector)
         content = _Checked(source, check, max_bytes=file_limit(rules, self._limits, planned.max_bytes))
         try:
+            if arrivals is not None:
+                arrivals.go_to(self._backend(planned).key)
             await content.read_head(check.head_bytes)
             checked = await check.at_head(content.head, complete=content.complete)
             backend = self._backend(planned)
@@ -106,7 +114,8 @@ class FileIntake:
                     model=planned.model,
                     max_concurrency=max_concurrency,
                 )
-                file = await self._storer.store(backend, content, new)
+                async with _deadline(backend, arrivals):
+                    file = await self._storer.store(backend, content, new)
             self._settle(file, checked, check)
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
@@ -140,6 +149,23 @@ class FileIntake:
         return backends[0]
 
 
+@asynccontextmanager
+async def _deadline(backend: StorageBackend, arrivals: Arrivals | None) -> AsyncGenerator[None]:
+    """Return a context that ends with the time that the request has: a store that hangs must not keep its slot."""
+    deadline = arrivals.deadline if arrivals is not None else None
+    # Later than that of the client, who is told what he did.
+    limit = asyncio.timeout_at(deadline + _STORE_SECONDS if deadline is not None else None)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise BackendUnavailableError(
+            "The store did not take the file in the time that a request has", operation="put", backend=backend.key
+        ) from error
+
+
 class _Checked(LiveSource):
     """Content that is counted on its way, and judged before its end is told: an object that is refused never exists."""
 
@@ -151,6 +177,7 @@ class _Checked(LiveSource):
         self._blocks: list[Block] = []
         self._size = 0
         self._judged = False
+        self.has_ended = False
         self.head = b""
         """The first bytes."""
         self.complete = False
@@ -182,6 +209,7 @@ class _Checked(LiveSource):
         if not self._judged:
             self._judged = True
             await self._check.at_end(self._size)
+        self.has_ended = True
         raise StopAsyncIteration
 
     def _count(self, block: Block) -> None:

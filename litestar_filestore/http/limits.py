@@ -35,6 +35,7 @@ _AT_LEAST_ONE = (
     "max_headers",
     "max_header_bytes",
     "max_uploads",
+    "max_uploads_per_address",
     "retry_after_seconds",
 )
 
@@ -66,8 +67,13 @@ class UploadLimits:
     """Rate below which a client is given up; 0 for none."""
     rate_seconds: float = 30.0
     """Time of waiting for the client over which the rate is taken."""
+    request_seconds: float | None = 4 * 3600.0
+    """How long a request may take to arrive; ``None`` for no limit."""
     max_uploads: int = 32
-    """Uploads that a process reads at a time; the next one is answered 503 and asked to come back."""
+    """Uploads to each backend that a process reads at a time; the next one is answered 503 and asked to come back."""
+    max_uploads_per_address: int | None = None
+    """How many of them one client address may have, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind
+    a proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
     retry_after_seconds: int = 5
     """When to come back."""
     buffer_bytes: int = 64 * _MIB
@@ -76,7 +82,8 @@ class UploadLimits:
     """What backends that upload in parts (S3, Google, Azure) hold of all uploads of a process; beyond it, uploads wait
     for their turn, of which one is always let through."""
     busy_bytes_per_second: int = 16 * _KIB
-    """Rate below which a client is given up while its upload has of that memory and others wait for it; 0 for none."""
+    """Rate below which a client is given up while others are refused a slot, or wait for the memory that its upload
+    has; 0 for none."""
     slots: UploadSlots = field(init=False, repr=False, compare=False)
     """The uploads that are being read now."""
     budget: ByteBudget = field(init=False, repr=False, compare=False)
@@ -94,16 +101,18 @@ class UploadLimits:
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"UploadLimits.{name} is not negative")
         for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
+            if (count := getattr(self, name)) is not None and count < 1:
                 raise ConfigurationError(f"UploadLimits.{name} is at least 1")
-        for name in ("idle_seconds", "rate_seconds"):
-            if not getattr(self, name) > 0:
+        for name in ("idle_seconds", "rate_seconds", "request_seconds"):
+            if (seconds := getattr(self, name)) is not None and not seconds > 0:
                 raise ConfigurationError(f"UploadLimits.{name} is more than 0")
         if self.max_total_bytes is not None and self.max_total_bytes < 0:
             raise ConfigurationError("UploadLimits.max_total_bytes is not negative")
         if self.buffer_bytes < _MIB:
             raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
-        self.slots = UploadSlots(self.max_uploads)
+        share = self.max_uploads_per_address
+        # Rounded up, so that one has a slot where there is one.
+        self.slots = UploadSlots(self.max_uploads, share or -(-3 * self.max_uploads // 4), self.rate_seconds)
         self.budget = ByteBudget(self.buffer_bytes)
         self.part_budget = PartBudget(self.part_buffer_bytes)
 

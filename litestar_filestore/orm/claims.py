@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
 
-__all__ = ("abandon", "keep")
+__all__ = ("abandon", "forget", "keep")
 
 
 def abandon(
@@ -49,6 +49,15 @@ def abandon(
         .values(state=State.DOOMED, not_before=database_now())
     )
     return cast("CursorResult[object]", connection.execute(statement)).rowcount
+
+
+def forget(ledger: Ledger, connection: Connection, keys: Collection[ObjectKey]) -> None:
+    """Take staged objects out that nobody has begun to write: there is nothing to delete, and no late writer.
+
+    Those that are in another state, or in no entry at all, stay as they are.
+    """
+    table = ledger.table
+    connection.execute(sa.delete(table).where(is_one_of(table, keys), table.c.state == State.STAGED))
 
 
 def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:

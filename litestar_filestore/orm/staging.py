@@ -7,8 +7,9 @@ for a second one can wait for itself.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
@@ -19,13 +20,17 @@ from sqlalchemy.util import greenlet_spawn
 from litestar_filestore.core.threads import finish
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.closing import close_in_time
+from litestar_filestore.orm.conversations import heard, hold_conversations
 from litestar_filestore.orm.ledger_table import MYSQL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from sqlalchemy.engine import Dialect
 
 __all__ = (
     "can_stage_beside",
+    "in_time",
     "is_locked",
     "owner_of_pool",
     "run_beside",
@@ -35,26 +40,29 @@ __all__ = (
     "without_gap_locks",
 )
 
+T = TypeVar("T")
+
 _SQLITE_WAIT_MILLISECONDS = 200
 
 
 class _Beside:
     """An engine of this module."""
 
-    def __init__(self, owner: Engine) -> None:
-        self.owner = owner
-        self.engine = without_gap_locks(owner)
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
         self._pid = os.getpid()
 
     def leave_to_parent(self) -> None:
         """Make new connections after a fork: two processes that talk on one get each other's answers."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self.owner.dispose(close=False)
+            self.engine.dispose(close=False)
 
 
 _engines: WeakKeyDictionary[Engine, _Beside] = WeakKeyDictionary()
 """By the engine that owns a pool. Those that ``execution_options()`` returns share its pool, and its end."""
+_beside: WeakSet[Engine] = WeakSet()
+"""The engines that were made here."""
 
 
 def staging_engine(engine: Engine, session_connection: Connection | None = None) -> Engine | None:
@@ -90,11 +98,16 @@ def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
 def _without_options(engine: Engine) -> Engine:
     found = _engines.get(engine)
     if found is None:
-        found = _Beside(Engine(engine.pool.recreate(), engine.dialect, engine.url))
-        _engines[engine] = found
-        close_in_time(found)
+        made = Engine(engine.pool.recreate(), engine.dialect, engine.url)
+        found = _engines[engine] = _Beside(made)
+        _beside.add(made)
+        close_in_time(made)
         if engine.dialect.name == "sqlite":
-            event.listen(found.owner.pool, "connect", _wait_shortly)
+            event.listen(made.pool, "connect", _wait_shortly)
+        else:
+            hold_conversations(made, made.pool)
+        if engine.dialect.name in MYSQL:
+            event.listen(made.pool, "connect", partial(_lock_no_gaps, engine.dialect))
         event.listen(engine, "engine_disposed", _dispose)
     found.leave_to_parent()
     return found.engine
@@ -111,14 +124,21 @@ def run_beside(engine: Engine, work: Callable[[Connection], None]) -> None:
     """Run `work` in a short transaction of its own, from a session event.
 
     A task that is cancelled meanwhile notices at the end: drivers (aiomysql 0.3, asyncmy 0.2) lose connections whose
-    statement is interrupted.
+    statement is interrupted. A server that does not answer such a task loses its connection after a while.
     """
 
     def run() -> None:
         with engine.begin() as connection:
             work(connection)
 
-    call(run, lambda: finish(greenlet_spawn(run)))
+    call(run, lambda: in_time(engine, lambda: greenlet_spawn(run)))
+
+
+async def in_time(engine: Engine, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+    """Run `work` on `engine`'s database to its end, and shut its connections if that does not come; see `heard`."""
+    if engine.dialect.name == "sqlite":
+        return await finish(work())  # no server; what it waits for is a lock, and for that it has a limit
+    return await heard(work, seconds=seconds)
 
 
 def without_gap_locks(engine: Engine) -> Engine:
@@ -127,15 +147,21 @@ def without_gap_locks(engine: Engine) -> Engine:
     At their default, REPEATABLE READ, a statement locks what it looked at and the gaps between as well: a sweep would
     keep uploads from being staged, and two of them could wait for each other.
     """
-    if engine.dialect.name not in MYSQL:
+    if engine.dialect.name not in MYSQL or owner_of_pool(engine) in _beside:
         return engine
     return engine.execution_options(isolation_level="READ COMMITTED")
+
+
+def _lock_no_gaps(dialect: Dialect, connection: Any, _record: Any) -> None:
+    # Once for each connection. As an option of the engine it would be sent with each transaction, and an error then
+    # leaves the connection to the garbage collector (SQLAlchemy 2.1).
+    dialect.set_isolation_level(connection, "READ COMMITTED")
 
 
 def _dispose(engine: Engine) -> None:
     if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
         found.leave_to_parent()
-        found.owner.dispose()
+        found.engine.dispose()
 
 
 def _wait_shortly(connection: Any, _record: Any) -> None:

@@ -7,35 +7,47 @@ transactions, and a claim that dies with its process runs out by itself. Deletin
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.util import greenlet_spawn
 
+from litestar_filestore.core.threads import within
 from litestar_filestore.errors import StorageError
 from litestar_filestore.orm._bridge import call
 from litestar_filestore.orm.clock import database_now
+from litestar_filestore.orm.conversations import limited
 from litestar_filestore.orm.ledger import Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State, is_one_of
 from litestar_filestore.orm.notes import doom_noted
 from litestar_filestore.orm.points import reach
-from litestar_filestore.orm.staging import without_gap_locks
+from litestar_filestore.orm.staging import is_locked, without_gap_locks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from litestar_filestore.core.registry import StorageRegistry
 
-__all__ = ("SweepConfig", "SweepResult", "sweep", "sweep_async")
+__all__ = ("SweepConfig", "SweepResult", "sweep", "sweep_async", "sweep_backend", "sweep_notes")
 
 logger = logging.getLogger("litestar_filestore")
 
+T = TypeVar("T")
+
 _MAX_ERROR = 500
+_STEP_SECONDS = 60.0
+"""How long a transaction of a sweep may take on a server; a ledger of millions needs some seconds at the most."""
+_ATTEMPTS = 25
+"""To get SQLite's write lock; some 5 seconds where its connection is that of `staging_engine`."""
 _SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
@@ -54,6 +66,8 @@ class SweepConfig:
     """After this time a claimed object is anybody's again; longer than a batch of deletes takes."""
     batch_size: int = 100
     """Objects claimed at a time."""
+    delete_seconds: float = 30.0
+    """How long a store may take to delete a batch; then it counts as failed."""
     backoff_seconds: float = 30.0
     """Wait after the first failed delete of an object; doubled with each further one, up to a day."""
 
@@ -87,18 +101,49 @@ def sweep(
     Args:
         engine: Database of the ledger.
         table: The ledger's table; see `ledger_of`.
-        registry: Where the backends of the objects are found. Objects of unknown backends count as failed.
+        registry: Where the backends of the objects are found. Objects of other backends are left alone.
         config: Times and sizes; ``None`` for the defaults.
-        limit: Objects to handle at the most.
+        limit: Objects of each backend to handle at the most.
     """
-    sweeper = _Sweeper(engine, table, registry, config or SweepConfig())
-    sweeper.forget_links()
-    sweeper.doom_noted(limit)
+    sweep_notes(engine, table, config, limit=limit)
+    total = SweepResult()
+    for backend in sorted(registry.registered_backends()):
+        total = total.plus(sweep_backend(engine, table, registry, backend, config, limit=limit))
+    return total
+
+
+def sweep_notes(engine: Engine, table: Table, config: SweepConfig | None = None, *, limit: int = 10_000) -> None:
+    """Doom what transactions have left without an entry, and forget links that have ended; first step of `sweep`."""
+    config = config or SweepConfig()
+    beside, ledger = without_gap_locks(engine), Ledger(table)
+    with _in_time(engine):
+        with beside.begin() as connection:
+            ledger.forget_links(connection)
+        doom_noted(beside, ledger, grace_seconds=config.staged_grace_seconds, limit=limit)
+
+
+def sweep_backend(
+    engine: Engine,
+    table: Table,
+    registry: StorageRegistry,
+    backend: str,
+    config: SweepConfig | None = None,
+    *,
+    limit: int = 10_000,
+) -> SweepResult:
+    """Delete what is due of one backend; the other steps of `sweep`.
+
+    A store of which nothing at all can be deleted is left alone for this time.
+    """
+    sweeper = _Sweeper(engine, table, registry, backend, config or SweepConfig())
     total = SweepResult()
     handled = 0
     while handled < limit and (claims := sweeper.claim(min(sweeper.config.batch_size, limit - handled))):
         handled += len(claims)
-        total = total.plus(sweeper.finish(claims))
+        result = sweeper.finish(claims)
+        total = total.plus(result)
+        if result.failed == len(claims):
+            break
     return total
 
 
@@ -114,8 +159,18 @@ async def sweep_async(
     return await greenlet_spawn(partial(sweep, engine.sync_engine, table, registry, config, limit=limit))
 
 
+@contextmanager
+def _in_time(engine: Engine) -> Generator[None]:
+    """Return a context in which a server that does not answer becomes an error; SQLite is none."""
+    with nullcontext() if engine.dialect.name == "sqlite" else limited(_STEP_SECONDS):
+        yield
+
+
 class _Sweeper:
-    def __init__(self, engine: Engine, table: Table, registry: StorageRegistry, config: SweepConfig) -> None:
+    def __init__(
+        self, engine: Engine, table: Table, registry: StorageRegistry, backend: str, config: SweepConfig
+    ) -> None:
+        self._backend = backend
         self._engine = without_gap_locks(engine)
         self._table = table
         self._c = table.c
@@ -128,32 +183,40 @@ class _Sweeper:
             State.STAGED: self.config.staged_grace_seconds,
             State.DOOMED: self.config.keep_deleted_for_seconds,
         }.get(state, 0.0)
-        due = sa.and_(self._c.state == state, self._c.not_before <= database_now() - wait)
+        due = sa.and_(
+            self._c.state == state, self._c.not_before <= database_now() - wait, self._c.backend == self._backend
+        )
         # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
         reached = self._reached.get(state)
         return due if reached is None else sa.and_(due, self._c.not_before >= reached)
 
-    def forget_links(self) -> None:
-        """Forget links to upload that were used and have ended."""
-        with self._engine.begin() as connection:
-            Ledger(self._table).forget_links(connection)
-
-    def doom_noted(self, limit: int) -> None:
-        """Doom what transactions have left without an entry."""
-        doom_noted(self._engine, Ledger(self._table), grace_seconds=self.config.staged_grace_seconds, limit=limit)
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction, again where SQLite is locked: its connection waits shortly each time."""
+        attempt = 1
+        while True:
+            try:
+                with _in_time(self._engine), self._engine.begin() as connection:
+                    self._take_write_lock(connection)
+                    return work(connection)
+            except OperationalError as error:
+                if not is_locked(error) or attempt == _ATTEMPTS:
+                    raise
+            attempt += 1
 
     def claim(self, count: int) -> list[_Claim]:
         """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""
-        with self._engine.begin() as connection:
-            self._take_write_lock(connection)
-            claims: list[_Claim] = []
-            # One after the other, as each is a range of the index in its order: a condition that combines them would
-            # look at everything that is due for each batch.
-            for state in _SWEPT:
-                if room := count - len(claims):
-                    claims += self._claim(connection, state, room)
+        claims = self._write(partial(self._claim_all, count))
         if claims:
             reach("sweep.claimed")
+        return claims
+
+    def _claim_all(self, count: int, connection: Connection) -> list[_Claim]:
+        claims: list[_Claim] = []
+        # One after the other, as each is a range of the index in its order: a condition that combines them would look
+        # at everything that is due for each batch.
+        for state in _SWEPT:
+            if room := count - len(claims):
+                claims += self._claim(connection, state, room)
         return claims
 
     def _take_write_lock(self, connection: Connection) -> None:
@@ -197,30 +260,42 @@ class _Sweeper:
         failures: dict[ObjectKey, str] = {}
         done = self._delete(claims, failures)
         reach("sweep.deleted")
-        with self._engine.begin() as connection:
-            self._advance(connection, done)
-            for claim in claims:
-                if claim.object in failures:
-                    self._postpone(connection, claim, failures[claim.object])
+        self._write(partial(self._note, claims, done, failures))
         reach("sweep.forgot")
         gone = sum(claim.state is State.GONE for claim in done)
         return SweepResult(deleted=len(done) - gone, forgotten=gone, failed=len(failures))
 
+    def _note(
+        self,
+        claims: Sequence[_Claim],
+        done: Sequence[_Claim],
+        failures: Mapping[ObjectKey, str],
+        connection: Connection,
+    ) -> None:
+        self._advance(connection, done)
+        for claim in claims:
+            if claim.object in failures:
+                self._postpone(connection, claim, failures[claim.object])
+
     def _delete(self, claims: Sequence[_Claim], failures: dict[ObjectKey, str]) -> list[_Claim]:
         """Return the claims whose objects were deleted, and add to `failures` why others were not."""
-        by_backend: dict[str, list[_Claim]] = {}
-        for claim in self._held(claims):
-            by_backend.setdefault(claim.object.backend, []).append(claim)
-        done: list[_Claim] = []
-        for backend, its in by_backend.items():
-            if (error := self._try(backend, its)) is None:
-                done += its
-            elif len(its) == 1:
-                failures[its[0].object] = error
-            else:
-                # One bad apple must not keep the others: find out which one it is.
-                for claim in its:
-                    done += self._delete([claim], failures)
+        held = self._held(claims)
+        if not held or (error := self._try(held)) is None:
+            return held
+        # One bad apple must not keep the others: find out which one it is, unless the first and the last are bad too.
+        # Then it is the store, which would be waited for at each of them.
+        ends = held[:1] + held[1:][-1:]
+        errors = [self._try([claim]) for claim in ends] if len(held) > 1 else [error]
+        done = [claim for claim, its in zip(ends, errors, strict=False) if its is None]
+        failed = {claim.object: its for claim, its in zip(ends, errors, strict=False) if its is not None}
+        between = held[1:-1]
+        if done:
+            middle = len(between) // 2
+            for half in (between[:middle], between[middle:]):
+                done += self._delete(half, failures)
+        else:
+            failed.update({claim.object: error for claim in between})
+        failures.update(failed)
         return done
 
     def _held(self, claims: Sequence[_Claim]) -> list[_Claim]:
@@ -233,7 +308,7 @@ class _Sweeper:
         for claim in claims:
             by_state.setdefault(_held_state(claim.state), []).append(claim.object)
         held: set[ObjectKey] = set()
-        with self._engine.connect() as connection:
+        with _in_time(self._engine), self._engine.connect() as connection:
             for state, keys in by_state.items():
                 wait = self.config.keep_deleted_for_seconds if state is State.DOOMED else 0.0
                 statement = sa.select(self._c.backend, self._c.key).where(
@@ -242,17 +317,21 @@ class _Sweeper:
                 held.update(ObjectKey(*row) for row in connection.execute(statement))
         return [claim for claim in claims if claim.object in held]
 
-    def _try(self, backend: str, claims: Sequence[_Claim]) -> str | None:
+    def _try(self, claims: Sequence[_Claim]) -> str | None:
         keys = [claim.object.key for claim in claims]
+        seconds = self.config.delete_seconds
         try:
-            found = self._registry.get_backend(backend)
-            call(partial(found.delete, keys), partial(found.delete_async, keys))
-        except StorageError as error:
-            logger.warning("Could not delete %d objects of %r, will try again: %s", len(keys), backend, error)
+            found = self._registry.get_backend(self._backend)
+            call(
+                partial(_run_in_time, seconds, partial(found.delete, keys)),
+                lambda: within(seconds, found.delete_async(keys)),
+            )
+        except (StorageError, TimeoutError) as error:
+            logger.warning("Could not delete %d objects of %r, will try again: %s", len(keys), self._backend, error)
             return str(error)[:_MAX_ERROR]
         except Exception as error:
             # A driver's own mistake. Kept in the entry and tried again like the others, so that it holds up no other.
-            logger.exception("Could not delete %d objects of %r, will try again", len(keys), backend)
+            logger.exception("Could not delete %d objects of %r, will try again", len(keys), self._backend)
             return repr(error)[:_MAX_ERROR]
         return None
 
@@ -274,6 +353,31 @@ class _Sweeper:
             .where(is_one_of(self._table, [claim.object]), self._c.state == _held_state(claim.state))
             .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
         )
+
+
+def _run_in_time(seconds: float, function: Callable[[], None]) -> None:
+    """Run `function` in a thread that is left behind if it takes too long.
+
+    Raises:
+        TimeoutError: If it does.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            function()
+            outcome.set_result(None)
+        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for it
+            outcome.set_exception(error)
+
+    # A daemon: one that hangs in a library must not keep the process.
+    Thread(target=run, name="litestar-filestore delete", daemon=True).start()
+    try:
+        outcome.result(seconds)
+    except TimeoutError as error:
+        if outcome.done():
+            raise
+        raise TimeoutError(f"The store has not deleted within {seconds:g} s") from error
 
 
 def _held_state(state: State) -> State:

@@ -14,27 +14,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
+from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.errors import (
     DatabaseFullError,
     DatabaseUnavailableError,
-    LedgerMissingError,
     ObjectExistsError,
     StorageError,
 )
-from litestar_filestore.orm.claims import abandon, keep
+from litestar_filestore.orm.claims import abandon, forget, keep
 from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
 from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.outages import explain_database_error
+from litestar_filestore.orm.outages import explain_database_error, translate_database_error
 from litestar_filestore.orm.owner import owner_of_new_objects
 from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
 from litestar_filestore.orm.schemas import mark_staged
-from litestar_filestore.orm.staging import is_locked, owner_of_pool, schema_map, staging_engine
+from litestar_filestore.orm.staging import in_time, is_locked, owner_of_pool, schema_map, staging_engine
 from litestar_filestore.orm.wake import tell_doomed
 
 if TYPE_CHECKING:
@@ -55,15 +55,28 @@ RETRY_SECONDS = 10.0
 """Wait after a failed renewal of leases, which are for an hour."""
 _ATTEMPTS = 25
 """To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
+_TRIES = 2
+"""How many connections a transaction is tried on. After a firewall has forgotten those that were idle, all of the pool
+are silent; when the first one is shut, SQLAlchemy makes new ones."""
+_WAIT_SECONDS = 12.0
+"""How long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
+_LATE_SECONDS = 1.0
+"""A transaction that takes longer lets another one go beside it."""
+_WAYS = 4
+"""Transactions at a time, of which all but one are late."""
 
 
 class _Entry:
     """One statement's worth of work that waits for a shared transaction."""
 
-    __slots__ = ("done", "work")
+    __slots__ = ("done", "is_left", "staged", "work")
 
-    def __init__(self, work: Callable[[Connection], Any]) -> None:
+    def __init__(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> None:
         self.work = work
+        self.staged = staged
+        """What it stages."""
+        self.is_left = False
+        """Whether nobody waits for it any more."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # Looked at, so that asyncio does not complain of the error of an upload that was cancelled while it waited.
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -75,7 +88,8 @@ _Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
 class Intents:
     """Writes what uploads stage and record, several uploads to a transaction (group commit).
 
-    There is no background task: whoever comes first writes for all who came meanwhile, and then the next one does.
+    While one transaction is on its way, the next one gathers. One that is late, because its connection does not answer,
+    holds up nobody but its own uploads: others go beside it. It ends too, in a time in which an upload can be told.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
@@ -83,13 +97,18 @@ class Intents:
         self._engine = _sync(engine)
         self._ledger = Ledger(table)
         self._waiting: list[_Entry] = []
-        self._lock = asyncio.Lock()
         self._held: set[ObjectKey] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._prompt: asyncio.Task[None] | None = None
+        # SQLite has one writer, who waits for a lock and not for a server.
+        self._ways = 1 if self._engine.dialect.name == "sqlite" else _WAYS
 
     async def stage(self, key: ObjectKey, *, unique: bool = True, link: UsedLink | None = None) -> None:
         """Say that an object is going to be written, and through which link; returns when that is committed.
+
+        Nothing stays of it where this raises, unless the database can no longer be told so.
 
         Args:
             key: The object.
@@ -98,6 +117,7 @@ class Intents:
 
         Raises:
             QuotaExceededError: If its owner may not store any more.
+            DatabaseUnavailableError: If the database is away, or does not answer.
             sqlalchemy.exc.IntegrityError: If the key is somebody else's, or the link was used before.
         """
         owner = owner_of_new_objects.get()
@@ -114,7 +134,12 @@ class Intents:
                     self._ledger.use(connection, link)
             ask_quota(self._ledger, connection, owner)
 
-        await self._write(work)
+        # Under a key that others can make, an entry may be theirs.
+        await self._write(work, staged=key if unique else None)
+
+    async def forget(self, keys: Collection[ObjectKey]) -> None:
+        """Take staged objects out that nobody has begun to write; see `forget`."""
+        await self._write(lambda connection: forget(self._ledger, connection, keys))
 
     async def record(self, key: ObjectKey, facts: Facts) -> None:
         """Note what was written.
@@ -202,35 +227,105 @@ class Intents:
     def _keep(self, key: ObjectKey, facts: Facts, owner: str | None, connection: Connection) -> None:
         keep(self._ledger, connection, key, facts, owner=owner)
 
-    async def _write(self, work: Callable[[Connection], Any]) -> Any:
-        entry = _Entry(work)
+    async def _write(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> Any:
+        entry = _Entry(work, staged)
         self._waiting.append(entry)
-        async with self._lock:
-            if not entry.done.done():
-                batch, self._waiting = self._waiting, []
-                await finish(self._settle(batch))
+        self._begin()
+        try:
+            await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
+        except asyncio.CancelledError:
+            await finish(self._leave(entry))
+            raise
+        if not entry.done.done():
+            self._give_up(entry)
+            raise _unanswered()
         return entry.done.result()
 
+    async def _leave(self, entry: _Entry) -> None:
+        """Take back what a cancelled upload has asked for: not asked for yet, or done and undone."""
+        if entry not in self._waiting:
+            await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
+        self._give_up(entry)
+        if entry.staged is not None and _has_worked(entry.done):
+            await self.forget([entry.staged])
+
+    def _give_up(self, entry: _Entry) -> None:
+        entry.is_left = True
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+            entry.done.cancel()
+
+    def _begin(self) -> None:
+        """Let those who wait go, if no other transaction is prompt."""
+        if not self._waiting or self._prompt is not None or len(self._running) >= self._ways:
+            return
+        batch, self._waiting = self._waiting, []
+        task = self._prompt = asyncio.create_task(self._settle(batch))
+        self._running.add(task)
+        late = asyncio.get_running_loop().call_later(_LATE_SECONDS, self._is_late, task)
+        task.add_done_callback(lambda ended: self._has_ended(ended, late))
+
+    def _is_late(self, task: asyncio.Task[None]) -> None:
+        if self._prompt is task:
+            self._prompt = None
+            self._begin()
+
+    def _has_ended(self, task: asyncio.Task[None], late: asyncio.TimerHandle) -> None:
+        late.cancel()
+        self._running.discard(task)
+        self._is_late(task)
+        self._begin()
+
     async def _settle(self, batch: list[_Entry]) -> None:
+        try:
+            await self._try(batch)
+        finally:
+            for entry in batch:
+                entry.done.cancel()  # nothing happens to those that have an outcome; the loop ends for the others
+
+    async def _try(self, batch: list[_Entry]) -> None:
+        for attempt in range(1, _TRIES + 1):
+            outcomes: _Outcomes
+            try:
+                outcomes = await in_time(self._engine, partial(self._talk, batch))
+            except TimeoutError as error:
+                outcomes = [(entry, None, error) for entry in batch]
+            # Others on the same connection have nothing to do with those that are tried again: they are told now.
+            lost = {entry for entry, _, error in outcomes if error is not None and self._is_lost(error)}
+            again = [entry for entry in lost if not entry.is_left] if attempt < _TRIES else []
+            self._tell([each for each in outcomes if each[0] not in again])
+            if not again:
+                return
+            # Nobody knows what is committed: everything that is written here may be written twice.
+            batch = again
+
+    async def _talk(self, batch: list[_Entry]) -> _Outcomes:
         if self._engine.dialect.is_async:
-            outcomes = await greenlet_spawn(self._commit, batch)
-        else:
-            outcomes = await run_blocking(partial(self._commit, batch))
+            return await greenlet_spawn(self._commit, batch)
+        return await run_blocking(partial(self._commit, batch))
+
+    def _tell(self, outcomes: _Outcomes) -> None:
         # Here and not in the worker thread: futures belong to the event loop.
+        doubtful: list[ObjectKey] = []
         for entry, value, error in outcomes:
+            if entry.staged is not None and (entry.is_left if error is None else self._is_lost(error)):
+                doubtful.append(entry.staged)  # it may be there, and nobody is going to write it
             if error is None:
                 entry.done.set_result(value)
             else:
                 entry.done.set_exception(_explained(error))
+        if doubtful:
+            # Nobody waits for it. Where this cannot be said either, the lease ends it.
+            self._waiting.append(_Entry(lambda connection: forget(self._ledger, connection, doubtful)))
+            self._begin()
 
     def _commit(self, batch: list[_Entry]) -> _Outcomes:
         try:
             values = self._write_together(batch)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
-            if (isinstance(error, OperationalError) and is_locked(error)) or not (len(batch) > 1 or _is_lost(error)):
+            if len(batch) == 1 or self._is_lost(error) or (isinstance(error, OperationalError) and is_locked(error)):
                 return [(entry, None, error) for entry in batch]
-            # One of them spoils the transaction of all: each gets its own. Or the connection broke, and nobody knows
-            # what is committed: everything that is written here may be written twice.
+            # One of them spoils the transaction of all: each gets its own.
             return [self._commit_alone(entry) for entry in batch]
         return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
 
@@ -240,6 +335,12 @@ class Intents:
         except Exception as error:  # noqa: BLE001  # as above
             return entry, None, error
         return entry, value, None
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Return whether the connection has failed: what became of its transaction is not known."""
+        # SQLite has none that could; it is locked.
+        away = isinstance(translate_database_error(error), DatabaseUnavailableError)
+        return away and self._engine.dialect.name != "sqlite"
 
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
         attempt = 1
@@ -258,8 +359,12 @@ def _sync(engine: Engine | AsyncEngine) -> Engine:
     return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
 
 
-def _is_lost(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+def _has_worked(done: asyncio.Future[Any]) -> bool:
+    return done.done() and not done.cancelled() and done.exception() is None
+
+
+def _unanswered() -> DatabaseUnavailableError:
+    return DatabaseUnavailableError("The database of the ledger does not answer in time; try again later")
 
 
 def _explained(error: Exception) -> Exception:
@@ -313,9 +418,9 @@ async def store_async(
     intents = intents_of(engine, table)
     if new.key is not None:
         await _claim(intents, backend, target, new.link)
-    async with _given_up_on_failure(intents, target):
-        if new.key is None:
-            await intents.stage(target)
+    else:
+        await intents.stage(target)
+    async with _given_up_on_failure(intents, target, source):
         reach("intent.after")
         async with leased(intents, target):
             await save_with(file, new.max_concurrency)
@@ -346,15 +451,18 @@ async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link
 
 
 @asynccontextmanager
-async def _given_up_on_failure(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
-    """Give an object up that the body could not finish: whether the store has it is not known."""
+async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDataLike) -> AsyncGenerator[None]:
+    """Give an object up that the body could not finish: whether the store has it is not known.
+
+    Unless the content never came to its end: a put is atomic, so there is no object and never will be. Then the entry
+    goes, as forms that are refused would fill the ledger with what is remembered for a day.
+    """
     try:
         yield
-    except LedgerMissingError:
-        raise  # nothing was staged
     except BaseException as error:
+        was_read = not isinstance(source, LiveSource) or source.has_ended
         try:
-            await finish(intents.abandon([key]))
+            await finish(intents.abandon([key]) if was_read else intents.forget([key]))
         except (SQLAlchemyError, DatabaseUnavailableError, DatabaseFullError) as second:
             error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
         raise

@@ -92,7 +92,10 @@ class ColumnRoutes:
         ) -> FileDownload:
             row = await rows.find(session, identity)
             await refuse_unless_allowed(self.authorize, request, row, "read")
-            return FileDownload(rows.file(row, index), disposition=self.disposition, cache_control=self.cache_control)
+            file = rows.file(row, index)
+            # Nor should anybody wait for it while the store is waited for.
+            await rows.pause(session)
+            return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
 
         @get(self._path, name=self.name, summary="Download the file")
         async def read(

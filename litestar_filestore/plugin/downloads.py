@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from litestar.enums import ScopeType
@@ -18,6 +19,7 @@ from litestar_filestore.http.download_config import download_context
 from litestar_filestore.http.download_errors import PreconditionFailedException, RangeNotSatisfiableException
 from litestar_filestore.http.operations import adjusted_operation, document_refusals
 from litestar_filestore.http.untouched import refuse_cache
+from litestar_filestore.plugin.sessions import let_sessions_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -132,6 +134,7 @@ class DownloadMiddleware(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer with the guard in between."""
         context = download_context(scope, self._config)
+        context.let_go = partial(let_sessions_go, scope)
 
         async def guarded(message: Message) -> None:
             if context.is_download and message["type"] == "http.response.start":

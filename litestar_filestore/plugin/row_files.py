@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.orm.idle import has_only_read
 from litestar_filestore.orm.outages import guard_database
 
 if TYPE_CHECKING:
@@ -118,15 +119,12 @@ class RowFiles:
         await _call(session, lambda sync: sync.commit() if self._commit else sync.flush())
 
     async def pause(self, session: Any) -> None:
-        """Give the connection back for as long as an upload takes, if the application lets go of it too."""
+        """Give the connection back for as long as a transfer takes, if the application lets go of it too."""
         await _call(session, _pause)
 
 
 def _pause(session: Session) -> None:
-    if session.new or session.dirty or session.deleted:
-        return
-    # Inside of ``with session.begin()`` SQLAlchemy lets nobody end the transaction; only this attribute tells.
-    if getattr(session, "_trans_context_manager", None) is None:
+    if has_only_read(session):
         session.rollback()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from litestar_filestore.orm.staging import staging_engine
-from litestar_filestore.orm.sweep import SweepResult, sweep
+from sqlalchemy.exc import OperationalError
+
+from litestar_filestore.orm.staging import is_locked, staging_engine
+from litestar_filestore.orm.sweep import SweepResult, sweep_backend, sweep_notes
 from litestar_filestore.orm.wake import on_doomed
 from litestar_filestore.plugin.ledger import run_on
 
@@ -29,34 +31,56 @@ STOP_SECONDS = 5.0
 """So long the end of an application waits for a sweep."""
 _LONGEST_WAIT_SECONDS = 3600.0
 _GATHER_SECONDS = 1.0
+_LOCKED_SECONDS = 5.0
+"""When a locked file of SQLite is tried again."""
+_ROUND_SECONDS = 5.0
+"""So long a ledger waits for its stores before it looks again what there is to do for the others."""
 _OBJECTS_AT_A_TIME = 1_000
 """A sync engine sweeps in a thread, which cannot be cancelled: stopping waits for so many deletes at the most."""
 
 
 async def sweep_places(places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
-    """Sweep every ledger once, all that is due.
+    """Sweep every ledger once, all that is due. None waits for another, nor does a store.
 
     Raises:
         ExceptionGroup: With what kept ledgers from being swept; the others are.
     """
+    outcomes = await asyncio.gather(
+        *(_sweep_place(place, registry, config) for place in places), return_exceptions=True
+    )
     total = SweepResult()
     failures: list[Exception] = []
-    for place in places:
-        try:
-            total = total.plus(await _sweep_place(place, registry, config))
-        except Exception as error:  # noqa: BLE001  # raised below
-            error.add_note(f"This was the ledger in {place.database.url!r}.")
-            failures.append(error)
+    for place, outcome in zip(places, outcomes, strict=True):
+        if isinstance(outcome, SweepResult):
+            total = total.plus(outcome)
+        elif isinstance(outcome, Exception):
+            outcome.add_note(f"This was the ledger in {place.database.url!r}.")
+            failures.append(outcome)
+        else:
+            raise outcome
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(places)} ledgers could not be swept", failures)
     return total
 
 
 async def _sweep_place(place: Place, registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
+    await _sweep_notes(place, config)
+    results = await asyncio.gather(
+        *(_sweep_backend(place, registry, backend, config) for backend in registry.registered_backends())
+    )
+    total = SweepResult()
+    for result in results:
+        total = total.plus(result)
+    return total
+
+
+async def _sweep_notes(place: Place, config: LedgerConfig) -> None:
+    await run_on(place.database, lambda engine: sweep_notes(_beside(engine), place.table, config.sweep))
+
+
+async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, config: LedgerConfig) -> SweepResult:
     def run(engine: sa.Engine) -> SweepResult:
-        # A pool of its own: a sweep must not hold connections that requests wait for.
-        beside = staging_engine(engine) or engine
-        return sweep(beside, place.table, registry, config.sweep, limit=_OBJECTS_AT_A_TIME)
+        return sweep_backend(_beside(engine), place.table, registry, backend, config.sweep, limit=_OBJECTS_AT_A_TIME)
 
     total = SweepResult()
     while True:
@@ -64,6 +88,11 @@ async def _sweep_place(place: Place, registry: StorageRegistry, config: LedgerCo
         total = total.plus(result)
         if sum(result) < _OBJECTS_AT_A_TIME:
             return total
+
+
+def _beside(engine: sa.Engine) -> sa.Engine:
+    """Return an engine with a pool of its own: a sweep must not hold connections that requests wait for."""
+    return staging_engine(engine) or engine
 
 
 def pause_seconds(interval: float, failures: int, chance: float) -> float:
@@ -84,21 +113,25 @@ class _Turn:
     """When a ledger is swept next."""
 
     place: Place
-    due: float
-    """By the event loop's clock."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    """A commit has left something to do."""
     failures: int = 0
     """Sweeps that have failed in a row."""
+    busy: dict[str, asyncio.Task[SweepResult]] = field(default_factory=dict[str, "asyncio.Task[SweepResult]"])
+    """The backends that are swept now. One of which nothing is heard is not waited for."""
 
 
 class Sweeper:
-    """Sweeps at intervals, and soon after a commit of this process that gave objects up."""
+    """Sweeps at intervals, and soon after a commit of this process that gave objects up.
+
+    Each ledger has a task, and each of its backends has one while it is swept: none is waited for by another.
+    """
 
     def __init__(self, places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> None:
         """Prepare; nothing runs yet."""
-        self._places = places
+        self._turns = [_Turn(place) for place in places]
         self._registry = registry
         self._config = config
-        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -107,13 +140,17 @@ class Sweeper:
 
         def wake() -> None:
             try:
-                loop.call_soon_threadsafe(self._wake.set)
+                loop.call_soon_threadsafe(self._wake)
             except RuntimeError:
                 # The loop was closed without `stop`; whoever has committed cannot do anything about it.
                 self._forget()
 
         self._forget = on_doomed(wake)
         self._task = asyncio.create_task(self._run(), name="litestar-filestore sweeper")
+
+    def _wake(self) -> None:
+        for turn in self._turns:
+            turn.wake.set()
 
     async def stop(self) -> None:
         """Stop after the batch that is being worked on, or without it if that takes long.
@@ -131,19 +168,32 @@ class Sweeper:
             logger.warning("A sweep has not ended within %g s; what it has left is the next one's", STOP_SECONDS)
 
     async def _run(self) -> None:
-        turns = [_Turn(place, self._next(failures=0)) for place in self._places]
-        while True:
-            woken = await self._wait_until(min(turn.due for turn in turns))
-            now = _now()
-            for turn in turns:
-                # A commit does not wake a ledger that fails: it would be tried at every commit.
-                if turn.due <= now or (woken and not turn.failures):
-                    await self._sweep(turn)
+        async with asyncio.TaskGroup() as group:
+            for turn in self._turns:
+                group.create_task(self._run_turn(turn))
 
-    async def _sweep(self, turn: _Turn) -> None:
+    async def _run_turn(self, turn: _Turn) -> None:
         try:
-            await _sweep_place(turn.place, self._registry, self._config)
-        except Exception:
+            pause = self._pause(turn)
+            while True:
+                await self._wait(turn, pause)
+                pause = await self._sweep(turn)
+        finally:
+            for task in turn.busy.values():
+                task.cancel()
+            if turn.busy:
+                await asyncio.wait(turn.busy.values())
+
+    async def _sweep(self, turn: _Turn) -> float:
+        """Sweep a ledger, and return how long it waits then."""
+        try:
+            await self._sweep_all(turn)
+        except Exception as error:
+            if isinstance(error, OperationalError) and is_locked(error):
+                # Others write to this file; that says nothing about the next moment. Waiting longer and longer would
+                # leave objects for hours where somebody always writes.
+                logger.info("The ledger in %r is locked, it is swept soon", turn.place.database.url)
+                return min(self._pause(turn), _LOCKED_SECONDS)
             # Whatever it is, the sweeper must not end before the application does: there is no caller to raise to.
             # The ledger keeps what is to be done, so nothing is lost by waiting.
             turn.failures += 1
@@ -154,22 +204,35 @@ class Sweeper:
             )
         else:
             turn.failures = 0
-        turn.due = self._next(turn.failures)
+        return self._pause(turn)
 
-    def _next(self, failures: int) -> float:
-        return _now() + pause_seconds(self._config.sweep_interval_seconds, failures, random.random())  # noqa: S311
+    async def _sweep_all(self, turn: _Turn) -> None:
+        await _sweep_notes(turn.place, self._config)
+        for backend in self._registry.registered_backends():
+            if backend not in turn.busy:
+                sweeping = _sweep_backend(turn.place, self._registry, backend, self._config)
+                turn.busy[backend] = asyncio.create_task(sweeping)
+        if turn.busy:
+            await asyncio.wait(turn.busy.values(), timeout=_ROUND_SECONDS)
+        ended = [backend for backend, task in turn.busy.items() if task.done()]
+        errors = [error for backend in ended if (error := turn.busy.pop(backend).exception()) is not None]
+        if errors:
+            raise errors[0]  # the others are of the same database
 
-    async def _wait_until(self, due: float) -> bool:
-        """Wait for a time or a commit, and return whether it was a commit."""
+    def _pause(self, turn: _Turn) -> float:
+        return pause_seconds(self._config.sweep_interval_seconds, turn.failures, random.random())  # noqa: S311
+
+    async def _wait(self, turn: _Turn, seconds: float) -> None:
+        """Wait for a time or a commit."""
         try:
-            await asyncio.wait_for(self._wake.wait(), due - _now())
+            async with asyncio.timeout(seconds):
+                await turn.wake.wait()
+                while turn.failures:
+                    # A commit does not wake a ledger that fails: it would be tried at every commit.
+                    turn.wake.clear()
+                    await turn.wake.wait()
         except TimeoutError:
-            return False
+            return
         # More commits may follow; one sweep serves them all.
         await asyncio.sleep(min(_GATHER_SECONDS, self._config.sweep_interval_seconds))
-        self._wake.clear()
-        return True
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+        turn.wake.clear()

@@ -84,6 +84,7 @@ class Script:
         *,
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
+        client: str = "127.0.0.1",
     ) -> Answer:
         """Have the application answer."""
         given = {"content-type": CONTENT_TYPE, **(headers or {})}
@@ -98,7 +99,7 @@ class Script:
             "scheme": "http",
             "query_string": b"",
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
-            "client": ("127.0.0.1", 1),
+            "client": (client, 1),
             "server": ("127.0.0.1", 80),
             "state": {},
             "extensions": {},

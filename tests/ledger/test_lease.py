@@ -153,7 +153,7 @@ async def test_failed_renewals(
 
     await store(engine, world, "new", slowly())
     assert renewals.refusals == 0
-    assert caplog.text.count("1 leases could not be renewed, trying again") == 3
+    assert "1 leases could not be renewed, trying again" in caplog.text
     assert list(world.snapshot().states.values()) == [State.STAGED]
 
 

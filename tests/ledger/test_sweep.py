@@ -157,14 +157,10 @@ def test_lost_answer(seeded: World) -> None:
 
 
 def test_unknown_backend(seeded: World) -> None:
-    """Objects of a backend that this process does not know are left to others, and the entry says why."""
+    """Objects of a backend that this process does not know are left to others, who need not wait for a claim's end."""
     delete_rows(seeded, 2)
-    assert sweep(seeded.engine, LEDGER, StorageRegistry()) == SweepResult(failed=1)
-    ((_, error, _),) = entries(seeded)
-    assert error is not None
-    assert "No storage backend registered" in error
+    assert sweep(seeded.engine, LEDGER, StorageRegistry()) == SweepResult()
     assert len(seeded.objects()) == 5
-    seeded.pass_time()
     assert seeded.sweep() == SweepResult(deleted=1)
 
 

@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, StorageBackend, storages
 from litestar_filestore.core.new_file import NewFile
+from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.errors import (
     BackendUnavailableError,
+    FileRejectedError,
     LedgerMissingError,
     LinkLostError,
     ObjectExistsError,
@@ -262,6 +264,41 @@ async def test_storage_failure(world: World, engine: AsyncEngine, after_effect: 
     with pytest.raises(BackendUnavailableError, match="down"):
         await upload(engine, world, "new")
     assert len(world.objects()) == int(after_effect)
+
+
+class _Coming(LiveSource):
+    """Content of which the sender, or a rule, thinks better."""
+
+    def __init__(self, *blocks: bytes, error: Exception | None = None) -> None:
+        self._blocks = list(blocks)
+        self._error = error
+        self.has_ended = False
+
+    async def __anext__(self) -> bytes:
+        if self._blocks:
+            return self._blocks.pop(0)
+        if self._error is not None:
+            raise self._error
+        self.has_ended = True
+        raise StopAsyncIteration
+
+
+async def test_content_that_never_ended(world: World, engine: AsyncEngine) -> None:
+    """Content that is refused on its way leaves no entry: there is no object, and nothing to remember."""
+    source = _Coming(b"first", error=FileRejectedError("not this"))
+    with pytest.raises(FileRejectedError, match="not this"):
+        await store_async(engine, LEDGER, world.backend, source, NewFile(filename="new.txt"))
+    assert world.snapshot().states == {}
+    assert world.objects() == set()
+
+
+async def test_content_that_ended(world: World, engine: AsyncEngine) -> None:
+    """Content that was read to its end may be in the store, whatever that says, so its entry stays."""
+    fault = Fault("put", BackendUnavailableError("down"), after_effect=True)
+    backend = StorageBackend(BACKEND, driver=FaultyDriver(world.backend.storage_driver, [fault]))
+    with pytest.raises(BackendUnavailableError, match="down"):
+        await store_async(engine, LEDGER, backend, _Coming(b"first"), NewFile(filename="new.txt"))
+    assert list(world.snapshot().states.values()) == [State.DOOMED]
 
 
 async def test_owner(world: World, engine: AsyncEngine) -> None:
