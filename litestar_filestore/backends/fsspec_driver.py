@@ -56,6 +56,7 @@ class FSSpecDriver(Driver):
         self._made: tuple[int, Store, Runner] | None = None
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
         self._counting = threading.Lock()
+        self._pid = os.getpid()
 
     @property
     def fs(self) -> Any:
@@ -68,7 +69,13 @@ class FSSpecDriver(Driver):
             return None
         return made[1], made[2]
 
+    def _notice_fork(self) -> None:
+        # A thread that has stayed in the parent may hold a lock for ever.
+        if self._pid != os.getpid():
+            self._making, self._counting, self._pid = threading.Lock(), threading.Lock(), os.getpid()
+
     def _open(self) -> tuple[Store, Runner]:
+        self._notice_fork()
         ready = self._ready()
         if ready is not None:
             return ready
@@ -80,6 +87,7 @@ class FSSpecDriver(Driver):
             return ready
 
     async def _open_async(self) -> tuple[Store, Runner]:
+        self._notice_fork()
         with self._counting:
             self._loops.add(asyncio.get_running_loop())
             ready = self._ready()

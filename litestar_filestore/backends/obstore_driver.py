@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import Block, PutOptions, SignMethod
 
 __all__ = ("ObstoreDriver",)
+
+_used_in: int | None = None
+"""The process in which obstore has begun to work."""
 
 
 class ObstoreDriver(Driver):
@@ -93,11 +97,12 @@ class ObstoreDriver(Driver):
 
     @property
     def store(self) -> ObjectStore:
-        """The store underneath.
+        """The store underneath, to be used now.
 
         Raises:
-            ConfigurationError: If it cannot be made.
+            ConfigurationError: If it cannot be made, or this process was forked from one that has used obstore.
         """
+        _check_process()
         if self._store is None:
             if self._opener is None:
                 raise ConfigurationError("A driver needs a store, or an opener of one")
@@ -284,3 +289,17 @@ class ObstoreDriver(Driver):
     def translate(self, error: Exception) -> StorageError | None:
         """Return what an exception of obstore or botocore means."""
         return translate_obstore_error(error) or s3_pending.translate_botocore_error(error) or super().translate(error)
+
+
+def _check_process() -> None:
+    """Refuse to wait for ever: the threads of obstore 0.12 stay behind at a fork, and new stores get no others."""
+    global _used_in  # noqa: PLW0603  # obstore has one pool of threads for a whole process
+    pid = os.getpid()
+    if _used_in is None:
+        _used_in = pid
+    elif _used_in != pid:
+        raise ConfigurationError(
+            "obstore was used before this process was forked, and its threads have stayed behind: do not use the "
+            "backend before the fork (gunicorn --preload, prefork workers), start processes with 'spawn', or take "
+            "FSSpecBackend"
+        )

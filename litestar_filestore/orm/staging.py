@@ -6,6 +6,7 @@ for a second one can wait for itself.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -34,7 +35,24 @@ __all__ = (
 )
 
 _SQLITE_WAIT_MILLISECONDS = 200
-_engines: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+
+
+class _Beside:
+    """An engine of this module."""
+
+    def __init__(self, owner: Engine) -> None:
+        self.owner = owner
+        self.engine = without_gap_locks(owner)
+        self._pid = os.getpid()
+
+    def leave_to_parent(self) -> None:
+        """Make new connections after a fork: two processes that talk on one get each other's answers."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self.owner.dispose(close=False)
+
+
+_engines: WeakKeyDictionary[Engine, _Beside] = WeakKeyDictionary()
 """By the engine that owns a pool. Those that ``execution_options()`` returns share its pool, and its end."""
 
 
@@ -71,12 +89,13 @@ def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
 def _without_options(engine: Engine) -> Engine:
     found = _engines.get(engine)
     if found is None:
-        found = without_gap_locks(Engine(engine.pool.recreate(), engine.dialect, engine.url))
+        found = _Beside(Engine(engine.pool.recreate(), engine.dialect, engine.url))
         _engines[engine] = found
         if engine.dialect.name == "sqlite":
-            event.listen(found.pool, "connect", _wait_shortly)
+            event.listen(found.owner.pool, "connect", _wait_shortly)
         event.listen(engine, "engine_disposed", _dispose)
-    return found
+    found.leave_to_parent()
+    return found.engine
 
 
 def owner_of_pool(engine: Engine) -> Engine:
@@ -113,7 +132,8 @@ def without_gap_locks(engine: Engine) -> Engine:
 
 def _dispose(engine: Engine) -> None:
     if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
-        found.dispose()
+        found.leave_to_parent()
+        found.owner.dispose()
 
 
 def _wait_shortly(connection: Any, _record: Any) -> None:
