@@ -31,6 +31,7 @@ from litestar_filestore.orm.points import reach
 from litestar_filestore.orm.quota import ask_quota
 from litestar_filestore.orm.schemas import mark_saved
 from litestar_filestore.orm.staging import is_locked, owner_of_pool, run_beside, staging_engine
+from litestar_filestore.orm.uploads import intents_of, leased
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -85,9 +86,10 @@ async def saving_async(database: Engine | AsyncEngine, table: Table, file: FileO
     try:
         await _run_async(entry.engine, entry.enter)
         reach("intent.after")
-        yield
-        reach("put.after")
-        await _run_async(entry.engine, entry.record)
+        async with leased(intents_of(database, table), entry.key):
+            yield
+            reach("put.after")
+            await _run_async(entry.engine, entry.record)
     except BaseException as error:
         try:
             await _run_async(entry.engine, entry.give_up)

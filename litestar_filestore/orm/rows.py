@@ -46,7 +46,7 @@ class SharedObject(NamedTuple):
     """Which object."""
     places: tuple[str, ...]
     """Where it is, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
-    count: int
+    holders: int
     """How many places there are."""
 
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.new_file import NewFile, UsedLink
     from litestar_filestore.core.types import AsyncDataLike
 
-__all__ = ("Intents", "intents_of", "leases_renewed", "save_with", "store_async")
+__all__ = ("Intents", "intents_of", "leased", "leases_renewed", "save_with", "store_async")
 
 logger = logging.getLogger("litestar_filestore")
 
@@ -317,7 +317,7 @@ async def store_async(
         if new.key is None:
             await intents.stage(target)
         reach("intent.after")
-        async with _leased(intents, target):
+        async with leased(intents, target):
             await save_with(file, new.max_concurrency)
             mark_staged(file, owner_of_new_objects.get())
             reach("put.after")
@@ -397,7 +397,7 @@ async def leases_renewed() -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def _leased(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
+async def leased(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
     """Renew the lease of `key` while the body runs, and after its success as long as its request does."""
     leases = _leases.get()
     intents.hold(key)

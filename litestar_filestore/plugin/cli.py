@@ -105,7 +105,7 @@ def adopt_command(app: Litestar) -> None:
             _say(f"adopted {done.adopted}, known {done.known}, shared {done.shared_count}")
             for each in done.shared:
                 text = f"  {each.object.backend}:{each.object.key} is held by {', '.join(each.places)}"
-                more = f" and {each.count - len(each.places)} more" if each.count > len(each.places) else ""
+                more = f" and {each.holders - len(each.places)} more" if each.holders > len(each.places) else ""
                 _say(text + more)
             if done.shared_count:
                 _say(_SHARED)

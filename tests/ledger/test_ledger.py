@@ -66,7 +66,7 @@ def test_each_object_keeps_its_own_facts(world: World) -> None:
 
 
 def test_usage_counts_what_an_owner_holds(world: World) -> None:
-    """Staged and linked objects count for the owner that was set when they were stored, others do not."""
+    """What is in the store counts for the owner that was set when it was stored, others' objects do not."""
     token = owner_of_new_objects.set("alice")
     try:
         with Session(world.engine) as session:
@@ -80,8 +80,12 @@ def test_usage_counts_what_an_owner_holds(world: World) -> None:
     with Session(world.engine) as session:
         session.get_one(Document, 1).file = None
         session.commit()
+    size = len(content_of("two"))
     with world.engine.connect() as connection:
-        assert Ledger(LEDGER).usage(connection, "alice") == Usage(1, len(content_of("two")))
+        assert Ledger(LEDGER).usage(connection, "alice") == Usage(2, 2 * size, 1, size)
+    assert world.sweep().deleted == 1
+    with world.engine.connect() as connection:
+        assert Ledger(LEDGER).usage(connection, "alice") == Usage(1, size)
 
 
 @pytest.mark.parametrize("after_effect", [False, True])

@@ -446,6 +446,7 @@ class TestLeases:
             first = await store(request)
             backend = storages.get_backend(BACKEND)
             second = await store_async(engine, table, backend, b"by hand", NewFile(filename="b.txt"))
+            third = await FileObject(BACKEND, "c.txt", content=b"saved").save_async()
             await asyncio.to_thread(world.pass_time, LEASE_SECONDS - 60)
             event.listen(beside, "commit", lambda _connection: renewed.set())
             for _ in range(2):  # the first may have been on its way
@@ -454,13 +455,13 @@ class TestLeases:
             await asyncio.to_thread(world.pass_time, LEASE_SECONDS - 60)
             swept.append(await asyncio.to_thread(world.sweep))
             async with AsyncSession(engine) as session:
-                session.add_all([Document(id=1, file=first), Document(id=2, file=second)])
+                session.add_all(Document(id=number, file=file) for number, file in enumerate((first, second, third)))
                 await session.commit()
 
         client = await serve(create)
         assert (await client.post("/")).status_code == 201
         assert swept == [SweepResult()]
-        assert states(world) == [State.LINKED, State.LINKED]
+        assert states(world) == [State.LINKED] * 3
 
 
 class TestOwners:
