@@ -16,7 +16,7 @@ from litestar_filestore.orm.ledger_table import State
 from litestar_filestore.orm.survey import Held, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from sqlalchemy import Connection, Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -127,7 +127,7 @@ def _after(keys: Sequence[sa.Column[Any]], last: tuple[Any, ...]) -> sa.ColumnEl
 
 
 @contextmanager
-def _snapshot(engine: Engine) -> Iterator[Connection]:
+def _snapshot(engine: Engine) -> Generator[Connection]:
     """Read everything as it is at one moment: a file that changes rows meanwhile is seen in exactly one of them."""
     level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     with engine.connect().execution_options(**level) as connection:
