@@ -11,6 +11,8 @@ from litestar.status_codes import HTTP_408_REQUEST_TIMEOUT, HTTP_415_UNSUPPORTED
 from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 
 if TYPE_CHECKING:
+    from litestar import Request
+
     from litestar_filestore.http.limits import UploadLimits
 
 __all__ = (
@@ -22,6 +24,7 @@ __all__ = (
     "malformed",
     "not_a_file",
     "not_a_form",
+    "refuse_part_of_file",
     "refused",
     "too_large",
     "too_slow",
@@ -52,6 +55,19 @@ RAISED_BY_UPLOADS: tuple[type[HTTPException], ...] = (
 def refused(message: str, key: str = "") -> ValidationException:
     """400: the request can be read, but not be accepted."""
     return ValidationException(detail=message, extra=_extra(message, key))
+
+
+def refuse_part_of_file(request: Request[Any, Any, Any]) -> None:
+    """Refuse a request whose content is said to be a part of a file, before it is taken for the file.
+
+    ``curl -C`` and uploaders that send a file in pieces say so by ``Content-Range``. A server that cannot put the piece
+    in its place has to answer 400 (RFC 9110 §9.3.4, §14.5).
+
+    Raises:
+        ValidationException: If it is.
+    """
+    if "content-range" in request.headers:
+        raise refused("A part of a file cannot be stored: send the whole file, without Content-Range")
 
 
 def malformed(error: InvalidArgumentError) -> HTTPException:
