@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from litestar.enums import RequestEncodingType
-from litestar.openapi.spec import Encoding, OpenAPIType, RequestBody, Schema
+from litestar.openapi.spec import Encoding, OpenAPIMediaType, OpenAPIType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 from litestar.typing import FieldDefinition
 
@@ -16,7 +16,7 @@ from litestar_filestore.http.operations import adjusted_operation
 from litestar_filestore.validation.rules import ContentTypes, MinSize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
     from litestar.openapi.spec import Operation
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.plan import PlannedFile
 
-__all__ = ("DocumentedForm", "form_schema", "upload_operation")
+__all__ = ("DocumentedForm", "form_schema", "text_schema", "upload_operation")
 
 _NAME = r"^[^\x00-\x1f\x7f]+$"
 """Parts of other names are thrown away, but those without a name or with control characters are refused."""
@@ -82,8 +82,30 @@ def form_schema(
     return schema
 
 
-def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operation]:
-    """Return a kind of operation that says what types the parts of a form may have."""
+def text_schema(form: DocumentedForm, schema: Schema) -> Schema:
+    """Describe a form as it is written without files.
+
+    Args:
+        form: What is known of its files.
+        schema: As `form_schema` describes it with them.
+    """
+    texts = {name: each for name, each in (schema.properties or {}).items() if name not in form.files}
+    required = [name for name in schema.required or () if name in texts]
+    names = schema.property_names
+    return Schema(type=OpenAPIType.OBJECT, properties=texts, required=required or None, property_names=names)
+
+
+def upload_operation(
+    base: type[Operation], form: DocumentedForm, as_text: Callable[[], Schema | None]
+) -> type[Operation]:
+    """Return a kind of operation that says what types the parts of a form may have, and how else it may be written.
+
+    Args:
+        base: What it was before.
+        form: What is known of its files.
+        as_text: Returns the `text_schema` of the form, if it may be written without files; asked when its body is
+            described.
+    """
     encoding = {
         name: Encoding(content_type=", ".join(types))
         for name, each in form.files.items()
@@ -95,6 +117,8 @@ def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operat
         if not isinstance(body, RequestBody):
             return
         body.required = not form.optional
+        if (texts := as_text()) is not None:
+            body.content = {**body.content, RequestEncodingType.URL_ENCODED: OpenAPIMediaType(schema=texts)}
         if encoding and (content := body.content.get(RequestEncodingType.MULTI_PART)) is not None:
             content.encoding = {**(content.encoding or {}), **encoding}
 

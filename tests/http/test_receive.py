@@ -115,7 +115,13 @@ async def test_cancelled_request_is_forgotten(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "multipart/mixed; boundary=x", "application/json", "text/plain", ""],
+    [
+        "application/x-www-form-urlencoded, application/x-www-form-urlencoded",
+        "multipart/mixed; boundary=x",
+        "application/json",
+        "text/plain",
+        "",
+    ],
 )
 async def test_other_media_types_are_refused(serve: Serve, content_type: str) -> None:
     """No other way of writing a form leads around the limits."""
