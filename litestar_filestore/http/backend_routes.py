@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from litestar import Request, delete, get, head, put
 from litestar.exceptions import NotFoundException
+from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
@@ -25,7 +26,13 @@ from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
 from litestar_filestore.http.preconditions import Preconditions
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
-from litestar_filestore.http.router_options import Authorize, FileMethod, refuse_unless_allowed
+from litestar_filestore.http.router_options import (
+    Authorize,
+    FileMethod,
+    raised_by_asking,
+    raised_by_changes,
+    refuse_unless_allowed,
+)
 from litestar_filestore.sansio.disposition import safe_filename
 
 __all__ = ("BackendRoutes",)
@@ -100,7 +107,7 @@ class BackendRoutes:
             file = await _look(backend, key)
             return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
 
-        @get(_PATH, name=self.name, summary="Download a file")
+        @get(_PATH, name=self.name, summary="Download a file", raises=raised_by_asking(self.authorize))
         async def read(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
             """Send the file."""
             return await download(request, file_key)
@@ -119,7 +126,7 @@ class BackendRoutes:
             _PATH,
             summary="Store a file",
             operation_class=self.operation_for(planned),
-            raises=[*RAISED_BY_UPLOADS],
+            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold
         )
@@ -139,7 +146,11 @@ class BackendRoutes:
         return write
 
     def _deleting(self) -> Any:
-        @delete(_PATH, summary="Delete a file")
+        @delete(
+            _PATH,
+            summary="Delete a file",
+            raises=raised_by_changes(self.authorize, ServiceUnavailableException),
+        )
         async def remove(request: _Request, file_key: FromPath[PurePosixPath]) -> None:
             """Delete the file; one that is not there is fine."""
             backend, key = self._place(file_key)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.plan import PlannedFile
 
-__all__ = ("DocumentedForm", "form_schema", "text_schema", "upload_operation")
+__all__ = ("PART_NAME", "DocumentedForm", "form_schema", "text_schema", "upload_operation")
 
-_NAME = r"^[^\x00-\x1f\x7f]+$"
+PART_NAME = r"^[^\x00-\x1f\x7f]+$"
 """Parts of other names are thrown away, but those without a name or with control characters are refused."""
 
 
@@ -65,7 +65,10 @@ def form_schema(
     properties = {name: _part_schema(each, limits) for name, each in form.files.items()}
     if form.whole:
         required = [name for name, each in form.files.items() if each.required]
-        return Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required or None)
+        names = Schema(pattern=PART_NAME)
+        return Schema(
+            type=OpenAPIType.OBJECT, properties={**properties}, required=required or None, property_names=names
+        )
     if field.is_optional:
         inner = next(each for each in field.inner_types if not each.is_none_type)
         field = replace(inner, kwarg_definition=field.kwarg_definition, name=field.name)
@@ -75,7 +78,7 @@ def form_schema(
     schema = next(others).to_openapi_schema(field, creator)
     known = {name: value for name, value in (schema.properties or {}).items() if name not in form.aliases}
     schema.properties = {**known, **properties}
-    schema.property_names = Schema(pattern=_NAME)
+    schema.property_names = Schema(pattern=PART_NAME)
     if schema.required is not None:
         given = {name for name in schema.required if name in known and name not in properties}
         schema.required = sorted(given | {name for name, each in form.files.items() if each.required})
@@ -136,7 +139,14 @@ def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
     )
     if not planned.many:
         return part
-    return Schema(type=OpenAPIType.ARRAY, items=part, max_items=max_files(rules))
+    # A form cannot say that a list is empty: it lacks the parts, and where they are required that is an error.
+    allowed = max_files(rules)
+    return Schema(
+        type=OpenAPIType.ARRAY,
+        items=part,
+        min_items=1 if planned.required else None,
+        max_items=limits.max_files if allowed is None else allowed,
+    )
 
 
 def _media_type(rules: Iterable[Rule]) -> str:

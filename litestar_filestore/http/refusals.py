@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from litestar.exceptions import ClientException, HTTPException, ValidationException
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    InternalServerException,
+    ValidationException,
+)
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
-from litestar.status_codes import HTTP_408_REQUEST_TIMEOUT, HTTP_415_UNSUPPORTED_MEDIA_TYPE
+from litestar.status_codes import (
+    HTTP_408_REQUEST_TIMEOUT,
+    HTTP_409_CONFLICT,
+    HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+    HTTP_507_INSUFFICIENT_STORAGE,
+)
 
 from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 
@@ -17,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = (
     "RAISED_BY_UPLOADS",
+    "Conflict",
+    "InsufficientStorage",
     "RequestTimeout",
     "UnsupportedMediaType",
     "busy",
@@ -43,13 +55,28 @@ class UnsupportedMediaType(ClientException):
     status_code = HTTP_415_UNSUPPORTED_MEDIA_TYPE
 
 
+class Conflict(ClientException):
+    """The file, its key or its row is not what it was when the request began (RFC 9110 §15.5.10)."""
+
+    status_code = HTTP_409_CONFLICT
+
+
+class InsufficientStorage(InternalServerException):
+    """There is no room left in the store (RFC 4918 §11.5)."""
+
+    status_code = HTTP_507_INSUFFICIENT_STORAGE
+
+
 RAISED_BY_UPLOADS: tuple[type[HTTPException], ...] = (
+    ValidationException,
     RequestTimeout,
+    Conflict,
     RequestEntityTooLarge,
     UnsupportedMediaType,
     ServiceUnavailableException,
+    InsufficientStorage,
 )
-"""How every handler that takes uploads may answer beside 400, for documents."""
+"""How every handler that takes uploads may answer, for documents."""
 
 
 def refused(message: str, key: str = "") -> ValidationException:

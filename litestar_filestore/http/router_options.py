@@ -7,9 +7,10 @@ from inspect import isawaitable
 from typing import Any, Literal, TypeAlias, get_args
 
 from litestar.connection import ASGIConnection
-from litestar.exceptions import PermissionDeniedException
+from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 
 from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.http.download_errors import PreconditionFailedException
 
 __all__ = (
     "Authorize",
@@ -17,6 +18,8 @@ __all__ = (
     "FileMethod",
     "check_access",
     "check_methods",
+    "raised_by_asking",
+    "raised_by_changes",
     "refuse_unless_allowed",
 )
 
@@ -53,6 +56,16 @@ def check_methods(methods: Collection[FileMethod]) -> frozenset[FileMethod]:
     if not found or not found <= set(get_args(FileMethod)):
         raise ConfigurationError(f"methods are some of {', '.join(get_args(FileMethod))}, not {sorted(methods)}")
     return found
+
+
+def raised_by_asking(authorize: Authorize | None) -> list[type[HTTPException]]:
+    """Return how a route may answer whoever is not allowed to use it, for documents."""
+    return [PermissionDeniedException] if authorize is not None else []
+
+
+def raised_by_changes(authorize: Authorize | None, *others: type[HTTPException]) -> list[type[HTTPException]]:
+    """Return how a route that changes a file may answer, `others` included, for documents."""
+    return [*raised_by_asking(authorize), NotFoundException, PreconditionFailedException, *others]
 
 
 async def refuse_unless_allowed(

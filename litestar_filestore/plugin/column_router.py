@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar import Request, Response, delete, get, head, put
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
@@ -17,8 +18,14 @@ from litestar_filestore.core.linking import Disposition
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.download import FileDownload
 from litestar_filestore.http.preconditions import Preconditions
-from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
-from litestar_filestore.http.router_options import Authorize, FileMethod, refuse_unless_allowed
+from litestar_filestore.http.refusals import RAISED_BY_UPLOADS, Conflict
+from litestar_filestore.http.router_options import (
+    Authorize,
+    FileMethod,
+    raised_by_asking,
+    raised_by_changes,
+    refuse_unless_allowed,
+)
 from litestar_filestore.plugin.router_paths import ColumnPlace, aliased, identity_of
 from litestar_filestore.plugin.router_uploads import binary_operation, store_put
 from litestar_filestore.plugin.row_files import RowFiles
@@ -90,7 +97,7 @@ class ColumnRoutes:
             await refuse_unless_allowed(self.authorize, request, row, "read")
             return FileDownload(rows.file(row, index), disposition=self.disposition, cache_control=self.cache_control)
 
-        @get(self._path, name=self.name, summary="Download the file")
+        @get(self._path, name=self.name, summary="Download the file", raises=raised_by_asking(self.authorize))
         async def read(
             request: _Request,
             filestore_identity: NamedDependency[tuple[Any, ...]],
@@ -121,7 +128,7 @@ class ColumnRoutes:
             self._path,
             summary="Replace the file",
             operation_class=binary_operation(planned),
-            raises=[*RAISED_BY_UPLOADS],
+            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
             responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
             request_max_body_size=None,  # the rules and limits of uploads hold
         )
@@ -156,7 +163,11 @@ class ColumnRoutes:
     def _deleting(self) -> Any:
         rows = RowFiles(self.place, commit=self.commit)
 
-        @delete(self._path, summary="Delete the file")
+        @delete(
+            self._path,
+            summary="Delete the file",
+            raises=raised_by_changes(self.authorize, Conflict, ServiceUnavailableException),
+        )
         async def remove(
             request: _Request,
             filestore_identity: NamedDependency[tuple[Any, ...]],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from litestar.exceptions import NotFoundException
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ("RowFiles",)
 
+_DATA_EXCEPTION = "22"  # the class of ISO/IEC 9075-2 §24.1
 _SERIALIZATION_FAILURE = "40001"  # PostgreSQL, ISO/IEC 9075-2 §24.1
 _MARIADB_CHECKREAD = 1020  # "Record has changed since last read", with innodb_snapshot_isolation
 
@@ -74,7 +75,11 @@ class RowFiles:
 
         try:
             row = await _call(session, get)
+        except OverflowError as error:  # of sqlite3
+            raise NotFoundException("The file does not exist") from error
         except DBAPIError as error:
+            if _is_no_key(error):
+                raise NotFoundException("The file does not exist") from error
             if lock and _is_overtaken(error):
                 raise ConflictError("Another transaction changed the row meanwhile; send the request again") from error
             raise
@@ -138,6 +143,12 @@ class RowFiles:
     async def pause(self, session: Any) -> None:
         """Give the connection back for as long as an upload takes, if the application lets go of it too."""
         await _call(session, _pause)
+
+
+def _is_no_key(error: DBAPIError) -> bool:
+    """Return whether a database says that no row can have such a key: a number out of range, a text with NUL."""
+    # SQLAlchemy knows no class for asyncpg's errors of this kind.
+    return isinstance(error, DataError) or str(getattr(error.orig, "sqlstate", None)).startswith(_DATA_EXCEPTION)
 
 
 def _is_overtaken(error: DBAPIError) -> bool:

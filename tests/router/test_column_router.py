@@ -88,6 +88,19 @@ def test_missing_row_and_missing_file_are_404(serve: Serve, method: str) -> None
     assert statuses == {404}
 
 
+@pytest.mark.parametrize("kind", ["advanced-alchemy", "sync"])
+@pytest.mark.parametrize("database", ["sqlite", "postgres", "mariadb"])
+@pytest.mark.parametrize("path", [f"papers/{10**30}/file", f"papers/{10**15}/file", f"notes/{uuid4()}/in/a%00"])
+def test_key_that_no_row_can_have_is_404(serve: Serve, path: str, database: str, kind: str) -> None:
+    """A number or a text that the database has no place for is the key of no row."""
+    methods = ("GET", "PUT", "DELETE")
+    paper = create_file_router(FILE, Paper.file, public=True, methods=methods)
+    note = create_file_router("/notes/{id:uuid}/in/{room:str}", Note.file, public=True, methods=methods[:2])
+    site = serve(paper, note, database=database, kind=kind)
+    wanted = methods if path.startswith("papers") else methods[:2]
+    assert [site.client.request(method, f"/{path}").status_code for method in wanted] == [404] * len(wanted)
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])
 def test_method_that_was_not_asked_for_is_405(serve: Serve, method: str) -> None:
     """By default a router reads."""
