@@ -19,7 +19,7 @@ from litestar_filestore.orm.outages import guard_database
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Mapper, Session
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.plugin.router_paths import ColumnPlace
@@ -63,7 +63,7 @@ class RowFiles:
         def get(sync: Session) -> Any:
             if lock:
                 # SQLite reads what another connection is about to replace, unless this one has its only write lock.
-                mapper = sa.inspect(self._place.model)
+                mapper: Mapper[Any] = sa.inspect(self._place.model)
                 lock_for_writing(writing_connection(sync, mapper), mapper)
             return sync.get(
                 self._place.model,
@@ -154,12 +154,12 @@ def _is_no_key(error: DBAPIError) -> bool:
 def _is_overtaken(error: DBAPIError) -> bool:
     """Return whether a database refuses to lock a row because it is not what the transaction sees of it.
 
-    Those at READ COMMITTED look again instead: it takes a snapshot that is older than somebody else's change.
+    That takes a snapshot from before somebody else's change. At READ COMMITTED a transaction looks again instead.
     """
     reason: Any = error.orig
     state = getattr(reason, "sqlstate", None)
-    code = next(iter(getattr(reason, "args", ())), None)
-    return state == _SERIALIZATION_FAILURE or code == _MARIADB_CHECKREAD
+    arguments: tuple[Any, ...] = getattr(reason, "args", ())
+    return state == _SERIALIZATION_FAILURE or arguments[:1] == (_MARIADB_CHECKREAD,)
 
 
 def _pause(session: Session) -> None:
