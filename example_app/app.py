@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from advanced_alchemy.extensions.litestar import EngineConfig, SQLAlchemyAsyncConfig, SQLAlchemyPlugin
+from advanced_alchemy.extensions.litestar import (
+    AsyncSessionConfig,
+    EngineConfig,
+    SQLAlchemyAsyncConfig,
+    SQLAlchemyPlugin,
+)
 from litestar import Litestar, MediaType, get
 from litestar.datastructures import State
 from litestar.openapi.config import OpenAPIConfig
@@ -47,7 +52,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
     database = SQLAlchemyAsyncConfig(
         connection_string=settings.database_url,
         engine_config=EngineConfig(pool_pre_ping=True),
-        before_send_handler="autocommit",
+        # Handlers commit before they answer. What they return is read after that.
+        session_config=AsyncSessionConfig(expire_on_commit=False),
         create_all=True,
     )
     storage = FilestoreConfig([settings.backend()], secret=settings.secret, rules=[MaxSize(settings.max_bytes)])

@@ -47,8 +47,8 @@ class DocumentController(Controller):
         """
         document = Document(title=data.title.strip() or data.file.filename, file=data.file)
         db_session.add(document)
-        # Now rather than with the commit, which happens when the answer is decided: what fails here is an answer.
-        await db_session.flush()
+        # Now rather than when the answer is decided: what fails here is an answer.
+        await db_session.commit()
         return document
 
     @get("/")
@@ -83,7 +83,7 @@ class DocumentController(Controller):
     async def remove(self, id: FromPath[UUID], db_session: NamedDependency[AsyncSession]) -> None:
         """Delete a document with its file."""
         await db_session.delete(await _get(db_session, id))
-        await db_session.flush()
+        await db_session.commit()
 
 
 async def _get(db_session: AsyncSession, id: UUID) -> Document:

@@ -40,7 +40,7 @@ class Keeper(Saver, Protocol):
         """Keep a file beyond the request."""
         ...
 
-    async def discard(self, file: FileObject) -> None:
+    async def discard(self, file: FileObject) -> object:
         """Give up a file that was kept."""
         ...
 

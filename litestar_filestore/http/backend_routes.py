@@ -1,12 +1,16 @@
 """Routes for the objects of a backend below a prefix, which no row knows."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
+from weakref import WeakValueDictionary
 
 from litestar import Request, delete, get, head, put
 from litestar.exceptions import NotFoundException
+from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
@@ -15,18 +19,30 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key, check_prefix, join_prefix
 from litestar_filestore.core.linking import Disposition
 from litestar_filestore.core.registry import StorageRegistry, storages
-from litestar_filestore.errors import InvalidKeyError
+from litestar_filestore.core.types import Capability
+from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, ObjectNotFoundError
 from litestar_filestore.http.download import FileDownload
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
+from litestar_filestore.http.preconditions import Preconditions
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
-from litestar_filestore.http.router_options import Authorize, FileMethod, refuse_unless_allowed
+from litestar_filestore.http.router_options import (
+    Authorize,
+    FileMethod,
+    raised_by_asking,
+    raised_by_changes,
+    refuse_unless_allowed,
+)
 from litestar_filestore.sansio.disposition import safe_filename
 
 __all__ = ("BackendRoutes",)
 
 _Request = Request[Any, Any, Any]
 _PATH = "/{file_key:path}"
+
+# Both hold what is going on at this moment and nothing else.
+_put_now: set[tuple[str, str]] = set()
+_deletes: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -88,12 +104,10 @@ class BackendRoutes:
         async def download(request: _Request, path: PurePosixPath) -> FileDownload:
             backend, key = self._place(path)
             await refuse_unless_allowed(self.authorize, request, key, "read")
-            info = await backend.head_async(key)
-            # The store's word or that of the key's ending: types that could run a script are not served in any case.
-            file = FileObject(backend, safe_filename(key), key, content_type=info.content_type).complete(info)
+            file = await _look(backend, key)
             return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
 
-        @get(_PATH, name=self.name, summary="Download a file")
+        @get(_PATH, name=self.name, summary="Download a file", raises=raised_by_asking(self.authorize))
         async def read(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
             """Send the file."""
             return await download(request, file_key)
@@ -112,26 +126,89 @@ class BackendRoutes:
             _PATH,
             summary="Store a file",
             operation_class=self.operation_for(planned),
-            raises=[*RAISED_BY_UPLOADS],
+            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold
         )
         async def write(request: _Request, file_key: FromPath[PurePosixPath]) -> FileObject:
             """Store the body of the request under a key that was never used."""
-            _, key = self._place(file_key)
+            backend, key = self._place(file_key)
             await refuse_unless_allowed(self.authorize, request, key, "write")
-            file = await self.store(request, replace(planned, key=key), filename=file_key.name)
+            wanted = Preconditions(request)
+            with wanted.deciding(), _alone(backend, key):
+                if wanted:
+                    await wanted.check(await _present(backend, key))
+                # Nothing is stored over an object, so what is decided here still holds at the end.
+                file = await self.store(request, replace(planned, key=key), filename=file_key.name)
             await owned_by(request.scope).keep(file)
             return file
 
         return write
 
     def _deleting(self) -> Any:
-        @delete(_PATH, summary="Delete a file")
+        @delete(
+            _PATH,
+            summary="Delete a file",
+            raises=raised_by_changes(self.authorize, ServiceUnavailableException),
+        )
         async def remove(request: _Request, file_key: FromPath[PurePosixPath]) -> None:
             """Delete the file; one that is not there is fine."""
             backend, key = self._place(file_key)
             await refuse_unless_allowed(self.authorize, request, key, "delete")
-            await owned_by(request.scope).discard(FileObject(backend, safe_filename(key), key))
+            wanted, files = Preconditions(request), owned_by(request.scope)
+            async with _one_by_one(backend, key):
+                file = await _present(backend, key) if wanted else None
+                await wanted.check(file)
+                given_up = await files.discard(file or FileObject(backend, safe_filename(key), key))
+            # The ledger knows whether another process was faster, between the look and the word.
+            if file is not None and not given_up:
+                raise wanted.failed()
 
         return remove
+
+
+async def _look(backend: StorageBackend, key: str) -> FileObject:
+    """Return the file of an object.
+
+    Raises:
+        ObjectNotFoundError: If there is none.
+    """
+    info = await backend.head_async(key)
+    # The store's word or that of the key's ending: types that could run a script are not served in any case.
+    return FileObject(backend, safe_filename(key), key, content_type=info.content_type).complete(info)
+
+
+async def _present(backend: StorageBackend, key: str) -> FileObject | None:
+    try:
+        return await _look(backend, key)
+    except ObjectNotFoundError:
+        return None
+
+
+@contextmanager
+def _alone(backend: StorageBackend, key: str) -> Generator[None]:
+    """Refuse a second put of one key while the first one runs, where the store would take both.
+
+    Raises:
+        ObjectExistsError: If there is a first one.
+    """
+    place = backend.key, key
+    if Capability.PUT_IF_ABSENT in backend.capabilities:
+        yield
+    elif place in _put_now:
+        raise ObjectExistsError("Somebody else is storing this object", operation="put", backend=backend.key, key=key)
+    else:
+        _put_now.add(place)
+        try:
+            yield
+        finally:
+            _put_now.remove(place)
+
+
+def _one_by_one(backend: StorageBackend, key: str) -> asyncio.Lock:
+    """Return the lock of those who delete one object: each has to see what the one before him left."""
+    place = id(asyncio.get_running_loop()), backend.key, key
+    lock = _deletes.get(place)
+    if lock is None:
+        lock = _deletes[place] = asyncio.Lock()
+    return lock

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from litestar.enums import RequestEncodingType
-from litestar.openapi.spec import Encoding, OpenAPIType, RequestBody, Schema
+from litestar.openapi.spec import Encoding, OpenAPIMediaType, OpenAPIType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat
 from litestar.typing import FieldDefinition
 
@@ -16,7 +16,7 @@ from litestar_filestore.http.operations import adjusted_operation
 from litestar_filestore.validation.rules import ContentTypes, MinSize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
     from litestar.openapi.spec import Operation
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from litestar_filestore.http.limits import UploadLimits
     from litestar_filestore.http.plan import PlannedFile
 
-__all__ = ("DocumentedForm", "form_schema", "upload_operation")
+__all__ = ("PART_NAME", "DocumentedForm", "form_schema", "text_schema", "upload_operation")
 
-_NAME = r"^[^\x00-\x1f\x7f]+$"
+PART_NAME = r"^[^\x00-\x1f\x7f]+$"
 """Parts of other names are thrown away, but those without a name or with control characters are refused."""
 
 
@@ -65,7 +65,10 @@ def form_schema(
     properties = {name: _part_schema(each, limits) for name, each in form.files.items()}
     if form.whole:
         required = [name for name, each in form.files.items() if each.required]
-        return Schema(type=OpenAPIType.OBJECT, properties={**properties}, required=required or None)
+        names = Schema(pattern=PART_NAME)
+        return Schema(
+            type=OpenAPIType.OBJECT, properties={**properties}, required=required or None, property_names=names
+        )
     if field.is_optional:
         inner = next(each for each in field.inner_types if not each.is_none_type)
         field = replace(inner, kwarg_definition=field.kwarg_definition, name=field.name)
@@ -75,15 +78,37 @@ def form_schema(
     schema = next(others).to_openapi_schema(field, creator)
     known = {name: value for name, value in (schema.properties or {}).items() if name not in form.aliases}
     schema.properties = {**known, **properties}
-    schema.property_names = Schema(pattern=_NAME)
+    schema.property_names = Schema(pattern=PART_NAME)
     if schema.required is not None:
         given = {name for name in schema.required if name in known and name not in properties}
         schema.required = sorted(given | {name for name, each in form.files.items() if each.required})
     return schema
 
 
-def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operation]:
-    """Return a kind of operation that says what types the parts of a form may have."""
+def text_schema(form: DocumentedForm, schema: Schema) -> Schema:
+    """Describe a form as it is written without files.
+
+    Args:
+        form: What is known of its files.
+        schema: As `form_schema` describes it with them.
+    """
+    texts = {name: each for name, each in (schema.properties or {}).items() if name not in form.files}
+    required = [name for name in schema.required or () if name in texts]
+    names = schema.property_names
+    return Schema(type=OpenAPIType.OBJECT, properties=texts, required=required or None, property_names=names)
+
+
+def upload_operation(
+    base: type[Operation], form: DocumentedForm, as_text: Callable[[], Schema | None]
+) -> type[Operation]:
+    """Return a kind of operation that says what types the parts of a form may have, and how else it may be written.
+
+    Args:
+        base: What it was before.
+        form: What is known of its files.
+        as_text: Returns the `text_schema` of the form, if it may be written without files; asked when its body is
+            described.
+    """
     encoding = {
         name: Encoding(content_type=", ".join(types))
         for name, each in form.files.items()
@@ -95,6 +120,8 @@ def upload_operation(base: type[Operation], form: DocumentedForm) -> type[Operat
         if not isinstance(body, RequestBody):
             return
         body.required = not form.optional
+        if (texts := as_text()) is not None:
+            body.content = {**body.content, RequestEncodingType.URL_ENCODED: OpenAPIMediaType(schema=texts)}
         if encoding and (content := body.content.get(RequestEncodingType.MULTI_PART)) is not None:
             content.encoding = {**(content.encoding or {}), **encoding}
 
@@ -112,7 +139,14 @@ def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
     )
     if not planned.many:
         return part
-    return Schema(type=OpenAPIType.ARRAY, items=part, max_items=max_files(rules))
+    # A form cannot say that a list is empty: it lacks the parts, and where they are required that is an error.
+    allowed = max_files(rules)
+    return Schema(
+        type=OpenAPIType.ARRAY,
+        items=part,
+        min_items=1 if planned.required else None,
+        max_items=limits.max_files if allowed is None else allowed,
+    )
 
 
 def _media_type(rules: Iterable[Rule]) -> str:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from litestar import Request
 
-__all__ = ("FormShape", "ShapedField", "WholeBody", "invalid_form")
+__all__ = ("REMOVE", "FormShape", "ShapedField", "WholeBody", "invalid_form")
+
+REMOVE = "remove"
+"""The text that stands for no file on purpose. No reference looks like it."""
 
 
 class WholeBody(dict[str, Any]):
@@ -41,6 +44,32 @@ class ShapedField:
     """Whether the form is refused without it."""
     nullable: bool = False
     """Whether ``None`` is a value."""
+    many: bool = False
+    """Whether it takes several files."""
+
+    def settle(self, form: dict[str, Any]) -> None:
+        """Have `form` say what its parts of this field mean.
+
+        What a browser sends for an input without a file (HTML, "constructing the entry list") is nothing that somebody
+        wanted, and so are empty texts: scripts write ``file ?? ""``. A field that may be missing is missing then, and
+        its default holds: in a partial form, that the row keeps its file. Only `REMOVE` takes a file away.
+        """
+        for name in self.wire_names:
+            if name in form:
+                self._settle(name, form)
+
+    def _settle(self, name: str, form: dict[str, Any]) -> None:
+        given = [each for each in _flat([form[name]]) if each != ""]
+        files = [each for each in given if each != REMOVE]
+        if given and not files and (self.nullable or self.many):
+            form[name] = None if self.nullable else []
+        elif given:
+            kept = files or given
+            form[name] = kept[0] if len(kept) == 1 else kept
+        elif self.required and self.nullable:
+            form[name] = None
+        else:
+            del form[name]
 
 
 @dataclass(frozen=True)
@@ -60,6 +89,11 @@ class FormShape:
     names: tuple[str, ...] = field(default=("file",))
     """What a body without a form around is called in messages."""
 
+    @property
+    def needs_no_file(self) -> bool:
+        """Whether a form without a file is a whole one, so that it may be written as text alone."""
+        return not self.whole and all(each.nullable or not each.required for each in self.files)
+
     def shape(self, form: dict[str, Any], request: Request[Any, Any, Any]) -> dict[str, Any]:
         """Return `form` as Litestar expects it.
 
@@ -71,12 +105,12 @@ class FormShape:
         if not form and self.optional:
             return form
         for each in self.files:
-            _drop_empty_inputs(each, form)
+            each.settle(form)
         missing = [each.wire_names[0] for each in self.files if each.required and not _any_of(each.wire_names, form)]
         if missing:
             raise invalid_form(request, [("This file is required", each) for each in missing])
         for name in self.lists & form.keys():
-            if not isinstance(form[name], list):
+            if form[name] is not None and not isinstance(form[name], list):
                 form[name] = [form[name]]
         return form
 
@@ -96,19 +130,6 @@ def invalid_form(request: Request[Any, Any, Any], errors: Iterable[tuple[str, st
         f"Validation failed for {request.method} {request.url.path}",
         extra=[{"message": message, "key": key, "source": "body"} for message, key in errors],
     )
-
-
-def _drop_empty_inputs(field: ShapedField, form: dict[str, Any]) -> None:
-    """Take what a browser sends for an input without a file for no file (HTML, "constructing entry lists")."""
-    for name in field.wire_names:
-        value = form.get(name)
-        if isinstance(value, list):
-            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of anything
-            form[name] = [each for each in items if each != ""]
-        elif value == "" and field.nullable:
-            form[name] = None
-        elif value == "":
-            del form[name]
 
 
 def _any_of(names: Iterable[str], form: dict[str, Any]) -> bool:

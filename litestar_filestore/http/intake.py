@@ -13,6 +13,7 @@ from litestar_filestore.errors import BackendUnavailableError, ConfigurationErro
 from litestar_filestore.http.limits import file_limit
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.part_budget import parts_reserved
+from litestar_filestore.http.refusals import refuse_part_of_file
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.rules import effective_rules
@@ -86,11 +87,13 @@ class FileIntake:
             arrivals: The body that `source` is a part of, if it is on its way still.
 
         Raises:
+            ValidationException: If the request says that it brings a part of a file.
             FileRejectedError: If a rule refuses it; `field` names the form field.
             FileTooLargeError: If it is too long; likewise.
             ObjectExistsError: If `planned` names a key, and it is taken.
             StorageError: If the backend fails.
         """
+        refuse_part_of_file(self._request)
         name = safe_filename(filename)
         files = owned_by(self._request.scope)
         rules = effective_rules(planned.rules, files.rules)

@@ -98,9 +98,9 @@ class RequestFiles:
         self.storer.hand_over(file)
         self._files = [each for each in self._files if each != file]
 
-    async def discard(self, file: FileObject) -> None:
+    async def discard(self, file: FileObject) -> bool:
         """Give up a file that was kept; see `Storer.discard`."""
-        await self.storer.discard(file)
+        return await self.storer.discard(file)
 
     async def release(self) -> int:
         """Give up what no row has taken and nobody has kept, and return how many files that were."""

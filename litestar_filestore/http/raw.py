@@ -10,7 +10,7 @@ from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import file_limit
 from litestar_filestore.http.ownership import owned_by
 from litestar_filestore.http.plan import PlannedFile
-from litestar_filestore.http.refusals import not_a_file
+from litestar_filestore.http.refusals import not_a_file, refuse_part_of_file
 from litestar_filestore.http.upload_routes import form_before
 from litestar_filestore.sansio.declared import declared_type
 from litestar_filestore.validation.rules import effective_rules
@@ -47,6 +47,7 @@ async def open_body(
     Raises:
         HTTPException: 400, 408, 413 or 503, at the beginning or while it is read.
     """
+    refuse_part_of_file(request)
     if form_before(request) is not None:
         raise not_a_file()
     body = Arrivals(request, limits, max_bytes=limits.max_file_bytes if max_bytes is None else max_bytes)

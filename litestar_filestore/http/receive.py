@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from litestar.datastructures import UploadFile
+from litestar.enums import RequestEncodingType
 from litestar.exceptions import HTTPException
 
 from litestar_filestore.core.rules import max_files
 from litestar_filestore.http.intake import FileIntake
 from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.parts import MultipartStream
+from litestar_filestore.http.raw import open_body
 from litestar_filestore.http.refusals import refused, too_large
 from litestar_filestore.validation.sizes import too_large_message
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from litestar_filestore.http.storing import Storer
     from litestar_filestore.validation.detect import Detector
 
-__all__ = ("open_parts", "read_form")
+__all__ = ("is_url_encoded", "open_parts", "read_form", "read_url_encoded")
 
 
 async def read_form(
@@ -68,6 +71,40 @@ async def read_form(
             await reader.take(part)
         on_failure.pop_all()
         return reader.form()
+
+
+def is_url_encoded(request: Request[Any, Any, Any]) -> bool:
+    """Return whether the body of a request is a form of texts, as a page without ``enctype`` sends it."""
+    types = request.headers.getall("content-type", [])
+    return len(types) == 1 and types[0].partition(";")[0].strip().lower() == RequestEncodingType.URL_ENCODED
+
+
+async def read_url_encoded(
+    request: Request[Any, Any, Any], plan: UploadPlan, *, limits: UploadLimits, max_body_bytes: int | None = None
+) -> dict[str, Any]:
+    """Return what `read_form` would, of a form of texts (``application/x-www-form-urlencoded``).
+
+    An input for a file is in it by its file name, which is no file, or empty.
+
+    Raises:
+        HTTPException: As `read_form`.
+    """
+    limit = limits.max_fields_bytes if max_body_bytes is None else min(limits.max_fields_bytes, max_body_bytes)
+    async with open_body(request, limits=limits, max_bytes=limit) as body:
+        content = b"".join([block async for block in body])
+    try:
+        texts = parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=limits.max_parts)
+    except UnicodeDecodeError as error:
+        raise refused("Text has to be UTF-8") from error
+    except ValueError as error:
+        raise too_large(f"The form holds more than {limits.max_parts} fields") from error
+    values = _Values(plan)
+    for name, text in texts:
+        if len(text.encode()) > limits.max_field_bytes:
+            raise too_large(f"The field is larger than {limits.max_field_bytes} bytes", name)
+        if name not in plan.spooled:
+            values.add(name, text)
+    return values.form()
 
 
 def open_parts(

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from litestar.exceptions import ClientException, HTTPException, ValidationException
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    InternalServerException,
+    ValidationException,
+)
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge, ServiceUnavailableException
-from litestar.status_codes import HTTP_408_REQUEST_TIMEOUT, HTTP_415_UNSUPPORTED_MEDIA_TYPE
+from litestar.status_codes import (
+    HTTP_408_REQUEST_TIMEOUT,
+    HTTP_409_CONFLICT,
+    HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+    HTTP_507_INSUFFICIENT_STORAGE,
+)
 
 from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 
 if TYPE_CHECKING:
+    from litestar import Request
+
     from litestar_filestore.http.limits import UploadLimits
 
 __all__ = (
     "RAISED_BY_UPLOADS",
+    "Conflict",
+    "InsufficientStorage",
     "RequestTimeout",
     "UnsupportedMediaType",
     "busy",
@@ -22,6 +36,7 @@ __all__ = (
     "malformed",
     "not_a_file",
     "not_a_form",
+    "refuse_part_of_file",
     "refused",
     "too_large",
     "too_slow",
@@ -40,18 +55,46 @@ class UnsupportedMediaType(ClientException):
     status_code = HTTP_415_UNSUPPORTED_MEDIA_TYPE
 
 
+class Conflict(ClientException):
+    """The file, its key or its row is not what it was when the request began (RFC 9110 §15.5.10)."""
+
+    status_code = HTTP_409_CONFLICT
+
+
+class InsufficientStorage(InternalServerException):
+    """There is no room left in the store (RFC 4918 §11.5)."""
+
+    status_code = HTTP_507_INSUFFICIENT_STORAGE
+
+
 RAISED_BY_UPLOADS: tuple[type[HTTPException], ...] = (
+    ValidationException,
     RequestTimeout,
+    Conflict,
     RequestEntityTooLarge,
     UnsupportedMediaType,
     ServiceUnavailableException,
+    InsufficientStorage,
 )
-"""How every handler that takes uploads may answer beside 400, for documents."""
+"""How every handler that takes uploads may answer, for documents."""
 
 
 def refused(message: str, key: str = "") -> ValidationException:
     """400: the request can be read, but not be accepted."""
     return ValidationException(detail=message, extra=_extra(message, key))
+
+
+def refuse_part_of_file(request: Request[Any, Any, Any]) -> None:
+    """Refuse a request whose content is said to be a part of a file, before it is taken for the file.
+
+    ``curl -C`` and uploaders that send a file in pieces say so by ``Content-Range``. A server that cannot put the piece
+    in its place has to answer 400 (RFC 9110 §9.3.4, §14.5).
+
+    Raises:
+        ValidationException: If it is.
+    """
+    if "content-range" in request.headers:
+        raise refused("A part of a file cannot be stored: send the whole file, without Content-Range")
 
 
 def malformed(error: InvalidArgumentError) -> HTTPException:

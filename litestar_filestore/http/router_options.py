@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from litestar.connection import ASGIConnection
-from litestar.exceptions import PermissionDeniedException
-from litestar.status_codes import HTTP_200_OK
+from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.download_errors import PreconditionFailedException
-from litestar_filestore.sansio.conditional import Validators, check_preconditions, joined_headers, normal_etag
-
-if TYPE_CHECKING:
-    from litestar import Request
-
-    from litestar_filestore.core.file_object import FileObject
 
 __all__ = (
     "Authorize",
@@ -25,8 +18,9 @@ __all__ = (
     "FileMethod",
     "check_access",
     "check_methods",
+    "raised_by_asking",
+    "raised_by_changes",
     "refuse_unless_allowed",
-    "refuse_unless_current",
 )
 
 FileAction: TypeAlias = Literal["read", "write", "delete"]
@@ -64,21 +58,14 @@ def check_methods(methods: Collection[FileMethod]) -> frozenset[FileMethod]:
     return found
 
 
-def refuse_unless_current(request: Request[Any, Any, Any], file: FileObject | None) -> None:
-    """Hold a change to what its request says about the present file (RFC 9110 §13.1): ``If-Match`` and its like.
+def raised_by_asking(authorize: Authorize | None) -> list[type[HTTPException]]:
+    """Return how a route may answer whoever is not allowed to use it, for documents."""
+    return [PermissionDeniedException] if authorize is not None else []
 
-    Raises:
-        PreconditionFailedException: If somebody else was faster.
-    """
-    headers = joined_headers(request.scope["headers"])
-    if file is None:
-        holds = "if-match" not in headers
-    else:
-        modified = int(file.last_modified) if file.last_modified is not None else None
-        validators = Validators(normal_etag(file.etag), modified)
-        holds = check_preconditions(request.method, headers, validators) == HTTP_200_OK
-    if not holds:
-        raise PreconditionFailedException(detail="The file was changed meanwhile")
+
+def raised_by_changes(authorize: Authorize | None, *others: type[HTTPException]) -> list[type[HTTPException]]:
+    """Return how a route that changes a file may answer, `others` included, for documents."""
+    return [*raised_by_asking(authorize), NotFoundException, PreconditionFailedException, *others]
 
 
 async def refuse_unless_allowed(

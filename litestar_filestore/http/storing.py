@@ -62,6 +62,11 @@ class Storer(Protocol):
         """
         ...
 
-    async def discard(self, file: FileObject) -> None:
-        """Give up a file that was kept. One that a row holds is the row's, and stays."""
+    async def discard(self, file: FileObject) -> bool:
+        """Give up a file that was kept. One that a row holds is the row's, and stays.
+
+        Returns:
+            Whether it was given up now; ``False`` if somebody else was faster, or it is not one of those that were
+            kept. Where nobody keeps account, it is always ``True``.
+        """
         ...

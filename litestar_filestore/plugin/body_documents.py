@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from litestar.openapi.spec import OpenAPIMediaType, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
+from litestar_filestore.http.form_schema import PART_NAME
 from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.operations import adjusted_operation, document_refusals
 from litestar_filestore.http.parts import MultipartStream
@@ -27,7 +28,11 @@ _OPT = "filestore_body"
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 # What a form holds is the handler's own business; that it is a form is known.
 _CONTENT = {
-    MultipartStream: {"multipart/form-data": OpenAPIMediaType(schema=Schema(type=OpenAPIType.OBJECT))},
+    MultipartStream: {
+        "multipart/form-data": OpenAPIMediaType(
+            schema=Schema(type=OpenAPIType.OBJECT, property_names=Schema(pattern=PART_NAME))
+        )
+    },
     RawUpload: {"application/octet-stream": OpenAPIMediaType(schema=_FILE)},
 }
 

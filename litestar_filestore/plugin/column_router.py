@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar import Request, Response, delete, get, head, put
 from litestar.di import NamedDependency, Provide
+from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 
@@ -16,12 +17,14 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.linking import Disposition
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.http.download import FileDownload
-from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
+from litestar_filestore.http.preconditions import Preconditions
+from litestar_filestore.http.refusals import RAISED_BY_UPLOADS, Conflict
 from litestar_filestore.http.router_options import (
     Authorize,
     FileMethod,
+    raised_by_asking,
+    raised_by_changes,
     refuse_unless_allowed,
-    refuse_unless_current,
 )
 from litestar_filestore.plugin.router_paths import ColumnPlace, aliased, identity_of
 from litestar_filestore.plugin.router_uploads import binary_operation, store_put
@@ -97,7 +100,7 @@ class ColumnRoutes:
             await rows.pause(session)
             return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
 
-        @get(self._path, name=self.name, summary="Download the file")
+        @get(self._path, name=self.name, summary="Download the file", raises=raised_by_asking(self.authorize))
         async def read(
             request: _Request,
             filestore_identity: NamedDependency[tuple[Any, ...]],
@@ -128,7 +131,7 @@ class ColumnRoutes:
             self._path,
             summary="Replace the file",
             operation_class=binary_operation(planned),
-            raises=[*RAISED_BY_UPLOADS],
+            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
             responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
             request_max_body_size=None,  # the rules and limits of uploads hold
         )
@@ -140,21 +143,22 @@ class ColumnRoutes:
             filename: FromQuery[str | None] = None,
         ) -> Response[FileObject]:
             """Put the body of the request in the place of the file, or of none."""
-            session = filestore_session
+            session, wanted = filestore_session, Preconditions(request)
             row = await rows.find(session, filestore_identity)
             await refuse_unless_allowed(self.authorize, request, row, "write")
             previous = rows.present(row, filestore_index)
-            refuse_unless_current(request, previous)
+            await wanted.check(previous)  # before an upload that would be for nothing; its own word is given below
             name = filename or (previous.filename if previous is not None else self.place.name)
             # An upload may take minutes: nobody else should wait for its connection meanwhile.
             await rows.pause(session)
             file = await store_put(request, planned, filename=name)
-            row = await rows.find(session, filestore_identity, lock=True)
-            # Rows and rights may have changed since.
-            await refuse_unless_allowed(self.authorize, request, row, "write")
-            refuse_unless_current(request, rows.present(row, filestore_index))
-            replaced = rows.put(row, filestore_index, file)
-            await rows.save(session)
+            with wanted.deciding():
+                row = await rows.find(session, filestore_identity, lock=True)
+                # Rows and rights may have changed since.
+                await refuse_unless_allowed(self.authorize, request, row, "write")
+                await wanted.check(rows.present(row, filestore_index))
+                replaced = rows.put(row, filestore_index, file)
+                await rows.save(session)
             return Response(file, status_code=200 if replaced else 201)
 
         return write
@@ -162,7 +166,11 @@ class ColumnRoutes:
     def _deleting(self) -> Any:
         rows = RowFiles(self.place, commit=self.commit)
 
-        @delete(self._path, summary="Delete the file")
+        @delete(
+            self._path,
+            summary="Delete the file",
+            raises=raised_by_changes(self.authorize, Conflict, ServiceUnavailableException),
+        )
         async def remove(
             request: _Request,
             filestore_identity: NamedDependency[tuple[Any, ...]],
@@ -170,11 +178,14 @@ class ColumnRoutes:
             filestore_index: NamedDependency[int | None],
         ) -> None:
             """Take the file out of its row."""
-            row = await rows.find(filestore_session, filestore_identity, lock=True)
-            await refuse_unless_allowed(self.authorize, request, row, "delete")
-            refuse_unless_current(request, rows.file(row, filestore_index))
-            rows.remove(row, filestore_index)
-            await rows.save(filestore_session)
+            wanted = Preconditions(request)
+            with wanted.deciding():
+                row = await rows.find(filestore_session, filestore_identity, lock=True)
+                await refuse_unless_allowed(self.authorize, request, row, "delete")
+                # Also where there is no file any more: who deletes a version and comes second is told so.
+                await wanted.check(rows.present(row, filestore_index))
+                rows.remove(row, filestore_index)
+                await rows.save(filestore_session)
 
         return remove
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException, NotFoundException
+from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.middleware import ASGIMiddleware
 from litestar.openapi.spec import OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
@@ -37,6 +38,12 @@ __all__ = ("DownloadHandlers", "DownloadMiddleware")
 _SKIP_COMPRESSION = "filestore_skip_compression"
 _PREPARED = "filestore_download"
 _BINARY = "application/octet-stream"
+_RAISED = (
+    NotFoundException,
+    PreconditionFailedException,
+    RangeNotSatisfiableException,
+    ServiceUnavailableException,
+)
 
 
 class DownloadHandlers:
@@ -70,7 +77,7 @@ class DownloadHandlers:
             raise ImproperlyConfiguredException(error.detail) from error
         handler.opt[self._opt_key] = True
         handler.opt[_PREPARED] = self
-        document_refusals(handler, (NotFoundException, PreconditionFailedException, RangeNotSatisfiableException))
+        document_refusals(handler, _RAISED)
         handler.operation_class = _download_operation(handler.operation_class, str(handler.status_code))
 
 
@@ -91,7 +98,8 @@ def _download_operation(base: type[Operation], status_code: str) -> type[Operati
 
 
 def _answers(description: str) -> dict[str, OpenAPIResponse]:
-    content = {_BINARY: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))}
+    binary = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
+    content = {_BINARY: binary, "*/*": binary}  # a file is sent as what it is, as far as that may be shown
     validators = {
         "etag": _header("Strong entity tag, made from the content"),
         "last-modified": _header("Time of the upload (RFC 9110 section 5.6.7)"),

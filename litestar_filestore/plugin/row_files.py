@@ -5,23 +5,31 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import sqlalchemy as sa
 from litestar.exceptions import NotFoundException
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.errors import ConflictError
+from litestar_filestore.orm.columns import lock_for_writing, writing_connection
 from litestar_filestore.orm.idle import has_only_read
 from litestar_filestore.orm.outages import guard_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Mapper, Session
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.plugin.router_paths import ColumnPlace
 
 __all__ = ("RowFiles",)
+
+_DATA_EXCEPTION = "22"  # the class of ISO/IEC 9075-2 §24.1
+_SERIALIZATION_FAILURE = "40001"  # PostgreSQL, ISO/IEC 9075-2 §24.1
+_MARIADB_CHECKREAD = 1020  # "Record has changed since last read", with innodb_snapshot_isolation
 
 
 class RowFiles:
@@ -44,14 +52,20 @@ class RowFiles:
         Args:
             session: Of the request.
             identity: The primary key.
-            lock: Whether the row is going to be changed, where the database can lock one.
+            lock: Whether the row is going to be changed. Nobody else can change it then until the transaction ends.
 
         Raises:
             NotFoundException: If there is no such row.
+            ConflictError: If the row is to be locked, and the transaction reads what was there before another one
+                changed it.
         """
         column = undefer(getattr(self._place.model, self._place.name))
 
         def get(sync: Session) -> Any:
+            if lock:
+                # SQLite reads what another connection is about to replace, unless this one has its only write lock.
+                mapper: Mapper[Any] = sa.inspect(self._place.model)
+                lock_for_writing(writing_connection(sync, mapper), mapper)
             return sync.get(
                 self._place.model,
                 identity,
@@ -60,7 +74,16 @@ class RowFiles:
                 populate_existing=lock,
             )
 
-        row = await _call(session, get)
+        try:
+            row = await _call(session, get)
+        except OverflowError as error:  # of sqlite3
+            raise NotFoundException("The file does not exist") from error
+        except DBAPIError as error:
+            if _is_no_key(error):
+                raise NotFoundException("The file does not exist") from error
+            if lock and _is_overtaken(error):
+                raise ConflictError("Another transaction changed the row meanwhile; send the request again") from error
+            raise
         if row is None:
             raise NotFoundException("The file does not exist")
         return row
@@ -121,6 +144,23 @@ class RowFiles:
     async def pause(self, session: Any) -> None:
         """Give the connection back for as long as a transfer takes, if the application lets go of it too."""
         await _call(session, _pause)
+
+
+def _is_no_key(error: DBAPIError) -> bool:
+    """Return whether a database says that no row can have such a key: a number out of range, a text with NUL."""
+    # SQLAlchemy knows no class for asyncpg's errors of this kind.
+    return isinstance(error, DataError) or str(getattr(error.orig, "sqlstate", None)).startswith(_DATA_EXCEPTION)
+
+
+def _is_overtaken(error: DBAPIError) -> bool:
+    """Return whether a database refuses to lock a row because it is not what the transaction sees of it.
+
+    That takes a snapshot from before somebody else's change. At READ COMMITTED a transaction looks again instead.
+    """
+    reason: Any = error.orig
+    state = getattr(reason, "sqlstate", None)
+    arguments: tuple[Any, ...] = getattr(reason, "args", ())
+    return state == _SERIALIZATION_FAILURE or arguments[:1] == (_MARIADB_CHECKREAD,)
 
 
 def _pause(session: Session) -> None:

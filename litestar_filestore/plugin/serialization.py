@@ -32,6 +32,14 @@ def is_file_list_type(type_: Any) -> bool:
     return get_origin(type_) is MutableList and is_file_type(get_args(type_)[0])
 
 
+def _is_stripped_list_type(type_: Any) -> bool:
+    """Return whether `type_` is what Litestar 2.25 leaves of ``FileObjectList`` before it asks: no item type.
+
+    Nothing else reads such lists: Litestar refuses all of them.
+    """
+    return type_ is MutableList
+
+
 def _decode_file(type_: type[FileObject], value: Any) -> FileObject:
     """Take files that are there already, and references that this application has signed.
 
@@ -55,5 +63,9 @@ def _decode_file_list(_type: Any, value: Any) -> TrackedFiles:
 
 TYPE_ENCODERS: Mapping[Any, Callable[[Any], Any]] = {FileObject: public_file, TrackedFiles: list}
 """What a client gets of files, by type."""
-TYPE_DECODERS = ((is_file_type, _decode_file), (is_file_list_type, _decode_file_list))
+TYPE_DECODERS = (
+    (is_file_type, _decode_file),
+    (is_file_list_type, _decode_file_list),
+    (_is_stripped_list_type, _decode_file_list),
+)
 """What a client may send for files: a predicate on the type and a decoder each."""

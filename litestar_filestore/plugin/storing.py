@@ -72,9 +72,10 @@ class LedgerStorer:
         """Note that an object stays; see `Storer.keep`."""
         await self._intents.keep(_key(file), Facts(file.size, file.checksum))
 
-    async def discard(self, file: FileObject) -> None:
+    async def discard(self, file: FileObject) -> bool:
         """Doom a kept object; see `Storer.discard`."""
-        await finish(self._intents.abandon([_key(file)], (State.STAGED, State.KEPT)))
+        # A kept object has no lease: where the database does not take the word, nobody may think that it did.
+        return bool(await finish(self._intents.abandon([_key(file)], (State.STAGED, State.KEPT))))
 
     @property
     def _intents(self) -> Intents:
@@ -119,11 +120,12 @@ class PlainStorer:
         await greenlet_spawn(mark_kept, file)
         loose.let_go(Target(file.backend, file.path), file, give_up=False)
 
-    async def discard(self, file: FileObject) -> None:
+    async def discard(self, file: FileObject) -> bool:
         """Delete a file. Nobody knows of rows here, so it must not be in one."""
         target = Target(file.backend, file.path)
         loose.let_go(target, file, give_up=False)
         await finish(delete_targets_async([target]))
+        return True
 
 
 class ApplicationStorer:
@@ -266,9 +268,9 @@ class ApplicationStorer:
         """Keep a file without a row; see `Storer.keep`."""
         await self._storer_of(file).keep(file)
 
-    async def discard(self, file: FileObject) -> None:
+    async def discard(self, file: FileObject) -> bool:
         """Give up a kept file; see `Storer.discard`."""
-        await self._storer_of(file).discard(file)
+        return await self._storer_of(file).discard(file)
 
     def _storer_of(self, file: FileObject) -> Storer:
         return self._storers.get(file) or self.storer_for(None, file.backend_key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from litestar.params import BodyKwarg
 
-from litestar_filestore.http.form_schema import form_schema, upload_operation
+from litestar_filestore.http.form_schema import form_schema, text_schema, upload_operation
 from litestar_filestore.http.limits import form_limits
 from litestar_filestore.http.operations import document_refusals
 from litestar_filestore.http.refusals import RAISED_BY_UPLOADS
@@ -39,6 +39,7 @@ class UploadHandlers:
         """Prepare handlers as `config` says."""
         self._config = config
         self._forms: dict[str, tuple[Any, PlannedForm]] = {}
+        self._texts: dict[str, Schema] = {}
 
     def prepare(self, handler: HTTPRouteHandler) -> None:
         """Prepare a handler, if it takes uploads.
@@ -62,13 +63,15 @@ class UploadHandlers:
         self._document(handler, form)
 
     def _document(self, handler: HTTPRouteHandler, form: PlannedForm) -> None:
-        handler.operation_class = upload_operation(handler.operation_class, form.documented)
         document_refusals(handler, RAISED_BY_UPLOADS)
         field = cast("FieldDefinition", form_body(handler))
         body = cast("BodyKwarg", field.kwarg_definition)
         # A component of its own: the class of the form may stand in responses too, where its files look different.
         key = body.schema_component_key or self._free_name(handler, form)
         self._forms[key] = (_identity(handler, form), form)
+        handler.operation_class = upload_operation(
+            handler.operation_class, form.documented, lambda: self._texts.get(key)
+        )
         # Litestar lets fields share a component only if they are written alike: with and without None, for instance.
         raw = field.raw if form.uses_dto else form.class_
         named = replace(field, raw=raw, kwarg_definition=replace(body, schema_component_key=key))
@@ -93,8 +96,12 @@ class UploadHandlers:
             creator: Of the document.
             plugin: The plugin that is asked for it.
         """
-        _, form = self._forms[cast("Any", field.kwarg_definition).schema_component_key]
-        return form_schema(form.documented, field, creator, plugin, self._config.limits)
+        key = cast("Any", field.kwarg_definition).schema_component_key
+        _, form = self._forms[key]
+        schema = form_schema(form.documented, field, creator, plugin, self._config.limits)
+        if form.shape.needs_no_file:
+            self._texts[key] = text_schema(form.documented, schema)
+        return schema
 
 
 def _identity(handler: HTTPRouteHandler, form: PlannedForm) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.http.ownership import owned_by
-from litestar_filestore.http.receive import read_form
+from litestar_filestore.http.receive import is_url_encoded, read_form, read_url_encoded
 
 if TYPE_CHECKING:
     from litestar import Request
@@ -29,6 +29,9 @@ def upload_reader(form: PlannedForm, config: FilestoreConfig, *, max_body_bytes:
     async def read(request: Request[Any, Any, Any]) -> dict[str, Any]:
         if form.shape.optional and "content-type" not in request.headers:
             return form.shape.shape({}, request)  # no body, which is no form
+        if form.shape.needs_no_file and is_url_encoded(request):
+            texts = await read_url_encoded(request, form.plan, limits=config.limits, max_body_bytes=max_body_bytes)
+            return form.shape.shape(texts, request)
         values = await read_form(
             request,
             form.plan,

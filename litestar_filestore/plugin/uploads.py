@@ -126,7 +126,7 @@ def _planned_form(
             texts=_names(texts),
         ),
         shape=FormShape(
-            files=tuple(ShapedField(e.field.wire_names, e.field.required, e.type.nullable) for e in files),
+            files=tuple(ShapedField(e.field.wire_names, e.field.required, e.type.nullable, e.type.many) for e in files),
             lists=_names(lists),
             optional=optional,
         ),

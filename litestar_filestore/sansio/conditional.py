@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = (
     "Validators",
     "check_preconditions",
+    "has_preconditions",
     "if_range_holds",
     "joined_headers",
     "normal_etag",
@@ -26,6 +27,7 @@ _ETAG = re.compile(rf"(?:W/)?{_OPAQUE}")
 # character that the other cannot begin with: linear in the length of the header.
 _ETAG_LIST = re.compile(rf"[ \t,]*(?:{_ETAG.pattern}[ \t]*(?:,[ \t,]*|$))+")
 _MAX_LIST_CHARS = 8192
+_CHANGES = frozenset({"if-match", "if-none-match", "if-unmodified-since"})
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = "|".join(_MONTHS)
 _DATES = (
@@ -77,17 +79,31 @@ def joined_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
-def check_preconditions(method: str, headers: Mapping[str, str], validators: Validators) -> Literal[200, 304, 412]:
+def has_preconditions(headers: Mapping[str, str]) -> bool:
+    """Return whether a request that changes something says what it wants to change (section 13.1).
+
+    Args:
+        headers: Of the request, as `joined_headers` returns them.
+    """
+    return not _CHANGES.isdisjoint(headers)
+
+
+def check_preconditions(
+    method: str, headers: Mapping[str, str], validators: Validators | None
+) -> Literal[200, 304, 412]:
     """Return what the preconditions of a request lead to, in the order of section 13.2.2.
 
     Args:
         method: Of the request.
         headers: Of the request, as `joined_headers` returns them.
-        validators: Of the representation, which exists.
+        validators: Of the representation; ``None`` if there is none at present, which is no version that ``If-Match``
+            can name, and has no date (sections 13.1.1, 13.1.2, 13.1.4).
 
     Returns:
         200 to go on, 304 for "Not Modified", 412 for "Precondition Failed".
     """
+    if validators is None:
+        return 412 if "if-match" in headers else 200
     is_read = method in {"GET", "HEAD"}
     if (if_match := headers.get("if-match")) is not None:
         if not _names(if_match, validators.etag, strong=True):

@@ -115,7 +115,13 @@ async def test_cancelled_request_is_forgotten(serve: Serve) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/x-www-form-urlencoded", "multipart/mixed; boundary=x", "application/json", "text/plain", ""],
+    [
+        "application/x-www-form-urlencoded, application/x-www-form-urlencoded",
+        "multipart/mixed; boundary=x",
+        "application/json",
+        "text/plain",
+        "",
+    ],
 )
 async def test_other_media_types_are_refused(serve: Serve, content_type: str) -> None:
     """No other way of writing a form leads around the limits."""
@@ -181,6 +187,37 @@ async def test_put_stores_the_body(serve: Serve) -> None:
     async with serve() as receiver:
         answer = await receiver.send(b"a,b\r\n", b"1,2", path="/raw/a.csv", method="PUT")
     assert (answer.json["filename"], answer.json["type"], answer.json["size"]) == ("a.csv", "text/csv", 8)
+
+
+PART_OF_FILE = {"content-range": "bytes 0-2/10"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PUT", "/raw/a.txt", b"abc"), ("POST", "/form", body_of(FILE)), ("POST", "/parts", body_of(FILE))],
+)
+async def test_part_of_a_file_is_not_taken_for_the_file(serve: Serve, method: str, path: str, body: bytes) -> None:
+    """What is said to be a piece of a file is stored by no route (RFC 9110 section 14.5)."""
+    async with serve() as receiver:
+        headers = {"content-type": CONTENT_TYPE, **PART_OF_FILE} if method == "POST" else PART_OF_FILE
+        answer = await receiver.send(body, path=path, method=method, headers=headers)
+        assert (answer.status, receiver.driver.blocks) == (400, [])
+    assert "Content-Range" in answer.json["detail"]
+
+
+async def test_part_of_a_file_is_refused_unread(serve: Serve) -> None:
+    """Nobody sends a gigabyte to be told that it was for nothing."""
+    async with serve() as receiver:
+        script = Script(messages(b"abc"))
+        answer = await script.run(receiver.app, "/raw/a.txt", method="PUT", headers=PART_OF_FILE)
+    assert (answer.status, script.taken) == (400, 0)
+
+
+async def test_form_of_texts_may_have_any_header(serve: Serve) -> None:
+    """Nothing is stored of a form without files, so nothing is said about it."""
+    async with serve() as receiver:
+        answer = await receiver.send(body_of(TEXT), headers={"content-type": CONTENT_TYPE, **PART_OF_FILE})
+    assert (answer.status, answer.json["text"]) == (200, "something")
 
 
 async def test_put_of_nothing_stores_an_empty_file(serve: Serve) -> None:

@@ -314,3 +314,13 @@ def test_public_url_leads_to_the_upload(memory: MemoryBackend, serve: Serve) -> 
     url = link(memory)
     assert url.startswith("https://files.example.com/filestore/")
     assert served.client.put(urlsplit(url).path, content=b"abc").status_code == 201
+
+
+def test_part_of_a_file_is_refused(backend: StorageBackend, serve: Serve) -> None:
+    """A piece of a file is not stored as the file, and does not use up the link."""
+    client = serve(backend).client
+    url = link(backend)
+    statuses = [
+        client.put(url, content=b"abc", headers=each).status_code for each in ({"content-range": "bytes 0-2/9"}, {})
+    ]
+    assert statuses == [400, 201]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from litestar_filestore import (
     storages,
 )
 from litestar_filestore.plugin.ledger import LedgerConfig
+from tests.servers.mariadb import MariadbServer
+from tests.servers.postgres import PostgresServer
 
 __all__ = ("Base", "Letter", "Note", "Paper", "Serve", "Site")
 
@@ -43,7 +46,7 @@ class Paper(Base):
     __tablename__ = "router_paper"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    owner: Mapped[str] = mapped_column(default="ann")
+    owner: Mapped[str] = mapped_column(sa.String(40), default="ann")
     file: Mapped[FileObject | None] = mapped_column(StoredObject("documents"))
     pages: Mapped[FileObjectList | None] = mapped_column(StoredObject("documents", multiple=True))
 
@@ -53,7 +56,7 @@ class Note(Base):
 
     __tablename__ = "router_note"
 
-    room: Mapped[str] = mapped_column(primary_key=True)
+    room: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     id: Mapped[UUID] = mapped_column(primary_key=True)
     file: Mapped[FileObject] = mapped_column(StoredObject("documents"))
 
@@ -100,20 +103,44 @@ class Site:
 Serve = Callable[..., Site]
 
 
+@pytest.fixture(scope="module")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """URL of a database that the tests of a module have for themselves."""
+    name = f"router_{uuid.uuid4().hex}"
+    postgres_server.create_database(name)
+    return postgres_server.url("psycopg", name)
+
+
+@pytest.fixture(scope="module")
+def mariadb_url(mariadb_server: MariadbServer) -> str:
+    """URL of a database that the tests of a module have for themselves."""
+    name = f"router_{uuid.uuid4().hex}"
+    mariadb_server.create_database(name)
+    return mariadb_server.url("pymysql", name)
+
+
 @pytest.fixture
 def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
     """Start an application with routers; it is stopped after the test."""
     with ExitStack() as stack:
 
         def start(
-            *routers: Router, kind: str = "advanced-alchemy", backend: StorageBackend | None = None, **options: Any
+            *routers: Router,
+            kind: str = "advanced-alchemy",
+            backend: StorageBackend | None = None,
+            database: str = "sqlite",
+            prepare: Callable[[sa.Engine], object] | None = None,
+            **options: Any,
         ) -> Site:
             url = f"sqlite:///{tmp_path / 'rows.sqlite'}"
+            if database != "sqlite":
+                url = request.getfixturevalue(f"{database}_url")
             engine = sa.create_engine(url)
             stack.callback(engine.dispose)
+            Base.metadata.drop_all(engine)
             Base.metadata.create_all(engine)
             backend = backend or MemoryBackend("documents")
-            plugins, more = wiring(kind, url, stack)
+            plugins, more = wiring(kind, url, stack, prepare)
             filestore = {"ledger": more.pop("ledger"), **options.pop("filestore", {})}
             config = FilestoreConfig([backend], **filestore)
             app = Litestar([*routers], plugins=[*plugins, FilestorePlugin(config)], **more, **options)
@@ -122,11 +149,16 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Serve]:
         yield start
 
 
-def wiring(kind: str, url: str, stack: ExitStack) -> tuple[list[Any], dict[str, Any]]:
+def wiring(
+    kind: str, url: str, stack: ExitStack, prepare: Callable[[sa.Engine], object] | None = None
+) -> tuple[list[Any], dict[str, Any]]:
     """Return the plugins and options that give handlers a session named ``db_session``."""
-    async_url = url.replace("sqlite:", "sqlite+aiosqlite:")
+    async_url = url.replace("sqlite:", "sqlite+aiosqlite:").replace("psycopg:", "asyncpg:")
+    async_url = async_url.replace("pymysql:", "aiomysql:")
     if kind == "advanced-alchemy":
         config = SQLAlchemyAsyncConfig(connection_string=async_url, before_send_handler="autocommit")
+        if prepare is not None:
+            prepare(config.get_engine().sync_engine)
 
         async def dispose_again() -> None:
             # Advanced Alchemy 1.12 disposes of the engine of the first application of a process only.

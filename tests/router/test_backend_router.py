@@ -99,6 +99,14 @@ def test_put_above_the_limit_is_413(serve: Serve) -> None:
     assert list(site.backend.list()) == []
 
 
+def test_put_of_a_part_is_400(serve: Serve) -> None:
+    """A piece of a file is not stored as the file."""
+    site = serve(media(methods=BOTH))
+    headers = {"content-range": "bytes 0-2/10"}
+    assert site.client.put("/media/a.txt", content=b"one", headers=headers).status_code == 400
+    assert list(site.backend.list()) == []
+
+
 def test_delete_gives_the_object_up(serve: Serve) -> None:
     """An object that was put is given up; one that is not there is no error."""
     site = serve(media(methods=BOTH), filestore={"ledger": None})

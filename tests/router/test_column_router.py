@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, create_file_router
 from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.http.router_options import FileMethod
 from tests.router.conftest import Note, Paper, Serve, Site
 
 KINDS = ("advanced-alchemy", "async", "sync")
@@ -86,6 +87,19 @@ def test_missing_row_and_missing_file_are_404(serve: Serve, method: str) -> None
     paper = site.add()
     statuses = {site.client.request(method, f"/papers/{id_}/file").status_code for id_ in (paper, paper + 1)}
     assert statuses == {404}
+
+
+@pytest.mark.parametrize("kind", ["advanced-alchemy", "sync"])
+@pytest.mark.parametrize("database", ["sqlite", "postgres", "mariadb"])
+@pytest.mark.parametrize("path", [f"papers/{10**30}/file", f"papers/{10**15}/file", f"notes/{uuid4()}/in/a%00"])
+def test_key_that_no_row_can_have_is_404(serve: Serve, path: str, database: str, kind: str) -> None:
+    """A number or a text that the database has no place for is the key of no row."""
+    methods: tuple[FileMethod, ...] = ("GET", "PUT", "DELETE")
+    paper = create_file_router(FILE, Paper.file, public=True, methods=methods)
+    note = create_file_router("/notes/{id:uuid}/in/{room:str}", Note.file, public=True, methods=methods[:2])
+    site = serve(paper, note, database=database, kind=kind)
+    wanted = methods if path.startswith("papers") else methods[:2]
+    assert [site.client.request(method, f"/{path}").status_code for method in wanted] == [404] * len(wanted)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "POST"])

@@ -104,6 +104,16 @@ def test_put_above_the_limit_is_413(serve: Serve) -> None:
     assert site.client.get(f"/papers/{paper}/file").content == b"old"
 
 
+@pytest.mark.parametrize("path", ["file", "pages/0"])
+def test_put_of_a_part_is_400(serve: Serve, path: str) -> None:
+    """A piece of a file does not take the place of the file."""
+    site = serve(single(), several())
+    paper = site.add(file=text(b"whole"), pages=[text(b"whole")])
+    url, headers = f"/papers/{paper}/{path}", {"content-range": "bytes 0-2/5"}
+    assert site.client.put(url, content=b"new", headers=headers).status_code == 400
+    assert site.client.get(url).content == b"whole"
+
+
 def test_put_of_somebody_else_is_403(serve: Serve) -> None:
     """Who may not write is refused before the body is read."""
     actions: list[str] = []

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from litestar_filestore.sansio.conditional import (
     Validators,
     check_preconditions,
+    has_preconditions,
     if_range_holds,
     joined_headers,
     normal_etag,
@@ -119,6 +120,22 @@ def test_writes_are_refused_where_reads_are_not_modified(method: str) -> None:
     """If-None-Match protects a write by 412, and If-Modified-Since is for reads only."""
     assert check_preconditions(method, {"if-none-match": "*"}, VALIDATORS) == 412
     assert check_preconditions(method, {"if-modified-since": VALIDATORS.http_date or ""}, VALIDATORS) == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "GET"])
+def test_nothing_is_no_version(method: str) -> None:
+    """Where there is no representation, If-Match names none of it, not even by the star; everything else holds."""
+    date = Validators(None, MOMENT).http_date or ""
+    wanted = [{"if-match": "*"}, {"if-match": '"v1"'}, {"if-none-match": "*"}, {"if-unmodified-since": date}, {}]
+    assert [check_preconditions(method, each, None) for each in wanted] == [412, 412, 200, 200, 200]
+
+
+def test_what_a_change_may_be_held_to() -> None:
+    """The three conditions of changes are told from those of reads."""
+    assert [has_preconditions({each: "*"}) for each in ("if-match", "if-none-match", "if-unmodified-since")] == [
+        True
+    ] * 3
+    assert not has_preconditions({"if-modified-since": "", "if-range": "", "range": ""})
 
 
 def test_nothing_known_matches_nothing() -> None:

@@ -88,7 +88,7 @@ def test_files_are_binary_parts(path: str, document: dict[str, Any]) -> None:
         "contentMediaType": "text/plain",
         "maxLength": MAX_BYTES,
     }
-    assert (one, many, thumb) == (part, {"type": "array", "items": part}, part)
+    assert (one, many, thumb) == (part, {"type": "array", "maxItems": 10, "items": part}, part)
 
 
 @pytest.mark.parametrize("path", SHAPES)
