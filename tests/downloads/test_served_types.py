@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import filetype
 import pytest
 from litestar import Litestar, get
 from litestar.testing import TestClient
@@ -99,11 +98,17 @@ def test_type_on_the_list_is_served_as_itself(content_type: str) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    sorted(each.mime for each in filetype.types if each.mime.partition("/")[0] in {"image", "audio", "video", "font"}),
+    [
+        *("image/heic", "image/jxl", "image/tiff", "image/vnd.adobe.photoshop", "image/x-icns", "image/x-tga"),
+        *("audio/aac", "audio/aiff", "audio/flac", "audio/mp2", "audio/x-aifc", "audio/x-caf", "audio/x-wavpack"),
+        *("video/3gpp", "video/mp2t", "video/quicktime", "video/x-matroska", "video/x-msvideo"),
+        *("font/otf", "font/ttf", "font/woff2", "application/vnd.oasis.opendocument.graphics"),
+        *("application/geo+json", "application/vnd.apache.parquet", "text/calendar", "application/x-ndjson"),
+    ],
 )
-def test_media_that_are_told_are_served_as_themselves(content_type: str) -> None:
-    """What uploads are verified to be is known here."""
-    assert served_type(content_type) == content_type
+def test_types_that_uploads_are_verified_to_be_are_served_as_themselves(content_type: str) -> None:
+    """A download keeps the type that the upload was told by its content."""
+    assert served_type(content_type).partition(";")[0] == content_type
 
 
 # -- the ways out
