@@ -99,8 +99,8 @@ def _without_options(engine: Engine) -> Engine:
     found = _engines.get(engine)
     if found is None:
         made = Engine(engine.pool.recreate(), engine.dialect, engine.url)
+        _beside.add(made)  # first: it needs no option then
         found = _engines[engine] = _Beside(made)
-        _beside.add(made)
         close_in_time(made)
         if engine.dialect.name == "sqlite":
             event.listen(made.pool, "connect", _wait_shortly)
