@@ -138,7 +138,7 @@ class FileRecord:
         self._metadata: dict[str, Any] = dict(metadata or {})
         self.size = size
         """Length in bytes; ``None`` before saving."""
-        self.last_modified = last_modified
+        self.last_modified: float | None = last_modified
         """POSIX time of the last write in seconds (UTC)."""
         self.checksum = checksum
         """Digest of the content as ``algorithm:hex``."""

@@ -47,7 +47,7 @@ def remove(row: Document, index: int) -> None:
 def assign(row: Document, tag: str) -> None:
     """Assign a longer list."""
     assert row.pages is not None
-    row.pages = [*row.pages, a_file(tag)]  # type: ignore[assignment]  # lists are coerced
+    row.pages = [*row.pages, a_file(tag)]  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # lists are coerced
 
 
 def replace(row: Document, tag: str | None) -> None:
@@ -155,7 +155,7 @@ def test_expired_attributes(seeded: World) -> None:
         session.commit()  # expires the row
         world_session(seeded, partial(replace, tag="first"))
         row.file = a_file("second")
-        row.pages = [a_file("page")]  # type: ignore[assignment]  # lists are coerced
+        row.pages = [a_file("page")]  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # lists are coerced
         session.commit()
 
     seeded.run(work)

@@ -136,7 +136,7 @@ def test_file_that_stays(session: Session, copy: bool) -> None:  # noqa: FBT001
 @pytest.fixture(scope="module")
 def versioned() -> Iterator[tuple[type[Any], type[Any]]]:
     """A class with versions, and one whose versions leave the file out."""
-    sqlalchemy_continuum.make_versioned(user_cls=None)
+    sqlalchemy_continuum.make_versioned(user_cls=None)  # pyright: ignore[reportArgumentType]  # None is what its docs say
 
     class Versioned(DeclarativeBase):
         pass

@@ -118,7 +118,7 @@ def test_listener_that_comes_late(db: Database) -> None:
             assert [page.get_content() for page in found] == [b"page"]
 
         def add_page(photo: Photo) -> None:
-            photo.pages = [a_file(b"page")]  # type: ignore[assignment]  # lists are coerced
+            photo.pages = [a_file(b"page")]  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # lists are coerced
 
         with listening("before_insert", add_page):
             db.run(second)
@@ -132,7 +132,7 @@ def test_list_that_a_listener_changes(db: Database) -> None:
         photo.pages.append(a_file(b"appended"))
 
     def change(session: Session) -> None:
-        session.get_one(Photo, 1).pages = [a_file(b"first")]  # type: ignore[assignment]  # lists are coerced
+        session.get_one(Photo, 1).pages = [a_file(b"first")]  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # lists are coerced
         session.commit()
         with listening("before_update", append):
             session.get_one(Photo, 1).name = "changed"

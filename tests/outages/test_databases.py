@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from litestar import Litestar
 from litestar.di import Provide
+from sqlalchemy import event, exc
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -18,7 +19,7 @@ from litestar_filestore.errors import DatabaseFullError, DatabaseUnavailableErro
 from litestar_filestore.orm.outages import translate_database_error
 from litestar_filestore.plugin.ledger import LedgerConfig
 from tests.outages.app import Base, Paper, create_app, engine_for
-from tests.outages.test_start import DRIVERS, running, upload, url_behind
+from tests.outages.test_start import DRIVERS, Driver, running, upload, url_behind
 from tests.servers.chaos import ThreadedProxy
 from tests.servers.postgres import PostgresServer
 
@@ -48,7 +49,7 @@ async def test_a_database_that_goes_away_is_503(driver: str, database: ThreadedP
 
 
 @DRIVERS
-async def test_a_full_database_is_507(driver: str, postgres_server: PostgresServer, migrated: str) -> None:
+async def test_a_full_database_is_507(driver: Driver, postgres_server: PostgresServer, migrated: str) -> None:
     """PostgreSQL's disk_full is no mistake of the application."""
     trigger(
         postgres_server.url("psycopg", migrated),
@@ -56,7 +57,7 @@ async def test_a_full_database_is_507(driver: str, postgres_server: PostgresServ
         "USING ERRCODE = '53100'; END $$ LANGUAGE plpgsql; "
         "CREATE TRIGGER full_disk BEFORE INSERT ON filestore_object FOR EACH ROW EXECUTE FUNCTION full_disk()",
     )
-    engine = engine_for(postgres_server.url(driver, migrated))  # type: ignore[arg-type]
+    engine = engine_for(postgres_server.url(driver, migrated))
     backend = MemoryBackend("outages")
     async with running(create_app(backend, engine, run_sweeper=False), engine) as client:
         answer = await upload(client)
@@ -77,7 +78,7 @@ async def test_a_full_sqlite_file_is_507(driver: str, tmp_path: Path) -> None:
         connection.execute("PRAGMA max_page_count = 1")
 
     sync = getattr(engine, "sync_engine", engine)
-    sa.event.listen(sync, "connect", limit)
+    event.listen(sync, "connect", limit)
     backend = MemoryBackend("outages")
     async with running(create_app(backend, engine, run_sweeper=False), engine) as client:
         files = {"file": ("a.txt", b"Some text.")}
@@ -160,7 +161,7 @@ class MySQLError(Exception):
         (ConnectionRefusedError(111, "refused"), DatabaseUnavailableError),
         (FileNotFoundError(2, "No such file or directory"), DatabaseUnavailableError),
         (FileNotFoundError(2, "No such file or directory", "/etc/certificate.pem"), None),
-        (sa.exc.TimeoutError("QueuePool limit"), DatabaseUnavailableError),
+        (exc.TimeoutError("QueuePool limit"), DatabaseUnavailableError),
         (ValueError("database is locked"), None),
     ],
 )

@@ -8,13 +8,14 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httpx
 import pytest
 import sqlalchemy as sa
 from httpx import ASGITransport
 from litestar import Litestar
+from sqlalchemy import exc
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin, MemoryBackend, StorageBackend, StorageError
 from litestar_filestore.errors import AccessDeniedError, AuthenticationError, BucketNotFoundError
@@ -27,6 +28,7 @@ from tests.servers.s3 import S3Server
 
 PATIENCE = 30.0
 """Seconds after which a test fails; drivers wait for a minute, or for ever."""
+Driver = Literal["asyncpg", "psycopg"]
 DRIVERS = pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 
 
@@ -69,7 +71,7 @@ async def upload(client: httpx.AsyncClient) -> httpx.Response:
 
 async def refusal(app: Litestar, engine: Database | None = None) -> BaseException:
     """Return what keeps an application from starting."""
-    with pytest.raises((StorageError, sa.exc.DBAPIError, ExceptionGroup)) as raised:
+    with pytest.raises((StorageError, exc.DBAPIError, ExceptionGroup)) as raised:
         await running(app, engine).__aenter__()
     error: BaseException = raised.value
     while isinstance(error, BaseExceptionGroup):
@@ -219,19 +221,19 @@ async def test_a_silent_database_delays_the_start_by_seconds(
 
 
 @DRIVERS
-async def test_an_unknown_database_stops_the_start(driver: str, postgres_server: PostgresServer) -> None:
+async def test_an_unknown_database_stops_the_start(driver: Driver, postgres_server: PostgresServer) -> None:
     """The server answers, and says that there is no such database."""
-    engine = engine_for(postgres_server.url(driver, "no_such_database"))  # type: ignore[arg-type]
+    engine = engine_for(postgres_server.url(driver, "no_such_database"))
     assert "does not exist" in str(await refusal(create_app(MemoryBackend("outages"), engine), engine))
 
 
 @DRIVERS
 async def test_a_migration_after_the_start_is_noticed(
-    driver: str, postgres_server: PostgresServer, database_name: str, caplog: pytest.LogCaptureFixture
+    driver: Driver, postgres_server: PostgresServer, database_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An application that starts before its migration says so once, and sweeps as soon as the tables are there."""
     url = postgres_server.url("psycopg", database_name)
-    engine = engine_for(postgres_server.url(driver, database_name))  # type: ignore[arg-type]
+    engine = engine_for(postgres_server.url(driver, database_name))
     backend = MemoryBackend("outages")
     async with running(create_app(backend, engine), engine) as client:
         assert len(warnings(caplog, "There is no ledger in")) == 1

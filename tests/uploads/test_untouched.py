@@ -96,8 +96,8 @@ NOT_SENT = FileObject("documents", "not-sent")
 class MemoDefaults:
     title: str
     file: FileObject | None = NOT_SENT
-    pages: Annotated[list[FileObject], "any"] = msgspec.UNSET  # type: ignore[assignment]
-    extras: list[FileObject] | None = msgspec.UNSET  # type: ignore[assignment]
+    pages: Annotated[list[FileObject], "any"] = msgspec.UNSET  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    extras: list[FileObject] | None = msgspec.UNSET  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
 def told(value: Any) -> Any:
