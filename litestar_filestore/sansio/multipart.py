@@ -119,14 +119,17 @@ class FormParser:
         self._max_headers = max_headers
         self._max_header_bytes = max_header_bytes
         self._state = _State.PREAMBLE
-        self._rest = b"\r\n"  # the line break in front of a boundary belongs to it, and the first may have none
+        self._data = b"\r\n"  # the line break in front of a boundary belongs to it, and the first may have none
         self._lines: list[bytes] = []
         self._content_left: int | None = None
         self._stray_bytes = 0
         self._broken = False
 
     def feed(self, block: bytes) -> Iterator[Event]:
-        """Yield the events of a block, to be taken all before the next one is fed.
+        """Return an iterator over the events of a block, to be taken all before the next one is fed.
+
+        A piece of content that ends with the block is held by nobody here once it was taken: whoever waits for a store
+        with it has the only one.
 
         Raises:
             MultipartError: If this is no form.
@@ -135,13 +138,16 @@ class FormParser:
         if self._broken:
             raise MultipartError("The form cannot be read")
         self._broken = True  # until the block is read: who goes on after an error would read on in the wrong place
-        stray = True
-        if self._state is not _State.END:
-            for event in self._events(block):
-                stray = False
-                yield event
+        self._stray_bytes += len(block)
+        self._data = self._data + block if self._data else block
+        return self._read()
+
+    def _read(self) -> Iterator[Event]:
+        if self._state is _State.END:
+            self._data = b""
+        else:
+            yield from self._events()
         self._broken = False
-        self._stray_bytes = self._stray_bytes + len(block) if stray else 0
         if self._stray_bytes > MAX_STRAY_BYTES:
             # Preamble, epilogue and headers without end keep a parser busy for nothing (CVE-2024-53981, and others).
             self._broken = True
@@ -156,32 +162,37 @@ class FormParser:
         if self._broken or self._state is not _State.END:
             raise MultipartError("The form ends before its last boundary")
 
-    def _events(self, block: bytes) -> Iterator[Event]:
-        data = self._rest + block if self._rest else block
+    def _events(self) -> Iterator[Event]:
         at = 0
         while self._state is not _State.END:
             before = at, self._state
             if self._state is _State.CONTENT:
-                found = data.find(self._delimiter, at)
-                end = found if found >= 0 else self._safe_end(data, at)
+                found = self._data.find(self._delimiter, at)
+                end = found if found >= 0 else self._safe_end(self._data, at)
                 if end > at:
                     self._count(end - at)
-                    yield data[at:end] if at or end < len(data) else data
+                    self._stray_bytes = 0
+                    pieces = [self._data[at:end]]
                     at = end
+                    if end == len(self._data):
+                        self._data, at = b"", 0
+                    yield pieces.pop()
                 if found >= 0:
                     if self._content_left:
                         raise MultipartError("A part of the form is shorter than its Content-Length")
+                    self._stray_bytes = 0
                     yield None
                     at, self._state = found + len(self._delimiter), _State.BOUNDARY
             elif self._state is _State.HEADERS:
-                at, head = self._read_header(data, at)
+                at, head = self._read_header(self._data, at)
                 if head is not None:
+                    self._stray_bytes = 0
                     yield head
             else:
-                at = self._step(data, at)
+                at = self._step(self._data, at)
             if (at, self._state) == before:
                 break  # it takes more to go on
-        self._rest = data[at:]
+        self._data = self._data[at:]
 
     def _safe_end(self, data: bytes, at: int) -> int:
         """Return how far the content goes for certain: what may be the beginning of a boundary is not content yet."""

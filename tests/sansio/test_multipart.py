@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -385,3 +386,14 @@ def test_last_of_many_parts_in_one_block_is_read() -> None:
     """Parts that share a block are told apart."""
     found = parse([b"".join(part_of(Piece(str(each), str(each).encode())) for each in range(100)) + END])
     assert [(head.name, content) for head, content in found] == [(str(each), str(each).encode()) for each in range(100)]
+
+
+def test_piece_that_was_taken_is_held_by_nobody() -> None:
+    """Who waits for a store with the end of a block has the only one: many uploads hold many blocks."""
+    parser = FormParser(b"B", max_parts=1, max_headers=8, max_header_bytes=4096)
+    list(parser.feed(b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'))
+    events = parser.feed(bytes(100_000))
+    piece = next(events)
+    assert isinstance(piece, bytes)
+    assert sys.getrefcount(piece) == 2  # this variable, and the argument of the call
+    assert list(events) == []
