@@ -26,6 +26,8 @@ class Target(NamedTuple):
 
     backend: StorageBackend
     key: str
+    may_be_marked: bool = False
+    """Whether marks may lie beside it, which are deleted then as well, with a request of their own."""
 
 
 MAX_WAITING = 100_000

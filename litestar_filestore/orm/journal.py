@@ -217,13 +217,14 @@ class Journal:
 
 def _unneeded(entries: Iterable[_Entry]) -> Iterable[Target]:
     """Return what no row holds after these entries: a file may move from one row to another."""
-    targets: dict[Target, None] = {}
+    targets: dict[Target, bool] = {}
     for entry in entries:
         if isinstance(entry, _Linked):
             targets.pop(entry.target, None)
         elif not isinstance(entry, _Marked):
-            targets[entry.target] = None
-    return targets
+            # What this transaction has stored itself, no client has a reference to.
+            targets[entry.target] = isinstance(entry, _Doomed)
+    return [target._replace(may_be_marked=marked) for target, marked in targets.items()]
 
 
 def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:

@@ -93,29 +93,32 @@ def is_taken(file: FileObject) -> bool:
     return _read(file.backend, _mark(_TAKEN, file.path)) is not None
 
 
-def erase(backend: StorageBackend, key: str) -> None:
-    """Delete an object and then its marks, or a mark alone; what is missing is fine."""
+def erase(backend: StorageBackend, key: str, may_be_marked: bool = False) -> None:  # noqa: FBT001, FBT002  # of Target
+    """Delete an object, and then its marks if there may be any; or a mark alone. What is missing is fine."""
     if not _is_mark(key):
         backend.delete(key)
-    with Guard(backend.storage_driver, backend.key, "delete", key):
-        backend.storage_driver.delete(_marks_of(backend, key))
+    if marks := _marks_of(backend, key, may_be_marked=may_be_marked):
+        with Guard(backend.storage_driver, backend.key, "delete", key):
+            backend.storage_driver.delete(marks)
 
 
-async def erase_async(backend: StorageBackend, key: str) -> None:
+async def erase_async(backend: StorageBackend, key: str, may_be_marked: bool = False) -> None:  # noqa: FBT001, FBT002
     """`erase` without blocking the event loop."""
     if not _is_mark(key):
         await backend.delete_async(key)
-    with Guard(backend.storage_driver, backend.key, "delete", key):
-        await backend.storage_driver.delete_async(_marks_of(backend, key))
+    if marks := _marks_of(backend, key, may_be_marked=may_be_marked):
+        with Guard(backend.storage_driver, backend.key, "delete", key):
+            await backend.storage_driver.delete_async(marks)
 
 
 def _is_mark(key: str) -> bool:
     return key.startswith(f"{RESERVED_SEGMENT}/")
 
 
-def _marks_of(backend: StorageBackend, key: str) -> list[str]:
-    names = [key] if _is_mark(key) else [_mark(_TAKEN, key), _mark(_TAKEN_KEPT, key)]
-    return [_path(backend, name) for name in names]
+def _marks_of(backend: StorageBackend, key: str, *, may_be_marked: bool) -> list[str]:
+    if _is_mark(key):
+        return [_path(backend, key)]
+    return [_path(backend, _mark(folder, key)) for folder in (_TAKEN, _TAKEN_KEPT)] if may_be_marked else []
 
 
 def _mark(folder: str, key: str) -> str:

@@ -124,7 +124,7 @@ class PlainStorer:
         """Delete a file. Nobody knows of rows here, so it must not be in one."""
         target = Target(file.backend, file.path)
         loose.let_go(target, file, give_up=False)
-        await finish(delete_targets_async([target]))
+        await finish(delete_targets_async([target._replace(may_be_marked=True)]))
         return True
 
 

@@ -36,6 +36,7 @@ _HELD = ("(held)",)
 _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "(held)": (_NOTED, _PUT),
     "(deleted)": (("object.deleted",), ()),
+    "(links)": (("commit.before",), ("commit.before",)),
     "(notes)": (("rollback.before",), ("commit.before",)),
     "(forgotten)": ((), ("commit.before",)),
     "(saved)": (("note.after", "staging.commit", "intent.after", *_WRITE, "note.after"), _SAVE),
@@ -50,7 +51,7 @@ _REPLACE = ("link.after", "doom.after", "flush.after")
 _CLAIM = ("commit.before", "sweep.claimed", "rollback.before")
 _FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
 _SWEEP = (
-    *("(notes)", *_CLAIM, "object.deleted", "object.deleted", *_FINISH),
+    *("(links)", "(notes)", *_CLAIM, "object.deleted", "object.deleted", *_FINISH),
     *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
 )
 
@@ -95,7 +96,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "sweep": _SWEEP,
     "forget": _SWEEP,
     "sweep a note": (
-        *("(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)"),
+        *("(links)", "(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)"),
         *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
     ),
     "staged upload": (

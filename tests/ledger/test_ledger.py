@@ -178,9 +178,25 @@ def test_row_that_vanished(seeded: World, delete: bool) -> None:  # noqa: FBT001
 
 
 def test_row_that_was_replaced_meanwhile(seeded: World) -> None:
-    """The file that goes is the one that the database holds, not the one that was loaded."""
+    """A session that has loaded a file that another one replaced may not replace it, and the other's stays."""
     with Session(seeded.engine) as session:
         row = session.get_one(Document, 1)
+        with Session(seeded.engine) as other:
+            other.get_one(Document, 1).file = a_file("between")
+            other.commit()
+        row.file = a_file("last")
+        with pytest.raises(ConflictError):
+            session.commit()
+    seeded.recover()
+    assert seeded.leftovers() == []
+    assert seeded.contents()[1][0] == "between"
+
+
+def test_row_that_was_replaced_before_it_was_loaded(seeded: World) -> None:
+    """The file that goes is the one that the database holds, where the session has loaded none."""
+    with Session(seeded.engine) as session:
+        row = session.get_one(Document, 1)
+        session.expire(row, ["file"])
         with Session(seeded.engine) as other:
             other.get_one(Document, 1).file = a_file("between")
             other.commit()
@@ -210,7 +226,7 @@ def test_assignment_that_changes_nothing_dooms_nothing(world: World, attribute: 
 
 
 def test_file_assigned_over_a_row_that_got_one_meanwhile(world: World) -> None:
-    """A file in a row that was loaded without one takes the place of what another transaction stored meanwhile."""
+    """A file in a row that was loaded without one does not take the place of what another one stored meanwhile."""
     with Session(world.engine) as session:
         session.add(Document(id=1))
         session.commit()
@@ -224,8 +240,9 @@ def test_file_assigned_over_a_row_that_got_one_meanwhile(world: World) -> None:
                 other.commit()
 
         once_at("put.after", replace)
-        session.commit()
-    assert world.contents() == {1: ("last", ())}
+        with pytest.raises(ConflictError):
+            session.commit()
+    assert world.contents() == {1: ("between", ())}
 
 
 def test_missing_table(world: World) -> None:
