@@ -42,6 +42,8 @@ _FREE = (State.STAGED, State.KEPT)
 """What a row may take."""
 _CLOCKS_SECONDS = 3600
 """How far the clocks of applications and databases may be apart."""
+_NO_BACKEND = ""
+"""Of entries that are about a link; no backend has this key."""
 _CHUNK = 400
 """Keys per statement: with their facts some 3,000 parameters, well below what every database takes."""
 
@@ -121,7 +123,7 @@ class Ledger:
         """
         now = database_now()
         entry = {
-            "backend": "",  # no backend has this key
+            "backend": _NO_BACKEND,
             "key": link.digest,
             "state": USED,
             "created_at": now,
@@ -133,7 +135,7 @@ class Ledger:
 
     def forget_links(self, connection: Connection) -> None:
         """Forget used links that have ended; a range of the index of what is due."""
-        ended = sa.and_(self._c.state == USED, self._c.not_before <= database_now())
+        ended = sa.and_(self._c.state == USED, self._c.backend == _NO_BACKEND, self._c.not_before <= database_now())
         # Looked for first: on SQLite, a DELETE of nothing takes the write lock too.
         if connection.execute(sa.select(sa.literal(1)).select_from(self.table).where(ended).limit(1)).first():
             connection.execute(sa.delete(self.table).where(ended))

@@ -118,7 +118,7 @@ def define_ledger(metadata: MetaData) -> Table | None:
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("last_error", sa.String(500)),
         sa.Column("owner", owner),
-        sa.Index(f"ix_{LEDGER_TABLE}_due", "state", "not_before"),
+        sa.Index(f"ix_{LEDGER_TABLE}_due", "state", "backend", "not_before"),
         sa.Index(f"ix_{LEDGER_TABLE}_owner", "owner"),
     )
 

@@ -98,11 +98,9 @@ class Plans:
 
 
 def _steps(plan: dict[str, Any]) -> Iterator[str]:
-    """Yield how each node of PostgreSQL's plan reads a table of the ledger."""
+    """Yield how each node of PostgreSQL's plan reads a table of the ledger. What it may sort is bounded by what it reads."""
     if plan["Node Type"] == "Bitmap Index Scan" or plan.get("Relation Name") in TABLES:
         yield f"{plan['Node Type']} BY {plan.get('Index Cond', '')}"
-    elif plan["Node Type"] == "Sort":
-        yield "SORT"
     for each in plan.get("Plans", ()):
         yield from _steps(each)
 
