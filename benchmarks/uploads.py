@@ -28,7 +28,7 @@ __all__ = ("Upload", "main", "measure_long", "measure_slow")
 KIB = 1024
 MIB = 1024 * 1024
 _ROUNDS = 5
-_ROUND_BYTES = 40 * KIB
+_ROUND_BYTES = 80 * KIB
 
 
 class Upload(NamedTuple):

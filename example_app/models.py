@@ -5,11 +5,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from litestar_filestore import Candidate, FileObject, StoredObject
 
-PROGRAMS = {"application/x-executable", "application/x-msdownload"}
+PROGRAMS = {"application/x-elf", "application/x-mach-binary", "application/x-msdownload"}
 
 
 def no_programs(file: Candidate) -> str | None:
-    """Refuse what Linux and Windows run; the type is told from the first bytes, so another name does not help."""
+    """Refuse what Linux, macOS and Windows run; the type is told from the first bytes, so another name does not help."""
     return "Programs are not kept here" if file.content_type in PROGRAMS else None
 
 

@@ -220,7 +220,7 @@ def test_rules_are_told() -> None:
         "maxLength": 1000,
         "minLength": 1,
     }
-    assert schema == {"type": "array", "maxItems": 3, "items": part}
+    assert schema == {"type": "array", "minItems": 1, "maxItems": 3, "items": part}
     encoding = body_of(found, "/rules")["content"]["multipart/form-data"]["encoding"]
     assert encoding["files"]["contentType"] == "image/*"
 
