@@ -98,7 +98,7 @@ class Plans:
 
 
 def _steps(plan: dict[str, Any]) -> Iterator[str]:
-    """Yield how each node of PostgreSQL's plan reads a table of the ledger. What it may sort is bounded by what it reads."""
+    """Yield how each node of PostgreSQL's plan reads a table of the ledger. What it reads bounds what it sorts."""
     if plan["Node Type"] == "Bitmap Index Scan" or plan.get("Relation Name") in TABLES:
         yield f"{plan['Node Type']} BY {plan.get('Index Cond', '')}"
     for each in plan.get("Plans", ()):
