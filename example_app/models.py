@@ -9,7 +9,7 @@ PROGRAMS = {"application/x-elf", "application/x-mach-binary", "application/x-msd
 
 
 def no_programs(file: Candidate) -> str | None:
-    """Refuse what Linux, macOS and Windows run; the type is told from the first bytes, so another name does not help."""
+    """Refuse what Linux, macOS and Windows run; the type is told from the content, so another name does not help."""
     return "Programs are not kept here" if file.content_type in PROGRAMS else None
 
 
