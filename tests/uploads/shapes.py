@@ -10,6 +10,7 @@ import attrs
 import msgspec
 import pydantic
 from advanced_alchemy.extensions.litestar import (
+    EngineConfig,
     SQLAlchemyAsyncConfig,
     SQLAlchemyDTO,
     SQLAlchemyDTOConfig,
@@ -21,6 +22,7 @@ from litestar.di import NamedDependency
 from litestar.dto import DTOData
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, MultipartBody
+from sqlalchemy import NullPool
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -221,6 +223,7 @@ def create_app(folder: Path) -> Litestar:
     """Make the application with its rows and files in `folder`."""
     database = SQLAlchemyAsyncConfig(
         connection_string=f"sqlite+aiosqlite:///{folder / 'rows.sqlite'}",
+        engine_config=EngineConfig(poolclass=NullPool),  # one that is kept would stay open after its test
         metadata=Base.metadata,
         before_send_handler="autocommit",
         create_all=True,
