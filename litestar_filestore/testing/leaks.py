@@ -64,11 +64,13 @@ class LeakGate:
         Raises:
             AssertionError: With a list of what was left.
         """
-        if left := self._left_open():
-            gc.collect()
-            deadline = time.monotonic() + self._settle_seconds
-            while (left := self._left_open()) and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)
+        deadline = time.monotonic() + self._settle_seconds
+        while left := self._left_open():
+            gc.collect()  # each time: what a thread gives back only now may be garbage by then
+            left = self._left_open()
+            if not left or time.monotonic() >= deadline:
+                break
+            time.sleep(POLL_SECONDS)
         if left:
             raise AssertionError(f"left open: {left}")
         if files := sorted(self._list() - self._files):
