@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 from benchmarks.ledger_places import BACKEND, DATABASES, LEDGER, Document, Loose, async_url, serve_database
 from benchmarks.rounds import Contender, compare
 from litestar_filestore import FileObject, MemoryBackend, storages
-from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey
-from litestar_filestore.orm.staging import staging_engine
-from litestar_filestore.orm.uploads import Intents
+from litestar_filestore.ledger.intents import Intents
+from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
+from litestar_filestore.ledger.staging import staging_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

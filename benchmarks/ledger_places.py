@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, StoredObject
-from litestar_filestore.orm.ledger_table import LEDGER_SWITCH, define_ledger
+from litestar_filestore.ledger.table import LEDGER_SWITCH, define_ledger
 from tests.servers import postgres
 
 if TYPE_CHECKING:

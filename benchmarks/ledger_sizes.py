@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from benchmarks.ledger_places import BACKEND, DATABASES, LEDGER, Base, Document, serve_database
 from litestar_filestore import Driver, ObjectInfo, StorageBackend, storages
 from litestar_filestore.errors import ObjectNotFoundError, UnsupportedOperationError
-from litestar_filestore.orm.fsck import fsck
-from litestar_filestore.orm.sweep import sweep
+from litestar_filestore.ledger.fsck import fsck
+from litestar_filestore.ledger.sweep import sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence

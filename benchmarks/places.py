@@ -95,14 +95,14 @@ def make_backend(store: str, place: Place, **options: Any) -> StorageBackend:
     Imports are here so that a child process holds the libraries of its own store only.
     """
     if store == "local":
-        from litestar_filestore.backends.local import LocalBackend
+        from litestar_filestore.backends.local.local_backend import LocalBackend
 
         return LocalBackend("bench", place.folder, **options)
     if store == "S3, obstore":
-        from litestar_filestore.backends.obstore import ObstoreBackend
+        from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
         return ObstoreBackend(key="bench", fs=f"s3://{place.bucket}/", **s3_options(place), **options)
-    from litestar_filestore.backends.fsspec import FSSpecBackend
+    from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
     if store == "local, fsspec name":
         return FSSpecBackend(key="bench", fs="file", prefix=place.folder, **options)

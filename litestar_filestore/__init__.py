@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from litestar_filestore.backends.fsspec import FSSpecBackend
-from litestar_filestore.backends.local import LocalBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
+from litestar_filestore.backends.local.local_backend import LocalBackend
 from litestar_filestore.backends.memory import MemoryBackend
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry, storages
-from litestar_filestore.core.rules import Candidate, FileRule, Piece, Reading, Wanted
+from litestar_filestore.core.rule import Candidate, FileRule, Piece, Reading, Wanted
 from litestar_filestore.core.types import AsyncDataLike, Capability, DataLike, ObjectInfo, PathLike
+from litestar_filestore.downloads.download_config import DownloadConfig, Nginx, XSendfile
+from litestar_filestore.downloads.redirect import FileRedirect
+from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import StorageError
-from litestar_filestore.http.download import FileDownload
-from litestar_filestore.http.download_config import DownloadConfig
-from litestar_filestore.http.front_server import Nginx, XSendfile
-from litestar_filestore.http.limits import UploadLimits
-from litestar_filestore.http.link_config import LinkConfig
-from litestar_filestore.http.parts import MultipartStream, Part
-from litestar_filestore.http.raw import RawUpload
-from litestar_filestore.http.redirects import FileRedirect
-
-# Its import starts the tracking of sessions.
-from litestar_filestore.orm import tracking as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
-from litestar_filestore.orm.file_list import FileObjectList
-from litestar_filestore.orm.stored_object import StoredObject
+from litestar_filestore.links.link_config import LinkConfig
+from litestar_filestore.orm.stored_object import FileObjectList, StoredObject
 from litestar_filestore.plugin.config import FilestoreConfig
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
-from litestar_filestore.plugin.file_router import create_file_router
 from litestar_filestore.plugin.plugin import FilestorePlugin
+from litestar_filestore.router.router import create_file_router
+
+# Its import starts the tracking of sessions.
+from litestar_filestore.tracking import flush as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from litestar_filestore.uploads.limits import UploadLimits
+from litestar_filestore.uploads.parts import MultipartStream, Part
+from litestar_filestore.uploads.raw import RawUpload
 
 # Its import gives sessions what checks the rules of columns.
 from litestar_filestore.validation import checking as _checking  # noqa: F401  # pyright: ignore[reportUnusedImport]

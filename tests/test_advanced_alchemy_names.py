@@ -196,7 +196,7 @@ def test_registry_answers_as_there() -> None:
 def test_registry_builds_the_default_backend_for_a_url() -> None:
     """A bare URL with a key."""
     registry = StorageRegistry()
-    registry.set_default_backend("litestar_filestore.backends.obstore.ObstoreBackend")
+    registry.set_default_backend("litestar_filestore.backends.obstore.obstore_backend.ObstoreBackend")
     registry.register_backend("memory://", key="one")
     backend = registry.get_backend("one")
     assert isinstance(backend, ours.ObstoreBackend)

@@ -1,17 +1,165 @@
-"""The portable backend: what users hold, whatever store is underneath."""
+"""What may travel with an object to a store: content types and user metadata as every store can keep them."""
 
 from __future__ import annotations
 
-from litestar_filestore.core.compat import AdvancedAlchemyMethods
-from litestar_filestore.core.lifecycle import Lifecycle
-from litestar_filestore.core.reading import Reading
-from litestar_filestore.core.signing import Signing
-from litestar_filestore.core.writing import Writing
+import os
+import re
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
-__all__ = ("StorageBackend",)
+import msgspec
+
+from litestar_filestore.core.keys import (
+    DEFAULT_KEY_TEMPLATE,
+    RESERVED_SEGMENT,
+    check_key,
+    check_key_template,
+    check_prefix,
+    join_prefix,
+    make_key,
+)
+from litestar_filestore.core.sources import AsyncFeed, Feed, Meter, check_digest, source_size
+from litestar_filestore.core.types import ObjectInfo, PutOptions, SignedAnswer
+from litestar_filestore.errors import (
+    ConfigurationError,
+    FileTooLargeError,
+    InvalidArgumentError,
+    ObjectNotFoundError,
+    StorageError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from litestar_filestore.core.driver import Driver
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.types import (
+        AsyncDataLike,
+        AsyncSource,
+        Capability,
+        DataLike,
+        PathLike,
+        SignMethod,
+        Source,
+    )
+
+__all__ = (
+    "MAX_EXPIRES_SECONDS",
+    "Guard",
+    "StorageBackend",
+    "check_content_type",
+    "portable_metadata",
+)
+
+_MAX_CONTENT_TYPE = 255
+_CONTENT_TYPE = re.compile(r"[!-~]+/[!-~]+(?:[ \t]*;[ -~]*)?")
+_OUTER_SPACES = re.compile(r"^ +| +$")
+_METADATA_NAME = re.compile(r"[a-z0-9_-]{1,128}")
 
 
-class StorageBackend(AdvancedAlchemyMethods, Writing, Reading, Signing, Lifecycle):
+def check_content_type(content_type: str | None) -> str | None:
+    """Return `content_type` if it is ``type/subtype`` with optional parameters, in printable ASCII (RFC 9110 §8.3.1).
+
+    Raises:
+        InvalidArgumentError: For anything else. CR and LF would start a header of their own, and they make obstore
+            panic.
+    """
+    if content_type is not None and (
+        len(content_type) > _MAX_CONTENT_TYPE or _CONTENT_TYPE.fullmatch(content_type) is None
+    ):
+        raise InvalidArgumentError(f"{content_type[:80]!r} is not a media type such as 'image/png'")
+    return content_type
+
+
+def portable_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return user metadata in the form that every store keeps: lower-case names, printable ASCII values.
+
+    Values that are not text are written as JSON. Non-ASCII text, control characters and ``%`` are percent-encoded as
+    UTF-8: S3 accepts raw non-ASCII values and then answers every read of the object with an error. So are spaces at
+    the ends, which belong to no header (RFC 9110 §5.5). Names with other characters than ``[a-z0-9_-]`` stay in the
+    database only, as do names that are taken for real headers (``content-type`` ...): user metadata must not decide
+    how an object is served.
+    """
+    result: dict[str, str] = {}
+    for name, value in metadata.items():
+        lowered = name.lower()
+        if _METADATA_NAME.fullmatch(lowered) is None or lowered.startswith(("content-", "cache-control", "x-")):
+            continue
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        encoded = quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        result[lowered] = _OUTER_SPACES.sub(lambda spaces: "%20" * len(spaces[0]), encoded)
+    return result
+
+
+class Guard:
+    """Wraps one operation: what its driver raises comes out with operation, backend and key, and its cause chained."""
+
+    __slots__ = ("_backend", "_driver", "_feed", "_key", "_operation")
+
+    def __init__(
+        self, driver: Driver, backend: str, operation: str, key: str | None, feed: Feed | AsyncFeed | None = None
+    ) -> None:
+        """Guard `operation` of `driver` on `key`; errors of `feed`'s source pass through as they were raised."""
+        self._driver = driver
+        self._backend = backend
+        self._operation = operation
+        self._key = key
+        self._feed = feed
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Translate an ``Exception``; let cancellation and exit pass."""
+        if not isinstance(error, Exception):
+            return
+        failure = self._feed.failure if self._feed is not None else None
+        if failure is not None:
+            # The source broke. Libraries wrap that in errors of their own; the caller wants the original.
+            self._place(failure)
+            if failure is not error:
+                raise failure from None
+            return
+        translated = error if isinstance(error, StorageError) else self._driver.translate(error)
+        if translated is None:
+            return
+        self._place(translated)
+        if translated is not error:
+            raise translated from error
+
+    def _place(self, error: Exception) -> None:
+        if isinstance(error, StorageError):
+            error.operation = error.operation or self._operation
+            error.backend = error.backend or self._backend
+            error.key = self._key if self._key is not None else error.key
+
+
+MAX_EXPIRES_SECONDS = 7 * 24 * 3600
+"""Longest life of a signed URL: the limit of S3 and GCS."""
+_PART_BYTES = 5 * 1024 * 1024
+_CONCURRENCY = 12
+
+
+def _put_arguments(file_object: FileObject, chunk_size: int, max_concurrency: int) -> dict[str, Any]:
+    # Advanced Alchemy's defaults hold 60 MiB in flight for one upload. They mean that nobody chose: the driver does.
+    return {
+        "key": file_object.path,
+        "content_type": file_object.content_type,
+        "metadata": file_object.metadata,
+        "overwrite": file_object.key_is_new,
+        "part_bytes": None if chunk_size == _PART_BYTES else chunk_size,
+        "max_concurrency": None if max_concurrency == _CONCURRENCY else max_concurrency,
+    }
+
+
+class StorageBackend:
     """Stores, reads and deletes objects by key. The same calls work on every store.
 
     Checks keys, adds the prefix, counts, hashes and limits content, translates errors; a `Driver` does the rest.
@@ -20,3 +168,553 @@ class StorageBackend(AdvancedAlchemyMethods, Writing, Reading, Signing, Lifecycl
     A subclass may instead override Advanced Alchemy's methods (``save_object``, ``get_content``, ``delete_object``,
     ``sign`` and their ``_async`` twins) and bring no driver.
     """
+
+    key: str
+    """Name of the backend in the registry, in columns and in stored rows."""
+    fs: Any = None
+    """The store or file system of the library underneath, where there is one."""
+    driver: str = "custom"
+    """Name of the library underneath, for example ``"obstore"``."""
+    protocol: str = "unknown"
+    """Name of the service, for example ``"s3"`` or ``"file"``."""
+    options: Mapping[str, Any] = {}
+    """What the library was given on construction."""
+    prefix: str | None = None
+    """Folder inside the store below which all keys lie."""
+    key_template: str = DEFAULT_KEY_TEMPLATE
+    """Where new objects go."""
+    digest: str | None = "sha256"
+    """Digest computed for new objects."""
+    max_bytes: int | None = None
+    """Largest object in bytes that a put accepts."""
+    base_url: str | None = None
+    """Public URL below which the store serves its objects."""
+    _storage_driver: Driver | None = None
+
+    def __init__(
+        self,
+        key: str,
+        fs: Any = None,
+        *,
+        driver: Driver | None = None,
+        prefix: str | None = None,
+        key_template: str = DEFAULT_KEY_TEMPLATE,
+        digest: str | None = "sha256",
+        max_bytes: int | None = None,
+        base_url: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Set up a backend; nothing is opened or contacted.
+
+        Args:
+            key: Name of the backend in the registry, in columns and in stored rows.
+            fs: The library's own store or file system, kept for callers that need it.
+            driver: What does the work; may be left out by subclasses of Advanced Alchemy's form.
+            prefix: Folder inside the store below which all keys lie.
+            key_template: Where new objects go; see `check_key_template`.
+            digest: Digest of new objects: ``sha256``, ``sha512``, ``sha1``, ``md5``, ``blake2b`` or ``None``.
+            max_bytes: Largest object in bytes that `put` accepts (inclusive); ``None`` for no limit.
+            base_url: Public URL below which the store serves its objects without signature, for `public_url`.
+            **options: What the subclass was given beside; kept as `options`.
+
+        Raises:
+            ConfigurationError: If an argument cannot work.
+        """
+        if not key:
+            raise ConfigurationError("The key of a backend is its name, for example 'documents'")
+        self.key = key
+        self.fs = fs
+        self.options = options
+        self.prefix = check_prefix(prefix) if prefix else None
+        self.key_template = check_key_template(key_template)
+        self.digest = check_digest(digest)
+        self.max_bytes = max_bytes
+        self.base_url = base_url.rstrip("/") if base_url else None
+        if driver is not None:
+            self._storage_driver = driver
+            self.driver = driver.name
+            self.protocol = driver.protocol
+
+    def __repr__(self) -> str:
+        """Return class, key, protocol and prefix; options may hold secrets and are left out."""
+        protocol = getattr(self, "protocol", None)
+        return f"{type(self).__name__}(key={self.key!r}, protocol={protocol!r}, prefix={self.prefix!r})"
+
+    @property
+    def storage_driver(self) -> Driver:
+        """The driver underneath; for subclasses of the old form, one that calls their methods."""
+        if self._storage_driver is None:
+            from litestar_filestore.core.advanced_alchemy import LegacyDriver
+
+            self._storage_driver = LegacyDriver(cast("StorageBackend", self))
+        return self._storage_driver
+
+    @property
+    def capabilities(self) -> Capability:
+        """What this backend can do beyond the contract."""
+        return self.storage_driver.capabilities
+
+    def make_key(self, template: str | None = None, *, ext: str = "") -> str:
+        """Make a new, unguessable key; see `litestar_filestore.core.keys.make_key`."""
+        return make_key(template or self.key_template, ext=ext)
+
+    def _path(self, key: str) -> str:
+        try:
+            return join_prefix(self.prefix or "", check_key(key))
+        except StorageError as error:
+            error.backend = self.key
+            raise
+
+    def _guard(self, operation: str, key: str | None, feed: Feed | AsyncFeed | None = None) -> Guard:
+        return Guard(self.storage_driver, self.key, operation, key, feed)
+
+    def start(self) -> None:
+        """Make the backend ready.
+
+        Raises:
+            StorageError: If the store cannot be used at all.
+        """
+        with self._guard("start", None):
+            self.storage_driver.start()
+
+    async def start_async(self) -> None:
+        """`start` without blocking the event loop."""
+        with self._guard("start", None):
+            await self.storage_driver.start_async()
+
+    def close(self) -> None:
+        """Free connections and descriptors. The backend may be used again afterwards."""
+        with self._guard("close", None):
+            self.storage_driver.close()
+
+    async def close_async(self) -> None:
+        """`close` without blocking the event loop; frees what belongs to the running loop."""
+        with self._guard("close", None):
+            await self.storage_driver.close_async()
+
+    def clean(self, *, older_than: float = 24 * 3600) -> int:
+        """Remove what interrupted puts left behind, invisible but paid for: temporary files, pending multipart uploads.
+
+        Args:
+            older_than: Minimum age in seconds; younger ones may still be written.
+
+        Returns:
+            How many were removed.
+        """
+        with self._guard("clean", None):
+            return self.storage_driver.clean(older_than)
+
+    async def clean_async(self, *, older_than: float = 24 * 3600) -> int:
+        """`clean` without blocking the event loop."""
+        with self._guard("clean", None):
+            return await self.storage_driver.clean_async(older_than)
+
+    def local_path(self, key: str) -> Path:
+        """Return the file that holds an object, where `Capability.LOCAL_PATH` is set. Read only; it may be missing.
+
+        The path is not looked at: a symbolic link in it, which `get` and `head` refuse, would be followed by ``open``.
+
+        Raises:
+            UnsupportedOperationError: On stores without local files.
+        """
+        with self._guard("local_path", key):
+            return self.storage_driver.local_path(self._path(key))
+
+    def get(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` (inclusive) to `end` (exclusive) in blocks of at most a few MiB.
+
+        Args:
+            key: Which object.
+            start: First byte, from 0.
+            end: Byte behind the last one; values behind the end of the object mean its end, as does ``None``.
+
+        Raises:
+            ObjectNotFoundError: At the first block, also for an empty range.
+            RangeNotSatisfiableError: If `start` is not 0 and not below the size of the object.
+            ObjectChangedError: If the object was replaced or cut while it was read.
+        """
+        path = self._check_range(key, start, end)
+        with self._guard("get", key):
+            if start == end:
+                self.storage_driver.head(path)
+            else:
+                yield from self.storage_driver.get(path, start, end)
+
+    async def get_async(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+        """`get` without blocking the event loop. Closing the generator frees what it holds."""
+        path = self._check_range(key, start, end)
+        with self._guard("get", key):
+            if start == end:
+                await self.storage_driver.head_async(path)
+                return
+            async with aclosing(self.storage_driver.get_async(path, start, end)) as blocks:
+                async for block in blocks:
+                    yield block
+
+    def head(self, key: str) -> ObjectInfo:
+        """Return what the store knows about an object.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+        path = self._path(key)
+        with self._guard("head", key):
+            return msgspec.structs.replace(self.storage_driver.head(path), key=key)
+
+    async def head_async(self, key: str) -> ObjectInfo:
+        """`head` without blocking the event loop."""
+        path = self._path(key)
+        with self._guard("head", key):
+            return msgspec.structs.replace(await self.storage_driver.head_async(path), key=key)
+
+    def exists(self, key: str) -> bool:
+        """Return whether there is an object of that key."""
+        try:
+            self.head(key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    async def exists_async(self, key: str) -> bool:
+        """`exists` without blocking the event loop."""
+        try:
+            await self.head_async(key)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield every object below `prefix` (whole segments), in no promised order and with bounded memory."""
+        path = join_prefix(self.prefix or "", check_prefix(prefix))
+        with self._guard("list", prefix):
+            for info in self.storage_driver.list(path):
+                if (listed := self._listed(info)) is not None:
+                    yield listed
+
+    async def list_async(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
+        """`list` without blocking the event loop."""
+        path = join_prefix(self.prefix or "", check_prefix(prefix))
+        with self._guard("list", prefix):
+            async with aclosing(self.storage_driver.list_async(path)) as infos:
+                async for info in infos:
+                    if (listed := self._listed(info)) is not None:
+                        yield listed
+
+    def public_url(self, key: str) -> str:
+        """Return the unsigned URL of an object below `base_url`, percent-encoded.
+
+        Raises:
+            UnsupportedOperationError: If the backend has no `base_url`.
+        """
+        path = self._path(key)
+        if self.base_url is None:
+            raise UnsupportedOperationError("This backend has no base_url", operation="url", backend=self.key, key=key)
+        return f"{self.base_url}/{quote(path)}"
+
+    def _check_range(self, key: str, start: int, end: int | None) -> str:
+        if start < 0 or (end is not None and end < start):
+            raise InvalidArgumentError(
+                f"The range [{start}, {end}) is not one: 0 <= start <= end", operation="get", backend=self.key, key=key
+            )
+        return self._path(key)
+
+    def _listed(self, info: ObjectInfo) -> ObjectInfo | None:
+        key = info.key[len(self.prefix) + 1 :] if self.prefix else info.key
+        if key.split("/", 1)[0] == RESERVED_SEGMENT:
+            return None
+        return msgspec.structs.replace(info, key=key)
+
+    def put(
+        self,
+        source: Source,
+        *,
+        key: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        max_bytes: int | None = None,
+        part_bytes: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> ObjectInfo:
+        """Store what `source` yields as one object, atomically and with bounded memory.
+
+        Args:
+            source: Bytes, a `pathlib.Path`, a binary file (read from where it stands, not closed) or an iterable of
+                bytes. Never a ``str``.
+            key: Where to put it; ``None`` makes a new key.
+            content_type: Media type for stores that keep one.
+            metadata: User metadata for stores that keep it; see `portable_metadata` for what they keep.
+            overwrite: Whether an object of that key may be replaced.
+            max_bytes: Limit for this object; the backend's `max_bytes` holds beside it.
+            part_bytes: Size of the parts of a multipart upload in bytes; ``None`` lets the driver choose.
+            max_concurrency: Parts in flight; ``None`` lets the driver choose.
+
+        Returns:
+            The stored object with size, etag, checksum and last_modified filled in.
+
+        Raises:
+            ObjectExistsError: If the key is taken and `overwrite` is false.
+            FileTooLargeError: If the source is longer than the limit.
+            SourceTypeError: If bytes cannot be read from `source`.
+            Exception: What the source itself raises, unchanged.
+            StorageError: If the store fails. After any error the key holds what it held before.
+        """
+        target, path, meter, options = self._plan_put(
+            source,
+            key=key,
+            content_type=content_type,
+            metadata=metadata,
+            overwrite=overwrite,
+            max_bytes=max_bytes,
+            part_bytes=part_bytes,
+            max_concurrency=max_concurrency,
+        )
+        feed = Feed(source, meter)
+        with self._guard("put", target, feed):
+            return self._stored(target, self.storage_driver.put(path, feed, options), feed, meter)
+
+    async def put_async(
+        self,
+        source: AsyncSource,
+        *,
+        key: str | None = None,
+        content_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        max_bytes: int | None = None,
+        part_bytes: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> ObjectInfo:
+        """`put` without blocking the event loop; takes async iterables and async files as well."""
+        target, path, meter, options = self._plan_put(
+            source,
+            key=key,
+            content_type=content_type,
+            metadata=metadata,
+            overwrite=overwrite,
+            max_bytes=max_bytes,
+            part_bytes=part_bytes,
+            max_concurrency=max_concurrency,
+        )
+        feed = AsyncFeed(source, meter)
+        with self._guard("put", target, feed):
+            return self._stored(target, await self.storage_driver.put_async(path, feed, options), feed, meter)
+
+    def delete(self, key: str | Sequence[str]) -> None:
+        """Delete one object or several; missing ones are fine."""
+        keys = [key] if isinstance(key, str) else list(key)
+        paths = [self._path(each) for each in keys]
+        with self._guard("delete", keys[0] if len(keys) == 1 else None):
+            self.storage_driver.delete(paths)
+
+    async def delete_async(self, key: str | Sequence[str]) -> None:
+        """`delete` without blocking the event loop."""
+        keys = [key] if isinstance(key, str) else list(key)
+        paths = [self._path(each) for each in keys]
+        with self._guard("delete", keys[0] if len(keys) == 1 else None):
+            await self.storage_driver.delete_async(paths)
+
+    def copy(self, source: str, target: str | None = None, *, overwrite: bool = False) -> str:
+        """Copy an object inside the store and return the key of the copy, a new one if `target` is ``None``.
+
+        Raises:
+            ObjectNotFoundError: If there is no object `source`.
+            ObjectExistsError: If `target` is taken and `overwrite` is false.
+        """
+        new = target if target is not None else self.make_key()
+        paths = self._path(source), self._path(new)
+        with self._guard("copy", source):
+            self.storage_driver.copy(*paths, overwrite=overwrite or target is None)
+        return new
+
+    async def copy_async(self, source: str, target: str | None = None, *, overwrite: bool = False) -> str:
+        """`copy` without blocking the event loop."""
+        new = target if target is not None else self.make_key()
+        paths = self._path(source), self._path(new)
+        with self._guard("copy", source):
+            await self.storage_driver.copy_async(*paths, overwrite=overwrite or target is None)
+        return new
+
+    def _plan_put(
+        self,
+        source: object,
+        *,
+        key: str | None,
+        content_type: str | None,
+        metadata: Mapping[str, Any] | None,
+        overwrite: bool,
+        max_bytes: int | None,
+        part_bytes: int | None,
+        max_concurrency: int | None,
+    ) -> tuple[str, str, Meter, PutOptions]:
+        target = key if key is not None else self.make_key()
+        path = self._path(target)
+        limit = min((limit for limit in (max_bytes, self.max_bytes) if limit is not None), default=None)
+        size = source_size(source)
+        if limit is not None and size is not None and size > limit:
+            raise FileTooLargeError(
+                f"The file is larger than {limit} bytes",
+                max_bytes=limit,
+                operation="put",
+                backend=self.key,
+                key=target,
+            )
+        options = PutOptions(
+            content_type=check_content_type(content_type),
+            metadata=portable_metadata(metadata or {}),
+            # A key made here was never used: looking first, or a conditional write that buffers, would be wasted.
+            overwrite=overwrite or key is None,
+            size=size,
+            part_bytes=part_bytes,
+            max_concurrency=max_concurrency,
+        )
+        return target, path, Meter(digest=self.digest, max_bytes=limit), options
+
+    @staticmethod
+    def _stored(key: str, info: ObjectInfo, feed: Feed | AsyncFeed, meter: Meter) -> ObjectInfo:
+        if not feed.exhausted:
+            raise StorageError("The driver returned before it had read the whole source")
+        return msgspec.structs.replace(
+            info,
+            key=key,
+            size=meter.size,
+            etag=meter.etag or info.etag,
+            checksum=meter.checksum,
+            last_modified=info.last_modified if info.last_modified is not None else time.time(),
+        )
+
+    def sign_answer(self, key: str, answer: SignedAnswer) -> str:
+        """Return a URL of the store to GET one object, with the headers of `answer`. It may fetch credentials.
+
+        Raises:
+            UnsupportedOperationError: If the store cannot sign, or not this key or these headers.
+        """
+        path = self._path(key)
+        with self._guard("sign", key):
+            return self.storage_driver.sign_answer(path, answer)
+
+    async def sign_answer_async(self, key: str, answer: SignedAnswer) -> str:
+        """`sign_answer` without blocking the event loop."""
+        path = self._path(key)
+        with self._guard("sign", key):
+            return await self.storage_driver.sign_answer_async(path, answer)
+
+    default_expires_in: int = 3600
+    """Life in seconds of a signed URL where the caller names none. Subclasses and instances may set it."""
+
+    @staticmethod
+    def _to_path(path: PathLike) -> str:
+        return path if isinstance(path, str) else os.fspath(path)
+
+    def get_content(self, path: PathLike, *, options: dict[str, Any] | None = None) -> bytes:
+        """Return a whole object. It is held in memory as a whole; `get` streams instead.
+
+        Args:
+            path: Key of the object.
+            options: Accepted for compatibility; nothing is read from it.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+        del options
+        return b"".join(self.get(self._to_path(path)))
+
+    async def get_content_async(self, path: PathLike, *, options: dict[str, Any] | None = None) -> bytes:
+        """`get_content` without blocking the event loop."""
+        del options
+        return b"".join([block async for block in self.get_async(self._to_path(path))])
+
+    def save_object(
+        self,
+        file_object: FileObject,
+        data: DataLike,
+        *,
+        use_multipart: bool | None = None,
+        chunk_size: int = _PART_BYTES,
+        max_concurrency: int = 12,
+    ) -> FileObject:
+        """Store `data` under the key of `file_object` and complete its metadata.
+
+        Args:
+            file_object: Brings key, content type and metadata.
+            data: See `put`.
+            use_multipart: Accepted for compatibility; the driver decides by size.
+            chunk_size: Size of the parts of a multipart upload in bytes.
+            max_concurrency: Parts in flight.
+
+        Returns:
+            The same `file_object`.
+
+        Raises:
+            ObjectExistsError: If the key is taken; new content always has a new key.
+        """
+        del use_multipart
+        info = self.put(data, **_put_arguments(file_object, chunk_size, max_concurrency))
+        return file_object.complete(info)
+
+    async def save_object_async(
+        self,
+        file_object: FileObject,
+        data: AsyncDataLike,
+        *,
+        use_multipart: bool | None = None,
+        chunk_size: int = _PART_BYTES,
+        max_concurrency: int = 12,
+    ) -> FileObject:
+        """`save_object` without blocking the event loop; takes async sources as well."""
+        del use_multipart
+        info = await self.put_async(data, **_put_arguments(file_object, chunk_size, max_concurrency))
+        return file_object.complete(info)
+
+    def delete_object(self, paths: PathLike | Sequence[PathLike]) -> None:
+        """Delete one object or several; missing ones are fine."""
+        self.delete(self._keys(paths))
+
+    async def delete_object_async(self, paths: PathLike | Sequence[PathLike]) -> None:
+        """`delete_object` without blocking the event loop."""
+        await self.delete_async(self._keys(paths))
+
+    def sign(
+        self, paths: PathLike | Sequence[PathLike], *, expires_in: int | None = None, for_upload: bool = False
+    ) -> str | list[str]:
+        """Return the store's signed URL of an object, or a list of them for a list of keys.
+
+        Args:
+            paths: Key or keys.
+            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means `default_expires_in`.
+            for_upload: ``False`` for a URL to GET, ``True`` for one to PUT.
+
+        Raises:
+            UnsupportedOperationError: If this store cannot sign; it is a ``NotImplementedError`` as well.
+            InvalidArgumentError: If `expires_in` is out of bounds.
+        """
+        method, seconds = self._sign_arguments(expires_in, for_upload=for_upload)
+        urls: list[str] = []
+        for key in self._keys(paths):
+            with self._guard("sign", key):
+                urls.append(self.storage_driver.sign(self._path(key), method=method, expires_in=seconds))
+        return urls[0] if isinstance(paths, (str, os.PathLike)) else urls
+
+    async def sign_async(
+        self, paths: PathLike | Sequence[PathLike], *, expires_in: int | None = None, for_upload: bool = False
+    ) -> str | list[str]:
+        """`sign` without blocking the event loop."""
+        method, seconds = self._sign_arguments(expires_in, for_upload=for_upload)
+        urls: list[str] = []
+        for key in self._keys(paths):
+            with self._guard("sign", key):
+                urls.append(await self.storage_driver.sign_async(self._path(key), method=method, expires_in=seconds))
+        return urls[0] if isinstance(paths, (str, os.PathLike)) else urls
+
+    def _keys(self, paths: PathLike | Sequence[PathLike]) -> list[str]:
+        if isinstance(paths, (str, os.PathLike)):
+            return [self._to_path(paths)]
+        return [self._to_path(path) for path in paths]
+
+    def _sign_arguments(self, expires_in: int | None, *, for_upload: bool) -> tuple[SignMethod, int]:
+        seconds = self.default_expires_in if expires_in is None else expires_in
+        if not 1 <= seconds <= MAX_EXPIRES_SECONDS:
+            raise InvalidArgumentError(
+                f"expires_in is 1 to {MAX_EXPIRES_SECONDS} seconds, not {seconds}", operation="sign", backend=self.key
+            )
+        return ("PUT" if for_upload else "GET"), seconds

@@ -23,6 +23,7 @@ __all__ = (
     "PathLike",
     "PutOptions",
     "SignMethod",
+    "SignedAnswer",
     "Source",
 )
 
@@ -143,3 +144,16 @@ class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Parts in flight at a time; ``None`` lets the driver choose."""
     extra: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     """Options that only one driver knows."""
+
+
+class SignedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a link to GET an object fixes about the answer, so that its holder cannot change it."""
+
+    content_type: str
+    """Value of Content-Type."""
+    content_disposition: str
+    """Value of Content-Disposition."""
+    signed_at: int
+    """POSIX time in seconds (UTC) at which the life of the link begins; not in the future."""
+    expires_in: int
+    """Its life in seconds."""

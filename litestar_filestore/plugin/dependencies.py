@@ -7,8 +7,8 @@ from typing import TypeAlias
 from litestar.di import NamedDependency
 
 from litestar_filestore.core.registry import StorageRegistry
-from litestar_filestore.http.parts import MultipartStream
-from litestar_filestore.http.raw import RawUpload
+from litestar_filestore.uploads.parts import MultipartStream
+from litestar_filestore.uploads.raw import RawUpload
 
 __all__ = ("Parts", "RawBody", "Storages")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from litestar_filestore.orm.quota import enforce_quota
-from litestar_filestore.plugin.finding import LedgerFinder
+from litestar_filestore.ledger.quota import enforce_quota
+from litestar_filestore.plugin.databases import LedgerFinder
 from litestar_filestore.plugin.sweeper import STOP_SECONDS, Sweeper
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from litestar_filestore.core.registry import StorageRegistry
-    from litestar_filestore.plugin.ledger import Database, LedgerConfig, Place
+    from litestar_filestore.plugin.databases import Database, LedgerConfig, Place
 
 __all__ = ("LedgerKeeper",)
 

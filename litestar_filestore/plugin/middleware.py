@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, cast
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
-from litestar_filestore.core.linking import answering_links
-from litestar_filestore.core.public import url_builder
-from litestar_filestore.plugin.links import signer_here
+from litestar_filestore.core.file_object import url_builder
+from litestar_filestore.core.registry import answering_links, keeper
+from litestar_filestore.core.threads import finish
+from litestar_filestore.ledger.intents import leases_renewed
+from litestar_filestore.links.urls import signer_here
+from litestar_filestore.uploads.plan import RequestFiles, UploadPlan
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Receive, Scope, Send
+    from collections.abc import Iterator, Sequence
 
+    from litestar import Litestar
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.http.links import LinkSigner
-    from litestar_filestore.plugin.config import URLBuilder
+    from litestar_filestore.links.signer import LinkSigner
+    from litestar_filestore.plugin.config import FilestoreConfig, URLBuilder
+    from litestar_filestore.uploads.plan import PlannedFile
+    from litestar_filestore.uploads.storing import ApplicationStorer
 
-__all__ = ("FilestoreMiddleware",)
+__all__ = (
+    "FilestoreMiddleware",
+    "OwnershipMiddleware",
+    "check_uploads",
+)
 
 
 class FilestoreMiddleware(ASGIMiddleware):
@@ -67,3 +82,85 @@ class _BoundBuilder:
         if self._connection is None:
             self._connection = ASGIConnection(self._scope)
         return self._build(file, self._connection)
+
+
+logger = logging.getLogger("litestar_filestore")
+
+_RELEASE_SECONDS = 10.0
+"""So long the end of a request waits for a store or a database that does not answer."""
+
+
+class OwnershipMiddleware(ASGIMiddleware):
+    """Owns the files of each request until rows have taken them or the handler keeps them.
+
+    A middleware, because nothing else sees every end of a request: the hooks of handlers and responses are not called
+    where an error goes through to the server or a client is gone.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, storer: ApplicationStorer, config: FilestoreConfig) -> None:
+        """Store with, and give files back to, `storer`."""
+        self._storer = storer
+        self._config = config
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Answer the request, and give up what is left of its files."""
+        files = RequestFiles(self._storer, rules=self._config.rules, detector=self._config.detector, saver=self._storer)
+        files.attach(cast("dict[str, Any]", scope))
+        status: list[int] = []
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+            await send(message)
+
+        token = keeper.set(files)
+        try:
+            async with leases_renewed():
+                await next_app(scope, receive, noting)
+        finally:
+            keeper.reset(token)
+            try:
+                await finish(_release(files, scope, status), seconds=_RELEASE_SECONDS)
+            except TimeoutError:
+                # The answer is sent, but servers wait for the end of this before they end themselves.
+                logger.warning(
+                    "%d uploaded files could not be given up within %g s; what no row has taken is left to its lease",
+                    len(files),
+                    _RELEASE_SECONDS,
+                )
+
+
+async def _release(files: RequestFiles, scope: Scope, status: list[int]) -> None:
+    count = len(files)
+    given_up = await files.release()
+    if given_up and status and 200 <= status[0] < 300:  # noqa: PLR2004  # RFC 9110 §15.3: successful
+        logger.warning(
+            "%s answered %d, but %d of %d uploaded files went into no row and are deleted: assign them to a row and "
+            "commit, or call 'await storages.keep(file)'",
+            cast("dict[str, Any]", scope).get("route_handler"),
+            status[0],
+            given_up,
+            count,
+        )
+
+
+def check_uploads(app: Litestar, storer: ApplicationStorer, backends: Sequence[StorageBackend]) -> None:
+    """Make sure, for every form of an application, that it is clear which database's ledger its files go into.
+
+    Raises:
+        ConfigurationError: If it is not.
+    """
+    for planned in _planned_files(app):
+        backend = planned.backend or next((each.key for each in backends), None)
+        if backend is not None:
+            storer.storer_for(planned.model, backend)
+
+
+def _planned_files(app: Litestar) -> Iterator[PlannedFile]:
+    for route in app.routes:
+        for handler in cast("Sequence[Any]", getattr(route, "route_handlers", ())):
+            for plan in handler.opt.values():
+                if isinstance(plan, UploadPlan):
+                    yield from plan.files.values()

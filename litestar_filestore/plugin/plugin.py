@@ -12,24 +12,28 @@ from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, Receive
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
-from litestar_filestore.http.parts import MultipartStream
-from litestar_filestore.http.raw import RawUpload
-from litestar_filestore.orm.file_list import FileObjectList
-from litestar_filestore.plugin.body_documents import document_body
+from litestar_filestore.downloads.handling import DownloadHandlers, DownloadMiddleware
+from litestar_filestore.downloads.redirect import prepare_redirect
+from litestar_filestore.links.urls import build_link, link_routes
+from litestar_filestore.orm.stored_object import FileObjectList
+from litestar_filestore.plugin.answers import ANSWERS, answer_storage_error, log_wrapped_error
+from litestar_filestore.plugin.databases import find_databases
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
-from litestar_filestore.plugin.downloads import DownloadHandlers, DownloadMiddleware
-from litestar_filestore.plugin.exceptions import ANSWERS, answer_storage_error, log_wrapped_error
 from litestar_filestore.plugin.keeper import LedgerKeeper
-from litestar_filestore.plugin.ledger import find_databases
-from litestar_filestore.plugin.links import build_link, link_routes
-from litestar_filestore.plugin.middleware import FilestoreMiddleware
-from litestar_filestore.plugin.openapi import file_schema
-from litestar_filestore.plugin.ownership import OwnershipMiddleware, check_uploads
-from litestar_filestore.plugin.parts import parts_provider, raw_upload_provider
-from litestar_filestore.plugin.redirects import prepare_redirect
-from litestar_filestore.plugin.serialization import TYPE_DECODERS, TYPE_ENCODERS, is_file_list_type, is_file_type
-from litestar_filestore.plugin.storing import ApplicationStorer
-from litestar_filestore.plugin.upload_handlers import UploadHandlers
+from litestar_filestore.plugin.middleware import FilestoreMiddleware, OwnershipMiddleware, check_uploads
+from litestar_filestore.plugin.serialization import (
+    TYPE_DECODERS,
+    TYPE_ENCODERS,
+    file_schema,
+    is_file_list_type,
+    is_file_type,
+)
+from litestar_filestore.uploads.documents import document_body
+from litestar_filestore.uploads.handlers import UploadHandlers
+from litestar_filestore.uploads.parts import MultipartStream
+from litestar_filestore.uploads.providers import parts_provider, raw_upload_provider
+from litestar_filestore.uploads.raw import RawUpload
+from litestar_filestore.uploads.storing import ApplicationStorer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -42,7 +46,7 @@ if TYPE_CHECKING:
     from litestar.typing import FieldDefinition
 
     from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.plugin.ledger import Place
+    from litestar_filestore.plugin.databases import Place
 
 __all__ = ("FilestorePlugin",)
 
@@ -152,7 +156,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
     def on_cli_init(self, cli: Any) -> None:
         """Add the command group ``storages``."""
-        from litestar_filestore.plugin.cli import storages_group  # click and rich are optional in Litestar 3
+        from litestar_filestore.cli.commands import storages_group  # click and rich are optional in Litestar 3
 
         cli.add_command(storages_group)
 

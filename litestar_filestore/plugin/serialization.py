@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+import msgspec
+from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.typing import FieldDefinition
 from sqlalchemy.ext.mutable import MutableList
 from typing_extensions import TypeIs
 
-from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.core.linking import referred_file
-from litestar_filestore.core.public import public_file
-from litestar_filestore.http.form_shape import WholeBody
-from litestar_filestore.orm.file_list import TrackedFiles
+from litestar_filestore.core.file_object import FileObject, PublicFile, public_file
+from litestar_filestore.core.registry import referred_file
+from litestar_filestore.orm.stored_object import TrackedFiles
+from litestar_filestore.uploads.forms import WholeBody
 
-__all__ = ("TYPE_DECODERS", "TYPE_ENCODERS", "is_file_list_type", "is_file_type")
+if TYPE_CHECKING:
+    from litestar._openapi.schema_generation import SchemaCreator
+
+__all__ = (
+    "TYPE_DECODERS",
+    "TYPE_ENCODERS",
+    "file_schema",
+    "is_file_list_type",
+    "is_file_type",
+)
 
 
 def is_file_type(type_: Any) -> TypeIs[type[FileObject]]:
@@ -69,3 +80,19 @@ TYPE_DECODERS = (
     (_is_stripped_list_type, _decode_file_list),
 )
 """What a client may send for files: a predicate on the type and a decoder each."""
+
+
+def file_schema(field: FieldDefinition, creator: SchemaCreator) -> Schema:
+    """Describe a file, or a list of files, as responses show it.
+
+    The component is named after the type that the handler returns; clients need not know how it is encoded. Every
+    member is in every response, so all are required.
+    """
+    if is_file_list_type(field.annotation):
+        items = creator.for_field_definition(FieldDefinition.from_annotation(FileObject))
+        return Schema(type=OpenAPIType.ARRAY, items=items)
+    members = {
+        each.encode_name: FieldDefinition.from_annotation(each.type, name=each.encode_name)
+        for each in msgspec.structs.fields(PublicFile)
+    }
+    return creator.create_component_schema(field, required=sorted(members), property_fields=members)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from litestar_filestore.core.threads import run_blocking
-from litestar_filestore.orm.idle import has_only_read
+from litestar_filestore.tracking.idle import has_only_read
 
 if TYPE_CHECKING:
     from litestar.types import Scope

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from litestar_filestore.core.attributes import portable_metadata
+from litestar_filestore.core.backend import portable_metadata
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ObjectNotFoundError, StorageError, UnsupportedOperationError
 from litestar_filestore.testing.contents import content

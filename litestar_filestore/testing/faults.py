@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.signing import SignedAnswer
-    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignMethod
+    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignedAnswer, SignMethod
     from litestar_filestore.errors import StorageError
 
 __all__ = ("Call", "Fault", "FaultyBackend", "FaultyDriver", "Operation")

@@ -15,6 +15,8 @@ __all__ = ("LeakGate", "assert_no_tasks", "open_descriptors")
 
 SETTLE_SECONDS = 2.0
 """How long descriptors may take to close: threads of libraries close them, and no event tells when."""
+SOON_SECONDS = 0.05
+"""How long they may take before garbage is collected, which costs more than this wait."""
 POLL_SECONDS = 0.01
 
 _IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:", "/var/lib/libuuid/")
@@ -64,17 +66,25 @@ class LeakGate:
         Raises:
             AssertionError: With a list of what was left.
         """
-        deadline = time.monotonic() + self._settle_seconds
-        while left := self._left_open():
-            gc.collect()  # each time: what a thread gives back only now may be garbage by then
-            left = self._left_open()
-            if not left or time.monotonic() >= deadline:
-                break
-            time.sleep(POLL_SECONDS)
+        left = self._left_open()
+        for seconds in (SOON_SECONDS, self._settle_seconds, self._settle_seconds):
+            if left := self._wait(left, seconds):
+                # After each wait: what a thread gives back meanwhile may be garbage by then. Not more often, as a
+                # collection of a large process takes seconds in which no other thread comes to close anything.
+                gc.collect()
+                left = self._left_open()
         if left:
             raise AssertionError(f"left open: {left}")
         if files := sorted(self._list() - self._files):
             raise AssertionError(f"left in {self._folder}: {files}")
+
+    def _wait(self, left: list[tuple[int, str]], seconds: float) -> list[tuple[int, str]]:
+        """Let other threads close what is left for some seconds, and return what is left then."""
+        deadline = time.monotonic() + seconds
+        while left and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            left = self._left_open()
+        return left
 
     def _left_open(self) -> list[tuple[int, str]]:
         new = set(open_descriptors().items()) - self._descriptors

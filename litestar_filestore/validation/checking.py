@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from litestar_filestore.core.rules import Candidate, CheckedType, FileRule, check_with, max_bytes
+from litestar_filestore.core.rule import Candidate, CheckedType, FileRule, check_with, max_bytes
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.detect import default_detector
 from litestar_filestore.validation.media_types import UNKNOWN, canonical, extension_for
@@ -17,7 +17,7 @@ from litestar_filestore.validation.sizes import too_large_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from litestar_filestore.core.rules import Answer, Piece, Reading, Rule, Wanted
+    from litestar_filestore.core.rule import Answer, Piece, Reading, Rule, Wanted
     from litestar_filestore.core.types import Block
     from litestar_filestore.validation.detect import Detector
 

@@ -12,11 +12,11 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from litestar_filestore.core.rules import Piece, Wanted
+from litestar_filestore.core.rule import Piece, Wanted
 from litestar_filestore.validation.media_types import UNKNOWN
 
 if TYPE_CHECKING:
-    from litestar_filestore.core.rules import Reading
+    from litestar_filestore.core.rule import Reading
 
 __all__ = (
     "ASF_TYPES",

@@ -15,7 +15,7 @@ from litestar_filestore.validation.signatures import BY_NAME, signature_of
 from litestar_filestore.validation.text import read_text, text_type
 
 if TYPE_CHECKING:
-    from litestar_filestore.core.rules import Reading
+    from litestar_filestore.core.rule import Reading
     from litestar_filestore.validation.signatures import Signature
 
 __all__ = ("Detector", "ReadingDetector", "SignatureDetector", "default_detector")

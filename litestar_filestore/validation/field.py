@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from litestar_filestore.core.keys import check_key_template
-from litestar_filestore.core.rules import FileRule, Rule
+from litestar_filestore.core.rule import FileRule, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from litestar_filestore.core.rules import Piece, Wanted
+from litestar_filestore.core.rule import Piece, Wanted
 
 if TYPE_CHECKING:
-    from litestar_filestore.core.rules import Reading
+    from litestar_filestore.core.rule import Reading
     from litestar_filestore.core.types import Block
 
 __all__ = ("MOST_BYTES", "Passage", "read_whole")

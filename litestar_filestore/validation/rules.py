@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from litestar_filestore.core.rules import Candidate, FileRule, Rule
+from litestar_filestore.core.rule import Candidate, FileRule, Rule
 from litestar_filestore.errors import ConfigurationError, FileTooLargeError, FileTypeNotAllowedError
 from litestar_filestore.validation.media_types import UNKNOWN, agree, canonical, matches
 from litestar_filestore.validation.sizes import format_size, parse_size, too_large_message

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, cast
 
-from litestar_filestore.core.rules import Reading, Wanted
+from litestar_filestore.core.rule import Reading, Wanted
 from litestar_filestore.validation import containers, sound
 
 __all__ = ("BY_NAME", "Signature", "signature_of")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from litestar_filestore.core.rules import Wanted
+from litestar_filestore.core.rule import Wanted
 from litestar_filestore.validation.media_types import UNKNOWN
 
 if TYPE_CHECKING:
-    from litestar_filestore.core.rules import Reading
+    from litestar_filestore.core.rule import Reading
 
 __all__ = ("TAGGED_TYPES", "is_transport_stream", "read_tagged", "tell_ac3", "tell_frames")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 from tests.backends.obstore_stores import make_bucket, make_container, pending_uploads
 from tests.servers.azurite import AzureServer
 from tests.servers.gcs_json import GcsJsonServer

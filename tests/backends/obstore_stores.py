@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GcsServer
 from tests.servers.s3 import S3Server

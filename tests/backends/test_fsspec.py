@@ -16,9 +16,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.implementations.sftp import SFTPFileSystem
 from sshfs import SSHFileSystem
 
-from litestar_filestore.backends.fsspec import FSSpecBackend
-from litestar_filestore.backends.fsspec_driver import FSSpecDriver
-from litestar_filestore.backends.local import LocalDriver
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
+from litestar_filestore.backends.local.local_backend import LocalDriver
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import storages
 from litestar_filestore.core.types import Capability
@@ -183,7 +183,7 @@ def test_local_folder_without_fsspec(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_import_loads_no_library() -> None:
     """The module can be imported without fsspec, and does not spend the time that it takes."""
-    program = "import sys, litestar_filestore.backends.fsspec; print('fsspec' in sys.modules)"
+    program = "import sys, litestar_filestore.backends.fsspec.fsspec_backend; print('fsspec' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

@@ -18,8 +18,8 @@ from fsspec.exceptions import FSTimeoutError
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 from webdav4.client import ForbiddenOperation, InsufficientStorage, ResourceConflict, ResourceLocked
 
-from litestar_filestore.backends.fsspec import FSSpecBackend
-from litestar_filestore.backends.fsspec_errors import ResponseError, translate_library_error
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_errors import ResponseError, translate_library_error
 from litestar_filestore.errors import (
     AccessDeniedError,
     AccessError,

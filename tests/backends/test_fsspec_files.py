@@ -20,9 +20,9 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.sftp import SFTPFileSystem
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from litestar_filestore.backends import fsspec_ftp
-from litestar_filestore.backends.fsspec import FSSpecBackend
-from litestar_filestore.backends.fsspec_driver import FSSpecDriver
+from litestar_filestore.backends.fsspec import ftp as fsspec_ftp
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
 from litestar_filestore.errors import (
     InvalidKeyError,
     ObjectChangedError,

@@ -15,8 +15,8 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from s3fs import S3FileSystem
 
-from litestar_filestore.backends.fsspec import FSSpecBackend
-from litestar_filestore.backends.fsspec_driver import FSSpecDriver
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
 from litestar_filestore.errors import ObjectNotFoundError
 from tests.backends.fsspec_stores import make_bucket, s3_backend, s3_options
 from tests.servers.s3 import S3Server

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from litestar_filestore.backends.local_tree import Tree
-from litestar_filestore.backends.local_writer import LocalWriter
+from litestar_filestore.backends.local.tree import Tree
+from litestar_filestore.backends.local.writes import LocalWriter
 
 
 class PrunedTree(Tree):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from obstore.store import HTTPStore, LocalStore, MemoryStore, S3Store
 
-from litestar_filestore.backends.local import LocalDriver
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import AuthenticationError, ConfigurationError
 
@@ -245,7 +245,7 @@ def test_secrets_are_not_shown() -> None:
 WITHOUT_OBSTORE = """
 import sys
 sys.modules["obstore"] = None
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.errors import MissingDependencyError
 ObstoreBackend("files", sys.argv[1]).put(b"abc", key="x")
 try:

@@ -11,8 +11,8 @@ import pytest
 from obstore.exceptions import PreconditionError
 from obstore.store import MemoryStore
 
-from litestar_filestore.backends import obstore_ahead
-from litestar_filestore.backends.obstore_ahead import LEAST_BYTES, ReadAhead, read_async
+from litestar_filestore.backends.obstore import gets as obstore_ahead
+from litestar_filestore.backends.obstore.gets import LEAST_BYTES, ReadAhead, read_async
 
 MIB = 1024 * 1024
 TOTAL = 64 * MIB

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 from obstore import exceptions
 
-from litestar_filestore.backends.obstore import ObstoreBackend
-from litestar_filestore.backends.obstore_errors import translate_obstore_error
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_errors import translate_obstore_error
 from litestar_filestore.errors import (
     AuthenticationError,
     BackendUnavailableError,

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from litestar_filestore.backends import obstore_write
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore import puts as obstore_write
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import (
     BackendUnavailableError,
@@ -298,7 +298,7 @@ async def test_read_goes_on_after_a_broken_connection(chaos: ChaosProxy, s3_serv
 
 ROUND_TRIP = """
 import asyncio, hashlib, json, os, sys
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 def peak():
     status = open("/proc/self/status").read()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from obstore.store import S3Store
 
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.errors import (
     AuthenticationError,
     BackendUnavailableError,

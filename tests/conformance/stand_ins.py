@@ -8,8 +8,8 @@ import pytest
 
 from litestar_filestore.testing.conformance import EACH_HALF_ONCE, BackendConformance, Form
 
-OBSTORE = "litestar_filestore.backends.obstore:ObstoreBackend"
-FSSPEC = "litestar_filestore.backends.fsspec:FSSpecBackend"
+OBSTORE = "litestar_filestore.backends.obstore.obstore_backend:ObstoreBackend"
+FSSPEC = "litestar_filestore.backends.fsspec.fsspec_backend:FSSpecBackend"
 
 
 class FewerForms(BackendConformance):

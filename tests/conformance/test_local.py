@@ -19,7 +19,7 @@ class TestLocal(BackendConformance):
     @pytest.fixture
     def spec(self, tmp_path: Path) -> BackendSpec:
         """Store below a folder of the test's own."""
-        factory = "litestar_filestore.backends.local:LocalBackend"
+        factory = "litestar_filestore.backends.local.local_backend:LocalBackend"
         return BackendSpec(factory, {"key": "conformance", "root": str(tmp_path / "root")})
 
     @pytest.fixture

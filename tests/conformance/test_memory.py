@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 from litestar_filestore.backends.memory import MemoryBackend
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.testing.conformance import BackendConformance
 from tests.conformance.stand_ins import FewerForms

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, strategies
 
-from litestar_filestore.core.attributes import check_content_type, portable_metadata
+from litestar_filestore.core.backend import check_content_type, portable_metadata
 from litestar_filestore.errors import InvalidArgumentError
 
 

@@ -17,8 +17,7 @@ from advanced_alchemy.types.file_object.backends.obstore import ObstoreBackend a
 
 from litestar_filestore.backends.memory import MemoryBackend, MemoryDriver
 from litestar_filestore.core.backend import StorageBackend
-from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.core.public import public_file, url_builder
+from litestar_filestore.core.file_object import FileObject, public_file, url_builder
 from litestar_filestore.core.registry import storages
 from litestar_filestore.errors import (
     BackendNotRegisteredError,

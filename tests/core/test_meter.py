@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from hypothesis import given, strategies
 
-from litestar_filestore.core.meter import Meter, check_digest
+from litestar_filestore.core.sources import Meter, check_digest
 from litestar_filestore.errors import ConfigurationError, FileTooLargeError
 
 

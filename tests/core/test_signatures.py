@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from litestar_filestore.backends.memory import MemoryDriver
+from litestar_filestore.core.advanced_alchemy import LegacyDriver
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
-from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.core.file_record import FileRecord
-from litestar_filestore.core.legacy import LegacyDriver
+from litestar_filestore.core.file_object import FileObject, FileRecord
 from litestar_filestore.testing.faults import FaultyDriver
 
 CLASSES = (Driver, StorageBackend, FileObject, MemoryDriver, LegacyDriver, FaultyDriver)

@@ -12,8 +12,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, strategies
 
-from litestar_filestore.core.meter import Meter
-from litestar_filestore.core.sources import AsyncFeed, Feed, iter_blocks, iter_blocks_async, source_size
+from litestar_filestore.core.sources import AsyncFeed, Feed, Meter, iter_blocks, iter_blocks_async, source_size
 from litestar_filestore.core.types import BLOCK_BYTES, Source
 from litestar_filestore.errors import FileTooLargeError, SourceTypeError, StorageError
 from litestar_filestore.testing.contents import ASYNC_SOURCE_KINDS, SOURCE_KINDS, AsyncFile, content, source_of

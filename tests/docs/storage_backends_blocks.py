@@ -29,7 +29,7 @@ __all__ = (
 
 BASIC_FSSPEC = """\
 from litestar_filestore import storages
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
 # Local filesystem
 storages.register_backend(FSSpecBackend(
@@ -41,7 +41,7 @@ storages.register_backend(FSSpecBackend(
 
 BASIC_OBSTORE = """\
 from litestar_filestore import storages
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 # Local filesystem
 storages.register_backend(ObstoreBackend(
@@ -85,7 +85,7 @@ from litestar import Litestar
 async def configure_storage(app: Litestar):
     \"\"\"Configure storage backends on startup.\"\"\"
     # Register fsspec backend
-    from litestar_filestore.backends.fsspec import FSSpecBackend
+    from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
     storages.register_backend(FSSpecBackend(
         key="documents",
@@ -94,7 +94,7 @@ async def configure_storage(app: Litestar):
     ))
 
     # Register obstore backend
-    from litestar_filestore.backends.obstore import ObstoreBackend
+    from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
     storages.register_backend(ObstoreBackend(
         key="images",
@@ -110,7 +110,7 @@ app = Litestar(route_handlers=[...], lifespan=[configure_storage])
 S3_FSSPEC = """\
 # fsspec
 import fsspec
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
 s3_fs = fsspec.filesystem(
     "s3",
@@ -127,7 +127,7 @@ storages.register_backend(FSSpecBackend(
 
 S3_OBSTORE = """\
 # obstore
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 storages.register_backend(ObstoreBackend(
     key="s3-documents",
@@ -141,7 +141,7 @@ storages.register_backend(ObstoreBackend(
 GCS_FSSPEC = """\
 # fsspec
 import fsspec
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
 gcs_fs = fsspec.filesystem(
     "gcs",
@@ -157,7 +157,7 @@ storages.register_backend(FSSpecBackend(
 
 GCS_OBSTORE = """\
 # obstore
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 storages.register_backend(ObstoreBackend(
     key="gcs-files",
@@ -169,7 +169,7 @@ storages.register_backend(ObstoreBackend(
 AZURE_FSSPEC = """\
 # fsspec
 import fsspec
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
 azure_fs = fsspec.filesystem(
     "abfs",
@@ -184,7 +184,7 @@ storages.register_backend(FSSpecBackend(
 
 AZURE_OBSTORE = """\
 # obstore
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 storages.register_backend(ObstoreBackend(
     key="azure-blobs",
@@ -196,7 +196,7 @@ storages.register_backend(ObstoreBackend(
 
 LOCAL_FSSPEC = """\
 # fsspec
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
 storages.register_backend(FSSpecBackend(
     key="local",
@@ -207,7 +207,7 @@ storages.register_backend(FSSpecBackend(
 
 LOCAL_OBSTORE = """\
 # obstore
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 storages.register_backend(ObstoreBackend(
     key="local",
@@ -217,7 +217,7 @@ storages.register_backend(ObstoreBackend(
 
 ENVIRONMENT_VARIABLES = """\
 import os
-from litestar_filestore.backends.obstore import ObstoreBackend
+from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 
 storages.register_backend(ObstoreBackend(
     key="s3",
@@ -264,7 +264,7 @@ storages.register_backend(ObstoreBackend(
 IN_MEMORY_TEST = """\
 import pytest
 from litestar_filestore import storages
-from litestar_filestore.backends.fsspec import FSSpecBackend
+from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 
 @pytest.fixture
 def memory_storage():

@@ -20,7 +20,7 @@ from litestar_filestore import (
     StorageError,
     storages,
 )
-from litestar_filestore.orm.ledger_table import LEDGER_TABLE
+from litestar_filestore.ledger.table import LEDGER_TABLE
 from tests.docs import storage_backends_blocks as blocks
 from tests.docs.conftest import UserModule
 from tests.docs.round_trip import CONTENT, use

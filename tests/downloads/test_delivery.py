@@ -25,8 +25,8 @@ from litestar_filestore import (
     StorageBackend,
     XSendfile,
 )
+from litestar_filestore.downloads.download_config import Delivery
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.http.download_config import Delivery
 
 CONTENT = b"0123456789" * 100
 

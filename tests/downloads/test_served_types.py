@@ -24,11 +24,10 @@ from litestar_filestore import (
     create_file_router,
     storages,
 )
-from litestar_filestore.core.linking import LinkWish
-from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.core.registry import LinkWish, StorageRegistry
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.http.link_config import LinkConfig
-from litestar_filestore.http.links import LinkSigner
+from litestar_filestore.links.link_config import LinkConfig
+from litestar_filestore.links.signer import LinkSigner
 from litestar_filestore.sansio.active_types import DEFAULT_CONTENT_TYPE, INLINE_TYPES, SERVED_TYPES, served_type
 from litestar_filestore.sansio.tokens import KeyRing
 from tests.downloads.test_delivery import call

@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy as sa
 
 from litestar_filestore import LocalBackend, StorageRegistry
-from litestar_filestore.orm.ledger_table import ledger_of
-from litestar_filestore.orm.sweep import sweep
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import ledger_of
 from tests.http.ledger_app import BACKEND, Base
 from tests.http.multipart_bodies import Piece, body_of
 from tests.http.sockets import Running, head_of

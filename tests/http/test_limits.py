@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from litestar_filestore import MaxSize, UploadLimits
-from litestar_filestore.core.rules import Rule
+from litestar_filestore.core.rule import Rule
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.http.limits import form_limits
-from litestar_filestore.http.plan import PlannedFile, UploadPlan
+from litestar_filestore.uploads.limits import form_limits
+from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
 from litestar_filestore.validation.rules import MaxFiles
 from tests.http.conftest import Serve
 from tests.http.multipart_bodies import Piece, body_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from litestar_filestore.core.types import PartBuffers
-from litestar_filestore.http.part_budget import PartBudget
+from litestar_filestore.uploads.limits import PartBudget
 
 MIB = 1024 * 1024
 TOTAL = 100

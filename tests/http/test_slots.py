@@ -11,8 +11,7 @@ from litestar import Litestar, post
 from litestar.params import MultipartBody
 
 from litestar_filestore import FileField, FileObject, FilestoreConfig, FilestorePlugin, UploadLimits
-from litestar_filestore.http.budget import ByteBudget, client_address
-from litestar_filestore.http.part_budget import PartBudget
+from litestar_filestore.uploads.limits import ByteBudget, PartBudget, client_address
 from tests.http.multipart_bodies import Piece, body_of
 from tests.http.scripted import Script, messages, sending
 from tests.http.watched import watched

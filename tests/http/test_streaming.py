@@ -8,7 +8,7 @@ from typing import Any
 
 from litestar_filestore.core.sources import LiveSource, iter_blocks_async
 from litestar_filestore.core.types import BLOCK_BYTES
-from litestar_filestore.http.budget import ByteBudget
+from litestar_filestore.uploads.limits import ByteBudget
 from litestar_filestore.validation.detect import SignatureDetector
 from tests.http.conftest import Serve
 from tests.http.multipart_bodies import Piece, body_of

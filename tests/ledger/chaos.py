@@ -10,7 +10,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
 from litestar_filestore import FileObjectList
 from litestar_filestore.errors import BackendUnavailableError, ConflictError, LinkLostError, ObjectNotFoundError
-from litestar_filestore.orm.ledger_table import LEDGER_TABLE
+from litestar_filestore.ledger.table import LEDGER_TABLE
 from tests.ledger.models import Document, a_file
 
 if TYPE_CHECKING:

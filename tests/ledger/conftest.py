@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from litestar_filestore.orm.points import on_point
+from litestar_filestore.ledger.points import on_point
 from tests.ledger.arena import Arena, ForkServer, fork_server
 from tests.ledger.async_world import AsyncWorld
 from tests.ledger.models import Base

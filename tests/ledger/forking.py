@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.ledger.staging import staging_engine
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import World
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from litestar_filestore.orm import custody
-from litestar_filestore.orm.custody import LedgerCustody
+from litestar_filestore.tracking import custody
+from litestar_filestore.tracking.custody import LedgerCustody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

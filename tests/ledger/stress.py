@@ -26,9 +26,9 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import StorageBackend, storages
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.orm.ledger import LEASE_SECONDS
-from litestar_filestore.orm.points import on_point
-from litestar_filestore.orm.sweep import SweepConfig
+from litestar_filestore.ledger.ledger import LEASE_SECONDS
+from litestar_filestore.ledger.points import on_point
+from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.testing.faults import Fault, FaultyDriver, Operation
 from tests.ledger.chaos import expected_error, operate
 from tests.ledger.models import BACKEND

@@ -24,10 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from litestar_filestore import StorageBackend
 from litestar_filestore.core.new_file import NewFile
-from litestar_filestore.orm.journal import retry_deletes_async
-from litestar_filestore.orm.staging import staging_engine
-from litestar_filestore.orm.sweep import sweep_async
-from litestar_filestore.orm.uploads import store_async
+from litestar_filestore.ledger.intents import store_async
+from litestar_filestore.ledger.staging import staging_engine
+from litestar_filestore.ledger.sweep import sweep_async
+from litestar_filestore.tracking.journal import retry_deletes_async
 from tests.ledger.chaos import ROWS, expected_error, operate
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, place, prepare, sync_url

@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObjectList
 from litestar_filestore.errors import ConflictError, LedgerError, LinkLostError, QuotaExceededError
-from litestar_filestore.orm.ledger import LEASE_SECONDS
-from litestar_filestore.orm.owner import owner_of_new_objects
-from litestar_filestore.orm.points import on_point
-from litestar_filestore.orm.quota import enforce_quota
-from litestar_filestore.orm.sweep import SweepConfig
+from litestar_filestore.ledger.ledger import LEASE_SECONDS
+from litestar_filestore.ledger.points import on_point
+from litestar_filestore.ledger.quota import enforce_quota, owner_of_new_objects
+from litestar_filestore.ledger.sweep import SweepConfig
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import LEDGER, SEED, World
 

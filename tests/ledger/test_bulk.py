@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
-from litestar_filestore.orm.points import on_point
+from litestar_filestore.ledger.points import on_point
 from tests.ledger.async_world import HALVES
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World

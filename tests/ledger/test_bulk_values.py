@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
-from litestar_filestore.orm.points import on_point
+from litestar_filestore.ledger.points import on_point
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World
 

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, storages
 from litestar_filestore.errors import ConflictError
-from litestar_filestore.orm.fsck import FsckConfig, fsck
-from litestar_filestore.orm.ledger_table import ledger_of
-from litestar_filestore.orm.rows import mappers_with_files
-from litestar_filestore.orm.sweep import sweep
+from litestar_filestore.ledger.adopt import mappers_with_files
+from litestar_filestore.ledger.fsck import FsckConfig, fsck
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import ledger_of
 from tests.ledger.models import a_file
 from tests.ledger.two_models import BACKEND, Invoice, Receipt, TwoBase
 from tests.ledger.world import LONG

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend
 from litestar_filestore.errors import LedgerError
-from litestar_filestore.orm.fsck import FsckConfig, FsckReport, fsck
-from litestar_filestore.orm.ledger import ObjectKey
-from litestar_filestore.orm.sweep import SweepResult
+from litestar_filestore.ledger.fsck import FsckConfig, FsckReport, fsck
+from litestar_filestore.ledger.ledger import ObjectKey
+from litestar_filestore.ledger.sweep import SweepResult
 from tests.ledger.models import BACKEND, Document, a_file
 from tests.ledger.world import LEDGER, LONG, SEED, World
 

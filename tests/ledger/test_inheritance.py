@@ -11,8 +11,8 @@ from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from litestar_filestore import LocalBackend, storages
 from litestar_filestore.errors import UnsupportedOperationError
-from litestar_filestore.orm.ledger_table import ledger_of
-from litestar_filestore.orm.sweep import sweep
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import ledger_of
 from tests.ledger.animals import BACKEND, Animal, Base, Cat, Dog, Horse, a_photo
 
 if TYPE_CHECKING:

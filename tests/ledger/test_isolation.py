@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError
-from litestar_filestore.orm.sweep import SweepConfig, SweepResult
+from litestar_filestore.ledger.sweep import SweepConfig, SweepResult
 from tests.ledger.models import Base, Document, a_file
 from tests.ledger.world import LONG, SEED, World
 

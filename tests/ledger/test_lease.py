@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import LinkLostError
-from litestar_filestore.orm import uploads
-from litestar_filestore.orm.ledger import LEASE_SECONDS
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.staging import staging_engine
-from litestar_filestore.orm.sweep import SweepResult
+from litestar_filestore.ledger import intents as uploads
+from litestar_filestore.ledger.ledger import LEASE_SECONDS
+from litestar_filestore.ledger.staging import staging_engine
+from litestar_filestore.ledger.sweep import SweepResult
+from litestar_filestore.ledger.table import State
 from tests.ledger.models import Document, content_of
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, World

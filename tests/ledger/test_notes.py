@@ -15,9 +15,9 @@ from sqlalchemy.orm.exc import FlushError
 
 from litestar_filestore import storages
 from litestar_filestore.errors import ConflictError, LedgerMissingError, LinkLostError
-from litestar_filestore.orm.ledger import LEASE_SECONDS
-from litestar_filestore.orm.points import on_point
-from litestar_filestore.orm.sweep import SweepConfig, sweep_async
+from litestar_filestore.ledger.ledger import LEASE_SECONDS
+from litestar_filestore.ledger.points import on_point
+from litestar_filestore.ledger.sweep import SweepConfig, sweep_async
 from tests.ledger.models import Base, Document, a_file, content_of
 from tests.ledger.places import async_url
 from tests.ledger.world import LEDGER, NOTES, SEED, World, notes_file

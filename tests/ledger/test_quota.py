@@ -13,12 +13,11 @@ from sqlalchemy.orm import Session
 from litestar_filestore import FileObject, StorageBackend, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import QuotaExceededError
-from litestar_filestore.orm.ledger import Facts, Ledger, ObjectKey, Usage
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.owner import owner_of_new_objects
-from litestar_filestore.orm.quota import enforce_quota
-from litestar_filestore.orm.sweep import SweepConfig
-from litestar_filestore.orm.uploads import intents_of, store_async
+from litestar_filestore.ledger.intents import intents_of, store_async
+from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey, Usage
+from litestar_filestore.ledger.quota import enforce_quota, owner_of_new_objects
+from litestar_filestore.ledger.sweep import SweepConfig
+from litestar_filestore.ledger.table import State
 from litestar_filestore.testing.faults import FaultyDriver
 from tests.ledger.models import BACKEND, Document, a_file, content_of
 from tests.ledger.places import async_url, prepare

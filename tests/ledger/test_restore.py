@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from litestar_filestore.orm.sweep import SweepConfig, SweepResult
+from litestar_filestore.ledger.sweep import SweepConfig, SweepResult
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World
 

@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from litestar_filestore import FileObject, LocalBackend, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConflictError, LedgerError, LedgerMissingError
-from litestar_filestore.orm.ledger import ObjectKey
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.sweep import sweep
-from litestar_filestore.orm.uploads import intents_of, store_async
+from litestar_filestore.ledger.intents import intents_of, store_async
+from litestar_filestore.ledger.ledger import ObjectKey
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import State
 from tests.ledger.models import BACKEND, Base, Document, a_file, content_of
 from tests.ledger.places import async_url
 from tests.ledger.world import LEDGER, NOTES, pass_time

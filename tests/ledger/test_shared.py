@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObjectList
 from litestar_filestore.errors import ConflictError, LedgerError
-from litestar_filestore.orm.fsck import FsckConfig, fsck
-from litestar_filestore.orm.rows import adopt
+from litestar_filestore.ledger.adopt import adopt
+from litestar_filestore.ledger.fsck import FsckConfig, fsck
 from tests.ledger.async_world import HALVES
 from tests.ledger.models import Document, a_file, content_of
 from tests.ledger.world import LEDGER, SEED, World

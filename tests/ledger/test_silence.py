@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from litestar_filestore import FileObject, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import DatabaseUnavailableError
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.uploads import store_async
+from litestar_filestore.ledger.intents import store_async
+from litestar_filestore.ledger.table import State
 from tests.ledger.models import BACKEND, content_of
 from tests.ledger.places import async_url
 from tests.ledger.world import LEDGER, World
@@ -32,9 +32,9 @@ PATIENCE = 60.0
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lose patience soon."""
-    monkeypatch.setattr("litestar_filestore.orm.conversations.SILENCE_SECONDS", 1.5)
-    monkeypatch.setattr("litestar_filestore.orm.uploads._WAIT_SECONDS", 4.0)
-    monkeypatch.setattr("litestar_filestore.orm.uploads._LATE_SECONDS", 0.2)
+    monkeypatch.setattr("litestar_filestore.ledger.conversations.SILENCE_SECONDS", 1.5)
+    monkeypatch.setattr("litestar_filestore.ledger.intents._WAIT_SECONDS", 4.0)
+    monkeypatch.setattr("litestar_filestore.ledger.intents._LATE_SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore import MemoryBackend, storages
-from litestar_filestore.orm.ledger import LEASE_SECONDS
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.sweep import SweepConfig, sweep
+from litestar_filestore.ledger.ledger import LEASE_SECONDS
+from litestar_filestore.ledger.sweep import SweepConfig, sweep
+from litestar_filestore.ledger.table import State
 from tests.ledger.models import BACKEND, a_file
 from tests.ledger.schemas import Letter, Post
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.ledger.staging import staging_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from litestar_filestore import FileObjectList
-from litestar_filestore.orm.ledger_table import LEDGER_TABLE, State
+from litestar_filestore.ledger.table import LEDGER_TABLE, State
 from tests.ledger.async_world import HALVES
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import World

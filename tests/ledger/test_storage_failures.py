@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import storages
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.orm.ledger import LEASE_SECONDS
-from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.ledger.ledger import LEASE_SECONDS
+from litestar_filestore.ledger.table import State
 from litestar_filestore.testing.faults import Fault, FaultyBackend
 from tests.ledger.async_world import HALVES
 from tests.ledger.models import BACKEND, Document, a_file

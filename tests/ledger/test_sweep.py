@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, StorageBackend, StorageRegistry, storages
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, ObjectKey
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.points import on_point
-from litestar_filestore.orm.sweep import SweepConfig, SweepResult, sweep
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Ledger, ObjectKey
+from litestar_filestore.ledger.points import on_point
+from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep
+from litestar_filestore.ledger.table import State
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document
 from tests.ledger.world import LEDGER, LONG, World

@@ -22,13 +22,12 @@ from litestar_filestore.errors import (
     ObjectExistsError,
     QuotaExceededError,
 )
-from litestar_filestore.orm.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, Usage
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.owner import owner_of_new_objects
-from litestar_filestore.orm.quota import enforce_quota
-from litestar_filestore.orm.staging import staging_engine
-from litestar_filestore.orm.sweep import SweepConfig
-from litestar_filestore.orm.uploads import Intents, store_async
+from litestar_filestore.ledger.intents import Intents, store_async
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, Usage
+from litestar_filestore.ledger.quota import enforce_quota, owner_of_new_objects
+from litestar_filestore.ledger.staging import staging_engine
+from litestar_filestore.ledger.sweep import SweepConfig
+from litestar_filestore.ledger.table import State
 from litestar_filestore.testing.faults import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, prepare

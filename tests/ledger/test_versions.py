@@ -13,8 +13,8 @@ from sqlalchemy.orm.attributes import get_history
 
 from litestar_filestore import FileObject, LocalBackend, StoredObject, storages
 from litestar_filestore.errors import ConflictError
-from litestar_filestore.orm.ledger_table import ledger_of
-from litestar_filestore.orm.sweep import sweep
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import ledger_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

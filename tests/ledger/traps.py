@@ -11,10 +11,10 @@ from weakref import WeakSet
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from litestar_filestore.backends.local import LocalDriver
-from litestar_filestore.backends.local_writer import LocalWriter
-from litestar_filestore.orm.points import on_point
-from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.backends.local.writes import LocalWriter
+from litestar_filestore.ledger.points import on_point
+from litestar_filestore.ledger.staging import staging_engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, storages
-from litestar_filestore.orm.ledger_table import State, ledger_of
-from litestar_filestore.orm.sweep import sweep
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import State, ledger_of
 from tests.ledger import models, two_models
 from tests.ledger.models import Document, content_of
 from tests.ledger.places import sync_url

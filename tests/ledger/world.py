@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, storages
 from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.ledger.fsck import FsckConfig, fsck
+from litestar_filestore.ledger.ledger import ObjectKey
+from litestar_filestore.ledger.sweep import SweepConfig, sweep
+from litestar_filestore.ledger.table import State, define_ledger, notes_of
 from litestar_filestore.orm.columns import files_in
-from litestar_filestore.orm.fsck import FsckConfig, fsck
-from litestar_filestore.orm.ledger import ObjectKey
-from litestar_filestore.orm.ledger_table import State, define_ledger, notes_of
-from litestar_filestore.orm.sweep import SweepConfig, sweep
 from tests.ledger.models import BACKEND, Base, Document, a_file, content_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from litestar_filestore.orm.fsck import FsckReport
-    from litestar_filestore.orm.sweep import SweepResult
+    from litestar_filestore.ledger.fsck import FsckReport
+    from litestar_filestore.ledger.sweep import SweepResult
 
 __all__ = ("LEDGER", "LONG", "NOTES", "SEED", "Contents", "Snapshot", "World", "notes_file", "pass_time")
 

@@ -23,8 +23,8 @@ from litestar_filestore import (
     ObstoreBackend,
     StorageBackend,
 )
-from litestar_filestore.http.link_config import LinkConfig
-from litestar_filestore.http.links import LinkSigner
+from litestar_filestore.links.link_config import LinkConfig
+from litestar_filestore.links.signer import LinkSigner
 from litestar_filestore.sansio.tokens import KeyRing
 from tests.servers.s3 import S3Server
 

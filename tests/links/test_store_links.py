@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from litestar_filestore import LinkConfig, MemoryBackend, StorageBackend, storages
-from litestar_filestore.core.signing import SignedAnswer
+from litestar_filestore.core.types import SignedAnswer
 from litestar_filestore.errors import UnsupportedOperationError
 from tests.links.conftest import Clock, Serve, put, s3_backend
 from tests.servers.s3 import S3Server

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from litestar_filestore import FileObject, StorageBackend, StoredObject, storages
-from litestar_filestore.orm.ledger_table import LEDGER_SWITCH
+from litestar_filestore.ledger.table import LEDGER_SWITCH
 from tests.links.conftest import Serve, Served
 
 __all__ = ("Note", "World", "running")

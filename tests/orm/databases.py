@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from litestar_filestore import FileObject, StorageBackend, StoredObject, storages
-from litestar_filestore.orm.ledger_table import ledger_of
-from litestar_filestore.orm.sweep import sweep, sweep_async
+from litestar_filestore.ledger.sweep import sweep, sweep_async
+from litestar_filestore.ledger.table import ledger_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from litestar_filestore import FileObject, StoredObject
-from litestar_filestore.orm.ledger_table import LEDGER_SWITCH
+from litestar_filestore.ledger.table import LEDGER_SWITCH
 from tests.orm.databases import Database, keys_in_rows
 from tests.orm.models import BACKEND, a_file
 

@@ -4,7 +4,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from litestar_filestore import StorageBackend
-from litestar_filestore.orm.ledger_table import State
+from litestar_filestore.ledger.table import State
 from tests.orm.databases import AsyncDatabase, Database, keys_in_rows
 from tests.orm.models import Base, Document, a_file
 

@@ -7,8 +7,8 @@ import asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from litestar_filestore.orm.closing import close_in_time
-from litestar_filestore.orm.staging import staging_engine
+from litestar_filestore.ledger.conversations import close_in_time
+from litestar_filestore.ledger.staging import staging_engine
 from tests.servers.chaos import ChaosProxy
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import HOST

@@ -24,7 +24,7 @@ from litestar_filestore import (
     StorageBackend,
     StoredObject,
 )
-from litestar_filestore.core.rules import Answer, Candidate
+from litestar_filestore.core.rule import Answer, Candidate
 from litestar_filestore.errors import (
     FileRejectedError,
     FileTooLargeError,

@@ -10,7 +10,7 @@ import pytest
 
 from litestar_filestore import FileObject
 from litestar_filestore.errors import SourceTypeError
-from litestar_filestore.orm.file_list import TrackedFiles
+from litestar_filestore.orm.stored_object import TrackedFiles
 from tests.orm.models import BACKEND, Document
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from litestar_filestore.errors import (
     InvalidArgumentError,
     SourceTypeError,
 )
-from litestar_filestore.orm.file_list import TrackedFiles
+from litestar_filestore.orm.stored_object import TrackedFiles
 from tests.orm.databases import Database
 from tests.orm.models import BACKEND, Document, a_file
 

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, MemoryBackend, create_file_router
 from litestar_filestore.errors import DatabaseFullError, DatabaseUnavailableError, StorageError
-from litestar_filestore.orm.outages import translate_database_error
-from litestar_filestore.plugin.ledger import LedgerConfig
+from litestar_filestore.ledger.outages import translate_database_error
+from litestar_filestore.plugin.databases import LedgerConfig
 from tests.outages.app import Base, Paper, create_app, engine_for
 from tests.outages.test_start import DRIVERS, Driver, running, upload, url_behind
 from tests.servers.chaos import ThreadedProxy

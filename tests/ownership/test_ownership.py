@@ -16,18 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from litestar_filestore import ContentTypes, FileObject, MaxSize, Storages, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConfigurationError, LinkLostError, QuotaExceededError
-from litestar_filestore.http.ownership import RequestFiles, owned_by
-from litestar_filestore.orm import uploads
-from litestar_filestore.orm.fsck_report import UNTRACKED
-from litestar_filestore.orm.ledger import LEASE_SECONDS, Ledger, Usage
-from litestar_filestore.orm.ledger_table import State, ledger_of
-from litestar_filestore.orm.owner import owner_of_new_objects
-from litestar_filestore.orm.staging import staging_engine
-from litestar_filestore.orm.sweep import SweepResult
-from litestar_filestore.orm.uploads import store_async
-from litestar_filestore.orm.wake import on_doomed
-from litestar_filestore.plugin.ledger import LedgerConfig
-from litestar_filestore.plugin.storing import PlainStorer
+from litestar_filestore.ledger import intents as uploads
+from litestar_filestore.ledger.fsck import UNTRACKED
+from litestar_filestore.ledger.intents import store_async
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Ledger, Usage
+from litestar_filestore.ledger.quota import owner_of_new_objects
+from litestar_filestore.ledger.staging import staging_engine
+from litestar_filestore.ledger.sweep import SweepResult
+from litestar_filestore.ledger.table import State, ledger_of
+from litestar_filestore.ledger.wake import on_doomed
+from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.uploads.plan import RequestFiles, owned_by
+from litestar_filestore.uploads.storing import PlainStorer
 from tests.ledger.models import BACKEND, Document
 from tests.ledger.world import LEDGER, World
 from tests.ownership.conftest import Serve

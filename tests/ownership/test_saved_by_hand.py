@@ -20,12 +20,12 @@ from litestar_filestore.errors import (
     ObjectExistsError,
     QuotaExceededError,
 )
-from litestar_filestore.orm.ledger import Usage
-from litestar_filestore.orm.ledger_table import State
-from litestar_filestore.orm.owner import owner_of_new_objects
-from litestar_filestore.plugin.ledger import LedgerConfig
-from litestar_filestore.plugin.storing import ApplicationStorer
+from litestar_filestore.ledger.ledger import Usage
+from litestar_filestore.ledger.quota import owner_of_new_objects
+from litestar_filestore.ledger.table import State
+from litestar_filestore.plugin.databases import LedgerConfig
 from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.uploads.storing import ApplicationStorer
 from tests.ledger.models import BACKEND, Document
 from tests.ledger.world import World
 from tests.ownership.conftest import Serve

@@ -35,7 +35,7 @@ from litestar_filestore import (
     StoredObject,
     create_file_router,
 )
-from litestar_filestore.http.router_options import FileMethod
+from litestar_filestore.router.options import FileMethod
 
 __all__ = ("create_app",)
 

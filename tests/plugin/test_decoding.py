@@ -16,7 +16,7 @@ from litestar.plugins.pydantic import PydanticDTO
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, LocalBackend, StoredObject
-from litestar_filestore.orm.file_list import TrackedFiles
+from litestar_filestore.orm.stored_object import TrackedFiles
 from tests.plugin.conftest import Serve
 
 

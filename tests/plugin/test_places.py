@@ -12,11 +12,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, MemoryBackend, StoredObject
 from litestar_filestore.errors import LedgerMissingError, QuotaExceededError
-from litestar_filestore.orm.fsck import fsck
-from litestar_filestore.orm.ledger import Usage
-from litestar_filestore.orm.ledger_table import LEDGER_SWITCH, define_ledger, ledger_of
-from litestar_filestore.orm.owner import owner_of_new_objects
-from litestar_filestore.plugin.ledger import LedgerConfig, Place, find_places
+from litestar_filestore.ledger.fsck import fsck
+from litestar_filestore.ledger.ledger import Usage
+from litestar_filestore.ledger.quota import owner_of_new_objects
+from litestar_filestore.ledger.table import LEDGER_SWITCH, define_ledger, ledger_of
+from litestar_filestore.plugin.databases import LedgerConfig, Place, find_places
 
 Open = Callable[[sa.MetaData], sa.Engine]
 BACKEND = "places"

@@ -26,12 +26,12 @@ from litestar_filestore import (
 )
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, LinkLostError, ObjectExistsError
-from litestar_filestore.orm.deletes import retry_deletes_async
-from litestar_filestore.orm.ledger_table import LEDGER_SWITCH, State, ledger_of
-from litestar_filestore.orm.wake import on_doomed
-from litestar_filestore.plugin.ledger import LedgerConfig, find_places
-from litestar_filestore.plugin.storing import ApplicationStorer, LedgerStorer, PlainStorer
+from litestar_filestore.ledger.table import LEDGER_SWITCH, State, ledger_of
+from litestar_filestore.ledger.wake import on_doomed
+from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.tracking.journal import retry_deletes_async
+from litestar_filestore.uploads.storing import ApplicationStorer, LedgerStorer, PlainStorer
 
 SHARED = "storing"
 OWN = "storing-archive"

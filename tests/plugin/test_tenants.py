@@ -12,9 +12,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from litestar_filestore import FileObject, MemoryBackend, StoredObject, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConfigurationError, LedgerMissingError
-from litestar_filestore.plugin.ledger import LedgerConfig, find_places
-from litestar_filestore.plugin.storing import ApplicationStorer
+from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.plugin.sweeper import sweep_places
+from litestar_filestore.uploads.storing import ApplicationStorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from litestar.testing import AsyncTestClient
 from litestar.types import HTTPRequestEvent, Message, Receive, Scope, Send
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin
-from litestar_filestore.core.public import public_file
+from litestar_filestore.core.file_object import public_file
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 

@@ -9,7 +9,7 @@ from litestar.connection import ASGIConnection
 
 from litestar_filestore import LocalBackend, create_file_router
 from litestar_filestore.errors import InvalidKeyError
-from litestar_filestore.http.router_options import FileMethod
+from litestar_filestore.router.options import FileMethod
 from tests.router.conftest import Serve
 from tests.router.test_column_router import schema_of
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, create_file_router
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.http.router_options import FileMethod
+from litestar_filestore.router.options import FileMethod
 from tests.router.conftest import Note, Paper, Serve, Site
 
 KINDS = ("advanced-alchemy", "async", "sync")

@@ -11,7 +11,7 @@ from litestar.connection import ASGIConnection
 from sqlalchemy.orm import Session
 
 from litestar_filestore import create_file_router
-from litestar_filestore.http.router_options import FileMethod
+from litestar_filestore.router.options import FileMethod
 from tests.router.conftest import Letter, Paper, Serve, Site
 from tests.router.test_column_router import FILE, KINDS, PAGES, schema_of, text
 

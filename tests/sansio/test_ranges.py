@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from litestar_filestore.errors import RangeNotSatisfiableError
-from litestar_filestore.sansio.byteranges import RangesBody
-from litestar_filestore.sansio.ranges import MAX_RANGES, ByteRange, parse_ranges
+from litestar_filestore.sansio.ranges import MAX_RANGES, ByteRange, RangesBody, parse_ranges
 
 SIZES = st.integers(1, 2000)
 NUMBERS = st.integers(0, 2200)

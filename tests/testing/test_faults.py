@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from litestar_filestore.backends.local import LocalBackend
+from litestar_filestore.backends.local.local_backend import LocalBackend
 from litestar_filestore.backends.memory import MemoryBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.types import Capability

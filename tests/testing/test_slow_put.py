@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from litestar_filestore.backends.local import LocalBackend
+from litestar_filestore.backends.local.local_backend import LocalBackend
 from litestar_filestore.testing.conformance_crash import kill_in_mid_put
 from litestar_filestore.testing.spec import BackendSpec
 
-LOCAL = "litestar_filestore.backends.local:LocalBackend"
+LOCAL = "litestar_filestore.backends.local.local_backend:LocalBackend"
 
 
 def order(root: Path, **changes: Any) -> str:
@@ -45,4 +45,4 @@ def test_process_is_killed_before_the_end_of_the_put(tmp_path: Path, *, is_async
 def test_process_that_fails_says_why(tmp_path: Path) -> None:
     """A backend that cannot be built in the process is not taken for one that was killed."""
     with pytest.raises(AssertionError, match="NoSuchBackend"):
-        kill_in_mid_put(order(tmp_path, factory="litestar_filestore.backends.local:NoSuchBackend"))
+        kill_in_mid_put(order(tmp_path, factory="litestar_filestore.backends.local.local_backend:NoSuchBackend"))

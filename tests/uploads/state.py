@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, StorageRegistry
+from litestar_filestore.ledger.sweep import sweep
+from litestar_filestore.ledger.table import ledger_of
 from litestar_filestore.orm.columns import file_columns, files_in
-from litestar_filestore.orm.ledger_table import ledger_of
-from litestar_filestore.orm.sweep import sweep
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import DeclarativeBase

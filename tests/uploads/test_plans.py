@@ -28,8 +28,8 @@ from litestar_filestore import (
     StorageBackend,
     StoredObject,
 )
-from litestar_filestore.http.plan import PlannedFile, UploadPlan
-from litestar_filestore.orm.file_list import TrackedFiles
+from litestar_filestore.orm.stored_object import TrackedFiles
+from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
 
 if TYPE_CHECKING:
     from litestar_filestore import ObstoreBackend

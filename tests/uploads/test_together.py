@@ -29,7 +29,7 @@ from litestar_filestore import (
     MemoryBackend,
     Storages,
 )
-from litestar_filestore.core.rules import Candidate
+from litestar_filestore.core.rule import Candidate
 from litestar_filestore.errors import FileTooLargeError, FileTypeNotAllowedError
 from tests.uploads.conftest import Serve
 

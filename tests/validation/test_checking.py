@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from litestar_filestore import ContentTypes, ImageSize, MaxSize, MinSize
-from litestar_filestore.core.rules import Answer, Candidate, FileRule
+from litestar_filestore.core.rule import Answer, Candidate, FileRule
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.checking import FileCheck
 from tests.validation.samples.images import png

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from litestar_filestore import ImageSize
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTypeNotAllowedError
 from litestar_filestore.validation.checking import FileCheck
-from litestar_filestore.validation.image_headers import MEASURED, read_dimensions
+from litestar_filestore.validation.images import MEASURED, read_dimensions
 from litestar_filestore.validation.reading import read_whole
 from tests.validation.samples.images import (
     avif,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings, strategies as st
 
-from litestar_filestore.core.rules import Piece, Reading, Wanted
+from litestar_filestore.core.rule import Piece, Reading, Wanted
 from litestar_filestore.validation.reading import MOST_BYTES, Passage, read_whole
 
 Answers = list[tuple[int, bytes]]

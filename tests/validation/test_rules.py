@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from litestar_filestore import ContentTypes, Extensions, FileField, MaxFiles, MaxSize, MinSize
-from litestar_filestore.core.rules import Candidate, Rule, max_bytes, max_files
+from litestar_filestore.core.rule import Candidate, Rule, max_bytes, max_files
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError, FileTypeNotAllowedError
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.field import file_field

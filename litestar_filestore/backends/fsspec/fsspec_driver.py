@@ -1,0 +1,275 @@
+"""The driver for file systems of fsspec."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakSet
+
+from litestar_filestore.backends.fsspec.fsspec_errors import translate_library_error
+from litestar_filestore.core.driver import Driver
+from litestar_filestore.core.keys import RESERVED_SEGMENT
+from litestar_filestore.core.threads import finish, run_blocking
+from litestar_filestore.errors import (
+    AccessDeniedError,
+    AccessError,
+    BackendUnavailableError,
+    BucketNotFoundError,
+    ConfigurationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+
+    from litestar_filestore.backends.fsspec.instances import Recipe
+    from litestar_filestore.backends.fsspec.running import Runner
+    from litestar_filestore.backends.fsspec.stores import Store
+    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.errors import StorageError
+
+__all__ = ("FSSpecDriver",)
+
+_ABSENT = f"{RESERVED_SEGMENT}/absent"
+_UNUSABLE = (AccessError, BackendUnavailableError, BucketNotFoundError, ConfigurationError)
+
+
+class FSSpecDriver(Driver):
+    """Stores objects in a file system of fsspec.
+
+    The instance of the file system is made when it is first needed: some connect when they are made. It is made again
+    after a fork, and when its connection is gone.
+    """
+
+    name: ClassVar[str] = "fsspec"
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Use the file system that `recipe` makes; nothing is opened yet."""
+        self.protocol = recipe.protocol
+        self.capabilities = recipe.capabilities
+        self.part_buffers = recipe.part_buffers
+        self.recipe = recipe
+        """How the file system is made."""
+        self._making = threading.Lock()
+        self._made: tuple[int, Store, Runner] | None = None
+        self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+        self._counting = threading.Lock()
+        self._pid = os.getpid()
+
+    @property
+    def fs(self) -> Any:
+        """The instance of the file system; it is made now if there is none."""
+        return self._open()[0].fs
+
+    def _ready(self) -> tuple[Store, Runner] | None:
+        made = self._made
+        if made is None or made[0] != os.getpid() or not made[1].is_usable:
+            return None
+        return made[1], made[2]
+
+    def _notice_fork(self) -> None:
+        # A thread that has stayed in the parent may hold a lock for ever.
+        if self._pid != os.getpid():
+            self._making, self._counting, self._pid = threading.Lock(), threading.Lock(), os.getpid()
+
+    def _open(self) -> tuple[Store, Runner]:
+        self._notice_fork()
+        ready = self._ready()
+        if ready is not None:
+            return ready
+        with self._making:
+            ready = self._ready()
+            if ready is None:
+                ready = self.recipe.make()
+                self._made = (os.getpid(), *ready)
+            return ready
+
+    async def _open_async(self) -> tuple[Store, Runner]:
+        self._notice_fork()
+        with self._counting:
+            self._loops.add(asyncio.get_running_loop())
+            ready = self._ready()
+        return ready if ready is not None else await run_blocking(self._open)
+
+    def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
+        """Send the blocks to a place where nobody sees them, and publish them at the end."""
+        store, runner = self._open()
+        upload = store.upload(path, options)
+        try:
+            for block in blocks:
+                runner.call(upload.write, block)
+            info = runner.call(upload.commit)
+        except BaseException as error:
+            try:
+                runner.call(upload.abort)
+            except Exception as second:  # noqa: BLE001  # the first error is the cause, the second one its consequence
+                error.add_note(f"What was sent could not be removed: {second!r}")
+            raise
+        return info
+
+    async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
+        """`put` without blocking the event loop. A step that has begun is finished before a cancellation is heard."""
+        store, runner = await self._open_async()
+        upload = store.upload(path, options)
+        try:
+            async for block in blocks:
+                await finish(runner.call_async(upload.write, block))
+            info = await finish(runner.call_async(upload.commit))
+        except BaseException as error:
+            try:
+                await finish(runner.call_async(upload.abort))
+            except Exception as second:  # noqa: BLE001  # as above
+                error.add_note(f"What was sent could not be removed: {second!r}")
+            raise
+        return info
+
+    def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
+        """Yield the bytes of a range."""
+        store, runner = self._open()
+        reader = store.reader(path, start, end)
+        try:
+            while block := runner.call(reader.next):
+                yield block
+        finally:
+            runner.dispose(reader.close)
+
+    async def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a range."""
+        store, runner = await self._open_async()
+        reader = store.reader(path, start, end)
+        try:
+            while block := await runner.call_async(reader.next):
+                yield block
+        finally:
+            await finish(runner.call_async(reader.close))
+
+    def head(self, path: str) -> ObjectInfo:
+        """Return the store's info about an object."""
+        store, runner = self._open()
+        return runner.call(store.head, path)
+
+    async def head_async(self, path: str) -> ObjectInfo:
+        """Return the store's info about an object."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.head, path)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete exactly these objects."""
+        store, runner = self._open()
+        runner.call(store.delete, paths)
+
+    async def delete_async(self, paths: Sequence[str]) -> None:
+        """Delete exactly these objects."""
+        store, runner = await self._open_async()
+        await runner.call_async(store.delete, paths)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects below `prefix`, page by page or folder by folder."""
+        store, runner = self._open()
+        page = runner.call(store.page, prefix, None)
+        yield from page.infos
+        while page.rest is not None:
+            page = runner.call(store.page, prefix, page.rest)
+            yield from page.infos
+
+    async def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
+        """Yield the objects below `prefix`, page by page or folder by folder."""
+        store, runner = await self._open_async()
+        page = await runner.call_async(store.page, prefix, None)
+        for info in page.infos:
+            yield info
+        while page.rest is not None:
+            page = await runner.call_async(store.page, prefix, page.rest)
+            for info in page.infos:
+                yield info
+
+    def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy an object; see the store for where its bytes go."""
+        store, runner = self._open()
+        runner.call(store.copy, source, target, overwrite=overwrite)
+
+    async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy an object; see the store for where its bytes go."""
+        store, runner = await self._open_async()
+        await finish(runner.call_async(store.copy, source, target, overwrite=overwrite))
+
+    def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """Return the store's signed URL; nothing is contacted, unless the credentials have to be."""
+        store, runner = self._open()
+        return runner.call(store.sign, path, method=method, expires_in=expires_in)
+
+    async def sign_async(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """`sign` without blocking the event loop."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.sign, path, method=method, expires_in=expires_in)
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return the store's signed URL with headers of the answer."""
+        store, runner = self._open()
+        return runner.call(store.sign_answer, path, answer)
+
+    async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
+        """`sign_answer` without blocking the event loop."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.sign_answer, path, answer)
+
+    def clean(self, older_than: float) -> int:
+        """Remove what interrupted puts left."""
+        store, runner = self._open()
+        return runner.call(store.clean, older_than)
+
+    async def clean_async(self, older_than: float) -> int:
+        """Remove what interrupted puts left."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.clean, older_than)
+
+    def start(self) -> None:
+        """Make the file system, and find out whether it lets us in; see `_says_no`."""
+        store, runner = self._open()
+        try:
+            runner.call(store.head, _ABSENT)
+        except Exception as error:
+            if isinstance(self.translate(error), AccessDeniedError):
+                runner.call(store.delete, [_ABSENT])
+            elif self._says_no(error):
+                raise
+
+    async def start_async(self) -> None:
+        """`start` without blocking the event loop."""
+        store, runner = await self._open_async()
+        try:
+            await runner.call_async(store.head, _ABSENT)
+        except Exception as error:
+            if isinstance(self.translate(error), AccessDeniedError):
+                await runner.call_async(store.delete, [_ABSENT])
+            elif self._says_no(error):
+                raise
+
+    def _says_no(self, error: Exception) -> bool:
+        """Return whether what came of asking for an object that cannot exist means that nothing will work.
+
+        File systems of any kind may be plugged in, so an error that means nothing to us is no reason not to start. An
+        account that may not list is told of a missing object that it is forbidden; if it may delete it, all is well.
+        """
+        return isinstance(self.translate(error), _UNUSABLE)
+
+    def close(self) -> None:
+        """Close the connections of the file system, unless the caller made it."""
+        ready, self._made = self._ready(), None
+        if ready is not None and self.recipe.owns(ready[0].fs):
+            ready[1].call(ready[0].close)
+
+    async def close_async(self) -> None:
+        """Close the connections of the file system, unless the caller made it or another loop still uses it."""
+        with self._counting:
+            self._loops.discard(asyncio.get_running_loop())
+            if any(not loop.is_closed() for loop in self._loops):
+                return
+            ready, self._made = self._ready(), None
+        if ready is not None and self.recipe.owns(ready[0].fs):
+            await finish(ready[1].call_async(ready[0].close))
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Return the error of this package that an exception of fsspec's libraries means."""
+        return translate_library_error(error) or super().translate(error)

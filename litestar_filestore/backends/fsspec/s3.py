@@ -1,0 +1,369 @@
+"""Writing, reading and copying objects of S3."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from litestar_filestore.backends.fsspec.fsspec_errors import is_named
+from litestar_filestore.backends.fsspec.object_stores import (
+    ObjectStore,
+    Part,
+    PartUpload,
+    RangeMissingError,
+    RangeReader,
+    with_patience,
+)
+from litestar_filestore.backends.fsspec.stores import Page, Place
+from litestar_filestore.core.types import ObjectInfo, PartBuffers
+from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from litestar_filestore.core.types import PutOptions, SignedAnswer, SignMethod
+
+__all__ = (
+    "BUFFERS",
+    "S3PartCopy",
+    "S3Reader",
+    "S3Store",
+    "S3Upload",
+    "code_of",
+)
+
+_MIN_PART_BYTES = 5 * 1024 * 1024
+_PART_BYTES = 5 * 1024 * 1024
+"""Smaller than elsewhere: botocore copies each part that is in flight."""
+_MAX_PARTS = 9_000
+"""S3 takes 10,000; some are kept back for a length that was announced too low."""
+_CONCURRENCY = 4
+BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
+"""What a put holds; botocore may have a copy of each part that is in flight."""
+_COPY_PART_BYTES = 1024**3
+
+
+def code_of(error: Exception) -> str:
+    """Return the code of an error that S3 answered with, ``""`` for other errors."""
+    response: Any = getattr(error, "response", None)
+    try:
+        return str(response["Error"]["Code"])
+    except (TypeError, KeyError):
+        return ""
+
+
+class S3Upload(PartUpload):
+    """A put into S3."""
+
+    def __init__(self, store: S3Store, path: str, options: PutOptions) -> None:
+        """Prepare to put `path`."""
+        size = max(options.part_bytes or _PART_BYTES, _MIN_PART_BYTES, (options.size or 0) // _MAX_PARTS)
+        super().__init__(size, options.max_concurrency or _CONCURRENCY)
+        self._store = store
+        self._path = path
+        self._where = store.where(path)
+        self._options = options
+        self._condition = {} if options.overwrite else {"IfNoneMatch": "*"}
+        self._attributes: dict[str, Any] = {"Metadata": dict(options.metadata)}
+        if options.content_type is not None:
+            self._attributes["ContentType"] = options.content_type
+        self._upload: dict[str, Any] | None = None
+        self._etags: dict[int, str] = {}
+
+    def part_size(self, number: int) -> int:
+        """Return the size of a part; Cloudflare's R2 wants all of them equal, which s3fs has an option for."""
+        return super().part_size(0 if self._store.fs.fixed_upload_size else number)
+
+    async def put_whole(self, content: bytes) -> ObjectInfo:
+        """Store the content with one request."""
+        self.sent = len(content)
+        return await self._publish("put_object", **self._where, **self._attributes, Body=content)
+
+    async def begin(self) -> None:
+        """Announce an upload in parts, if it can succeed."""
+        if not self._options.overwrite:
+            await self._store.refuse_existing(self._path)
+        answer = await self._store.request("create_multipart_upload", **self._where, **self._attributes)
+        self._upload = {**self._where, "UploadId": answer["UploadId"]}
+
+    async def send(self, number: int, offset: int, part: bytes) -> None:
+        """Send a part."""
+        del offset
+        answer = await self._store.request("upload_part", **self._upload or {}, PartNumber=number + 1, Body=part)
+        self._etags[number + 1] = answer["ETag"]
+
+    async def complete(self) -> ObjectInfo:
+        """Publish the parts."""
+        parts = [{"PartNumber": number, "ETag": etag} for number, etag in sorted(self._etags.items())]
+        upload = self._upload or {}
+        info = await self._publish("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
+        self._upload = None
+        return info
+
+    async def discard(self) -> None:
+        """Remove the parts."""
+        if self._upload is not None:
+            await self._store.abort(**self._upload)
+
+    async def _publish(self, operation: str, **arguments: Any) -> ObjectInfo:
+        try:
+            answer = await with_patience(
+                lambda: self._store.request(operation, **arguments, **self._condition), _is_conflict
+            )
+        except Exception as error:
+            if self._condition and code_of(error) == "PreconditionFailed":
+                raise ObjectExistsError("There is already an object of that key") from error
+            raise
+        return ObjectInfo(
+            key=self._path,
+            size=self.sent,
+            etag=answer.get("ETag") or None,
+            version_id=answer.get("VersionId"),
+            content_type=self._options.content_type,
+            metadata=self._options.metadata,
+        )
+
+
+def _is_conflict(error: Exception) -> bool:
+    # Two conditional writes at the same time: S3 asks one of them to try again.
+    return code_of(error) == "ConditionalRequestConflict"
+
+
+class S3Reader(RangeReader):
+    """A read from S3."""
+
+    def __init__(self, store: S3Store, path: str, start: int, end: int | None) -> None:
+        """Prepare to read the bytes in [`start`, `end`) of `path`."""
+        super().__init__(start, end)
+        self._store = store
+        self._where = store.where(path)
+
+    async def fetch(self, offset: int, length: int, version: Any) -> Part:
+        """Get a range, of exactly the version whose entity tag is known."""
+        condition = {} if version is None else {"IfMatch": version}
+        try:
+            return await with_patience(lambda: self._get(offset, length, condition), _broke_off)
+        except Exception as error:
+            code = code_of(error)
+            if version is not None and code in {"PreconditionFailed", "NoSuchKey", "InvalidRange"}:
+                raise ObjectChangedError("The object was replaced while it was read") from error
+            if code == "InvalidRange":
+                raise RangeMissingError from error
+            raise
+
+    async def _get(self, offset: int, length: int, condition: dict[str, Any]) -> Part:
+        requested = f"bytes={offset}-{offset + length - 1}"
+        answer = await self._store.request("get_object", **self._where, **condition, Range=requested)
+        async with answer["Body"] as body:
+            size = answer["ContentLength"]
+            if (span := answer.get("ContentRange")) is not None:
+                size = int(span.rpartition("/")[2])
+            elif offset or size > length:
+                raise UnsupportedOperationError("This S3 server ignores ranges, so large objects cannot be read")
+            return Part(await body.read(), size, answer["ETag"])
+
+
+def _broke_off(error: Exception) -> bool:
+    # The client repeats requests without an answer by itself, but not those whose answer ends early.
+    return is_named(error, "ClientPayloadError", "ResponseStreamingError")
+
+
+class S3PartCopy:
+    """A copy of an object that is too large for one request."""
+
+    def __init__(self, store: S3Store, source: str, info: ObjectInfo, target: str) -> None:
+        """Prepare to copy `source`, which `info` describes, to `target`."""
+        self._store = store
+        self._source = {"CopySource": store.where(source), "CopySourceIfMatch": info.etag}
+        self._where = store.where(target)
+        self._info = info
+        self._upload: dict[str, Any] | None = None
+
+    async def run(self) -> None:
+        """Copy all parts, one after the other, and publish them."""
+        attributes = {"ContentType": self._info.content_type, "Metadata": dict(self._info.metadata)}
+        answer = await self._store.request("create_multipart_upload", **self._where, **attributes)
+        self._upload = {**self._where, "UploadId": answer["UploadId"]}
+        parts: list[dict[str, Any]] = []
+        for offset in range(0, self._info.size, _COPY_PART_BYTES):
+            last = min(offset + _COPY_PART_BYTES, self._info.size) - 1
+            part = {**self._upload, **self._source, "PartNumber": len(parts) + 1}
+            answer = await self._store.request("upload_part_copy", **part, CopySourceRange=f"bytes={offset}-{last}")
+            parts.append({"PartNumber": part["PartNumber"], "ETag": answer["CopyPartResult"]["ETag"]})
+        await self._store.request("complete_multipart_upload", **self._upload, MultipartUpload={"Parts": parts})
+        self._upload = None
+
+    async def discard(self) -> None:
+        """Remove the parts that were copied."""
+        if self._upload is not None:
+            await self._store.abort(**self._upload)
+
+
+# ruff: noqa: SLF001 - s3fs has no public names for its client, nor for what it knows about buckets and parameters
+
+
+_COPY_BYTES = 5 * 1024**3
+"""Largest object that one request copies."""
+_MISSING = frozenset({"404", "NoSuchKey"})
+
+
+class S3Store(ObjectStore):
+    """Objects in S3.
+
+    `PUT_IF_ABSENT` holds for all sizes where the server knows conditional completion, as Amazon's does, and for what
+    fits into one part elsewhere: 8 MiB, or the `part_bytes` of the put.
+    """
+
+    part_buffers: ClassVar[PartBuffers | None] = BUFFERS
+
+    def __init__(self, fs: Any, place: Place) -> None:
+        """Store objects of the instance `fs` in `place`, whose root or prefix begins with the bucket."""
+        super().__init__(fs, place)
+        self._bucket_seen = False
+
+    def where(self, path: str) -> dict[str, str]:
+        """Return the arguments that name an object in a request."""
+        # s3fs knows what the name of a bucket is: those of access points have slashes in them.
+        bucket, key = self.fs._find_bucket_key(self.place.root + path)
+        return {"Bucket": bucket, "Key": key}
+
+    async def request(self, operation: str, **arguments: Any) -> Any:
+        """Send a request of S3's API, with what the user set for all requests of that kind (encryption, owner ...)."""
+        await self.fs.set_session()
+        client = await self.fs.get_s3(arguments["Bucket"])
+        method = getattr(client, operation)
+        answer = await method(**self.fs._get_s3_method_kwargs(method, **arguments))
+        self._bucket_seen = True
+        return answer
+
+    def upload(self, path: str, options: PutOptions) -> S3Upload:
+        """Begin a put, in parts if it is long."""
+        return S3Upload(self, path, options)
+
+    def reader(self, path: str, start: int, end: int | None) -> S3Reader:
+        """Begin a read by ranges."""
+        return S3Reader(self, path, start, end)
+
+    async def head(self, path: str) -> ObjectInfo:
+        """Return the info of one object.
+
+        The answer to HEAD does not say whether key or bucket is missing; the bucket is looked at once to tell.
+        """
+        where = self.where(path)
+        try:
+            answer = await self.request("head_object", **where)
+        except Exception as error:
+            if code_of(error) in _MISSING and not self._bucket_seen:
+                await self.request("head_bucket", Bucket=where["Bucket"])
+            raise
+        return ObjectInfo(
+            key=path,
+            size=answer["ContentLength"],
+            last_modified=answer["LastModified"].timestamp(),
+            etag=answer.get("ETag"),
+            version_id=answer.get("VersionId"),
+            content_type=answer.get("ContentType"),
+            metadata=answer.get("Metadata") or {},
+        )
+
+    async def refuse_existing(self, path: str) -> None:
+        """Raise `ObjectExistsError` if there is an object of that key."""
+        try:
+            await self.head(path)
+        except Exception as error:
+            if code_of(error) not in _MISSING:
+                raise
+        else:
+            raise ObjectExistsError("There is already an object of that key")
+
+    async def delete_one(self, path: str) -> None:
+        """Delete an object; S3 does not mind if it is missing."""
+        await self.request("delete_object", **self.where(path))
+
+    async def page(self, prefix: str, rest: Any) -> Page:
+        """List up to a thousand keys."""
+        below = f"{prefix}/" if prefix else ""
+        where = self.where(below)
+        more = {} if rest is None else {"ContinuationToken": rest}
+        answer = await self.request("list_objects_v2", Bucket=where["Bucket"], Prefix=where["Key"], **more)
+        infos = [
+            ObjectInfo(
+                key=below + entry["Key"].removeprefix(where["Key"]),
+                size=entry["Size"],
+                last_modified=entry["LastModified"].timestamp(),
+                etag=entry.get("ETag"),
+            )
+            for entry in answer.get("Contents", ())
+            if not entry["Key"].endswith("/")  # what consoles leave as the mark of a folder
+        ]
+        return Page(infos, answer["NextContinuationToken"] if answer.get("IsTruncated") else None)
+
+    async def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy inside S3, in parts if the object is larger than 5 GiB."""
+        info = await self.head(source)
+        if not overwrite:
+            await self.refuse_existing(target)
+        if info.size <= _COPY_BYTES:
+            await self.request("copy_object", **self.where(target), CopySource=self.where(source))
+            return
+        copying = S3PartCopy(self, source, info, target)
+        try:
+            await copying.run()
+        except BaseException:
+            await asyncio.shield(copying.discard())
+            raise
+
+    async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """Return a URL signed with signature version 4; nothing is sent."""
+        if self.fs.anon:
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+        await self.fs.set_session()
+        where = self.where(path)
+        client = await self.fs.get_s3(where["Bucket"])
+        operation = "get_object" if method == "GET" else "put_object"
+        url: str = await client.generate_presigned_url(operation, Params=where, ExpiresIn=expires_in)
+        return url
+
+    async def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return a URL to GET an object with headers of the answer; its life begins now."""
+        if self.fs.anon:
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+        await self.fs.set_session()
+        where = self.where(path)
+        client = await self.fs.get_s3(where["Bucket"])
+        headers = {
+            "ResponseContentDisposition": answer.content_disposition,
+            "ResponseContentType": answer.content_type,
+        }
+        url: str = await client.generate_presigned_url(
+            "get_object", Params={**where, **headers}, ExpiresIn=answer.expires_in
+        )
+        return url
+
+    async def clean(self, older_than: float) -> int:
+        """Abort uploads in parts that began long ago."""
+        where = self.where(f"{self.place.prefix}/" if self.place.prefix else "")
+        bucket, before = {"Bucket": where["Bucket"]}, time.time() - older_than
+        count, more = 0, dict[str, Any]()
+        while True:
+            answer = await self.request("list_multipart_uploads", **bucket, Prefix=where["Key"], **more)
+            for entry in answer.get("Uploads", ()):
+                if entry["Initiated"].timestamp() <= before:
+                    await self.abort(UploadId=entry["UploadId"], Key=entry["Key"], **bucket)
+                    count += 1
+            if not answer.get("IsTruncated"):
+                return count
+            more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    async def abort(self, **upload: Any) -> None:
+        """Abort an upload in parts; one that is gone is fine."""
+        try:
+            await self.request("abort_multipart_upload", **upload)
+        except Exception as error:
+            if code_of(error) != "NoSuchUpload":
+                raise
+
+    async def close(self) -> None:
+        """Close the client."""
+        client, self.fs._s3 = self.fs._s3, None  # s3fs itself closes it only when it is collected
+        if client is not None:
+            await client.close()

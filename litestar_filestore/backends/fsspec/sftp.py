@@ -1,0 +1,183 @@
+"""SFTP, through sshfs (asyncssh) or through fsspec's own file system (paramiko).
+
+Neither can be used as it is: sshfs copies files by a command in a shell, which servers for SFTP only do not have, reads
+whole files where a range was asked for, and paramiko's connection must not be used by two threads at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from litestar_filestore.backends.fsspec.folders import FileReader, FileStore, FileUpload
+from litestar_filestore.backends.fsspec.fsspec_errors import is_named
+from litestar_filestore.backends.fsspec.running import InLoop
+from litestar_filestore.backends.fsspec.stores import FoundFile
+from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from litestar_filestore.backends.fsspec.stores import Place
+    from litestar_filestore.core.types import Block, PutOptions
+
+__all__ = (
+    "AsyncsshStore",
+    "ParamikoStore",
+)
+
+_ANSWER_SECONDS = 30.0
+_CANNOT_REPLACE = "This SFTP server cannot replace a file in one step (posix-rename@openssh.com)"
+
+
+class AsyncsshStore(FileStore):
+    """Files on an SFTP server, through sshfs.
+
+    A file is replaced by ``posix-rename@openssh.com``, and one that must not be replaced is moved by the protocol's own
+    rename, which refuses if the target exists; OpenSSH does that in one step.
+    """
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the connection still stands."""
+        return not self.fs.client.is_closed()
+
+    def open(self, full: str, mode: str) -> Any:
+        """Open a file; the sizes of requests are agreed upon with the server."""
+        return self.fs.open(full, mode)
+
+    def reader(self, path: str, start: int, end: int | None) -> FileReader:
+        """Begin a read."""
+        return _AsyncsshReader(self, path, start, end)
+
+    def says_missing(self, error: Exception) -> bool:
+        """Return whether an error may mean that a folder is missing."""
+        return super().says_missing(error) or is_named(error, "SFTPNoSuchFile", "SFTPNoSuchPath")
+
+    def move(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Rename a file."""
+        if not overwrite and self.look(target) is not None:
+            raise ObjectExistsError("There is already an object of that key")
+        try:
+            self.call("posix_rename" if overwrite else "rename", source, target)
+        except Exception as error:
+            if not is_named(error, "SFTPOpUnsupported"):
+                raise
+            if self.look(target) is not None:
+                raise UnsupportedOperationError(_CANNOT_REPLACE) from error
+            self.call("rename", source, target)
+
+    def call(self, name: str, *arguments: str) -> Any:
+        """Call a method of asyncssh's client."""
+
+        async def request() -> Any:
+            async with self.fs._pool.get() as channel:  # noqa: SLF001  # sshfs has no other way to it
+                return await getattr(channel, name)(*arguments)
+
+        return InLoop(self.fs.loop).call(request)
+
+    def close(self) -> None:
+        """Close the connection."""
+
+        async def close() -> Any:
+            await self.fs._pool.close()  # noqa: SLF001  # sshfs does this only when it is collected
+            await self.fs._stack.aclose()  # noqa: SLF001
+
+        InLoop(self.fs.loop).call(close)
+
+
+class _AsyncsshReader(FileReader):
+    store: AsyncsshStore
+
+    def open(self) -> FoundFile:
+        full = self.store.full(self.path)
+        try:
+            self._file = self.store.open(full, "rb")
+        except Exception:
+            found = self.store.look(full)
+            if found is None or found.is_file:
+                raise
+            return found
+        attributes = InLoop(self.store.fs.loop).call(self._file._file.stat)  # noqa: SLF001  # of the open file
+        return FoundFile(self.store.fs._decode_attributes(attributes))  # noqa: SLF001
+
+    def check(self, found: FoundFile) -> None:
+        """Nothing to do: an open file stays the same when another one takes its name."""
+
+
+class ParamikoStore(FileStore):
+    """Files on an SFTP server, through paramiko; see `AsyncsshStore` for how they are moved."""
+
+    def __init__(self, fs: Any, place: Place) -> None:
+        """Store objects of the instance `fs` in `place`."""
+        super().__init__(fs, place)
+        fs.ftp.get_channel().settimeout(_ANSWER_SECONDS)  # it waits for ever otherwise
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the connection still stands."""
+        transport = self.fs.client.get_transport()
+        return transport is not None and transport.is_active()
+
+    def open(self, full: str, mode: str) -> Any:
+        """Open a file, unbuffered."""
+        return self.fs.ftp.open(full, mode, bufsize=0)
+
+    def upload(self, path: str, options: PutOptions) -> FileUpload:
+        """Begin a put."""
+        return _ParamikoUpload(self, path, overwrite=options.overwrite)
+
+    def reader(self, path: str, start: int, end: int | None) -> FileReader:
+        """Begin a read."""
+        return _ParamikoReader(self, path, start, end)
+
+    def remove(self, full: str) -> None:
+        """Remove a file; a missing one is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            self.fs.ftp.remove(full)
+
+    def make_one_folder(self, full: str) -> None:
+        """Make a folder."""
+        self.fs.ftp.mkdir(full)
+
+    def move(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Rename a file."""
+        if not overwrite:
+            if self.look(target) is not None:
+                raise ObjectExistsError("There is already an object of that key")
+            self.fs.ftp.rename(source, target)
+        else:
+            self.fs.ftp.posix_rename(source, target)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.fs.client.close()
+
+
+class _ParamikoUpload(FileUpload):
+    def open(self) -> None:
+        super().open()
+        self._file.set_pipelined(True)  # or each 32 KiB wait for an answer; errors are reported at the end
+
+    def append(self, block: Block) -> None:
+        self._file.write(bytes(block))
+
+
+class _ParamikoReader(FileReader):
+    store: ParamikoStore
+
+    def open(self) -> FoundFile:
+        full = self.store.full(self.path)
+        try:
+            self._file = self.store.open(full, "rb")
+        except OSError:
+            found = self.store.look(full)
+            if found is None or found.is_file:
+                raise
+            return found
+        return FoundFile(self.store.fs._decode_stat(self._file.stat()))  # noqa: SLF001  # of the open file
+
+    def read(self, size: int) -> bytes:
+        block: bytes = next(iter(self._file.readv([(self.offset, size)])))
+        return block
+
+    def check(self, found: FoundFile) -> None:
+        """Nothing to do: an open file stays the same when another one takes its name."""

@@ -1,0 +1,256 @@
+"""Objects as files of a local folder: durable, atomic, and never outside of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from litestar_filestore.backends.local.reads import LocalReader
+from litestar_filestore.backends.local.tree import Tree, sync_directory
+from litestar_filestore.backends.local.writes import LocalWriter
+from litestar_filestore.core.backend import StorageBackend
+from litestar_filestore.core.driver import Driver
+from litestar_filestore.core.keys import RESERVED_SEGMENT, is_unfinished
+from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
+from litestar_filestore.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+
+    from litestar_filestore.core.types import Block, PutOptions
+
+__all__ = (
+    "LocalBackend",
+    "LocalDriver",
+)
+
+_LIST_PAGE = 1000
+
+
+class LocalDriver(Driver):
+    """Files below one folder, one per object, the key as its path.
+
+    A put writes to a file without a name, syncs it, links it to its key and syncs the folder; the object is there
+    after a power cut if the put had returned. Symbolic links below the root are refused, not followed.
+    """
+
+    name: ClassVar[str] = "local"
+    protocol = "file"
+    capabilities = Capability.PUT_IF_ABSENT | Capability.LOCAL_PATH
+
+    def __init__(self, root: Path, *, fsync: bool = True, file_mode: int = 0o600, directory_mode: int = 0o700) -> None:
+        """Use the folder `root`; it is made at the first use.
+
+        Args:
+            root: Absolute path, or one that starts with ``~``.
+            fsync: Whether a put is on the disk when it returns. Turn it off for tests and throw-away data only.
+            file_mode: Permission bits of objects. A web server that reads them itself needs more than the default.
+            directory_mode: Permission bits of folders.
+
+        Raises:
+            ConfigurationError: If `root` is relative: it would depend on where the process was started.
+        """
+        if not root.expanduser().is_absolute():
+            raise ConfigurationError(f"The root of local storage is an absolute path, not {str(root)!r}")
+        self._tree = Tree(root, fsync=fsync, directory_mode=directory_mode)
+        self._fsync = fsync
+        self._file_mode = file_mode
+
+    @property
+    def root(self) -> Path:
+        """The folder, with symbolic links in its own path resolved."""
+        return self._tree.root
+
+    # -- writing
+
+    def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
+        """Write aside, then link into place."""
+        with self._writing(path, overwrite=options.overwrite) as writer:
+            writer.open()
+            for block in blocks:
+                writer.write(block)
+            return _info(path, writer.publish())
+
+    async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
+        """Write aside, one block per thread hop, then link into place."""
+        writer = self._writer(path, overwrite=options.overwrite)
+        try:
+            await run_blocking(writer.open)
+            async for block in blocks:
+                await run_blocking(partial(writer.write, block))
+            return _info(path, await run_blocking(writer.publish))
+        finally:
+            await run_blocking(writer.discard)
+
+    def _writer(self, path: str, *, overwrite: bool) -> LocalWriter:
+        return LocalWriter(self._tree, path, overwrite=overwrite, fsync=self._fsync, file_mode=self._file_mode)
+
+    @contextmanager
+    def _writing(self, path: str, *, overwrite: bool) -> Generator[LocalWriter]:
+        writer = self._writer(path, overwrite=overwrite)
+        try:
+            yield writer
+        finally:
+            writer.discard()
+
+    def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Copy inside the kernel, without the bytes passing through Python where the system can."""
+        with LocalReader.open(self._tree, source) as reader, self._writing(target, overwrite=overwrite) as writer:
+            writer.open()
+            reader.copy_to(writer.descriptor)
+            writer.publish()
+
+    async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
+        """`copy` in a worker thread."""
+        await run_blocking(partial(self.copy, source, target, overwrite=overwrite))
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Unlink; folders that become empty go as well."""
+        folders: dict[str, list[str]] = {}
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            folders.setdefault(folder, []).append(name)
+        for folder, names in folders.items():
+            self._delete_in(folder.split("/") if folder else [], names)
+
+    def _delete_in(self, folder: list[str], names: list[str]) -> None:
+        try:
+            with self._tree.open_folder(folder) as descriptor:
+                for name in names:
+                    with suppress(FileNotFoundError, IsADirectoryError):
+                        os.unlink(name, dir_fd=descriptor)
+                if self._fsync:
+                    sync_directory(descriptor)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if isinstance(error, StorageError):
+                raise
+            return
+        self._tree.prune(folder)
+
+    async def delete_async(self, paths: Sequence[str]) -> None:
+        """`delete` in a worker thread."""
+        await run_blocking(partial(self.delete, paths))
+
+    # -- reading
+
+    def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
+        """Read one version of the object to its end; a replacement meanwhile is not seen."""
+        with LocalReader.open(self._tree, path) as reader:
+            offset, stop = reader.bounds(start, end)
+            while offset < stop:
+                block = reader.read(offset, min(BLOCK_BYTES, stop - offset))
+                offset += len(block)
+                yield block
+
+    async def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """`get` without blocking: blocks that the system has cached are read at once, others by a worker thread."""
+        reader, first = await run_blocking(partial(LocalReader.open_at, self._tree, path, start, end))
+        try:
+            offset, stop = reader.bounds(start, end)
+            while offset < stop:
+                block = first or await reader.read_async(offset, stop)
+                first = b""
+                offset += len(block)
+                yield block
+        finally:
+            reader.close()
+
+    def head(self, path: str) -> ObjectInfo:
+        """Return the status of the file."""
+        return _info(path, self._tree.status(path))
+
+    async def head_async(self, path: str) -> ObjectInfo:
+        """`head` in a worker thread."""
+        return await run_blocking(partial(self.head, path))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Walk the folders; one descriptor per level is open at a time."""
+        try:
+            yield from self._walk(tuple(prefix.split("/")) if prefix else ())
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if isinstance(error, StorageError):
+                raise
+
+    def _walk(self, folder: tuple[str, ...]) -> Iterator[ObjectInfo]:
+        with self._tree.open_folder(folder) as descriptor, os.scandir(descriptor) as entries:
+            for entry in entries:
+                if not folder and entry.name == RESERVED_SEGMENT:
+                    continue
+                path = "/".join((*folder, entry.name))
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        yield from self._walk((*folder, entry.name))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield _info(path, entry.stat(follow_symlinks=False))
+                except FileNotFoundError:  # deleted while we walked
+                    continue
+
+    async def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
+        """`list` in pages of 1,000, each from a worker thread."""
+        infos = self.list(prefix)
+        while page := await run_blocking(lambda: [*islice(infos, _LIST_PAGE)]):
+            for info in page:
+                yield info
+
+    def local_path(self, path: str) -> Path:
+        """Return the file of an object."""
+        return self.root.joinpath(*path.split("/"))
+
+    # -- life
+
+    def start(self) -> None:
+        """Make the root and find out whether it can be used."""
+        with self._tree.open_root():
+            pass
+
+    async def start_async(self) -> None:
+        """`start` in a worker thread."""
+        await run_blocking(self.start)
+
+    def clean(self, older_than: float) -> int:
+        """Remove temporary files that were not written to for `older_than` seconds."""
+        removed = 0
+        with self._tree.open_folder([RESERVED_SEGMENT], create=True) as descriptor:
+            for name in filter(is_unfinished, os.listdir(descriptor)):  # noqa: PTH208  # of a descriptor, not of a path
+                with suppress(FileNotFoundError):
+                    if time.time() - os.stat(name, dir_fd=descriptor).st_mtime >= older_than:
+                        os.unlink(name, dir_fd=descriptor)
+                        removed += 1
+        return removed
+
+    async def clean_async(self, older_than: float) -> int:
+        """`clean` in a worker thread."""
+        return await run_blocking(partial(self.clean, older_than))
+
+
+def _info(path: str, status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(
+        key=path,
+        size=status.st_size,
+        last_modified=status.st_mtime,
+        etag=f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"',
+    )
+
+
+class LocalBackend(StorageBackend):
+    """A backend on a folder of this machine; nothing to install."""
+
+    def __init__(
+        self,
+        key: str,
+        root: str | os.PathLike[str],
+        *,
+        fsync: bool = True,
+        file_mode: int = 0o600,
+        directory_mode: int = 0o700,
+        **options: Any,
+    ) -> None:
+        """Store below `root`; see `LocalDriver` for the other arguments and `StorageBackend` for the options."""
+        driver = LocalDriver(Path(root), fsync=fsync, file_mode=file_mode, directory_mode=directory_mode)
+        super().__init__(key, driver=driver, **options)

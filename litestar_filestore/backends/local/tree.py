@@ -1,0 +1,209 @@
+"""A folder as a tree of descriptors: no path that a key makes can leave it, whatever lies in it.
+
+Each step opens one segment relative to the descriptor of its parent with ``O_NOFOLLOW``. Checking a path first and
+opening it then would leave a gap in which a folder can be swapped for a symbolic link (compare GHSA advisories on
+``startswith`` and ``realpath`` checks in static file servers).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from litestar_filestore.core.keys import RESERVED_SEGMENT
+from litestar_filestore.errors import BucketNotFoundError, ConfigurationError, InvalidKeyError, ObjectNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+__all__ = (
+    "Tree",
+    "sync_directory",
+)
+
+_DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+# O_NONBLOCK: opening a FIFO that someone planted would otherwise wait for a writer for ever.
+_FILE = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_ATTEMPTS = 100
+"""How often a folder is made again that others keep removing."""
+
+
+def sync_directory(descriptor: int) -> None:
+    """Make the entries of a folder durable; file systems that cannot are left alone."""
+    with suppress(OSError):
+        os.fsync(descriptor)
+
+
+class Tree:
+    """The folder below which all objects of a local driver lie."""
+
+    def __init__(self, root: Path, *, fsync: bool, directory_mode: int) -> None:
+        """Stand on `root`, which is made at the first use.
+
+        Args:
+            root: Folder; symbolic links in its own path are resolved once, now.
+            fsync: Whether new folders are made durable.
+            directory_mode: Permission bits of new folders.
+
+        Raises:
+            ConfigurationError: On systems without descriptor-relative calls, such as Windows.
+        """
+        if os.open not in os.supports_dir_fd or not hasattr(os, "O_NOFOLLOW"):
+            raise ConfigurationError(
+                "Local storage needs a POSIX system: this one cannot open files relative to folders"
+            )
+        self.root = root.expanduser().resolve()
+        self._fsync = fsync
+        self._mode = directory_mode
+        self._seen = False
+
+    @contextmanager
+    def open_root(self) -> Generator[int]:
+        """Yield a descriptor of the root, made if this is the first use.
+
+        Raises:
+            BucketNotFoundError: If the root was there before and is gone: a disk that is not mounted must not look
+                like an empty store.
+        """
+        if not self._seen:
+            self.root.mkdir(mode=self._mode, parents=True, exist_ok=True)
+            self._seen = True
+        try:
+            descriptor = os.open(self.root, _DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BucketNotFoundError("The root folder of this backend is gone; is its disk mounted?") from error
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def open_folder(self, segments: Sequence[str], *, create: bool = False) -> Generator[int]:
+        """Yield a descriptor of the folder that `segments` lead to.
+
+        Raises:
+            FileNotFoundError: If there is none and `create` is false.
+            InvalidKeyError: If a segment is a symbolic link.
+        """
+        descriptor = self._walk(segments, create=create)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, segments: Sequence[str], *, create: bool) -> int:
+        for _ in range(_ATTEMPTS if create else 0):
+            try:
+                return self._walk_once(segments, create=True)
+            except BucketNotFoundError:
+                raise
+            except FileNotFoundError:  # a delete took a folder away that had just become empty
+                continue
+        return self._walk_once(segments, create=create)
+
+    def _walk_once(self, segments: Sequence[str], *, create: bool) -> int:
+        with self.open_root() as root:
+            current = os.dup(root)
+            try:
+                for segment in segments:
+                    following = self._step(current, segment, create=create)
+                    os.close(current)
+                    current = following
+            except BaseException:
+                os.close(current)
+                raise
+            return current
+
+    def _step(self, parent: int, segment: str, *, create: bool) -> int:
+        try:
+            return os.open(segment, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not create:
+                raise
+            with suppress(FileExistsError):  # another writer was faster
+                os.mkdir(segment, self._mode, dir_fd=parent)
+            if self._fsync:
+                sync_directory(parent)
+            return os.open(segment, _DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            _refuse_link(parent, segment, error)
+            raise
+
+    @contextmanager
+    def _open_parent(self, path: str) -> Generator[tuple[int, str]]:
+        *folders, name = path.split("/")
+        try:
+            with self.open_folder(folders) as descriptor:
+                yield descriptor, name
+        except NotADirectoryError as error:  # "a/b" where "a" is an object: there is no such object, as in any store
+            raise FileNotFoundError(errno.ENOENT, "no such object") from error
+
+    def open_file(self, path: str) -> tuple[int, os.stat_result]:
+        """Return a readable descriptor of an object, the caller's to close, and its status.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            InvalidKeyError: If it is a symbolic link.
+        """
+        with self._open_parent(path) as (parent, name):
+            try:
+                descriptor = os.open(name, _FILE, dir_fd=parent)
+            except OSError as error:
+                _refuse_link(parent, name, error)
+                raise
+        try:
+            status = os.fstat(descriptor)
+            check_regular(status)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor, status
+
+    def status(self, path: str) -> os.stat_result:
+        """Return the status of an object.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            InvalidKeyError: If it is a symbolic link.
+        """
+        with self._open_parent(path) as (parent, name):
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        check_regular(status)
+        return status
+
+    def prune(self, folders: Sequence[str]) -> None:
+        """Remove folders that became empty, the deepest first. A writer that needs one makes it again."""
+        while folders and folders[0] != RESERVED_SEGMENT:
+            try:
+                with self.open_folder(folders[:-1]) as parent:
+                    os.rmdir(folders[-1], dir_fd=parent)
+            except OSError:  # not empty, gone, or not ours to remove
+                return
+            folders = folders[:-1]
+
+
+def check_regular(status: os.stat_result) -> None:
+    """Raise unless `status` is a regular file's.
+
+    Raises:
+        InvalidKeyError: For a symbolic link.
+        ObjectNotFoundError: For a folder, FIFO, socket or device.
+    """
+    if stat.S_ISLNK(status.st_mode):
+        raise InvalidKeyError("A symbolic link stands in the place of this object; links are not followed")
+    if not stat.S_ISREG(status.st_mode):
+        raise ObjectNotFoundError("There is no such object")
+
+
+def _refuse_link(parent: int, segment: str, error: OSError) -> None:
+    # ELOOP from O_NOFOLLOW; with O_DIRECTORY Linux says ENOTDIR for a link as well as for a file.
+    if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
+        return
+    if error.errno == errno.ENOTDIR and not stat.S_ISLNK(os.lstat(segment, dir_fd=parent).st_mode):
+        return
+    raise InvalidKeyError("A symbolic link stands in the path of this key; links are not followed") from error

@@ -1,0 +1,1 @@
+"""Object stores through obstore: S3, GCS, Azure, HTTP and WebDAV."""

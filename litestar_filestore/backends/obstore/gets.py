@@ -1,0 +1,331 @@
+"""Reading objects by ranges through obstore: the requests, and the sync read.
+
+obstore's own stream of a response costs ten times the processor time of ranged requests, and a range can be asked for
+again where a stream has to start over. What is read belongs to one version of the object: each request names the
+entity tag of the first, and each answer is compared with the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import obstore
+
+from litestar_filestore.backends.obstore.obstore_errors import is_range_refusal
+from litestar_filestore.core.pace import Pace
+from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
+
+    from obstore import GetOptions, GetResult, ObjectMeta
+    from obstore.store import ObjectStore
+
+__all__ = (
+    "FIRST_BYTES",
+    "LARGEST_BYTES",
+    "LEAST_BYTES",
+    "SHARED_BYTES",
+    "Part",
+    "ReadAhead",
+    "read",
+    "read_async",
+    "refuse_range",
+    "request_async",
+)
+
+FIRST_BYTES = 1024 * 1024
+"""Size of the first request: small objects come whole, and the first byte of large ones soon."""
+LARGEST_BYTES = 4 * 1024 * 1024
+"""Size up to which the requests grow. Larger ones gain nothing and fall out of the processor's cache."""
+
+
+class Part(NamedTuple):
+    """The answer to a request."""
+
+    meta: ObjectMeta
+    content: memoryview
+    """The bytes where the library has them: whoever hands them on copies them."""
+
+
+def read(store: ObjectStore, path: str, start: int, end: int | None) -> Iterator[bytes]:
+    """Yield the bytes of a range, one request after the other; see `Driver.get`."""
+    try:
+        first = _sync_part(store, path, start, _first_stop(start, end), None)
+    except Exception as error:
+        if not is_range_refusal(error):
+            raise
+        refuse_range(start, obstore.head(store, path)["size"], error)
+        return
+    yield bytes(first.content)
+    for window in _windows(first, start, end):
+        yield bytes(_sync_part(store, path, *window, first.meta).content)
+
+
+def _first_stop(start: int, end: int | None) -> int:
+    return start + FIRST_BYTES if end is None else min(end, start + FIRST_BYTES)
+
+
+def _windows(first: Part, start: int, end: int | None) -> Iterator[tuple[int, int]]:
+    position = start + len(first.content)
+    size = first.meta["size"]
+    stop = size if end is None else min(end, size)
+    length = FIRST_BYTES
+    while position < stop:
+        length = min(length * 2, LARGEST_BYTES)
+        yield position, min(position + length, stop)
+        position += length
+
+
+def refuse_range(start: int, size: int, error: Exception) -> None:
+    """Raise unless the object is simply empty; stores refuse every range of an empty object.
+
+    Raises:
+        RangeNotSatisfiableError: If `start` is behind the last of `size` bytes.
+        Exception: `error`, if it has another reason.
+    """
+    if start == 0 and size == 0:
+        return
+    if start >= size:
+        raise RangeNotSatisfiableError("The range starts behind the end of the object", size=size) from error
+    raise error
+
+
+def _get_options(start: int, stop: int, seen: ObjectMeta | None) -> GetOptions:
+    options: GetOptions = {"range": (start, stop)}
+    etag = seen["e_tag"] if seen is not None else None
+    # A weak tag never matches in If-Match (RFC 9110 §13.1.1): the answers are compared instead.
+    if etag and not etag.startswith("W/"):
+        options["if_match"] = etag
+    return options
+
+
+def _sync_part(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> Part:
+    try:
+        result = obstore.get(store, path, options=_get_options(start, stop, seen))
+        content = memoryview(result.bytes())
+    except Exception as error:
+        _raise_if_gone(error, seen)
+        raise
+    return _checked(result, content, start, stop, seen)
+
+
+async def request_async(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> Part:
+    """Request the bytes in [`start`, `stop`), of the version that `seen` describes where one was seen.
+
+    Raises:
+        ObjectChangedError: If that version is gone, or the answer is not what was asked for.
+    """
+    try:
+        result = await obstore.get_async(store, path, options=_get_options(start, stop, seen))
+        content = memoryview(await result.bytes_async())
+    except Exception as error:
+        _raise_if_gone(error, seen)
+        raise
+    return _checked(result, content, start, stop, seen)
+
+
+def _raise_if_gone(error: Exception, seen: ObjectMeta | None) -> None:
+    """Tell a deleted or shortened object from one that was never there."""
+    if seen is not None and (isinstance(error, FileNotFoundError) or is_range_refusal(error)):
+        raise ObjectChangedError("The object was deleted or cut while it was being read") from error
+
+
+def _checked(result: GetResult, content: memoryview, start: int, stop: int, seen: ObjectMeta | None) -> Part:
+    meta = result.meta
+    if seen is not None and _version(meta) != _version(seen):
+        raise ObjectChangedError("The object was replaced while it was being read")
+    if len(content) != min(stop, meta["size"]) - start:
+        raise ObjectChangedError("The store returned another number of bytes than the range holds")
+    return Part(meta, content)
+
+
+def _version(meta: ObjectMeta) -> tuple[object, ...]:
+    return (meta["size"], meta["e_tag"]) if meta["e_tag"] else (meta["size"], meta["last_modified"])
+
+
+SHARED_BYTES = 64 * 1024 * 1024
+"""What all readers of a store have of it in memory; beyond it, each goes on with `LEAST_BYTES`."""
+IN_FLIGHT = 2
+"""Requests at a time in async reads: one is waited for while the next one is on its way."""
+PIECE_BYTES = 512 * 1024
+"""What is handed over at a time to who keeps up."""
+SMALL_PIECE_BYTES = 32 * 1024
+"""What is handed over at a time to somebody of whom it is not known how fast he takes it: it waits with him."""
+SLOW_BYTES = 256 * 1024
+"""Size of a request for somebody who paused."""
+STALL_SECONDS = 0.5
+"""Pause after which what was read ahead for somebody is dropped."""
+LEAST_BYTES = 64 * 1024
+"""What a reader is always given: it has to get on, and much shorter requests cost more than they bring."""
+
+
+class ReadAhead:
+    """Memory that all readers of a store share for what was asked for and is not handed over yet.
+
+    Where it is used up, readers go on with short requests, one at a time. Thread-safe: a driver may be used by several
+    event loops.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        """Share `total_bytes`."""
+        self.free_bytes = total_bytes
+        """What is left; below zero where readers have nothing but the least."""
+        self._lock = threading.Lock()
+
+    def take(self, wanted: int) -> int:
+        """Take up to `wanted` bytes, at least `LEAST_BYTES` if that many are wanted, and return how many.
+
+        Never waits. `give` has to be called with the number.
+        """
+        with self._lock:
+            taken = min(wanted, max(self.free_bytes, LEAST_BYTES))
+            self.free_bytes -= taken
+            return taken
+
+    def give(self, count: int) -> None:
+        """Give bytes back."""
+        with self._lock:
+            self.free_bytes += count
+
+
+async def read_async(
+    store: ObjectStore, path: str, start: int, end: int | None, memory: ReadAhead
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of a range; see `Driver.get_async`.
+
+    Who keeps up has two requests ahead of him. Who pauses loses what was read ahead, and it is asked for again when he
+    comes back: many who stand still hold a small piece each.
+
+    Args:
+        store: Where the object is.
+        path: Its key.
+        start: First byte.
+        end: Byte behind the last one; ``None`` for all.
+        memory: Shared by the readers of the store.
+    """
+    reader = _Reader(store, path, start, end, memory)
+    try:
+        while piece := await reader.next():
+            with reader.watched():
+                yield piece
+    finally:
+        await reader.close()
+
+
+class _Reader:
+    """One async read. Between two pieces it may be told to let go of everything, and goes on from where it is."""
+
+    def __init__(self, store: ObjectStore, path: str, start: int, end: int | None, memory: ReadAhead) -> None:
+        self._store = store
+        self._path = path
+        self._memory = memory
+        self._position = self._asked = start
+        self._stop = end
+        self._length = FIRST_BYTES
+        self._seen: ObjectMeta | None = None
+        self._window = memoryview(b"")
+        self._window_bytes = 0
+        self._ahead: deque[tuple[asyncio.Task[Part], int]] = deque()
+        self._dropped: set[asyncio.Task[Part]] = set()
+        self._pace = Pace()
+
+    async def next(self) -> bytes:
+        """Return the next piece, ``b""`` at the end."""
+        is_quick = self._pace.is_quick()
+        if not self._window:
+            await self._turn()
+        count = min(len(self._window), PIECE_BYTES if is_quick else SMALL_PIECE_BYTES)
+        piece = bytes(self._window[:count])
+        self._window = self._window[count:]
+        self._position += count
+        if not self._window:
+            self._forget_window()
+        self._look_ahead(IN_FLIGHT if is_quick else 0 if self._pace.has_paused else 1)
+        self._pace.give(count)
+        return piece
+
+    @contextmanager
+    def watched(self) -> Generator[None, None, None]:
+        """Let go of everything if the consumer stays in the body for long."""
+        timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._let_go)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    async def close(self) -> None:
+        """Give everything back, and see the requests end: nothing runs on unobserved."""
+        self._let_go()
+        if self._dropped:
+            await asyncio.gather(*self._dropped, return_exceptions=True)
+
+    async def _turn(self) -> None:
+        """Make the next window the current one."""
+        if self._seen is None:
+            await self._begin()
+            return
+        if not self._ahead and self._has_more():
+            self._ask()
+        if self._ahead:
+            task, reserved = self._ahead[0]
+            part = await task
+            del self._ahead[0]
+            self._window, self._window_bytes = part.content, reserved
+
+    async def _begin(self) -> None:
+        start, reserved = self._position, self._reserve(self._length)
+        self._window_bytes = reserved  # given back whatever happens
+        try:
+            part = await request_async(self._store, self._path, start, start + reserved, None)
+        except Exception as error:
+            if not is_range_refusal(error):
+                raise
+            refuse_range(start, (await obstore.head_async(self._store, self._path))["size"], error)
+            return
+        size = part.meta["size"]
+        self._stop = size if self._stop is None else min(self._stop, size)
+        self._seen, self._window = part.meta, part.content
+        self._asked += len(part.content)
+
+    def _look_ahead(self, count: int) -> None:
+        """Have as many requests on their way, as far as there is something to ask for and room for it."""
+        while len(self._ahead) < count and self._has_more() and self._memory.free_bytes > 0:
+            self._ask()
+
+    def _has_more(self) -> bool:
+        return self._stop is not None and self._asked < self._stop
+
+    def _ask(self) -> None:
+        self._length = SLOW_BYTES if self._pace.has_paused else min(self._length * 2, LARGEST_BYTES)
+        start, reserved = self._asked, self._reserve(self._length)
+        self._asked += reserved
+        request = request_async(self._store, self._path, start, self._asked, self._seen)
+        self._ahead.append((asyncio.create_task(request), reserved))
+
+    def _reserve(self, length: int) -> int:
+        return self._memory.take(length if self._stop is None else min(length, self._stop - self._asked))
+
+    def _let_go(self) -> None:
+        while self._ahead:
+            task, reserved = self._ahead.popleft()
+            task.cancel()
+            self._dropped.add(task)
+            task.add_done_callback(self._forget_request)  # at once, or it would keep what it has read
+            self._memory.give(reserved)
+        self._forget_window()
+        self._asked = self._position
+
+    def _forget_request(self, task: asyncio.Task[Part]) -> None:
+        self._dropped.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more, so asyncio would report it
+
+    def _forget_window(self) -> None:
+        self._window = memoryview(b"")
+        self._memory.give(self._window_bytes)
+        self._window_bytes = 0

@@ -1,0 +1,228 @@
+"""The URLs that name a store. obstore corrects or ignores much of what is wrong with one; here it is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.core.backend import StorageBackend
+from litestar_filestore.core.keys import DEFAULT_KEY_TEMPLATE, check_key, check_prefix
+from litestar_filestore.errors import ConfigurationError, InvalidKeyError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from obstore.store import ObjectStore
+
+    from litestar_filestore.core.driver import Driver
+
+__all__ = (
+    "Location",
+    "ObstoreBackend",
+    "parse_url",
+)
+
+_BUCKET_SCHEMES = {
+    "s3": "s3://bucket/folder/",
+    "s3a": "s3a://bucket/folder/",
+    "gs": "gs://bucket/folder/",
+    "az": "az://container/folder/",
+    "adl": "adl://container/folder/",
+    "azure": "azure://container/folder/",
+    "abfs": "abfs://container@account.dfs.core.windows.net/folder/",
+    "abfss": "abfss://container@account.dfs.core.windows.net/folder/",
+    "http": "http://host/folder/",
+    "https": "https://host/folder/",
+}
+_WITH_ACCOUNT = frozenset({"abfs", "abfss"})
+_FORMS = (
+    "s3://bucket/folder/, gs://bucket/folder/, az://container/folder/, https://host/folder/, file:///folder/ "
+    "or memory:///"
+)
+
+
+class Location(NamedTuple):
+    """What a URL names."""
+
+    url: str
+    root: Path | None = None
+    """The folder, for ``file://`` only."""
+
+
+def parse_url(url: str) -> Location:
+    """Check a URL.
+
+    Raises:
+        ConfigurationError: With the right form in its message.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigurationError(f"fs is malformed; it is a URL of the form {_FORMS}") from error
+    if not parts.scheme or "://" not in url:
+        raise ConfigurationError(f"fs={_shown(parts)!r} is not a URL; write one of {_FORMS}")
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ConfigurationError("fs must not hold '?' or '#': settings are options of the backend, not of the URL")
+    if parts.scheme == "file":
+        return Location(url, _root(parts))
+    if parts.scheme == "memory":
+        return _memory(parts)
+    return _remote(url, parts)
+
+
+def _shown(parts: SplitResult) -> str:
+    """Return a URL without what may be secret in it."""
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl()
+
+
+def _root(parts: SplitResult) -> Path:
+    right = "write file:///absolute/folder/, with three slashes"
+    if parts.netloc not in {"", "localhost"}:
+        raise ConfigurationError(f"fs={_shown(parts)!r} names a host instead of a folder: {right}")
+    path = unquote(parts.path)
+    if path.split("/")[1:2] == ["~"]:
+        raise ConfigurationError(f"'~' means nothing in a URL: {right}, for example f'file://{{Path.home()}}/uploads/'")
+    if not path.strip("/"):
+        raise ConfigurationError(f"fs={_shown(parts)!r} is the root of the whole file system: {right}")
+    _check_folder(parts)
+    return Path(path)
+
+
+def _memory(parts: SplitResult) -> Location:
+    if parts.netloc or parts.path.strip("/"):
+        raise ConfigurationError("A store in memory has no name and no folders: write memory:/// and use prefix=")
+    return Location("memory:///")
+
+
+def _remote(url: str, parts: SplitResult) -> Location:
+    form = _BUCKET_SCHEMES.get(parts.scheme)
+    if form is None:
+        raise ConfigurationError(f"obstore knows no {parts.scheme}:// stores; write one of {_FORMS}")
+    account, at, host = parts.netloc.rpartition("@")
+    if at and (parts.scheme not in _WITH_ACCOUNT or ":" in account or not account):
+        raise ConfigurationError(f"Credentials do not belong in a URL, they are options of the backend: write {form}")
+    if not host:
+        raise ConfigurationError(f"fs={_shown(parts)!r} names no bucket, container or host: write {form}")
+    _check_folder(parts)
+    return Location(url)
+
+
+def _check_folder(parts: SplitResult) -> None:
+    folder = unquote(parts.path).removeprefix("/").removesuffix("/")
+    try:
+        check_key(folder or "folder")
+    except InvalidKeyError as error:
+        raise ConfigurationError(f"The folder of fs={_shown(parts)!r} cannot be used: {error.detail}") from error
+
+
+_LOCAL_OPTIONS = frozenset({"fsync", "file_mode", "directory_mode"})
+_NEEDLESS_OPTIONS = frozenset({"mkdir", "automatic_cleanup", "client_options", "retry_config"})
+
+
+class ObstoreBackend(StorageBackend):
+    """Objects in a bucket, a container, a folder, on an HTTP server or in memory.
+
+    Folders (``file://``) are served by this package's own driver and need no obstore, whose local store neither syncs
+    to the disk nor stays inside its root. Everything else goes through obstore; `ObstoreDriver` says what it promises.
+
+    Unless the options say otherwise, connecting may take 5 seconds, a request 30, and a failed one is repeated up to
+    three times within 10 seconds: an unreachable store is an error soon. A store that the caller made keeps its own
+    settings.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        fs: ObjectStore | str,
+        *,
+        prefix: str | None = None,
+        key_template: str = DEFAULT_KEY_TEMPLATE,
+        digest: str | None = "sha256",
+        max_bytes: int | None = None,
+        base_url: str | None = None,
+        part_bytes: int | None = None,
+        max_concurrency: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Set up a backend; nothing is contacted.
+
+        Args:
+            key: Name of the backend in the registry, in columns and in stored rows.
+            fs: A URL or a store made with ``obstore.store``. The URL is one of ``s3://bucket/folder/``,
+                ``gs://bucket/folder/``, ``az://container/folder/``, ``https://host/folder/``, ``file:///folder/`` and
+                ``memory:///``; folders in buckets, and the slash at the end, may be left out.
+            prefix: Folder below that of the URL in which all keys lie.
+            key_template: See `StorageBackend`.
+            digest: See `StorageBackend`.
+            max_bytes: See `StorageBackend`.
+            base_url: See `StorageBackend`.
+            part_bytes: Size of the parts of large uploads in bytes, and up to it that of a put in one request;
+                ``None`` for 8 MiB, at least 5 MiB.
+            max_concurrency: Parts of one upload in flight; ``None`` for 4. Each holds its bytes in memory.
+            **options: obstore's own for the kind of store (``aws_region``, ``google_service_account``,
+                ``azure_storage_account_name`` ...), with ``client_options``, ``retry_config`` and
+                ``credential_provider``. ``None`` is as good as left out: the environment decides then. Folders take
+                ``fsync``, ``file_mode`` and ``directory_mode``; see `LocalDriver`.
+
+        Raises:
+            ConfigurationError: If URL or options cannot work. Unreadable credentials are no reason: the file that
+                holds them may be mounted later, so `start` or the first use complains about them.
+            MissingDependencyError: If obstore is needed and not installed.
+        """
+        settings = {"prefix": check_prefix(prefix or ""), "part_bytes": part_bytes, "max_concurrency": max_concurrency}
+        driver: Driver
+        if not isinstance(fs, str):
+            if options:
+                raise ConfigurationError(f"The option {min(options)!r} belongs to the store that was given as fs")
+            driver = _obstore().driver_of_store(fs, **settings)
+        elif (root := parse_url(fs).root) is not None:
+            driver = LocalDriver(root, **_local_options(options))
+        else:
+            driver = _obstore().driver_of_url(fs, options, **settings)
+        self._fs: Any = None
+        super().__init__(
+            key,
+            None if isinstance(fs, str) else fs,
+            driver=driver,
+            prefix=prefix,
+            key_template=key_template,
+            digest=digest,
+            max_bytes=max_bytes,
+            base_url=base_url,
+            **options,
+        )
+
+    @property
+    def fs(self) -> Any:
+        """Obstore's store, for callers that want to use it directly; keys and contents are not checked there.
+
+        Raises:
+            MissingDependencyError: For a folder, if obstore is not installed.
+            AuthenticationError: If the credentials cannot be read.
+        """
+        return self._fs if self._fs is not None else _obstore().open_store(self.storage_driver)
+
+    @fs.setter
+    def fs(self, value: Any) -> None:
+        self._fs = value
+
+
+def _obstore() -> Any:
+    """Import the modules that need obstore."""
+    try:
+        from litestar_filestore.backends.obstore import opening as obstore_open
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        raise MissingDependencyError("obstore is not installed: pip install 'litestar-filestore[obstore]'") from error
+    return obstore_open
+
+
+def _local_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value is not None and name not in _NEEDLESS_OPTIONS}
+    if unknown := given.keys() - _LOCAL_OPTIONS:
+        raise ConfigurationError(f"file storage has no option {min(unknown)!r}")
+    return given

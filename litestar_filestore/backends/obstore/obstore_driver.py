@@ -1,0 +1,377 @@
+"""Deleting through obstore so that missing objects are fine and every object is tried."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import obstore
+from obstore import exceptions
+from obstore.store import S3Store
+
+from litestar_filestore.backends.obstore import looks as look, pending_uploads as s3_pending
+from litestar_filestore.backends.obstore.gets import SHARED_BYTES, ReadAhead, read, read_async
+from litestar_filestore.backends.obstore.kinds import quoted, user_metadata
+from litestar_filestore.backends.obstore.obstore_errors import translate_obstore_error
+from litestar_filestore.backends.obstore.puts import (
+    MAX_CONCURRENCY,
+    PART_BYTES,
+    Counted,
+    PartPlan,
+    Pieces,
+    gather,
+    gather_async,
+    part_buffers,
+    plan_parts,
+    upload_async,
+)
+from litestar_filestore.backends.obstore.signed_urls import sign, sign_answer, sign_answer_async, sign_async
+from litestar_filestore.core.driver import Driver
+from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.core.types import ObjectInfo
+from litestar_filestore.errors import AccessDeniedError, ConfigurationError, ObjectNotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+
+    from obstore import PutResult
+    from obstore.store import ObjectStore
+
+    from litestar_filestore.backends.obstore.kinds import Kind
+    from litestar_filestore.core.types import Block, PutOptions, SignedAnswer, SignMethod
+
+__all__ = (
+    "ObstoreDriver",
+    "delete",
+    "delete_async",
+)
+
+_IN_BULK = 1000
+"""Objects handed to obstore at a time: what S3 deletes in one request. obstore itself sends many requests at once, and
+the last of them may wait for longer than a request is allowed to take."""
+_AT_A_TIME = 16
+"""Requests in flight where objects are deleted one by one."""
+
+
+def delete(store: ObjectStore, paths: Sequence[str]) -> None:
+    """Delete in bulk; where that fails for some of the objects, one by one."""
+    failures: list[Exception] = []
+    for some in _slices(paths, _IN_BULK):
+        try:
+            obstore.delete(store, some)
+        except Exception as error:
+            if not _concerns_one(error):
+                raise
+            failures.extend(_delete_each(store, some))
+    _raise_first(failures)
+
+
+def _delete_each(store: ObjectStore, paths: Sequence[str]) -> Iterator[Exception]:
+    for path in paths:
+        try:
+            obstore.delete(store, path)
+        except Exception as error:  # noqa: BLE001  # raised by the caller, when all were tried
+            yield error
+
+
+async def delete_async(store: ObjectStore, paths: Sequence[str]) -> None:
+    """`delete` without blocking the event loop."""
+    failures: list[Exception] = []
+    for some in _slices(paths, _IN_BULK):
+        try:
+            await obstore.delete_async(store, some)
+        except Exception as error:
+            if not _concerns_one(error):
+                raise
+            failures.extend(await _delete_each_async(store, some))
+    _raise_first(failures)
+
+
+async def _delete_each_async(store: ObjectStore, paths: Sequence[str]) -> list[Exception]:
+    failures: list[Exception] = []
+    for some in _slices(paths, _AT_A_TIME):
+        outcomes = await asyncio.gather(*(obstore.delete_async(store, path) for path in some), return_exceptions=True)
+        failures.extend(outcome for outcome in outcomes if isinstance(outcome, Exception))
+    return failures
+
+
+def _slices(paths: Sequence[str], length: int) -> Iterator[list[str]]:
+    for start in range(0, len(paths), length):
+        yield list(paths[start : start + length])
+
+
+def _concerns_one(error: Exception) -> bool:
+    """Return whether an error has to do with one object; others would only be met again with every object.
+
+    Azure and HTTP servers complain about missing objects, and obstore about the first of them only; whether it went on
+    to the others cannot be told.
+    """
+    meaning = translate_obstore_error(error)
+    return isinstance(meaning, (ObjectNotFoundError, AccessDeniedError)) or type(meaning) is StorageError
+
+
+def _raise_first(failures: Sequence[Exception]) -> None:
+    for failure in failures:
+        if not isinstance(translate_obstore_error(failure), ObjectNotFoundError):
+            raise failure
+
+
+_used_in: int | None = None
+"""The process in which obstore has begun to work."""
+
+
+class ObstoreDriver(Driver):
+    """Objects in a bucket, a container or on an HTTP server.
+
+    What fits into one part (8 MiB unless told otherwise) is put in one request. ``overwrite=False`` is atomic up to
+    that size, except on HTTP servers: of many puts on one key exactly one wins. Above it the driver looks first and
+    uploads then, because a conditional put would hold the whole content in memory.
+
+    Larger content goes up in parts, `max_concurrency` of them at a time. An object has 10,000 parts at most, so content
+    whose size is not known beforehand ends at 10,000 times the size of a part, 78 GiB unless told otherwise.
+    """
+
+    name: ClassVar[str] = "obstore"
+
+    def __init__(
+        self,
+        store: ObjectStore | None,
+        kind: Kind,
+        *,
+        opener: Callable[[], ObjectStore] | None = None,
+        prefix: str = "",
+        part_bytes: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> None:
+        """Use a store.
+
+        Args:
+            store: The store; ``None`` leaves it to `opener`.
+            kind: What this kind of store can do.
+            opener: Makes the store when it is needed. With it, `close` drops the store and its connections; without
+                it they are the caller's.
+            prefix: Below which `clean` looks for what interrupted uploads left.
+            part_bytes: Size of the parts of an upload in bytes; less than 5 MiB is taken as 5 MiB.
+            max_concurrency: Parts in flight.
+        """
+        self._store = store
+        self._opener = opener
+        self._kind = kind
+        self._prefix = prefix
+        self._part_bytes = part_bytes or PART_BYTES
+        self._max_concurrency = max_concurrency or MAX_CONCURRENCY
+        self._read_ahead = ReadAhead(SHARED_BYTES)
+        self.part_buffers = part_buffers(self._part_bytes if kind.multipart else None, self._max_concurrency)
+        self.protocol = kind.protocol
+        self.capabilities = kind.capabilities
+
+    @property
+    def store(self) -> ObjectStore:
+        """The store underneath, to be used now.
+
+        Raises:
+            ConfigurationError: If it cannot be made, or this process was forked from one that has used obstore.
+        """
+        _check_process()
+        if self._store is None:
+            if self._opener is None:
+                raise ConfigurationError("A driver needs a store, or an opener of one")
+            self._store = self._opener()
+        return self._store
+
+    # -- writing
+
+    def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
+        """Put in one request if the content is short, else in parts."""
+        plan = self._plan(options)
+        pieces = gather(blocks, plan.part_bytes if self._kind.multipart else None)
+        if pieces.complete:
+            return self._put_info(path, pieces.size, self._put_whole(path, pieces, options), options)
+        if not options.overwrite:
+            look.refuse_existing(self.store, path)
+        counted = Counted(plan)
+        result = obstore.put(self.store, path, counted.all(pieces, blocks), **self._parts(options, plan))
+        return self._put_info(path, counted.size, result, options)
+
+    async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
+        """Put in one request if the content is short, else in parts."""
+        plan = self._plan(options)
+        pieces = await gather_async(blocks, plan.part_bytes if self._kind.multipart else None)
+        if pieces.complete:
+            return self._put_info(path, pieces.size, await self._put_whole_async(path, pieces, options), options)
+        if not options.overwrite:
+            await look.refuse_existing_async(self.store, path)
+        counted = Counted(plan)
+        result = await upload_async(
+            partial(obstore.put_async, self.store, path, **self._parts(options, plan)), pieces, blocks, counted
+        )
+        return self._put_info(path, counted.size, result, options)
+
+    def _put_whole(self, path: str, pieces: Pieces, options: PutOptions) -> PutResult:
+        try:
+            return obstore.put(self.store, path, pieces.blocks, **self._whole(options))
+        except NotImplementedError:  # a store that was made with conditional_put="disabled"
+            look.refuse_existing(self.store, path)
+            return obstore.put(self.store, path, pieces.blocks, **self._whole(options, mode="overwrite"))
+
+    async def _put_whole_async(self, path: str, pieces: Pieces, options: PutOptions) -> PutResult:
+        try:
+            return await obstore.put_async(self.store, path, pieces.blocks, **self._whole(options))
+        except NotImplementedError:
+            await look.refuse_existing_async(self.store, path)
+            return await obstore.put_async(self.store, path, pieces.blocks, **self._whole(options, mode="overwrite"))
+
+    def _plan(self, options: PutOptions) -> PartPlan:
+        return plan_parts(options, self._part_bytes, self._max_concurrency)
+
+    def _whole(self, options: PutOptions, mode: str | None = None) -> dict[str, Any]:
+        mode = mode or ("overwrite" if options.overwrite else "create")
+        return {"attributes": self._kind.attributes(options), "mode": mode, "use_multipart": False}
+
+    def _parts(self, options: PutOptions, plan: PartPlan) -> dict[str, Any]:
+        return {
+            "attributes": self._kind.attributes(options),
+            "use_multipart": True,
+            "chunk_size": plan.part_bytes,
+            "max_concurrency": plan.max_concurrency,
+        }
+
+    def _put_info(self, path: str, size: int, result: PutResult, options: PutOptions) -> ObjectInfo:
+        attributes = self._kind.attributes(options) or {}
+        return ObjectInfo(
+            key=path,
+            size=size,
+            etag=quoted(result["e_tag"]),
+            version_id=result["version"],
+            content_type=attributes.get("Content-Type"),
+            metadata=user_metadata(attributes),
+        )
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete in bulk where the store can."""
+        delete(self.store, paths)
+
+    async def delete_async(self, paths: Sequence[str]) -> None:
+        """Delete in bulk where the store can."""
+        await delete_async(self.store, paths)
+
+    def copy(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Let the store copy. S3 cannot refuse to overwrite: there the driver looks first."""
+        try:
+            obstore.copy(self.store, source, target, overwrite=overwrite)
+        except exceptions.NotSupportedError:
+            look.refuse_existing(self.store, target)
+            obstore.copy(self.store, source, target)
+
+    async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
+        """Let the store copy. S3 cannot refuse to overwrite: there the driver looks first."""
+        try:
+            await obstore.copy_async(self.store, source, target, overwrite=overwrite)
+        except exceptions.NotSupportedError:
+            await look.refuse_existing_async(self.store, target)
+            await obstore.copy_async(self.store, source, target)
+
+    # -- reading
+
+    def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
+        """Read by ranges, one after the other, in blocks of up to 4 MiB."""
+        return read(self.store, path, start, end)
+
+    def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """Read by ranges, two ahead of a consumer that keeps up, in blocks of up to half a MiB."""
+        return read_async(self.store, path, start, end, self._read_ahead)
+
+    def head(self, path: str) -> ObjectInfo:
+        """Ask for the object without its content."""
+        return look.head(self.store, self._kind, path)
+
+    async def head_async(self, path: str) -> ObjectInfo:
+        """Ask for the object without its content."""
+        return await look.head_async(self.store, self._kind, path)
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Read page by page, 1,000 objects at a time."""
+        return look.list_objects(self.store, self._kind, prefix)
+
+    def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
+        """Read page by page, 1,000 objects at a time."""
+        return look.list_objects_async(self.store, self._kind, prefix)
+
+    def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """Return a URL signed with the backend's credentials.
+
+        A PUT to Azure needs the header ``x-ms-blob-type: BlockBlob`` beside the content.
+        """
+        return sign(self.store, path, method, expires_in)
+
+    async def sign_async(self, path: str, *, method: SignMethod, expires_in: int) -> str:
+        """`sign` without blocking the event loop: credentials may have to be fetched first."""
+        return await sign_async(self.store, path, method, expires_in)
+
+    def sign_answer(self, path: str, answer: SignedAnswer) -> str:
+        """Return a URL to GET an object of S3 with headers of the answer, signed with botocore."""
+        return sign_answer(self.store, path, answer)
+
+    async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
+        """`sign_answer` without blocking the event loop."""
+        return await sign_answer_async(self.store, path, answer)
+
+    # -- life
+
+    def start(self) -> None:
+        """Find out whether there is a bucket and whether it lets us in; see `probe`."""
+        if self._kind.probed:
+            look.probe(self.store)
+
+    async def start_async(self) -> None:
+        """`start` without blocking the event loop."""
+        if self._kind.probed:
+            await look.probe_async(self.store)
+
+    def close(self) -> None:
+        """Drop the store: its connections close as soon as no request needs them."""
+        if self._opener is not None:
+            self._store = None
+
+    async def close_async(self) -> None:
+        """Drop the store: its connections close as soon as no request needs them."""
+        self.close()
+
+    def clean(self, older_than: float) -> int:
+        """Abort the pending uploads of an S3 bucket below the prefix.
+
+        Azure forgets the blocks of an upload that was not finished by itself after a week; the others keep nothing, or
+        (Google) want a rule on the bucket that aborts incomplete uploads.
+        """
+        store = self.store
+        if not isinstance(store, S3Store):
+            return 0
+        return s3_pending.abort_pending(s3_pending.bucket_of(store, self._prefix), older_than)
+
+    async def clean_async(self, older_than: float) -> int:
+        """`clean` in a worker thread."""
+        store = self.store
+        if not isinstance(store, S3Store):
+            return 0
+        bucket = await s3_pending.bucket_of_async(store, self._prefix)
+        return await run_blocking(partial(s3_pending.abort_pending, bucket, older_than))
+
+    def translate(self, error: Exception) -> StorageError | None:
+        """Return what an exception of obstore or botocore means."""
+        return translate_obstore_error(error) or s3_pending.translate_botocore_error(error) or super().translate(error)
+
+
+def _check_process() -> None:
+    """Refuse to wait for ever: the threads of obstore 0.12 stay behind at a fork, and new stores get no others."""
+    global _used_in  # noqa: PLW0603  # obstore has one pool of threads for a whole process
+    pid = os.getpid()
+    if _used_in is None:
+        _used_in = pid
+    elif _used_in != pid:
+        raise ConfigurationError(
+            "obstore was used before this process was forked, and its threads have stayed behind: do not use the "
+            "backend before the fork (gunicorn --preload, prefork workers), start processes with 'spawn', or take "
+            "FSSpecBackend"
+        )

@@ -1,0 +1,199 @@
+"""Ends multipart uploads that nobody will finish.
+
+The parts of an upload that was neither completed nor aborted, because its process died, stay in the bucket: no listing
+shows them, and every month they are paid for. obstore cannot see them; botocore can.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from litestar_filestore.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    BackendUnavailableError,
+    BucketNotFoundError,
+    MissingDependencyError,
+    StorageError,
+    UnsupportedOperationError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obstore.store import S3Credential, S3Store
+
+__all__ = (
+    "Bucket",
+    "abort_pending",
+    "bucket_of",
+    "bucket_of_async",
+    "translate_botocore_error",
+)
+
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 30
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+_CODES: dict[str, tuple[type[StorageError], str]] = {
+    "NoSuchBucket": (BucketNotFoundError, "The bucket does not exist: create it, or mend the backend's URL"),
+    "SignatureDoesNotMatch": (AuthenticationError, "The store does not accept the secret key of the backend"),
+    "InvalidAccessKeyId": (AuthenticationError, "The store does not know the access key of the backend"),
+    "ExpiredToken": (AuthenticationError, "The credentials have expired"),
+    "AccessDenied": (
+        AccessDeniedError,
+        "Aborting uploads needs the permissions s3:ListBucketMultipartUploads and s3:AbortMultipartUpload",
+    ),
+}
+
+
+class Bucket(NamedTuple):
+    """Where an obstore store keeps its objects, as botocore wants to know it."""
+
+    name: str
+    prefix: str
+    client: dict[str, Any]
+
+
+def bucket_of(store: S3Store, prefix: str) -> Bucket:
+    """Return the bucket of `store` and its credentials; without any, botocore looks where obstore does.
+
+    Args:
+        store: The store.
+        prefix: Folder inside the store's own folder that the answer is limited to, or ``""``.
+
+    Raises:
+        UnsupportedOperationError: If the credentials can only be had asynchronously.
+    """
+    provider = store.credential_provider
+    credential = provider() if provider is not None else None
+    if inspect.iscoroutine(credential):
+        credential.close()
+        raise UnsupportedOperationError("The credential provider of this backend is asynchronous: use clean_async")
+    return _bucket(store, prefix, cast("S3Credential | None", credential))
+
+
+async def bucket_of_async(store: S3Store, prefix: str) -> Bucket:
+    """`bucket_of` for synchronous and asynchronous credential providers."""
+    provider = store.credential_provider
+    credential = provider() if provider is not None else None
+    return _bucket(store, prefix, await credential if inspect.isawaitable(credential) else credential)
+
+
+def _bucket(store: S3Store, prefix: str, credential: S3Credential | None) -> Bucket:
+    config = _config(store)
+    name = str(config["bucket"])
+    client: dict[str, Any] = {
+        "region_name": config.get("region") or _from_environment(_REGION_VARIABLES) or "us-east-1",
+        "endpoint_url": _endpoint(config.get("endpoint") or _from_environment(_ENDPOINT_VARIABLES), name),
+        "verify": not _is_true((store.client_options or {}).get("allow_invalid_certificates")),
+    }
+    if credential is not None:
+        client |= _keys(credential["access_key_id"], credential["secret_access_key"], credential.get("token"))
+    elif "access_key_id" in config:
+        client |= _keys(config["access_key_id"], config["secret_access_key"], config.get("session_token"))
+    folder = "/".join(part for part in (store.prefix, prefix) if part)
+    return Bucket(name, f"{folder}/" if folder else "", client)
+
+
+def _config(store: S3Store) -> dict[str, Any]:
+    try:
+        return {**store.config}
+    except BaseException as error:
+        # obstore 0.12.1 panics where a client option stands among the others, and a panic is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UnsupportedOperationError(
+            "obstore cannot tell the settings of this store: give options such as allow_http in client_options"
+        ) from None
+
+
+def _keys(access_key: str, secret_key: str, token: str | None) -> dict[str, Any]:
+    return {"aws_access_key_id": access_key, "aws_secret_access_key": secret_key, "aws_session_token": token}
+
+
+def _from_environment(names: tuple[str, ...]) -> str | None:
+    return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def _endpoint(url: str | None, bucket: str) -> str | None:
+    """Return the URL of the service; obstore's has the bucket in front for requests in the virtual hosted style."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.removeprefix(f"{bucket}.")))
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() in {"true", "1", "yes", "on"}
+
+
+def abort_pending(bucket: Bucket, older_than: float) -> int:
+    """Abort the uploads below the bucket's prefix that were begun more than `older_than` seconds ago.
+
+    Returns:
+        How many were aborted here; those that somebody else ended meanwhile do not count.
+
+    Raises:
+        MissingDependencyError: If botocore is not installed.
+    """
+    client = _make_client(bucket)
+    try:
+        return sum(_abort(client, bucket.name, upload) for upload in _pending(client, bucket, time.time() - older_than))
+    finally:
+        client.close()
+
+
+def _make_client(bucket: Bucket) -> Any:
+    try:
+        config, session = import_module("botocore.config"), import_module("botocore.session")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "Pending uploads are aborted with botocore, which is not installed: pip install 'litestar-filestore[s3]'"
+        ) from error
+    settings = config.Config(
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"total_max_attempts": 4},
+        signature_version="s3v4",
+        s3={"addressing_style": "path" if bucket.client["endpoint_url"] else "auto"},
+    )
+    return session.Session().create_client("s3", config=settings, **bucket.client)
+
+
+def _pending(client: Any, bucket: Bucket, begun_before: float) -> Iterator[dict[str, Any]]:
+    pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=bucket.prefix)
+    for page in pages:
+        for upload in page.get("Uploads", ()):
+            if upload["Initiated"].timestamp() < begun_before:
+                yield upload
+
+
+def _abort(client: Any, bucket: str, upload: dict[str, Any]) -> bool:
+    try:
+        client.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    except client.exceptions.NoSuchUpload:
+        return False
+    return True
+
+
+def translate_botocore_error(error: Exception) -> StorageError | None:
+    """Return what an exception out of botocore means, or ``None`` if it is not one of botocore's."""
+    if not type(error).__module__.startswith("botocore."):
+        return None
+    exceptions: Any = import_module("botocore.exceptions")
+    if isinstance(error, exceptions.ClientError):
+        code = str(cast("Any", error).response.get("Error", {}).get("Code", ""))
+        kind, detail = _CODES.get(code, (StorageError, f"The store answered with {code or 'an unknown error'}"))
+        return kind(detail)
+    if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
+        return AuthenticationError("No credentials were found, neither in the backend's options nor in the environment")
+    if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
+        return BackendUnavailableError("The store cannot be reached or did not answer in time")
+    return StorageError(f"Aborting pending uploads failed with {type(error).__name__}")

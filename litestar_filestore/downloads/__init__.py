@@ -1,0 +1,1 @@
+"""Downloads: answers with ranges and conditions, and the ways in which their bytes are delivered."""

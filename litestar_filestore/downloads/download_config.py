@@ -1,0 +1,216 @@
+"""Servers in front of the application that send files themselves, once they are told which."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from urllib.parse import quote
+
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.sansio.active_types import INLINE_TYPES, SERVED_TYPES, is_active, type_name
+from litestar_filestore.sansio.ranges import MAX_RANGES
+
+if TYPE_CHECKING:
+    from litestar.types import Scope
+
+    from litestar_filestore.sansio.ranges import ByteRange
+
+__all__ = (
+    "Delivery",
+    "DownloadConfig",
+    "DownloadContext",
+    "FrontServer",
+    "Nginx",
+    "ResourcePolicy",
+    "XSendfile",
+    "download_context",
+)
+
+
+class FrontServer(Protocol):
+    """A server that takes the place of the body; everything else of the answer is the application's."""
+
+    def for_path(self, path: Path) -> dict[str, str] | None:
+        """Return the headers that have a local file sent, ``None`` if the server does not reach it."""
+        ...
+
+    def for_url(self, url: str, part: ByteRange | None) -> dict[str, str] | None:
+        """Return the headers that have a signed URL fetched, ``None`` if the server does not do that.
+
+        Args:
+            url: Where the object is.
+            part: What of it is wanted, ``None`` for all of it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Nginx:
+    """nginx by ``X-Accel-Redirect``. Its configuration is in the documentation, in "nginx in front"."""
+
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Internal locations by the folder that each stands for, as in ``{"/srv/documents": "/_files/documents/"}``."""
+    remote: str | None = None
+    """Internal location that fetches the URL in ``X-Filestore-Url``, for objects in a store that signs URLs."""
+
+    def __post_init__(self) -> None:
+        """Resolve the folders.
+
+        Raises:
+            ConfigurationError: If a location is not a path that ends with a slash, or a folder is relative.
+        """
+        for folder, location in self.files.items():
+            if not Path(folder).is_absolute() or not (location.startswith("/") and location.endswith("/")):
+                raise ConfigurationError(
+                    'Nginx(files=) maps absolute folders to locations that begin and end with "/": '
+                    f"{folder!r}: {location!r} does not"
+                )
+        if self.remote is not None and not self.remote.startswith("/"):
+            raise ConfigurationError(f'Nginx(remote=) is a location that begins with "/", not {self.remote!r}')
+        # Local backends name their files by the real path of their root.
+        object.__setattr__(self, "files", {str(Path(each).resolve()): to for each, to in self.files.items()})
+
+    def for_path(self, path: Path) -> dict[str, str] | None:
+        """Return the internal address of a file below one of the folders."""
+        for folder, location in self.files.items():
+            if path.is_relative_to(folder):
+                # nginx decodes the address once, so "%2e%2e" in a key stays what it is.
+                return {"x-accel-redirect": location + quote(path.relative_to(folder).as_posix())}
+        return None
+
+    def for_url(self, url: str, part: ByteRange | None) -> dict[str, str] | None:
+        """Return the internal location, with the URL and the range in headers of their own.
+
+        An address in X-Accel-Redirect is decoded, which a signature over it does not survive.
+        """
+        if self.remote is None:
+            return None
+        headers = {"x-accel-redirect": self.remote, "x-filestore-url": url}
+        if part is not None:
+            headers["x-filestore-range"] = f"bytes={part.start}-{part.end - 1}"
+        return headers
+
+
+@dataclass(frozen=True)
+class XSendfile:
+    """Apache with mod_xsendfile, Lighttpd and others by ``X-Sendfile``: local files only."""
+
+    roots: tuple[str, ...]
+    """Folders that the server may send from."""
+
+    def __post_init__(self) -> None:
+        """Resolve the folders.
+
+        Raises:
+            ConfigurationError: If a folder is relative.
+        """
+        if not all(Path(root).is_absolute() for root in self.roots):
+            raise ConfigurationError(f"XSendfile(roots=) are absolute folders, not {self.roots!r}")
+        object.__setattr__(self, "roots", tuple(str(Path(root).resolve()) for root in self.roots))
+
+    def for_path(self, path: Path) -> dict[str, str] | None:
+        """Return the path of a file below one of the roots."""
+        if not any(path.is_relative_to(root) for root in self.roots):
+            return None
+        return {"x-sendfile": quote(str(path))}
+
+    def for_url(self, url: str, part: ByteRange | None) -> dict[str, str] | None:
+        """Return ``None``: these servers fetch nothing."""
+        del url, part
+        return None
+
+
+Delivery: TypeAlias = Literal["auto", "stream", "redirect", "accel", "pathsend"]
+"""How the bytes of an object reach the client.
+
+``stream``: through the application. ``redirect``: from the store, by a signed URL. ``accel``: by the server in front,
+which is told where they are. ``pathsend``: by the ASGI server, from a local file. ``auto``: by the cheapest of them
+that gives the same answer, header for header, which a redirect does not.
+"""
+
+ResourcePolicy: TypeAlias = Literal["same-origin", "same-site", "cross-origin"]
+"""Who may embed a file: value of ``Cross-Origin-Resource-Policy``."""
+
+_SCOPE_KEY = "litestar_filestore.downloads"
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """How `FileDownload` answers, where it is not told otherwise."""
+
+    delivery: Delivery = "auto"
+    """How bytes reach the client."""
+    front_server: FrontServer | None = None
+    """The server in front of the application that sends files itself. ``accel`` needs it, ``auto`` uses it. Set it only
+    where every request comes through that server: another client would be told a path, and get no content."""
+    cache_control: str = "private, no-cache"
+    """Value of ``Cache-Control``. The default lets browsers keep a copy, for which they ask again: guards are passed,
+    and an unchanged file costs a 304."""
+    cross_origin_resource_policy: ResourcePolicy = "same-origin"
+    """Which pages may embed files."""
+    inline_types: frozenset[str] = INLINE_TYPES
+    """Types that may be shown in place. ``application/pdf`` can be added; a type that can run a script cannot."""
+    served_types: frozenset[str] = SERVED_TYPES
+    """Types as which files are served; all others are served as ``application/octet-stream``. Types can be added and
+    taken away, except for those that can run a script: HTML, XML and SVG, JavaScript, style sheets."""
+    max_ranges: int = MAX_RANGES
+    """Most ranges in one answer; a request for more gets the whole object."""
+    redirect_seconds: int = 300
+    """Life of a signed URL in seconds."""
+    first_byte_seconds: float | None = 15.0
+    """How long the store may take until the answer can begin; then it is 503. ``None`` waits as long as the backend
+    does."""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Further headers of every download; they replace the protective ones of the same name."""
+
+    def __post_init__(self) -> None:
+        """Check what no request could mend.
+
+        Raises:
+            ConfigurationError: If a type is active or malformed, an inline type is not served as itself, or a number
+                is out of bounds.
+        """
+        for name in (*self.served_types, *self.inline_types):
+            if name != type_name(name) or is_active(name):
+                raise ConfigurationError(
+                    f"Files of the type {name!r} are neither served as such nor shown in place: they could run scripts,"
+                    ' or this is no type such as "model/stl", in lower case and without parameters'
+                )
+        if hidden := sorted(self.inline_types - self.served_types):
+            raise ConfigurationError(f"Types that are shown in place are among served_types, and {hidden} are not")
+        if not 1 <= self.max_ranges <= 1000:  # noqa: PLR2004  # as Apache's and nginx's upper limits
+            raise ConfigurationError(f"max_ranges is from 1 to 1,000, not {self.max_ranges}")
+        if not 1 <= self.redirect_seconds <= 604_800:  # noqa: PLR2004  # seven days: the longest that S3 signs
+            raise ConfigurationError(f"redirect_seconds is from 1 to 604,800, not {self.redirect_seconds}")
+        if self.first_byte_seconds is not None and not self.first_byte_seconds > 0:
+            raise ConfigurationError("first_byte_seconds is more than 0, or None")
+        if self.delivery == "accel" and self.front_server is None:
+            raise ConfigurationError('delivery="accel" needs front_server=')
+
+
+@dataclass(slots=True)
+class DownloadContext:
+    """What the plugin's middleware and a response tell each other about one request."""
+
+    config: DownloadConfig
+    """How downloads of this application are answered."""
+    is_download: bool = False
+    """Whether the answer is a file: nothing may be added to it on its way out."""
+    let_go: Callable[[], Awaitable[None]] | None = None
+    """Gives back, before the store is asked, what others wait for."""
+
+
+def download_context(scope: Scope, config: DownloadConfig | None = None) -> DownloadContext:
+    """Return the context of a request.
+
+    Args:
+        scope: Of the request.
+        config: Begins a new context with this configuration; ``None`` returns the present one, or one of defaults.
+    """
+    slots = cast("dict[str, Any]", scope)
+    context = slots.get(_SCOPE_KEY) if config is None else None
+    if not isinstance(context, DownloadContext):
+        context = slots[_SCOPE_KEY] = DownloadContext(config or DownloadConfig())
+    return context

@@ -1,0 +1,87 @@
+"""Redirects to links."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from litestar.response import Redirect
+
+from litestar_filestore.core.registry import storages
+from litestar_filestore.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from litestar.background_tasks import BackgroundTask, BackgroundTasks
+    from litestar.handlers import HTTPRouteHandler
+    from litestar.response.redirect import RedirectStatusType
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.registry import Disposition
+
+__all__ = (
+    "FileRedirect",
+    "prepare_redirect",
+)
+
+_DEFAULT_SECONDS = 300
+
+
+class FileRedirect(Redirect):
+    """Sends a client on to a link to a file.
+
+    Who may follow was decided by the handler that returns it, so the answer is for this client alone
+    (``Cache-Control: private``) and is kept for less than the link lives. The page that has led here is not told to the
+    store (``Referrer-Policy``): its address may be confidential.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        target: FileObject | str,
+        *,
+        expires_in: int = _DEFAULT_SECONDS,
+        disposition: Disposition | None = None,
+        filename: str | None = None,
+        status_code: RedirectStatusType = 302,
+        background: BackgroundTask | BackgroundTasks | None = None,
+    ) -> None:
+        """Make the link, or take one.
+
+        Args:
+            target: A file, which is linked as `storages.url_for` does; or a link that was made before, for example
+                with ``await storages.url_for_async(...)`` where the store may have to fetch credentials.
+            expires_in: Longest life of the link in seconds.
+            disposition: For a file; see `storages.url_for`.
+            filename: For a file; see `storages.url_for`.
+            status_code: 302 for an address that changes; 303 after a POST; 307 keeps method and body.
+            background: What Litestar runs after the response.
+
+        Raises:
+            ConfigurationError: If no application with a secret runs.
+            InvalidArgumentError: If `expires_in` is out of bounds, or `disposition` or `filename` is given with a link.
+        """
+        if isinstance(target, str):
+            if disposition is not None or filename is not None or expires_in < 1:
+                raise InvalidArgumentError("A link that was made has its headers already, and some life left")
+            url = target
+        else:
+            url = storages.url_for(target, expires_in=expires_in, disposition=disposition, filename=filename)
+        # Links end up to half their life early, so that those made within one window are the same.
+        headers = {"Cache-Control": f"private, max-age={expires_in // 2}", "Referrer-Policy": "no-referrer"}
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  # some of its types are incomplete in Litestar
+            url, status_code=status_code, headers=headers, background=background
+        )
+
+
+_FOUND = 302
+_REDIRECTS = range(300, 400)
+
+
+def prepare_redirect(handler: HTTPRouteHandler) -> None:
+    """Have a handler documented with the status of its redirect.
+
+    Litestar documents the handler's status, which is 200 unless something else was said, and sends the response's.
+    """
+    returned = handler.parsed_return_field
+    if returned.is_subclass_of(FileRedirect) and handler.status_code not in _REDIRECTS:
+        handler.status_code = _FOUND

@@ -1,0 +1,319 @@
+"""A throw-away index on disk of keys seen somewhere, so that two worlds of any size are compared in flat memory."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
+from litestar_filestore.ledger.table import State
+from litestar_filestore.orm.columns import files_in, single_table_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.orm import Mapper
+
+__all__ = (
+    "Adoption",
+    "Held",
+    "SharedObject",
+    "Survey",
+    "adopt",
+    "adopt_async",
+    "enter",
+    "mappers_with_files",
+    "row_files",
+    "survey_rows",
+)
+
+_PAGE = 500
+
+
+class Held(NamedTuple):
+    """One file in a row."""
+
+    object: ObjectKey
+    """Which object it is."""
+    facts: Facts
+    """What the row says of it."""
+    place: str
+    """Where it is, for people: class, primary key and attribute."""
+
+
+class Survey:
+    """Keys with an optional size, in a private temporary SQLite file that goes away with the context."""
+
+    def __init__(self) -> None:
+        """Make the file."""
+        self._folder = tempfile.TemporaryDirectory(prefix="litestar-filestore-survey-")
+        self._database = sqlite3.connect(Path(self._folder.name) / "survey.db", isolation_level=None)
+        self._database.executescript(
+            "PRAGMA journal_mode = off; PRAGMA synchronous = off; PRAGMA temp_store = file;"
+            "CREATE TABLE seen (backend TEXT, key TEXT, size INTEGER, checksum TEXT, place TEXT,"
+            " PRIMARY KEY (backend, key)) WITHOUT ROWID;"
+            # What is seen for a second time and again; rare, so that most of a world needs no other index.
+            "CREATE TABLE again (backend TEXT, key TEXT, place TEXT);"
+            "CREATE INDEX again_key ON again (backend, key);"
+        )
+
+    def __enter__(self) -> Self:
+        """Return the survey."""
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove the file."""
+        self._database.close()
+        self._folder.cleanup()
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return int(self._database.execute("SELECT count(*) FROM seen").fetchone()[0])
+
+    def add(self, entries: Iterable[tuple[ObjectKey, int | None]]) -> list[ObjectKey]:
+        """Note keys and return those that were there already."""
+        repeated: list[ObjectKey] = []
+        self._database.execute("BEGIN")
+        for key, size in entries:
+            if not self._insert(key, size, None, None):
+                repeated.append(key)
+        self._database.execute("COMMIT")
+        return repeated
+
+    def hold(self, files: Iterable[Held]) -> None:
+        """Note files of rows, and count how many places hold each object."""
+        self._database.execute("BEGIN")
+        for key, facts, place in files:
+            if not self._insert(key, facts.size, facts.checksum, place):
+                self._database.execute("INSERT INTO again VALUES (?, ?, ?)", (*key, place))
+        self._database.execute("COMMIT")
+
+    def _insert(self, key: ObjectKey, *known: object) -> bool:
+        return bool(
+            self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?)", (*key, *known)).rowcount
+        )
+
+    def sizes(self, keys: Sequence[ObjectKey]) -> dict[ObjectKey, int | None]:
+        """Return the sizes of those keys that were noted."""
+        found: dict[ObjectKey, int | None] = {}
+        for key in keys:
+            row = self._database.execute("SELECT size FROM seen WHERE backend = ? AND key = ?", key).fetchone()
+            if row is not None:
+                found[key] = row[0]
+        return found
+
+    def facts(self, key: ObjectKey) -> Facts:
+        """Return what the first row said of an object that was noted."""
+        query = "SELECT size, checksum FROM seen WHERE backend = ? AND key = ?"
+        return Facts(*self._database.execute(query, key).fetchone())
+
+    def holders(self, key: ObjectKey) -> int:
+        """Return how many places hold an object; a row may hold it in more than one."""
+        (once,) = self._database.execute("SELECT count(*) FROM seen WHERE backend = ? AND key = ?", key).fetchone()
+        (more,) = self._database.execute("SELECT count(*) FROM again WHERE backend = ? AND key = ?", key).fetchone()
+        return int(once + more)
+
+    def places(self, key: ObjectKey, count: int) -> tuple[str, ...]:
+        """Return up to `count` of the places that hold an object."""
+        query = (
+            "SELECT place FROM seen WHERE backend = :b AND key = :k "
+            "UNION ALL SELECT place FROM again WHERE backend = :b AND key = :k LIMIT :n"
+        )
+        rows = self._database.execute(query, {"b": key.backend, "k": key.key, "n": count})
+        return tuple(place for (place,) in rows)
+
+    def pages(self) -> Iterator[list[ObjectKey]]:
+        """Yield all keys in their order, some hundreds at a time."""
+        last: tuple[str, str] = ("", "")
+        while rows := self._database.execute(
+            "SELECT backend, key FROM seen WHERE (backend, key) > (?, ?) ORDER BY backend, key LIMIT ?", (*last, _PAGE)
+        ).fetchall():
+            yield [ObjectKey(*row) for row in rows]
+            last = rows[-1]
+
+
+_ATTEMPTS = 10
+_MAX_SHARED = 1000
+_MAX_PLACES = 10
+
+
+class SharedObject(NamedTuple):
+    """An object that several rows hold, or one row in several places."""
+
+    object: ObjectKey
+    """Which object."""
+    places: tuple[str, ...]
+    """Where it is, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
+    holders: int
+    """How many places there are."""
+
+
+class Adoption(NamedTuple):
+    """What `adopt` did."""
+
+    adopted: int
+    """Objects that are in the ledger now."""
+    known: int
+    """Objects that were there before."""
+    shared: tuple[SharedObject, ...] = ()
+    """Objects that several rows hold, as Advanced Alchemy makes them for equal file names; the first thousand of them.
+
+    None of them is deleted while a row holds it, whatever happens to the others. To give each row a file of its own,
+    assign a copy: ``row.file = row.file.copy()``. `fsck` with `FsckConfig.repair` then hands the object to the last row
+    that holds it."""
+    shared_count: int = 0
+    """How many such objects there are."""
+
+
+def mappers_with_files(metadata: sa.MetaData, mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
+    """Return those of `mappers` whose own table lies in `metadata` and has file columns, each table once."""
+    found: dict[Any, Mapper[Any]] = {}
+    for mapper in mappers:
+        table = mapper.local_table
+        if isinstance(table, sa.Table) and table.metadata is metadata and single_table_columns(mapper):
+            base = found.get(table)
+            if base is None or base.isa(mapper):
+                found[table] = mapper
+    return list(found.values())
+
+
+def row_files(engine: Engine, mapper: Mapper[Any]) -> Iterator[list[Held]]:
+    """Yield the files of all rows of a class's own table, in pages of some hundred rows."""
+
+    def read(statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+        with engine.connect() as connection:
+            return connection.execute(statement).all()
+
+    return _pages_of_files(mapper, read)
+
+
+def _pages_of_files(
+    mapper: Mapper[Any], read: Callable[[sa.Select[Any]], Sequence[sa.Row[Any]]]
+) -> Iterator[list[Held]]:
+    columns = single_table_columns(mapper)
+    keys = [column for column in mapper.local_table.primary_key if isinstance(column, sa.Column)]
+    selected = sa.select(*keys, *(column.column for column in columns)).select_from(mapper.local_table)
+    last: tuple[Any, ...] | None = None
+    while True:
+        statement = selected.order_by(*keys).limit(_PAGE)
+        rows = read(statement if last is None else statement.where(_after(keys, last)))
+        if not rows:
+            return
+        yield [
+            Held(
+                ObjectKey(file.backend_key, file.path),
+                Facts(file.size, file.checksum),
+                f"{mapper.class_.__name__}({', '.join(map(str, row[: len(keys)]))}).{column.key}",
+            )
+            for row in rows
+            for column, value in zip(columns, row[len(keys) :], strict=True)
+            for file in files_in(value)
+        ]
+        last = tuple(rows[-1][: len(keys)])
+
+
+def _after(keys: Sequence[sa.Column[Any]], last: tuple[Any, ...]) -> sa.ColumnElement[bool]:
+    """Return "the primary key is greater than `last`", spelled out: not every database compares tuples."""
+    greater = sa.or_(
+        *(
+            sa.and_(*(keys[before] == last[before] for before in range(index)), key > last[index])
+            for index, key in enumerate(keys)
+        )
+    )
+    # Says nothing new, but tells the database where in the index to begin.
+    return sa.and_(keys[0] >= last[0], greater)
+
+
+@contextmanager
+def _snapshot(engine: Engine) -> Generator[Connection]:
+    """Read everything as it is at one moment: a file that changes rows meanwhile is seen in exactly one of them."""
+    level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**level) as connection:
+        if engine.dialect.name == "sqlite" and not getattr(
+            connection.connection.driver_connection, "in_transaction", True
+        ):
+            connection.exec_driver_sql("BEGIN")  # sqlite3 begins nothing for a SELECT
+        yield connection
+        connection.rollback()
+
+
+def survey_rows(engine: Engine, mappers: Sequence[Mapper[Any]], held: Survey) -> None:
+    """Note what rows hold at one moment.
+
+    What is entered in the ledger gets no further holder: a row that wants it is refused. So the number of holders of
+    an entry that was there before can only be smaller later.
+    """
+    with _snapshot(engine) as connection:
+        for mapper in mappers:
+            for page in _pages_of_files(mapper, lambda statement: connection.execute(statement).all()):
+                held.hold(page)
+
+
+def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adoption:
+    """Enter the files of existing rows into the ledger, for data that was written before there was one.
+
+    Objects that several rows hold are entered as shared, also those that an earlier run has entered for one of them.
+    Safe to run again, and while the application runs. All rows are read in one transaction; on SQLite without a
+    write-ahead log, others cannot write meanwhile.
+
+    Args:
+        engine: Database of rows and ledger.
+        table: The ledger's table.
+        mappers: All mapped classes with file columns that use this ledger; see `mappers_with_files`. What one left out
+            holds as well is not seen to be shared.
+    """
+    ledger = Ledger(table)
+    adopted = known = shared_count = 0
+    named: list[SharedObject] = []
+    with Survey() as held:
+        survey_rows(engine, mappers, held)
+        for page in held.pages():
+            entered = enter(engine, ledger, held, page)
+            adopted += entered
+            known += len(page) - entered
+            shared = [(key, count) for key in page if (count := held.holders(key)) > 1]
+            shared_count += len(shared)
+            room = shared[: _MAX_SHARED - len(named)]
+            named += [SharedObject(key, held.places(key, _MAX_PLACES), count) for key, count in room]
+    return Adoption(adopted, known, tuple(named), shared_count)
+
+
+def enter(engine: Engine, ledger: Ledger, held: Survey, page: Sequence[ObjectKey]) -> int:
+    """Enter objects that rows hold, and return how many the ledger did not know; mark those that are shared."""
+    for _ in range(_ATTEMPTS):
+        try:
+            with engine.begin() as connection:
+                return _enter(connection, ledger, held, page)
+        except IntegrityError:
+            continue  # a transaction that was open has entered one meanwhile
+    with engine.begin() as connection:
+        return _enter(connection, ledger, held, page)
+
+
+def _enter(connection: Connection, ledger: Ledger, held: Survey, page: Sequence[ObjectKey]) -> int:
+    states = ledger.states(connection, page)
+    shared = {key for key in page if held.holders(key) > 1}
+    new = {key: held.facts(key) for key in page if key not in states}
+    ledger.insert_linked(connection, {key: facts for key, facts in new.items() if key not in shared})
+    ledger.insert_shared(connection, {key: facts for key, facts in new.items() if key in shared})
+    ledger.change(connection, [key for key in shared if key in states], State.LINKED, State.SHARED)
+    return len(new)
+
+
+async def adopt_async(engine: AsyncEngine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adoption:
+    """`adopt` without blocking the event loop."""
+    return await greenlet_spawn(partial(adopt, engine.sync_engine, table, mappers))

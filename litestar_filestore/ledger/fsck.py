@@ -1,0 +1,471 @@
+"""What fsck may do, and what it says."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.core.keys import RESERVED_SEGMENT, join_prefix
+from litestar_filestore.core.types import PutOptions
+from litestar_filestore.errors import LedgerError, ObjectNotFoundError
+from litestar_filestore.ledger.adopt import Survey, enter, row_files, survey_rows
+from litestar_filestore.ledger.ledger import Ledger, ObjectKey
+from litestar_filestore.ledger.table import State, database_now
+from litestar_filestore.orm.bridge import call
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Sequence
+
+    from sqlalchemy import Engine, Table
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.orm import Mapper
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.types import ObjectInfo
+
+__all__ = (
+    "MISSING",
+    "SHARED",
+    "SIZE",
+    "UNKNOWN_ROW",
+    "UNOWNED",
+    "UNSHARED",
+    "UNTRACKED",
+    "Finding",
+    "FsckConfig",
+    "FsckReport",
+    "check_marker",
+    "database_id",
+    "fsck",
+    "fsck_async",
+)
+
+UNTRACKED = "untracked object"
+"""Kind of a finding: an object that the ledger does not know."""
+MISSING = "missing object"
+"""Kind of a finding: a row or entry whose object is not there."""
+SIZE = "size mismatch"
+"""Kind of a finding: an object of another size than its entry says."""
+UNKNOWN_ROW = "row without ledger"
+"""Kind of a finding: a file in a row that the ledger does not know."""
+UNOWNED = "linked without row"
+"""Kind of a finding: an entry that says linked, and no row."""
+SHARED = "object of several rows"
+"""Kind of a finding: an object that several rows hold, and the ledger does not know it: the end of one row would delete
+the file of the others. Repaired by entering it as shared."""
+UNSHARED = "shared object of one row or none"
+"""Kind of a finding: an object that was held by several rows. Repaired by handing it to the last one, or dooming it."""
+
+
+@dataclass
+class FsckConfig:
+    """What fsck may do."""
+
+    repair: bool = False
+    """Whether to enter rows without a ledger entry, and to doom objects that nothing needs. ``False`` only reports."""
+    minimum_age_seconds: float = 24 * 3600.0
+    """Objects and entries younger than this are left alone: their transaction may be open."""
+    max_doomed_percent: float = 10.0
+    """Refuse to doom more than this share of the objects of a backend; 100 allows everything."""
+    max_findings: int = 1000
+    """Findings kept in the report; all are counted and repaired."""
+
+
+class Finding(NamedTuple):
+    """One thing that does not fit."""
+
+    kind: str
+    """One of the names of this module, such as ``"missing object"``."""
+    object: ObjectKey
+    """Which object."""
+    detail: str = ""
+    """What is known beside."""
+
+
+@dataclass
+class FsckReport:
+    """What fsck saw."""
+
+    objects: int = 0
+    """Objects listed."""
+    entries: int = 0
+    """Linked entries of the ledger."""
+    row_files: int = 0
+    """Files in rows."""
+    counts: Counter[str] = field(default_factory=Counter[str])
+    """Findings by kind."""
+    findings: list[Finding] = field(default_factory=list[Finding])
+    """The first of them."""
+    adopted: int = 0
+    """Rows without entry that got one."""
+    unshared: int = 0
+    """Shared objects that were handed to the one row that is left of theirs."""
+    doomed: int = 0
+    """Objects that were handed to the sweeper."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything fits."""
+        return not self.counts
+
+
+_MARKER = f"{RESERVED_SEGMENT}/database"
+_ID_KEY = "database-id"
+_ID_STATE = "marker"
+
+
+def database_id(engine: Engine, table: Table) -> str:
+    """Return the identity of this database, made at the first call and kept in the ledger."""
+    c = table.c
+    query = sa.select(c.owner).where(c.backend == "", c.key == _ID_KEY)
+    new = sa.insert(table).values(
+        backend="",
+        key=_ID_KEY,
+        state=_ID_STATE,
+        owner=secrets.token_hex(16),
+        created_at=database_now(),
+        not_before=database_now(),
+        attempts=0,
+    )
+    with engine.connect() as connection:
+        found = connection.execute(query).scalar()
+    if found is None:
+        with suppress(IntegrityError), engine.begin() as connection:  # another process was faster: its id counts
+            connection.execute(new)
+        with engine.connect() as connection:
+            found = connection.execute(query).scalar_one()
+    return str(found)
+
+
+def check_marker(engine: Engine, table: Table, backend: StorageBackend, *, claim: bool) -> None:
+    """Make sure that `backend` is this database's, and with `claim` mark it if nobody has.
+
+    Raises:
+        LedgerError: If it is marked as another database's.
+    """
+    path = join_prefix(backend.prefix or "", _MARKER)
+    mine = database_id(engine, table)
+    try:
+        theirs = _read(backend, path).decode()
+    except ObjectNotFoundError:
+        if claim:
+            _write(backend, path, mine.encode())
+        return
+    except FileNotFoundError:
+        return
+    if theirs != mine:
+        raise LedgerError(
+            "This backend is looked after by another database. If the databases were separated on purpose, "
+            f"delete its object {_MARKER!r}",
+            operation="fsck",
+            backend=backend.key,
+        )
+
+
+def _read(backend: StorageBackend, path: str) -> bytes:
+    driver = backend.storage_driver
+
+    async def read() -> bytes:
+        return b"".join([block async for block in driver.get_async(path, 0, None)])
+
+    try:
+        return call(lambda: b"".join(driver.get(path, 0, None)), read)
+    except Exception as error:
+        translated = driver.translate(error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _write(backend: StorageBackend, path: str, content: bytes) -> None:
+    driver = backend.storage_driver
+    options = PutOptions(size=len(content))
+
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        yield content
+
+    call(partial(driver.put, path, iter([content]), options), partial(driver.put_async, path, blocks(), options))
+
+
+_PAGE = 500
+_LASTING = (State.LINKED, State.SHARED, State.KEPT)
+"""Entries whose objects have to be there."""
+_HELD = (State.LINKED, State.SHARED)
+"""Entries of objects that rows hold."""
+_PLACES = 5
+
+
+def fsck(
+    engine: Engine,
+    table: Table,
+    mappers: Sequence[Mapper[Any]],
+    backends: Sequence[StorageBackend],
+    config: FsckConfig | None = None,
+) -> FsckReport:
+    """Compare, and with ``config.repair`` mend.
+
+    Args:
+        engine: Database of rows and ledger.
+        table: The ledger's table.
+        mappers: All mapped classes with file columns on this database. One left out makes its files look unowned.
+        backends: The backends to list. Entries of others are not looked at.
+        config: What it may do; ``None`` only reports.
+
+    Raises:
+        LedgerError: If a backend is marked as another database's, or more would be doomed than allowed. Nothing was
+            mended then.
+    """
+    with Survey() as listed, Survey() as held, Survey() as unowned, Survey() as unshared, Survey() as untracked:
+        check = _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig())
+        check.look(listed, held, unowned, unshared, untracked)
+        if check.config.repair:
+            check.judge()
+            check.mend(unowned, unshared, untracked)
+        return check.report
+
+
+async def fsck_async(
+    engine: AsyncEngine,
+    table: Table,
+    mappers: Sequence[Mapper[Any]],
+    backends: Sequence[StorageBackend],
+    config: FsckConfig | None = None,
+) -> FsckReport:
+    """`fsck` without blocking the event loop for longer than a page takes."""
+    return await greenlet_spawn(partial(fsck, engine.sync_engine, table, mappers, backends, config))
+
+
+class _Fsck:
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        mappers: Sequence[Mapper[Any]],
+        backends: Sequence[StorageBackend],
+        config: FsckConfig,
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._mappers = mappers
+        self._backends = {backend.key: backend for backend in backends}
+        self.config = config
+        self.report = FsckReport()
+        self._objects: Counter[str] = Counter()
+        self._doomed: Counter[str] = Counter()
+
+    def look(self, listed: Survey, held: Survey, unowned: Survey, unshared: Survey, untracked: Survey) -> None:
+        """Find what does not fit, and note what rows hold and what nothing needs."""
+        for backend in self._backends.values():
+            check_marker(self._engine, self._ledger.table, backend, claim=self.config.repair)
+        self._read_rows(held)
+        self._check_rows(held)
+        self._check_owners(held, unowned, unshared)
+        for backend in self._backends.values():
+            self._check_backend(backend, listed, held, untracked)
+        self._check_entries(listed)
+
+    def judge(self) -> None:
+        """Refuse to doom too much of a backend."""
+        for backend, count in self._doomed.items():
+            total = self._objects[backend]
+            share = 100.0 * count / total if total else 100.0
+            if share > self.config.max_doomed_percent:
+                raise LedgerError(
+                    f"{count} of {total} objects have no row or are not in the ledger ({share:.0f} %, allowed "
+                    f"{self.config.max_doomed_percent:.0f} %): is this the right database for this backend, and are "
+                    "all classes with files known?",
+                    operation="fsck",
+                    backend=backend,
+                )
+
+    def mend(self, unowned: Survey, unshared: Survey, untracked: Survey) -> None:
+        """Adopt what rows hold, and doom what nothing needs."""
+        if unshared or self.report.counts[UNKNOWN_ROW] or self.report.counts[SHARED]:
+            # Again, and at one moment: a file that changed rows while they were read may have been missed.
+            with Survey() as held:
+                survey_rows(self._engine, self._mappers, held)
+                self._adopt(held)
+                self._unshare(held, unshared)
+        for page in unowned.pages():
+            for key in page:
+                with self._engine.begin() as connection:
+                    self._ledger.doom(connection, [key])
+                self.report.doomed += 1
+        for page in untracked.pages():
+            for key in page:
+                self._tombstone(key)
+
+    def _adopt(self, held: Survey) -> None:
+        for page in held.pages():
+            here = [key for key in page if key.backend in self._backends]
+            self.report.adopted += enter(self._engine, self._ledger, held, here)
+
+    def _unshare(self, held: Survey, unshared: Survey) -> None:
+        """Hand shared objects to the one row that holds them, and doom those that none does."""
+        for page in unshared.pages():
+            by_count: dict[int, list[ObjectKey]] = {0: [], 1: []}
+            for key in page:
+                by_count.setdefault(held.holders(key), []).append(key)
+            with self._engine.begin() as connection:
+                self.report.unshared += self._ledger.change(connection, by_count[1], State.SHARED, State.LINKED)
+                self.report.doomed += self._ledger.change(connection, by_count[0], State.SHARED, State.DOOMED)
+
+    def _find(self, kind: str, key: ObjectKey, detail: str = "") -> None:
+        self.report.counts[kind] += 1
+        if len(self.report.findings) < self.config.max_findings:
+            self.report.findings.append(Finding(kind, key, detail))
+
+    # -- rows
+
+    def _read_rows(self, held: Survey) -> None:
+        for mapper in self._mappers:
+            for page in row_files(self._engine, mapper):
+                files = [file for file in page if file.object.backend in self._backends]
+                self.report.row_files += len(files)
+                held.hold(files)
+
+    def _check_rows(self, held: Survey) -> None:
+        for page in held.pages():
+            with self._engine.connect() as connection:
+                states = self._ledger.states(connection, page)
+            for key in page:
+                state = states.get(key)
+                if state is None:
+                    self._find(UNKNOWN_ROW, key)
+                elif state not in _HELD:
+                    self._find(MISSING, key, f"the ledger says {state}")
+                if state is not State.SHARED and held.holders(key) > 1:
+                    self._find(SHARED, key, ", ".join(held.places(key, _PLACES)))
+
+    # -- entries
+
+    def _entries(self) -> Iterator[Sequence[sa.Row[Any, Any, Any, Any, Any]]]:
+        # Backend by backend, so that each page is a range of the primary key that begins where the last one ended.
+        for backend in sorted(self._backends):
+            last = ""
+            while rows := self._page_of_entries(backend, last):
+                yield rows
+                last = rows[-1].key
+
+    def _page_of_entries(self, backend: str, last: str) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:
+        c = self._ledger.table.c
+        statement = (
+            sa.select(c.backend, c.key, c.size, c.state, (database_now() - c.not_before).label("age"))
+            .where(c.state.in_(_LASTING), c.backend == backend, c.key > last)
+            .order_by(c.key)
+            .limit(_PAGE)
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(statement).all()
+
+    def _check_owners(self, held: Survey, unowned: Survey, unshared: Survey) -> None:
+        """Find linked entries that no row holds, and shared ones that are not held by several."""
+        with Survey() as suspects, Survey() as lonely, Survey() as held_again:
+            for page in self._entries():
+                self.report.entries += len(page)
+                old = [row for row in page if row.age >= self.config.minimum_age_seconds]
+                linked = {ObjectKey(row.backend, row.key) for row in old if row.state == State.LINKED}
+                suspects.add((key, None) for key in linked - held.sizes(list(linked)).keys())
+                shared = (ObjectKey(row.backend, row.key) for row in old if row.state == State.SHARED)
+                lonely.add((key, None) for key in shared if held.holders(key) <= 1)
+            if not (suspects or lonely):
+                return
+            # A file that changed rows while they were read page by page may have been missed in both places.
+            for mapper in self._mappers:
+                for files in row_files(self._engine, mapper):
+                    held_again.hold(files)
+            self._find_unheld(suspects, held_again, unowned)
+            self._find_unshared(lonely, held_again, unshared)
+
+    def _find_unheld(self, suspects: Survey, held_again: Survey, unowned: Survey) -> None:
+        for keys in suspects.pages():
+            for key in keys:
+                if not held_again.holders(key):
+                    self._find(UNOWNED, key)
+                    self._doomed[key.backend] += 1
+                    unowned.add([(key, None)])
+
+    def _find_unshared(self, lonely: Survey, held_again: Survey, unshared: Survey) -> None:
+        for keys in lonely.pages():
+            for key in keys:
+                if (holders := held_again.holders(key)) <= 1:
+                    self._find(UNSHARED, key, f"{holders} rows hold it")
+                    self._doomed[key.backend] += int(not holders)
+                    unshared.add([(key, None)])
+
+    def _check_entries(self, listed: Survey) -> None:
+        """Compare linked entries with what the backends list."""
+        for page in self._entries():
+            seen = listed.sizes([ObjectKey(row.backend, row.key) for row in page])
+            for row in page:
+                key = ObjectKey(row.backend, row.key)
+                if key not in seen:
+                    self._missing(key)
+                elif row.size is not None and seen[key] not in {None, row.size}:
+                    self._find(SIZE, key, f"ledger {row.size}, backend {seen[key]} bytes")
+
+    def _missing(self, key: ObjectKey) -> None:
+        # The listing is older than the entry may be: look once more before saying that bytes are lost.
+        backend = self._backends[key.backend]
+        try:
+            call(partial(backend.head, key.key), partial(backend.head_async, key.key))
+        except ObjectNotFoundError:
+            with self._engine.connect() as connection:
+                still = self._ledger.states(connection, [key]).get(key)
+            if still in _LASTING:
+                self._find(MISSING, key)
+
+    # -- objects
+
+    def _check_backend(self, backend: StorageBackend, listed: Survey, held: Survey, untracked: Survey) -> None:
+        for page in _pages(backend):
+            infos = {ObjectKey(backend.key, info.key): info for info in page}
+            listed.add((key, info.size) for key, info in infos.items())
+            with self._engine.connect() as connection:
+                entered = self._ledger.states(connection, list(infos))
+            # What a row holds is adopted.
+            known = entered.keys() | held.sizes(list(infos)).keys()
+            strays = [(key, info.size) for key, info in infos.items() if key not in known and self._is_old(info)]
+            for key, _ in strays:
+                self._find(UNTRACKED, key)
+            untracked.add(strays)
+            self._objects[backend.key] += len(page)
+            self._doomed[backend.key] += len(strays)
+        self.report.objects += self._objects[backend.key]
+
+    def _is_old(self, info: ObjectInfo) -> bool:
+        return info.last_modified is None or time.time() - info.last_modified >= self.config.minimum_age_seconds
+
+    def _tombstone(self, key: ObjectKey) -> None:
+        try:
+            with self._engine.begin() as connection:
+                self._ledger.insert_doomed(connection, key)
+        except IntegrityError:
+            return  # a transaction that was open entered the object after all: the primary key decides
+        self.report.doomed += 1
+
+
+def _pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
+    infos = backend.list()
+    infos_async = backend.list_async()
+
+    async def next_page() -> list[ObjectInfo]:
+        page: list[ObjectInfo] = []
+        async for info in infos_async:
+            page.append(info)
+            if len(page) == _PAGE:
+                break
+        return page
+
+    while page := call(lambda: [*islice(infos, _PAGE)], next_page):
+        yield page

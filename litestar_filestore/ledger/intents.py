@@ -1,0 +1,525 @@
+"""Storing content before there is a row for it: staged in the ledger first, so that it never stays by accident.
+
+This is the order for requests: stage and write while no transaction is open, then add the row. Uploads that come in at
+the same time share the ledger's transactions: while one commit is on its way to the disk, the next ones gather.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.core.sources import LiveSource
+from litestar_filestore.core.threads import finish, run_blocking
+from litestar_filestore.errors import (
+    DatabaseFullError,
+    DatabaseUnavailableError,
+    ObjectExistsError,
+    StorageError,
+)
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, abandon, forget, keep
+from litestar_filestore.ledger.outages import explain_database_error, translate_database_error
+from litestar_filestore.ledger.points import reach
+from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
+from litestar_filestore.ledger.schemas import mark_staged
+from litestar_filestore.ledger.staging import in_time, is_locked, owner_of_pool, schema_map, staging_engine
+from litestar_filestore.ledger.table import State
+from litestar_filestore.ledger.wake import tell_doomed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+
+    from sqlalchemy import Connection, Engine, Table
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.new_file import NewFile, UsedLink
+    from litestar_filestore.core.types import AsyncDataLike
+
+__all__ = (
+    "Intents",
+    "intents_of",
+    "leased",
+    "leases_renewed",
+    "save_with",
+    "store_async",
+)
+
+logger = logging.getLogger("litestar_filestore")
+
+RETRY_SECONDS = 10.0
+"""Wait after a failed renewal of leases, which are for an hour."""
+_ATTEMPTS = 25
+"""To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
+_TRIES = 2
+"""How many connections a transaction is tried on. After a firewall has forgotten those that were idle, all of the pool
+are silent; when the first one is shut, SQLAlchemy makes new ones."""
+_WAIT_SECONDS = 12.0
+"""How long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
+_LATE_SECONDS = 1.0
+"""A transaction that takes longer lets another one go beside it."""
+_WAYS = 4
+"""Transactions at a time, of which all but one are late."""
+
+
+class _Entry:
+    """One statement's worth of work that waits for a shared transaction."""
+
+    __slots__ = ("done", "is_left", "staged", "work")
+
+    def __init__(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> None:
+        self.work = work
+        self.staged = staged
+        """What it stages."""
+        self.is_left = False
+        """Whether nobody waits for it any more."""
+        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # Looked at, so that asyncio does not complain of the error of an upload that was cancelled while it waited.
+        self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+_Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
+
+
+class Intents:
+    """Writes what uploads stage and record, several uploads to a transaction (group commit).
+
+    While one transaction is on its way, the next one gathers. One that is late, because its connection does not answer,
+    holds up nobody but its own uploads: others go beside it. It ends too, in a time in which an upload can be told.
+    """
+
+    def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
+        """Write to `table` on a connection pool beside that of `engine`."""
+        self._engine = _sync(engine)
+        self._ledger = Ledger(table)
+        self._waiting: list[_Entry] = []
+        self._held: set[ObjectKey] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._prompt: asyncio.Task[None] | None = None
+        # SQLite has one writer, who waits for a lock and not for a server.
+        self._ways = 1 if self._engine.dialect.name == "sqlite" else _WAYS
+
+    async def stage(self, key: ObjectKey, *, unique: bool = True, link: UsedLink | None = None) -> None:
+        """Say that an object is going to be written, and through which link; returns when that is committed.
+
+        Nothing stays of it where this raises, unless the database can no longer be told so.
+
+        Args:
+            key: The object.
+            unique: Whether nobody else can have made this key.
+            link: What it comes through.
+
+        Raises:
+            QuotaExceededError: If its owner may not store any more.
+            DatabaseUnavailableError: If the database is away, or does not answer.
+            sqlalchemy.exc.IntegrityError: If the key is somebody else's, or the link was used before.
+        """
+        owner = owner_of_new_objects.get()
+        made_at: float | None = None
+
+        def work(connection: Connection) -> None:
+            nonlocal made_at
+            # Not for the first time: where the answer to a COMMIT was lost, the entry may be there.
+            found = self._ledger.staged_at(connection, key) if made_at is not None else None
+            if found is None or not (unique or found == made_at):
+                self._ledger.stage(connection, [key], owner=owner)
+                made_at = 0.0 if unique else self._ledger.staged_at(connection, key)
+                if link is not None:
+                    self._ledger.use(connection, link)
+            ask_quota(self._ledger, connection, owner)
+
+        # Under a key that others can make, an entry may be theirs.
+        await self._write(work, staged=key if unique else None)
+
+    async def forget(self, keys: Collection[ObjectKey]) -> None:
+        """Take staged objects out that nobody has begun to write; see `forget`."""
+        await self._write(lambda connection: forget(self._ledger, connection, keys))
+
+    async def record(self, key: ObjectKey, facts: Facts) -> None:
+        """Note what was written.
+
+        Raises:
+            LinkLostError: If the object was given up meanwhile; it will be deleted.
+            QuotaExceededError: If it is more than its owner may store; it will be deleted.
+        """
+        owner = owner_of_new_objects.get()
+        refusal: Exception | None = None
+
+        def work(connection: Connection) -> None:
+            nonlocal refusal
+            if refusal is not None:  # the answer to the COMMIT was lost, and the entry may be doomed already
+                abandon(self._ledger, connection, [key])
+                return
+            self._ledger.record(connection, {key: facts})
+            try:
+                ask_quota(self._ledger, connection, owner)
+            except Exception as error:  # noqa: BLE001  # raised below, when it is committed that nobody gets the object
+                refusal = error
+                abandon(self._ledger, connection, [key])
+
+        await self._write(work)
+        if refusal is not None:
+            raise refusal
+
+    def hold(self, key: ObjectKey) -> None:
+        """Renew the lease of a staged object again and again, until `let_go`; a row may take it meanwhile."""
+        self._held.add(key)
+        self._renew_later(LEASE_SECONDS / 3)
+
+    async def let_go(self, keys: Iterable[ObjectKey]) -> None:
+        """Leave objects to the leases that they have now."""
+        self._held.difference_update(keys)
+        if self._held:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._renewal is not None:  # it has a connection, and the event loop may end with the last upload
+            await asyncio.wait({self._renewal})
+
+    def _renew_later(self, seconds: float) -> None:
+        if self._timer is None and self._renewal is None and self._held:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._begin_renewal)
+
+    def _begin_renewal(self) -> None:
+        self._timer = None
+        self._renewal = asyncio.get_running_loop().create_task(self._renew())
+
+    async def _renew(self) -> None:
+        wait = LEASE_SECONDS / 3
+        held = list(self._held)
+        try:
+            await self._write(lambda connection: self._ledger.prolong(connection, held))
+        except (SQLAlchemyError, StorageError, OSError) as error:
+            # Nothing is lost yet. If it ever is, the upload hears of it when it is recorded, or linked.
+            wait = RETRY_SECONDS
+            logger.warning("%d leases could not be renewed, trying again in %.0f s: %s", len(held), wait, error)
+        finally:
+            self._renewal = None
+            self._renew_later(wait)
+
+    async def abandon(self, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)) -> int:
+        """Doom those objects that are in one of `states`, wake the sweepers, and return how many they are."""
+        doomed = await self._write(lambda connection: abandon(self._ledger, connection, keys, states))
+        if doomed:
+            tell_doomed()
+        return int(doomed)
+
+    async def keep(self, key: ObjectKey, facts: Facts) -> None:
+        """Have an object stay although no row holds it; returns when that is committed.
+
+        Raises:
+            LinkLostError: If the object was given up.
+        """
+        work = partial(self._keep, key, facts, owner_of_new_objects.get())
+        try:
+            await self._write(work)
+        except IntegrityError:
+            # A transaction has entered it at the same moment. Now that it is committed, its row keeps the object.
+            await self._write(work)
+
+    def _keep(self, key: ObjectKey, facts: Facts, owner: str | None, connection: Connection) -> None:
+        keep(self._ledger, connection, key, facts, owner=owner)
+
+    async def _write(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> Any:
+        entry = _Entry(work, staged)
+        self._waiting.append(entry)
+        self._begin()
+        try:
+            await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
+        except asyncio.CancelledError:
+            await finish(self._leave(entry))
+            raise
+        if not entry.done.done():
+            self._give_up(entry)
+            raise _unanswered()
+        return entry.done.result()
+
+    async def _leave(self, entry: _Entry) -> None:
+        """Take back what a cancelled upload has asked for: not asked for yet, or done and undone."""
+        if entry not in self._waiting:
+            await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
+        self._give_up(entry)
+        if entry.staged is not None and _has_worked(entry.done):
+            await self.forget([entry.staged])
+
+    def _give_up(self, entry: _Entry) -> None:
+        entry.is_left = True
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+            entry.done.cancel()
+
+    def _begin(self) -> None:
+        """Let those who wait go, if no other transaction is prompt."""
+        if not self._waiting or self._prompt is not None or len(self._running) >= self._ways:
+            return
+        batch, self._waiting = self._waiting, []
+        task = self._prompt = asyncio.create_task(self._settle(batch))
+        self._running.add(task)
+        late = asyncio.get_running_loop().call_later(_LATE_SECONDS, self._is_late, task)
+        task.add_done_callback(lambda ended: self._has_ended(ended, late))
+
+    def _is_late(self, task: asyncio.Task[None]) -> None:
+        if self._prompt is task:
+            self._prompt = None
+            self._begin()
+
+    def _has_ended(self, task: asyncio.Task[None], late: asyncio.TimerHandle) -> None:
+        late.cancel()
+        self._running.discard(task)
+        self._is_late(task)
+        self._begin()
+
+    async def _settle(self, batch: list[_Entry]) -> None:
+        try:
+            await self._try(batch)
+        finally:
+            for entry in batch:
+                entry.done.cancel()  # nothing happens to those that have an outcome; the loop ends for the others
+
+    async def _try(self, batch: list[_Entry]) -> None:
+        for attempt in range(1, _TRIES + 1):
+            outcomes: _Outcomes
+            try:
+                outcomes = await in_time(self._engine, partial(self._talk, batch))
+            except TimeoutError as error:
+                outcomes = [(entry, None, error) for entry in batch]
+            # Others on the same connection have nothing to do with those that are tried again: they are told now.
+            lost = {entry for entry, _, error in outcomes if error is not None and self._is_lost(error)}
+            again = [entry for entry in lost if not entry.is_left] if attempt < _TRIES else []
+            self._tell([each for each in outcomes if each[0] not in again])
+            if not again:
+                return
+            # Nobody knows what is committed: everything that is written here may be written twice.
+            batch = again
+
+    async def _talk(self, batch: list[_Entry]) -> _Outcomes:
+        if self._engine.dialect.is_async:
+            return await greenlet_spawn(self._commit, batch)
+        return await run_blocking(partial(self._commit, batch))
+
+    def _tell(self, outcomes: _Outcomes) -> None:
+        # Here and not in the worker thread: futures belong to the event loop.
+        doubtful: list[ObjectKey] = []
+        for entry, value, error in outcomes:
+            if entry.staged is not None and (entry.is_left if error is None else self._is_lost(error)):
+                doubtful.append(entry.staged)  # it may be there, and nobody is going to write it
+            if error is None:
+                entry.done.set_result(value)
+            else:
+                entry.done.set_exception(_explained(error))
+        if doubtful:
+            # Nobody waits for it. Where this cannot be said either, the lease ends it.
+            self._waiting.append(_Entry(lambda connection: forget(self._ledger, connection, doubtful)))
+            self._begin()
+
+    def _commit(self, batch: list[_Entry]) -> _Outcomes:
+        try:
+            values = self._write_together(batch)
+        except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
+            if len(batch) == 1 or self._is_lost(error) or (isinstance(error, OperationalError) and is_locked(error)):
+                return [(entry, None, error) for entry in batch]
+            # One of them spoils the transaction of all: each gets its own.
+            return [self._commit_alone(entry) for entry in batch]
+        return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
+
+    def _commit_alone(self, entry: _Entry) -> tuple[_Entry, Any, Exception | None]:
+        try:
+            (value,) = self._write_together([entry])
+        except Exception as error:  # noqa: BLE001  # as above
+            return entry, None, error
+        return entry, value, None
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Return whether the connection has failed: what became of its transaction is not known."""
+        # SQLite has none that could; it is locked.
+        away = isinstance(translate_database_error(error), DatabaseUnavailableError)
+        return away and self._engine.dialect.name != "sqlite"
+
+    def _write_together(self, batch: list[_Entry]) -> list[Any]:
+        attempt = 1
+        while True:
+            try:
+                with (staging_engine(self._engine) or self._engine).begin() as connection:
+                    return [entry.work(connection) for entry in batch]
+            except OperationalError as error:
+                # The staging connection waits shortly, for the sake of sessions that write; uploads hold up nobody.
+                if not is_locked(error) or attempt == _ATTEMPTS:
+                    raise
+            attempt += 1
+
+
+def _sync(engine: Engine | AsyncEngine) -> Engine:
+    return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+
+
+def _has_worked(done: asyncio.Future[Any]) -> bool:
+    return done.done() and not done.cancelled() and done.exception() is None
+
+
+def _unanswered() -> DatabaseUnavailableError:
+    return DatabaseUnavailableError("The database of the ledger does not answer in time; try again later")
+
+
+def _explained(error: Exception) -> Exception:
+    explained = explain_database_error(error)
+    if explained is not error:
+        explained.__cause__ = error
+    return explained
+
+
+_Known: TypeAlias = "WeakKeyDictionary[Engine, dict[tuple[Table, frozenset[tuple[str | None, str | None]]], Intents]]"
+_intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictionary()
+
+
+def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
+    """Return what writes to a ledger on the running event loop; uploads that share it share its transactions."""
+    by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    by_table = by_engine.setdefault(owner_of_pool(sync := _sync(engine)), {})
+    return by_table.setdefault((table, frozenset(schema_map(sync).items())), Intents(engine, table))
+
+
+async def store_async(
+    engine: Engine | AsyncEngine,
+    table: Table,
+    backend: StorageBackend,
+    source: AsyncDataLike,
+    new: NewFile,
+) -> FileObject:
+    """Store content for a row that comes later, and return the file to assign to it.
+
+    A file that no row takes within the lease of an hour is swept. One that could not be stored, because of an error or
+    a cancellation, is given up at once.
+
+    Args:
+        engine: Database of the rows and their ledger.
+        table: The ledger's table; see `ledger_of`.
+        backend: Where to store.
+        source: Content; see `StorageBackend.put_async`.
+        new: What it becomes.
+
+    Raises:
+        ObjectExistsError: If there is or was an object under the key of `new`.
+        LinkLostError: If writing took so long that the object was given up.
+        LedgerMissingError: If the database has no ledger; nothing was written.
+        DatabaseUnavailableError: If the database is away or busy.
+        DatabaseFullError: If no space is left in the database.
+        QuotaExceededError: If the owner may not store that much.
+        StorageError: If the store fails.
+    """
+    file = new.with_content(backend, source)
+    target = ObjectKey(backend.key, file.prepare_key())
+    intents = intents_of(engine, table)
+    if new.key is not None:
+        await _claim(intents, backend, target, new.link)
+    else:
+        await intents.stage(target)
+    async with _given_up_on_failure(intents, target, source):
+        reach("intent.after")
+        async with leased(intents, target):
+            await save_with(file, new.max_concurrency)
+            mark_staged(file, owner_of_new_objects.get())
+            reach("put.after")
+            await intents.record(target, Facts(file.size, file.checksum))
+    return file
+
+
+async def save_with(file: FileObject, max_concurrency: int | None) -> None:
+    """Save a file with so many parts in flight; ``None`` lets the driver choose."""
+    if max_concurrency is None:
+        await file.put_async()
+    else:
+        await file.put_async(max_concurrency=max_concurrency)
+
+
+async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link: UsedLink | None) -> None:
+    """Stage a key that others may have used: where this fails, the object of that key is theirs and stays."""
+    what = "There is or was an object of that key" if link is None else "There was an upload through this link"
+    taken = ObjectExistsError(what, operation="put", **key._asdict())
+    if await backend.exists_async(key.key):
+        raise taken
+    try:
+        await intents.stage(key, unique=False, link=link)
+    except IntegrityError as error:
+        raise taken from error
+
+
+@asynccontextmanager
+async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDataLike) -> AsyncGenerator[None]:
+    """Give an object up that the body could not finish: whether the store has it is not known.
+
+    Unless the content never came to its end: a put is atomic, so there is no object and never will be. Then the entry
+    goes, as forms that are refused would fill the ledger with what is remembered for a day.
+    """
+    try:
+        yield
+    except BaseException as error:
+        was_read = not isinstance(source, LiveSource) or source.has_ended
+        try:
+            await finish(intents.abandon([key]) if was_read else intents.forget([key]))
+        except (SQLAlchemyError, DatabaseUnavailableError, DatabaseFullError) as second:
+            error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
+        raise
+
+
+class Leases:
+    """What one request has stored: as long as it runs, no lease of these objects runs out."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._held: dict[Intents, list[ObjectKey]] | None = {}
+
+    async def add(self, intents: Intents, key: ObjectKey) -> None:
+        """Go on holding an object that is held already, unless the request is over: a task may outlive it."""
+        if self._held is None:
+            await intents.let_go([key])
+        else:
+            self._held.setdefault(intents, []).append(key)
+
+    async def let_go(self) -> None:
+        """Leave all of them to the leases that they have now; the request is over."""
+        held, self._held = self._held, None
+        for intents, keys in (held or {}).items():
+            await intents.let_go(keys)
+
+
+_leases: ContextVar[Leases | None] = ContextVar("litestar_filestore_leases", default=None)
+
+
+@asynccontextmanager
+async def leases_renewed() -> AsyncGenerator[None]:
+    """Renew the leases of everything that `store_async` stores in the body, and in its tasks, until the body ends."""
+    leases = Leases()
+    token = _leases.set(leases)
+    try:
+        yield
+    finally:
+        _leases.reset(token)
+        await leases.let_go()
+
+
+@asynccontextmanager
+async def leased(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
+    """Renew the lease of `key` while the body runs, and after its success as long as its request does."""
+    leases = _leases.get()
+    intents.hold(key)
+    try:
+        yield
+    except BaseException:
+        await intents.let_go([key])
+        raise
+    if leases is None:
+        await intents.let_go([key])
+    else:
+        await leases.add(intents, key)

@@ -1,0 +1,489 @@
+"""The statements of the ledger: who may do what to an object is decided by rows, never by a process's memory.
+
+::
+
+    stage --> staged --link--> linked --doom--> doomed --sweep--> gone --sweep--> (forgotten)
+                 |--------- lease runs out -------^
+                 `--keep--> kept (to be linked later, or doomed)
+                    shared (held by several rows; entered by adopt, let go by fsck)
+
+Every step is one conditional statement whose row count tells whether it took place. Two that exclude each other (a link
+and a sweep, two replacements of one row) meet at the row, and one of them fails.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import sqlalchemy as sa
+
+from litestar_filestore.errors import ConflictError, LinkLostError
+from litestar_filestore.ledger.table import MYSQL, USED, State, database_now, is_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection, CursorResult, Table
+
+    from litestar_filestore.core.new_file import UsedLink
+
+__all__ = (
+    "BELONGS_TO_ANOTHER_ROW",
+    "LEASE_SECONDS",
+    "Facts",
+    "Ledger",
+    "ObjectKey",
+    "Usage",
+    "abandon",
+    "forget",
+    "keep",
+)
+
+LEASE_SECONDS = 3600.0
+"""How long a staged object is kept for a row that may still come."""
+BELONGS_TO_ANOTHER_ROW = (
+    "The object belongs to another row already; assign file.copy() instead. What keeps versions of rows by copying "
+    'them has to leave file columns out, as SQLAlchemy-Continuum does with __versioned__ = {"exclude": ["file"]}, or '
+    "to copy their files"
+)
+"""Why a row cannot have a file."""
+_FREE = (State.STAGED, State.KEPT)
+"""What a row may take."""
+_CLOCKS_SECONDS = 3600
+"""How far the clocks of applications and databases may be apart."""
+_NO_BACKEND = ""
+"""Of entries that are about a link; no backend has this key."""
+_CHUNK = 400
+"""Keys per statement: with their facts some 3,000 parameters, well below what every database takes."""
+
+
+class ObjectKey(NamedTuple):
+    """Names one object in all backends."""
+
+    backend: str
+    """Key of the backend."""
+    key: str
+    """Key inside the backend."""
+
+
+class Facts(NamedTuple):
+    """What is known about the content once it is stored."""
+
+    size: int | None
+    """Length in bytes."""
+    checksum: str | None
+    """Digest as ``algorithm:hex``."""
+
+
+class Usage(NamedTuple):
+    """What one owner's objects take up."""
+
+    objects: int
+    """Objects that are in the store, or may be: also those that were given up and are not deleted yet."""
+    bytes: int
+    """Their size in bytes, as far as it is known."""
+    doomed_objects: int = 0
+    """Those among `objects` that were given up and are going to be deleted."""
+    doomed_bytes: int = 0
+    """Their size in bytes, as far as it is known."""
+
+
+class Ledger:
+    """The ledger of one metadata. Methods take the connection that says in whose transaction they happen."""
+
+    def __init__(self, table: Table) -> None:
+        """Work on `table`, made by `define_ledger`."""
+        self.table = table
+        self._c = table.c
+
+    # -- staging
+
+    def stage(
+        self,
+        connection: Connection,
+        keys: Sequence[ObjectKey],
+        *,
+        owner: str | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        """Say, before the first byte, that objects are going to be written.
+
+        Args:
+            connection: A transaction of its own that is committed before the write begins.
+            keys: Keys that were never used.
+            owner: Whose quota counts them.
+            lease_seconds: How long nobody may take them for abandoned.
+        """
+        self._insert(connection, dict.fromkeys(keys), State.STAGED, owner=owner, lease_seconds=lease_seconds)
+
+    def staged_at(self, connection: Connection, key: ObjectKey) -> float | None:
+        """Return when the entry of a staged object was made, which tells two entries of one key apart."""
+        statement = sa.select(self._c.created_at).where(is_one_of(self.table, [key]), self._c.state == State.STAGED)
+        found: float | None = connection.execute(statement).scalar()
+        return found
+
+    def use(self, connection: Connection, link: UsedLink) -> None:
+        """Use a link to upload up, in the transaction that stages its object.
+
+        It is remembered as long as the link could live, whatever becomes of the object.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If it was used before.
+        """
+        now = database_now()
+        entry = {
+            "backend": _NO_BACKEND,
+            "key": link.digest,
+            "state": USED,
+            "created_at": now,
+            # The end of a link is told by clocks of applications, and this is compared with the database's.
+            "not_before": link.expires_at + _CLOCKS_SECONDS,
+            "attempts": 0,
+        }
+        connection.execute(sa.insert(self.table).values(entry))
+
+    def forget_links(self, connection: Connection) -> None:
+        """Forget used links that have ended; a range of the index of what is due."""
+        ended = sa.and_(self._c.state == USED, self._c.backend == _NO_BACKEND, self._c.not_before <= database_now())
+        # Looked for first: on SQLite, a DELETE of nothing takes the write lock too.
+        if connection.execute(sa.select(sa.literal(1)).select_from(self.table).where(ended).limit(1)).first():
+            connection.execute(sa.delete(self.table).where(ended))
+
+    def record(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        """Note what was written, and begin the lease anew.
+
+        Raises:
+            LinkLostError: If an object was given up meanwhile; it will be deleted.
+        """
+        self._advance(
+            connection,
+            list(facts),
+            State.STAGED,
+            {**self._facts(facts), "not_before": database_now() + lease_seconds},
+        )
+
+    def prolong(
+        self, connection: Connection, keys: Sequence[ObjectKey], *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
+        """Begin the leases of those objects anew that are still staged; rows may have taken others meanwhile."""
+        for chunk in _chunks(keys):
+            statement = sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == State.STAGED)
+            connection.execute(statement.values(not_before=database_now() + lease_seconds))
+
+    def withdraw(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
+        """Forget staged objects that a transaction is going to enter by itself, since it cannot see their entries.
+
+        Raises:
+            LinkLostError: If an object was given up meanwhile.
+        """
+        for chunk in _chunks(keys):
+            statement = sa.delete(self.table).where(is_one_of(self.table, chunk), self._c.state == State.STAGED)
+            _require(connection, statement, len(chunk))
+
+    def _advance(
+        self, connection: Connection, keys: Sequence[ObjectKey], state: State, values: Mapping[str, object]
+    ) -> None:
+        for chunk in _chunks(keys):
+            statement = sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == state).values(values)
+            _require(connection, statement, len(chunk))
+
+    # -- the transaction of the row
+
+    def link(
+        self,
+        connection: Connection,
+        facts: Mapping[ObjectKey, Facts],
+        *,
+        owner: str | None = None,
+        free: Sequence[State] = _FREE,
+    ) -> list[ObjectKey]:
+        """Give staged or kept objects to the rows that this transaction writes.
+
+        Args:
+            connection: That transaction.
+            facts: What is known of the objects.
+            owner: Whose quota is to count those that are nobody's so far.
+            free: What they have to be.
+
+        Returns:
+            Keys that the ledger does not know: they were stored without it, and the caller decides about them.
+
+        Raises:
+            LinkLostError: If an object was given up.
+            ConflictError: If an object belongs to a row already, or is kept and `free` leaves that out.
+        """
+        unknown: list[ObjectKey] = []
+        for chunk in _chunks(list(facts)):
+            values = {
+                **self._facts({key: facts[key] for key in chunk}),
+                "state": State.LINKED,
+                "not_before": database_now(),
+            }
+            if owner is not None:
+                values["owner"] = sa.func.coalesce(self._c.owner, owner)
+            statement = self._update().where(is_one_of(self.table, chunk), self._c.state.in_(free)).values(values)
+            linked = _count(connection, statement)
+            if linked != len(chunk):
+                unknown += self._explain(connection, chunk, linked, free)
+        return unknown
+
+    def _explain(
+        self, connection: Connection, chunk: Sequence[ObjectKey], linked: int, free: Sequence[State]
+    ) -> list[ObjectKey]:
+        states = self.states(connection, chunk, latest=True)
+        for key, state in states.items():
+            if state in {State.DOOMED, State.GONE}:
+                raise LinkLostError(
+                    "The object was given up before its row was written; store the content again", key=key.key
+                )
+            if state is State.KEPT and state not in free:
+                raise ConflictError(
+                    "The application keeps this file, and the reference may not put it into a row: make one with "
+                    "storages.reference_for(file, kept=True), or send the content again",
+                    key=key.key,
+                )
+        unknown = [key for key in chunk if key not in states]
+        if linked + len(unknown) != len(chunk):
+            raise ConflictError(BELONGS_TO_ANOTHER_ROW)
+        return unknown
+
+    def insert_linked(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
+    ) -> None:
+        """Enter objects that were written without being staged, together with their rows."""
+        self._insert(connection, facts, State.LINKED, owner=owner)
+
+    def insert_doomed(self, connection: Connection, key: ObjectKey) -> None:
+        """Enter an object that nothing knows, to be deleted.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If an entry came meanwhile, or one that is not committed yet has been.
+        """
+        self._insert(connection, {key: None}, State.DOOMED)
+
+    def insert_kept(
+        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
+    ) -> None:
+        """Enter objects that nothing knows, to stay although no row holds them.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If a transaction that was open has entered one meanwhile.
+        """
+        self._insert(connection, facts, State.KEPT, owner=owner)
+
+    def insert_shared(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
+        """Enter objects that nothing knows, and that several rows hold.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If an entry came meanwhile.
+        """
+        self._insert(connection, facts, State.SHARED)
+
+    def change(self, connection: Connection, keys: Sequence[ObjectKey], before: State, after: State) -> int:
+        """Bring those of `keys` that are in one state into another, and return how many they were."""
+        values = {"state": after, "not_before": database_now()}
+        return sum(
+            _count(
+                connection,
+                sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == before).values(values),
+            )
+            for chunk in _chunks(keys)
+        )
+
+    def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """Take objects out of the rows that this transaction changes or deletes.
+
+        Objects that are shared stay: another row holds them too.
+
+        Returns:
+            Keys that the ledger does not know: rows from before the ledger. Their objects stay.
+
+        Raises:
+            ConflictError: If another transaction took one out already.
+        """
+        unknown: list[ObjectKey] = []
+        for chunk in _chunks(keys):
+            statement = (
+                self._update()
+                .where(is_one_of(self.table, chunk), self._c.state == State.LINKED)
+                .values(state=State.DOOMED, not_before=database_now())
+            )
+            if (doomed := _count(connection, statement)) != len(chunk):
+                states = self.states(connection, chunk, latest=True)
+                missing = [key for key in chunk if key not in states]
+                shared = sum(state is State.SHARED for state in states.values())
+                if doomed + len(missing) + shared != len(chunk):
+                    raise ConflictError("Another transaction replaced or deleted this file meanwhile")
+                unknown += missing
+        return unknown
+
+    def _update(self) -> sa.Update:
+        """Return an UPDATE in a transaction of the application, which locks no more than the entries it names.
+
+        At REPEATABLE READ, the default of MySQL and MariaDB, it locks what it looks at. While a table is small they
+        like to look through the index of the states, and the gap behind its end is where every upload is staged.
+        """
+        statement = sa.update(self.table)
+        for dialect in MYSQL:
+            statement = statement.with_hint("FORCE INDEX (PRIMARY)", dialect_name=dialect)
+        return statement
+
+    # -- questions
+
+    def states(
+        self, connection: Connection, keys: Sequence[ObjectKey], *, latest: bool = False
+    ) -> dict[ObjectKey, State]:
+        """Return the states of objects; unknown ones are missing.
+
+        Args:
+            connection: Whose transaction is asked.
+            keys: The objects.
+            latest: Whether to see what statements that change entries see. At REPEATABLE READ, the default of MySQL and
+                MariaDB, those see every commit, and a plain SELECT only what was there when the transaction began.
+        """
+        found: dict[ObjectKey, State] = {}
+        for chunk in _chunks(keys):
+            statement = sa.select(self._c.backend, self._c.key, self._c.state).where(is_one_of(self.table, chunk))
+            if latest and connection.dialect.name in MYSQL:
+                statement = statement.with_for_update(read=True)
+            rows = connection.execute(statement)
+            found.update({ObjectKey(row.backend, row.key): State(row.state) for row in rows})
+        return found
+
+    def usage(self, connection: Connection, owner: str) -> Usage:
+        """Return what `owner`'s objects take up that are not deleted yet; one query on an index."""
+        doomed = self._c.state == State.DOOMED
+        size = sa.func.coalesce(self._c.size, 0)
+        sums = (
+            sa.func.sum(size),
+            sa.func.sum(sa.case((doomed, 1), else_=0)),
+            sa.func.sum(sa.case((doomed, size), else_=0)),
+        )
+        row = connection.execute(
+            sa.select(sa.func.count(), *(sa.func.coalesce(each, 0) for each in sums)).where(
+                self._c.owner == owner, self._c.state != State.GONE
+            )
+        ).one()
+        return Usage(*map(int, row))
+
+    # -- shared
+
+    def _insert(
+        self,
+        connection: Connection,
+        facts: Mapping[ObjectKey, Facts | None],
+        state: State,
+        *,
+        owner: str | None = None,
+        lease_seconds: float = 0.0,
+    ) -> None:
+        now = database_now()
+        for chunk in _chunks(list(facts)):
+            rows = [
+                {
+                    "backend": key.backend,
+                    "key": key.key,
+                    "state": state,
+                    "size": known.size if (known := facts[key]) else None,
+                    "checksum": known.checksum if known else None,
+                    "created_at": now,
+                    "not_before": now + lease_seconds,
+                    "attempts": 0,
+                    "owner": owner,
+                }
+                for key in chunk
+            ]
+            connection.execute(sa.insert(self.table).values(rows))
+
+    def _facts(self, facts: Mapping[ObjectKey, Facts]) -> dict[str, object]:
+        """Return the values of one UPDATE that sets size and checksum of several rows, each to its own."""
+        known = {key: each for key, each in facts.items() if each.size is not None}
+        if not known:
+            return {}
+        here = {key: sa.and_(self._c.backend == key.backend, self._c.key == key.key) for key in known}
+        sizes = [(here[key], sa.cast(each.size, sa.BigInteger)) for key, each in known.items()]
+        checksums = [(here[key], sa.cast(each.checksum, sa.String(160))) for key, each in known.items()]
+        return {
+            "size": sa.case(*sizes, else_=self._c.size),
+            "checksum": sa.case(*checksums, else_=self._c.checksum),
+        }
+
+
+def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:
+    # Sorted, so that two transactions meet in the same order and none waits for the other in a circle.
+    ordered = sorted(set(keys))
+    for start in range(0, len(ordered), _CHUNK):
+        yield ordered[start : start + _CHUNK]
+
+
+def _require(connection: Connection, statement: sa.Update | sa.Delete, count: int) -> None:
+    if _count(connection, statement) != count:
+        raise LinkLostError("The upload was given up before it was complete: its lease ran out")
+
+
+def _count(connection: Connection, statement: sa.Update | sa.Delete) -> int:
+    return cast("CursorResult[object]", connection.execute(statement)).rowcount
+
+
+def abandon(
+    ledger: Ledger, connection: Connection, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)
+) -> int:
+    """Doom those objects that no row has taken, at once instead of when their lease runs out.
+
+    One conditional statement. Entries that an open transaction has changed are skipped where the database can do that:
+    whether their rows will be there is not known yet, and their lease is still there if they will not.
+
+    Args:
+        ledger: Knows the objects.
+        connection: A transaction of its own.
+        keys: The objects.
+        states: What they have to be to be given up.
+
+    Returns:
+        How many were doomed.
+    """
+    table = ledger.table
+    free = sa.and_(is_one_of(table, keys), table.c.state.in_(states))
+    if not connection.execute(sa.select(table.c.key).where(free).limit(1)).first():
+        return 0  # as after most requests: looking takes no lock that writers wait for
+    # MySQL selects from a table that it updates only by way of a derived one.
+    unlocked = sa.select(table.c.backend, table.c.key).where(free).with_for_update(skip_locked=True).subquery()
+    statement = (
+        sa.update(table)
+        .where(free, sa.tuple_(table.c.backend, table.c.key).in_(sa.select(unlocked.c.backend, unlocked.c.key)))
+        .values(state=State.DOOMED, not_before=database_now())
+    )
+    return cast("CursorResult[object]", connection.execute(statement)).rowcount
+
+
+def forget(ledger: Ledger, connection: Connection, keys: Collection[ObjectKey]) -> None:
+    """Take staged objects out that nobody has begun to write: there is nothing to delete, and no late writer.
+
+    Those that are in another state, or in no entry at all, stay as they are.
+    """
+    table = ledger.table
+    connection.execute(sa.delete(table).where(is_one_of(table, keys), table.c.state == State.STAGED))
+
+
+def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:
+    """Have an object stay although no row holds it; it becomes `owner`'s if it is nobody's.
+
+    Raises:
+        LinkLostError: If it was given up.
+        sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; ask again.
+    """
+    table = ledger.table
+    statement = (
+        sa.update(table)
+        .where(is_one_of(table, [key]), table.c.state == State.STAGED)
+        .values(state=State.KEPT, not_before=database_now(), owner=sa.func.coalesce(table.c.owner, owner))
+    )
+    if cast("CursorResult[object]", connection.execute(statement)).rowcount:
+        return
+    state = ledger.states(connection, [key], latest=True).get(key)
+    if state in {State.DOOMED, State.GONE}:
+        raise LinkLostError("The object was given up before it was kept; store the content again", key=key.key)
+    if state is None:
+        ledger.insert_kept(connection, {key: facts}, owner=owner)

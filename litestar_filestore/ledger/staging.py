@@ -1,0 +1,195 @@
+"""The connection on which an upload says what it is going to write, apart from the transaction that will link it.
+
+It comes from a pool of its own, made like the application's: a request that holds a connection and asks the same pool
+for a second one can wait for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import SingletonThreadPool, StaticPool
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.core.threads import finish
+from litestar_filestore.ledger.conversations import close_in_time, heard, hold_conversations
+from litestar_filestore.ledger.table import MYSQL
+from litestar_filestore.orm.bridge import call
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from sqlalchemy.engine import Dialect
+
+__all__ = (
+    "can_stage_beside",
+    "in_time",
+    "is_locked",
+    "owner_of_pool",
+    "run_beside",
+    "schema_map",
+    "schema_map_in",
+    "staging_engine",
+    "without_gap_locks",
+)
+
+T = TypeVar("T")
+
+_SQLITE_WAIT_MILLISECONDS = 200
+
+
+class _Beside:
+    """An engine of this module."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._pid = os.getpid()
+
+    def leave_to_parent(self) -> None:
+        """Make new connections after a fork: two processes that talk on one get each other's answers."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self.engine.dispose(close=False)
+
+
+_engines: WeakKeyDictionary[Engine, _Beside] = WeakKeyDictionary()
+"""By the engine that owns a pool. Those that ``execution_options()`` returns share its pool, and its end."""
+_beside: WeakSet[Engine] = WeakSet()
+"""The engines that were made here."""
+
+
+def staging_engine(engine: Engine, session_connection: Connection | None = None) -> Engine | None:
+    """Return the engine for short transactions beside those of `engine`.
+
+    Args:
+        engine: Says which database it is.
+        session_connection: Whose transaction it is beside, as it may have another ``schema_translate_map`` than its
+            engine: both have to mean the same tables. Other options do not carry over.
+
+    Returns:
+        ``None`` where there is no second connection to be had: in-memory databases live in the one that they have.
+    """
+    if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
+        return None
+    found = _without_options(owner_of_pool(engine))
+    schemas = schema_map(session_connection or engine)
+    return found.execution_options(schema_translate_map=schemas) if schemas else found
+
+
+def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
+    """Return the ``schema_translate_map`` of an engine or a connection, empty where there is none."""
+    return schema_map_in(source.get_execution_options())
+
+
+def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
+    """Return the same of execution options."""
+    found: Mapping[str | None, str | None] = options.get("schema_translate_map") or {}
+    # SQLAlchemy writes another name for None into the map when it first uses it.
+    return {name: other for name, other in found.items() if name != "_none"}
+
+
+def _without_options(engine: Engine) -> Engine:
+    found = _engines.get(engine)
+    if found is None:
+        made = Engine(engine.pool.recreate(), engine.dialect, engine.url)
+        _beside.add(made)  # first: it needs no option then
+        found = _engines[engine] = _Beside(made)
+        close_in_time(made)
+        if engine.dialect.name == "sqlite":
+            event.listen(made.pool, "connect", _wait_shortly)
+        else:
+            hold_conversations(made, made.pool)
+        if engine.dialect.name in MYSQL:
+            event.listen(made.pool, "connect", partial(_lock_no_gaps, engine.dialect))
+        event.listen(engine, "engine_disposed", _dispose)
+    found.leave_to_parent()
+    return found.engine
+
+
+def owner_of_pool(engine: Engine) -> Engine:
+    """Return the engine that ``execution_options()`` was called on to make `engine`; itself if that is not how."""
+    while (inner := getattr(engine, "_proxied", None)) is not None:
+        engine = inner
+    return engine
+
+
+def run_beside(engine: Engine, work: Callable[[Connection], None]) -> None:
+    """Run `work` in a short transaction of its own, from a session event.
+
+    A task that is cancelled meanwhile notices at the end: drivers (aiomysql 0.3, asyncmy 0.2) lose connections whose
+    statement is interrupted. A server that does not answer such a task loses its connection after a while.
+    """
+
+    def run() -> None:
+        with engine.begin() as connection:
+            work(connection)
+
+    call(run, lambda: in_time(engine, lambda: greenlet_spawn(run)))
+
+
+async def in_time(engine: Engine, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+    """Run `work` on `engine`'s database to its end, and shut its connections if that does not come; see `heard`."""
+    if engine.dialect.name == "sqlite":
+        return await finish(work())  # no server; what it waits for is a lock, and for that it has a limit
+    return await heard(work, seconds=seconds)
+
+
+def without_gap_locks(engine: Engine) -> Engine:
+    """Return `engine`, on MySQL and MariaDB at READ COMMITTED.
+
+    At their default, REPEATABLE READ, a statement locks what it looked at and the gaps between as well: a sweep would
+    keep uploads from being staged, and two of them could wait for each other.
+    """
+    if engine.dialect.name not in MYSQL or owner_of_pool(engine) in _beside:
+        return engine
+    return engine.execution_options(isolation_level="READ COMMITTED")
+
+
+def _lock_no_gaps(dialect: Dialect, connection: Any, _record: Any) -> None:
+    # Once for each connection. As an option of the engine it would be sent with each transaction, and an error then
+    # leaves the connection to the garbage collector (SQLAlchemy 2.1).
+    dialect.set_isolation_level(connection, "READ COMMITTED")
+
+
+def _dispose(engine: Engine) -> None:
+    if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
+        found.leave_to_parent()
+        found.engine.dispose()
+
+
+def _wait_shortly(connection: Any, _record: Any) -> None:
+    # SQLite has one writer. Waiting long for another one would hold up a request that can do without (see custody).
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_WAIT_MILLISECONDS}")
+    cursor.close()
+
+
+def is_locked(error: OperationalError) -> bool:
+    """Return whether SQLite says that another connection writes."""
+    return "database is locked" in str(error.orig)
+
+
+def can_stage_beside(connection: Connection) -> bool:
+    """Return whether a second connection can write what `connection`'s open transaction is going to change.
+
+    Not on SQLite once that transaction has begun: it may hold the only write lock, and would wait for itself. Not on
+    MariaDB where it ends transactions that change what came after their snapshot.
+    """
+    if connection.dialect.name in MYSQL:
+        return not _ends_on_newer_rows(connection)
+    if connection.dialect.name != "sqlite":
+        return True
+    return not getattr(connection.connection.driver_connection, "in_transaction", True)
+
+
+def _ends_on_newer_rows(connection: Connection) -> bool:
+    # The default from MariaDB 11.6.2 on; MySQL does not know it.
+    found = connection.exec_driver_sql("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'").all()
+    switched_on = bool(found) and found[0][1] == "ON"
+    return switched_on and connection.get_isolation_level() in {"REPEATABLE READ", "SERIALIZABLE"}

@@ -1,0 +1,391 @@
+"""Deletes what no row needs: objects whose lease ran out, and objects that their rows gave up.
+
+Any number of sweepers may run, in any process, with any clock: the rows of the ledger are claimed in short
+transactions, and a claim that dies with its process runs out by itself. Deleting an object twice is harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.core.threads import within
+from litestar_filestore.errors import StorageError
+from litestar_filestore.ledger.conversations import limited
+from litestar_filestore.ledger.ledger import Ledger, ObjectKey
+from litestar_filestore.ledger.notes import doom_noted
+from litestar_filestore.ledger.points import reach
+from litestar_filestore.ledger.staging import is_locked, without_gap_locks
+from litestar_filestore.ledger.table import State, database_now, is_one_of
+from litestar_filestore.orm.bridge import call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from litestar_filestore.core.registry import StorageRegistry
+
+__all__ = (
+    "SweepConfig",
+    "SweepResult",
+    "sweep",
+    "sweep_async",
+    "sweep_backend",
+    "sweep_notes",
+)
+
+logger = logging.getLogger("litestar_filestore")
+
+T = TypeVar("T")
+
+_MAX_ERROR = 500
+_STEP_SECONDS = 60.0
+"""How long a transaction of a sweep may take on a server; a ledger of millions needs some seconds at the most."""
+_ATTEMPTS = 25
+"""To get SQLite's write lock; some 5 seconds where its connection is that of `staging_engine`."""
+_SWEPT = (State.DOOMED, State.GONE, State.STAGED)
+
+
+@dataclass
+class SweepConfig:
+    """How long things are kept, and how sweepers share the work."""
+
+    keep_deleted_for_seconds: float = 0.0
+    """How long an object outlives its row. A database that is restored to an earlier point finds the bytes of that
+    point as long as it lies within this time; 604,800 (7 days) fits most back-up plans."""
+    staged_grace_seconds: float = 0.0
+    """How long a staged object is kept beyond its lease."""
+    tombstone_seconds: float = 24 * 3600.0
+    """After this time a deleted object is deleted again, as a stalled writer may have finished, and forgotten."""
+    claim_seconds: float = 300.0
+    """After this time a claimed object is anybody's again; longer than a batch of deletes takes."""
+    batch_size: int = 100
+    """Objects claimed at a time."""
+    delete_seconds: float = 30.0
+    """How long a store may take to delete a batch; then it counts as failed."""
+    backoff_seconds: float = 30.0
+    """Wait after the first failed delete of an object; doubled with each further one, up to a day."""
+
+
+class SweepResult(NamedTuple):
+    """What one sweep did."""
+
+    deleted: int = 0
+    """Objects deleted, or found to be missing already."""
+    forgotten: int = 0
+    """Objects deleted a second time and taken out of the ledger."""
+    failed: int = 0
+    """Objects whose delete failed; they are tried again later, and the ledger keeps the error."""
+
+    def plus(self, other: SweepResult) -> SweepResult:
+        """Return the sum of two results."""
+        return SweepResult(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+
+class _Claim(NamedTuple):
+    object: ObjectKey
+    state: State
+    attempts: int
+
+
+def sweep(
+    engine: Engine, table: Table, registry: StorageRegistry, config: SweepConfig | None = None, *, limit: int = 10_000
+) -> SweepResult:
+    """Delete what is due.
+
+    Args:
+        engine: Database of the ledger.
+        table: The ledger's table; see `ledger_of`.
+        registry: Where the backends of the objects are found. Objects of other backends are left alone.
+        config: Times and sizes; ``None`` for the defaults.
+        limit: Objects of each backend to handle at the most.
+    """
+    sweep_notes(engine, table, config, limit=limit)
+    total = SweepResult()
+    for backend in sorted(registry.registered_backends()):
+        total = total.plus(sweep_backend(engine, table, registry, backend, config, limit=limit))
+    return total
+
+
+def sweep_notes(engine: Engine, table: Table, config: SweepConfig | None = None, *, limit: int = 10_000) -> None:
+    """Doom what transactions have left without an entry, and forget links that have ended; first step of `sweep`."""
+    config = config or SweepConfig()
+    beside, ledger = without_gap_locks(engine), Ledger(table)
+    with _in_time(engine):
+        with beside.begin() as connection:
+            ledger.forget_links(connection)
+        doom_noted(beside, ledger, grace_seconds=config.staged_grace_seconds, limit=limit)
+
+
+def sweep_backend(
+    engine: Engine,
+    table: Table,
+    registry: StorageRegistry,
+    backend: str,
+    config: SweepConfig | None = None,
+    *,
+    limit: int = 10_000,
+) -> SweepResult:
+    """Delete what is due of one backend; the other steps of `sweep`.
+
+    A store of which nothing at all can be deleted is left alone for this time.
+    """
+    sweeper = _Sweeper(engine, table, registry, backend, config or SweepConfig())
+    total = SweepResult()
+    handled = 0
+    while handled < limit and (claims := sweeper.claim(min(sweeper.config.batch_size, limit - handled))):
+        handled += len(claims)
+        result = sweeper.finish(claims)
+        total = total.plus(result)
+        if result.failed == len(claims):
+            break
+    return total
+
+
+async def sweep_async(
+    engine: AsyncEngine,
+    table: Table,
+    registry: StorageRegistry,
+    config: SweepConfig | None = None,
+    *,
+    limit: int = 10_000,
+) -> SweepResult:
+    """`sweep` without blocking the event loop."""
+    return await greenlet_spawn(partial(sweep, engine.sync_engine, table, registry, config, limit=limit))
+
+
+@contextmanager
+def _in_time(engine: Engine) -> Generator[None]:
+    """Return a context in which a server that does not answer becomes an error; SQLite is none."""
+    with nullcontext() if engine.dialect.name == "sqlite" else limited(_STEP_SECONDS):
+        yield
+
+
+class _Sweeper:
+    def __init__(
+        self, engine: Engine, table: Table, registry: StorageRegistry, backend: str, config: SweepConfig
+    ) -> None:
+        self._backend = backend
+        self._engine = without_gap_locks(engine)
+        self._table = table
+        self._c = table.c
+        self._registry = registry
+        self.config = config
+        self._reached: dict[State, float] = {}
+
+    def _due(self, state: State) -> ColumnElement[bool]:
+        wait = {
+            State.STAGED: self.config.staged_grace_seconds,
+            State.DOOMED: self.config.keep_deleted_for_seconds,
+        }.get(state, 0.0)
+        due = sa.and_(
+            self._c.state == state, self._c.not_before <= database_now() - wait, self._c.backend == self._backend
+        )
+        # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
+        reached = self._reached.get(state)
+        return due if reached is None else sa.and_(due, self._c.not_before >= reached)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction, again where SQLite is locked: its connection waits shortly each time."""
+        attempt = 1
+        while True:
+            try:
+                with _in_time(self._engine), self._engine.begin() as connection:
+                    self._take_write_lock(connection)
+                    return work(connection)
+            except OperationalError as error:
+                if not is_locked(error) or attempt == _ATTEMPTS:
+                    raise
+            attempt += 1
+
+    def claim(self, count: int) -> list[_Claim]:
+        """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""
+        claims = self._write(partial(self._claim_all, count))
+        if claims:
+            reach("sweep.claimed")
+        return claims
+
+    def _claim_all(self, count: int, connection: Connection) -> list[_Claim]:
+        claims: list[_Claim] = []
+        # One after the other, as each is a range of the index in its order: a condition that combines them would look
+        # at everything that is due for each batch.
+        for state in _SWEPT:
+            if room := count - len(claims):
+                claims += self._claim(connection, state, room)
+        return claims
+
+    def _take_write_lock(self, connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
+            connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))
+
+    def _claim(self, connection: Connection, state: State, count: int) -> list[_Claim]:
+        statement = (
+            sa.select(self._c.backend, self._c.key, self._c.attempts, self._c.not_before)
+            .where(self._due(state))
+            .order_by(self._c.not_before)
+            .limit(count)
+            .with_for_update(skip_locked=True)
+        )
+        rows = connection.execute(statement).all()
+        claims = [_Claim(ObjectKey(row.backend, row.key), state, row.attempts) for row in rows]
+        if rows:
+            self._reached[state] = rows[-1].not_before
+        # Written so that the row is due again when the claim runs out, whatever the retention is.
+        wait = self.config.claim_seconds - (self.config.keep_deleted_for_seconds if state is not State.GONE else 0.0)
+        self._change(connection, claims, state, {"state": _held_state(state), "not_before": database_now() + wait})
+        return claims
+
+    def _change(
+        self, connection: Connection, claims: Sequence[_Claim], state: State, values: Mapping[str, object] | None
+    ) -> None:
+        """Update the entries of claims that are still in a state, or delete them without `values`."""
+        by_backend: dict[str, list[str]] = {}
+        for claim in claims:
+            by_backend.setdefault(claim.object.backend, []).append(claim.object.key)
+        for backend, keys in sorted(by_backend.items()):
+            here = sa.and_(self._c.backend == backend, self._c.key.in_(sorted(keys)), self._c.state == state)
+            if values is None:
+                connection.execute(sa.delete(self._table).where(here))
+            else:
+                connection.execute(sa.update(self._table).where(here).values(values))
+
+    def finish(self, claims: Sequence[_Claim]) -> SweepResult:
+        """Delete the objects of claims and write down how it went."""
+        failures: dict[ObjectKey, str] = {}
+        done = self._delete(claims, failures)
+        reach("sweep.deleted")
+        self._write(partial(self._note, claims, done, failures))
+        reach("sweep.forgot")
+        gone = sum(claim.state is State.GONE for claim in done)
+        return SweepResult(deleted=len(done) - gone, forgotten=gone, failed=len(failures))
+
+    def _note(
+        self,
+        claims: Sequence[_Claim],
+        done: Sequence[_Claim],
+        failures: Mapping[ObjectKey, str],
+        connection: Connection,
+    ) -> None:
+        self._advance(connection, done)
+        for claim in claims:
+            if claim.object in failures:
+                self._postpone(connection, claim, failures[claim.object])
+
+    def _delete(self, claims: Sequence[_Claim], failures: dict[ObjectKey, str]) -> list[_Claim]:
+        """Return the claims whose objects were deleted, and add to `failures` why others were not."""
+        held = self._held(claims)
+        if not held or (error := self._try(held)) is None:
+            return held
+        # One bad apple must not keep the others: find out which one it is, unless the first and the last are bad too.
+        # Then it is the store, which would be waited for at each of them.
+        ends = held[:1] + held[1:][-1:]
+        errors = [self._try([claim]) for claim in ends] if len(held) > 1 else [error]
+        done = [claim for claim, its in zip(ends, errors, strict=False) if its is None]
+        failed = {claim.object: its for claim, its in zip(ends, errors, strict=False) if its is not None}
+        between = held[1:-1]
+        if done:
+            middle = len(between) // 2
+            for half in (between[:middle], between[middle:]):
+                done += self._delete(half, failures)
+        else:
+            failed.update({claim.object: error for claim in between})
+        failures.update(failed)
+        return done
+
+    def _held(self, claims: Sequence[_Claim]) -> list[_Claim]:
+        """Return the claims that have not run out.
+
+        The object of another one may be deleted and forgotten by now, and a key that the application has made may be
+        in use again.
+        """
+        by_state: dict[State, list[ObjectKey]] = {}
+        for claim in claims:
+            by_state.setdefault(_held_state(claim.state), []).append(claim.object)
+        held: set[ObjectKey] = set()
+        with _in_time(self._engine), self._engine.connect() as connection:
+            for state, keys in by_state.items():
+                wait = self.config.keep_deleted_for_seconds if state is State.DOOMED else 0.0
+                statement = sa.select(self._c.backend, self._c.key).where(
+                    is_one_of(self._table, keys), self._c.state == state, self._c.not_before > database_now() - wait
+                )
+                held.update(ObjectKey(*row) for row in connection.execute(statement))
+        return [claim for claim in claims if claim.object in held]
+
+    def _try(self, claims: Sequence[_Claim]) -> str | None:
+        keys = [claim.object.key for claim in claims]
+        seconds = self.config.delete_seconds
+        try:
+            found = self._registry.get_backend(self._backend)
+            call(
+                partial(_run_in_time, seconds, partial(found.delete, keys)),
+                lambda: within(seconds, found.delete_async(keys)),
+            )
+        except (StorageError, TimeoutError) as error:
+            logger.warning("Could not delete %d objects of %r, will try again: %s", len(keys), self._backend, error)
+            return str(error)[:_MAX_ERROR]
+        except Exception as error:
+            # A driver's own mistake. Kept in the entry and tried again like the others, so that it holds up no other.
+            logger.exception("Could not delete %d objects of %r, will try again", len(keys), self._backend)
+            return repr(error)[:_MAX_ERROR]
+        return None
+
+    def _advance(self, connection: Connection, claims: Sequence[_Claim]) -> None:
+        self._change(connection, [claim for claim in claims if claim.state is State.GONE], State.GONE, None)
+        self._change(
+            connection,
+            [claim for claim in claims if claim.state is not State.GONE],
+            State.DOOMED,
+            {"state": State.GONE, "not_before": database_now() + self.config.tombstone_seconds, "last_error": None},
+        )
+
+    def _postpone(self, connection: Connection, claim: _Claim, error: str) -> None:
+        wait = min(self.config.backoff_seconds * 2 ** min(claim.attempts, 20), 24 * 3600.0)
+        if claim.state is not State.GONE:
+            wait -= self.config.keep_deleted_for_seconds
+        connection.execute(
+            sa.update(self._table)
+            .where(is_one_of(self._table, [claim.object]), self._c.state == _held_state(claim.state))
+            .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
+        )
+
+
+def _run_in_time(seconds: float, function: Callable[[], None]) -> None:
+    """Run `function` in a thread that is left behind if it takes too long.
+
+    Raises:
+        TimeoutError: If it does.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            function()
+            outcome.set_result(None)
+        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for it
+            outcome.set_exception(error)
+
+    # A daemon: one that hangs in a library must not keep the process.
+    Thread(target=run, name="litestar-filestore delete", daemon=True).start()
+    try:
+        outcome.result(seconds)
+    except TimeoutError as error:
+        if outcome.done():
+            raise
+        raise TimeoutError(f"The store has not deleted within {seconds:g} s") from error
+
+
+def _held_state(state: State) -> State:
+    """Return the state of an entry that was claimed in `state`."""
+    return State.GONE if state is State.GONE else State.DOOMED

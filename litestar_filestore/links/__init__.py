@@ -1,0 +1,1 @@
+"""Signed links to this application: what they say, who signs them, and the routes that serve them."""

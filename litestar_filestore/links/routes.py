@@ -1,0 +1,95 @@
+"""Uploads through links: one body, bounded, under the key that was signed, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from litestar import Request, get, head, put
+from litestar.params import FromPath
+
+from litestar_filestore.core.file_object import PublicFile, public_file
+from litestar_filestore.core.owner import owner_of_new_objects
+from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.downloads.response import FileDownload
+from litestar_filestore.links.signer import LinkSigner
+from litestar_filestore.uploads.limits import UploadLimits
+from litestar_filestore.uploads.plan import PlannedFile, owned_by
+from litestar_filestore.uploads.raw import store_body
+
+__all__ = (
+    "ReferredFile",
+    "make_link_routes",
+    "store_upload",
+)
+
+
+class ReferredFile(PublicFile, frozen=True, kw_only=True):
+    """The JSON form of a file that is stored and in no row yet."""
+
+    reference: str
+    """What to send where a file is expected."""
+
+
+async def store_upload(
+    request: Request[Any, Any, Any], token: str, signer: LinkSigner, registry: StorageRegistry, limits: UploadLimits
+) -> ReferredFile:
+    """Store the body of a request under the key of a link.
+
+    The file is in nobody's row. It is swept when its lease runs out, unless the client sends the reference in time.
+
+    Raises:
+        InvalidTokenError: If the token is no living link to upload.
+        ObjectExistsError: If there was an upload through this link.
+        FileTooLargeError: If the body is longer than the link allows.
+        StorageError: If the backend fails.
+    """
+    claims, link = signer.read_upload(token)
+    files = owned_by(request.scope)
+    planned = PlannedFile(name="file", backend=claims.backend, max_bytes=claims.max_bytes, key=claims.key, link=link)
+    # Whoever has the link stores on the account of the one for whom it was made.
+    owner = owner_of_new_objects.set(claims.owner or owner_of_new_objects.get())
+    try:
+        file = await store_body(
+            request,
+            planned,
+            filename=claims.filename,
+            storer=files.storer,
+            registry=registry,
+            limits=limits,
+        )
+    finally:
+        owner_of_new_objects.reset(owner)
+    files.hand_over(file)
+    known: dict[str, Any] = msgspec.structs.asdict(public_file(file))
+    return ReferredFile(**known, reference=signer.reference_for(file, None))
+
+
+def make_link_routes(signer: LinkSigner, registry: StorageRegistry, limits: UploadLimits) -> Sequence[Any]:
+    """Return the handlers that serve the links of `signer`, for the backends of `registry`."""
+    config = signer.config
+    path = f"{config.path}/{{token:str}}"
+
+    def answer(token: str) -> FileDownload:
+        file, claims, seconds_left = signer.read_download(token)
+        # What a browser keeps must not outlive the link: after its end, its holder asks and is refused.
+        kept = "private, no-store" if config.cache == "no-store" else f"{config.cache}, max-age={seconds_left}"
+        return FileDownload(file, disposition=claims.disposition, cache_control=kept)
+
+    @get(path, include_in_schema=False, opt=dict(config.opt))
+    async def download(token: FromPath[str]) -> FileDownload:
+        """Send the file of a link."""
+        return answer(token)
+
+    @head(path, include_in_schema=False, opt=dict(config.opt))
+    async def look(token: FromPath[str]) -> FileDownload:
+        """Send the headers of the file of a link."""
+        return answer(token)
+
+    @put(path, status_code=201, include_in_schema=False, opt=dict(config.opt), request_max_body_size=None)
+    async def upload(request: Request[Any, Any, Any], token: FromPath[str]) -> ReferredFile:
+        """Store the body of an upload."""
+        return await store_upload(request, token, signer, registry, limits)
+
+    return [download, look, upload]

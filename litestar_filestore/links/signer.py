@@ -1,0 +1,340 @@
+"""What tokens say about files."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from copy import copy
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from litestar_filestore.core.file_object import FileObject, Referred
+from litestar_filestore.core.new_file import UsedLink
+from litestar_filestore.core.owner import owner_of_new_objects
+from litestar_filestore.core.types import SignedAnswer
+from litestar_filestore.downloads.answer import content_headers
+from litestar_filestore.downloads.download_config import DownloadConfig
+from litestar_filestore.errors import (
+    BackendNotRegisteredError,
+    InvalidArgumentError,
+    InvalidTokenError,
+    UnsupportedOperationError,
+)
+from litestar_filestore.sansio.disposition import safe_filename
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.registry import LinkWish, StorageRegistry
+    from litestar_filestore.links.link_config import LinkConfig
+    from litestar_filestore.sansio.tokens import KeyRing
+
+__all__ = (
+    "DownloadClaims",
+    "LinkSigner",
+    "ReferenceClaims",
+    "UploadClaims",
+    "read_claims",
+    "stored_file",
+    "write_claims",
+)
+
+_NOT_OF_FILES = frozenset({"backend", "disposition", "referred"})
+
+C = TypeVar("C", bound=msgspec.Struct)
+
+
+class DownloadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One object to GET, with everything that the headers of the answer need: the store is not asked for it again."""
+
+    backend: str = msgspec.field(name="st")
+    key: str = msgspec.field(name="ky")
+    filename: str = msgspec.field(name="fn")
+    content_type: str = msgspec.field(name="ct")
+    disposition: Literal["attachment", "inline"] = msgspec.field(default="attachment", name="cd")
+    size: int | None = msgspec.field(default=None, name="sz")
+    etag: str | None = msgspec.field(default=None, name="et")
+    last_modified: int | None = msgspec.field(default=None, name="lm")
+    """POSIX time in seconds: HTTP's dates know no fractions."""
+
+
+class UploadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One object to PUT, once."""
+
+    backend: str = msgspec.field(name="st")
+    key: str = msgspec.field(name="ky")
+    filename: str = msgspec.field(name="fn")
+    max_bytes: int = msgspec.field(name="mx")
+    owner: str | None = msgspec.field(default=None, name="ow")
+    """Whose quota counts it."""
+
+
+class ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One stored file, with what its row is going to keep; not the metadata: tokens can be read by who has them."""
+
+    backend: str = msgspec.field(name="st")
+    key: str = msgspec.field(name="ky")
+    filename: str = msgspec.field(name="fn")
+    content_type: str = msgspec.field(name="ct")
+    size: int | None = msgspec.field(default=None, name="sz")
+    etag: str | None = msgspec.field(default=None, name="et")
+    last_modified: float | None = msgspec.field(default=None, name="lm")
+    checksum: str | None = msgspec.field(default=None, name="cs")
+    version_id: str | None = msgspec.field(default=None, name="vi")
+    referred: Referred = msgspec.field(default=Referred.FREE, name="rf")
+
+
+def write_claims(claims: msgspec.Struct) -> dict[str, Any]:
+    """Return what a token holds."""
+    written: dict[str, Any] = msgspec.to_builtins(claims)
+    return written
+
+
+def read_claims(type_: type[C], written: Mapping[str, Any]) -> C:
+    """Return the claims of a token whose signature was right.
+
+    Raises:
+        InvalidTokenError: If a release with other claims has signed it.
+    """
+    try:
+        return msgspec.convert(written, type_)
+    except msgspec.ValidationError as error:
+        raise InvalidTokenError from error
+
+
+def stored_file(claims: DownloadClaims | ReferenceClaims, backend: StorageBackend) -> FileObject:
+    """Return the file that claims describe."""
+    known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in _NOT_OF_FILES}
+    return FileObject.from_dict({**known, "to_filename": known.pop("key")}, backend)
+
+
+_URL = "/:@%[]!$&'()*+,;=~"
+"""What stays as it is in the beginning of a URL."""
+
+
+class _StoreLink(NamedTuple):
+    """A link that the store is asked for, which may take a request for credentials."""
+
+    backend: StorageBackend
+    key: str
+    answer: SignedAnswer
+    otherwise: Callable[[], str]
+    """Makes the application's own link, where the store cannot sign, or not this key or these headers."""
+
+
+class LinkSigner:
+    """Makes and reads the links of one application; a `LinkMaker` of the core."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        config: LinkConfig,
+        registry: StorageRegistry,
+        *,
+        downloads: DownloadConfig | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make links.
+
+        Args:
+            ring: What signs.
+            config: How links look.
+            registry: Where backends are looked up.
+            downloads: How the application answers downloads; the links of stores follow it as far as they can.
+            clock: Returns POSIX seconds (UTC).
+        """
+        self._ring = ring
+        self._config = config
+        self._registry = registry
+        self._downloads = downloads or DownloadConfig()
+        self._clock = clock
+        self._place_seen: tuple[str, str] = "", ""
+        self._base = config.base
+
+    def placed(self, mounted_at: str, path: str) -> LinkSigner:
+        """Return a signer of the same links for the place where the application stands.
+
+        Args:
+            mounted_at: What comes before the paths that the application sees: a ``root_path``, or where another
+                application has mounted it. A `public_url` stands in for it.
+            path: Of the application, which it puts before all of its routes.
+        """
+        if (mounted_at, path) == self._place_seen:
+            return self
+        placed = copy(self)
+        placed._place_seen = mounted_at, path  # noqa: SLF001  # of this class
+        outside = mounted_at if self._config.public_url is None else self._config.public_url
+        placed._base = f"{quote(outside, safe=_URL)}{path.rstrip('/')}{self._config.path}"  # noqa: SLF001
+        return placed
+
+    @property
+    def config(self) -> LinkConfig:
+        """How links look."""
+        return self._config
+
+    # -- making
+
+    def url_for(self, file: FileObject, wish: LinkWish) -> str:
+        """Return a link; see `StorageRegistry.url_for`."""
+        made = self._made(file, wish)
+        if isinstance(made, str):
+            return made
+        try:
+            return made.backend.sign_answer(made.key, made.answer)
+        except UnsupportedOperationError:
+            return made.otherwise()
+
+    async def url_for_async(self, file: FileObject, wish: LinkWish) -> str:
+        """`url_for` without blocking the event loop."""
+        made = self._made(file, wish)
+        if isinstance(made, str):
+            return made
+        try:
+            return await made.backend.sign_answer_async(made.key, made.answer)
+        except UnsupportedOperationError:
+            return made.otherwise()
+
+    def _made(self, file: FileObject, wish: LinkWish) -> str | _StoreLink:
+        """Return a link, or what is needed to ask the store for one."""
+        if wish.for_upload:
+            return self._upload_url(file, wish)
+        backend, key = self._where(file)
+        life = self._life(wish.expires_in, self._config.expires_in)
+        if (public := _public_url(backend, key, wish)) is not None:
+            return public
+        download_url = partial(self._download_url, file, backend, key, wish, life)
+        if self._config.native and wish.native:
+            return _StoreLink(backend, key, self._answer(file, wish, life), download_url)
+        return download_url()
+
+    def reference_for(self, file: FileObject, expires_in: int | None, *, kept: bool = False) -> str:
+        """Return a reference; see `StorageRegistry.reference_for`."""
+        backend, key = self._where(file)
+        life = self._life(expires_in, self._config.reference_expires_in)
+        claims = ReferenceClaims(
+            backend=backend.key,
+            key=key,
+            filename=safe_filename(file.filename),
+            content_type=file.content_type,
+            size=file.size,
+            etag=file.etag,
+            last_modified=file.last_modified,
+            checksum=file.checksum,
+            version_id=file.version_id,
+            referred=Referred.HELD if file.in_row else Referred.KEPT if kept else Referred.FREE,
+        )
+        return self._ring.sign("reference", write_claims(claims), expires_at=int(self._clock()) + life)
+
+    def _upload_url(self, file: FileObject, wish: LinkWish) -> str:
+        backend = self._registry.get_backend(file.backend_key)
+        life = self._life(wish.expires_in, self._config.upload_expires_in)
+        limits = (wish.max_bytes, backend.max_bytes)
+        max_bytes = min((each for each in limits if each is not None), default=self._config.max_upload_bytes)
+        if max_bytes < 0:
+            raise InvalidArgumentError(f"max_bytes is not negative: {max_bytes}", backend=backend.key)
+        claims = UploadClaims(
+            backend=backend.key,
+            key=wish.key or file.pinned_key or backend.make_key(file.key_template),
+            filename=safe_filename(wish.filename or file.filename),
+            max_bytes=max_bytes,
+            owner=owner_of_new_objects.get(),
+        )
+        return self._url(self._ring.sign("upload", write_claims(claims), expires_at=int(self._clock()) + life))
+
+    def _download_url(self, file: FileObject, backend: StorageBackend, key: str, wish: LinkWish, life: int) -> str:
+        claims = DownloadClaims(
+            backend=backend.key,
+            key=key,
+            filename=safe_filename(wish.filename or file.filename),
+            content_type=file.content_type,
+            disposition=wish.disposition or "attachment",
+            size=file.size,
+            etag=file.etag,
+            last_modified=int(file.last_modified) if file.last_modified is not None else None,
+        )
+        window = self._window(life)
+        end = (int(self._clock()) + life) // window * window
+        return self._url(self._ring.sign("download", write_claims(claims), expires_at=end))
+
+    def _answer(self, file: FileObject, wish: LinkWish, life: int) -> SignedAnswer:
+        window = self._window(life)
+        name = safe_filename(wish.filename or file.filename)
+        headers = content_headers(file.content_type, name, wish.disposition or "attachment", self._downloads)
+        return SignedAnswer(
+            content_type=headers["content-type"],
+            content_disposition=headers["content-disposition"],
+            signed_at=int(self._clock()) // window * window,
+            expires_in=life,
+        )
+
+    def _url(self, token: str) -> str:
+        return f"{self._base}/{token}"
+
+    def _window(self, life: int) -> int:
+        return max(1, min(self._config.window_seconds, life // 2))
+
+    def _life(self, asked: int | None, default: int) -> int:
+        if asked is None:
+            return default
+        if not 1 <= asked <= self._config.max_expires_in:
+            raise InvalidArgumentError(
+                f"expires_in is 1 to {self._config.max_expires_in} seconds, not {asked}", operation="sign"
+            )
+        return asked
+
+    def _where(self, file: FileObject) -> tuple[StorageBackend, str]:
+        if file.key is None:
+            raise InvalidArgumentError(
+                "This file was not saved yet: there is nothing to link", operation="sign", backend=file.backend_key
+            )
+        return self._registry.get_backend(file.backend_key), file.key
+
+    # -- reading
+
+    def read_download(self, token: str) -> tuple[FileObject, DownloadClaims, int]:
+        """Return the file of a link, what the link says, and how many seconds it has left, at least 1.
+
+        Raises:
+            InvalidTokenError: For whatever is no living link to download.
+        """
+        now = self._clock()
+        written, end = self._ring.read("download", token, now=now)
+        claims = read_claims(DownloadClaims, written)
+        return stored_file(claims, self._backend(claims.backend)), claims, max(1, end - int(now))
+
+    def read_upload(self, token: str) -> tuple[UploadClaims, UsedLink]:
+        """Return what a link to upload says, and what is to be remembered of it.
+
+        Raises:
+            InvalidTokenError: For whatever is no living link to upload.
+        """
+        written, end = self._ring.read("upload", token, now=self._clock())
+        # A token has one spelling. What is remembered is not the token: that would be a living link in the store.
+        link = UsedLink(digest=hashlib.sha256(token.encode()).hexdigest(), expires_at=end)
+        return read_claims(UploadClaims, written), link
+
+    def file_for(self, reference: str) -> FileObject:
+        """Return the file of a reference; see `StorageRegistry.file_for`."""
+        written, _ = self._ring.read("reference", reference, now=self._clock())
+        claims = read_claims(ReferenceClaims, written)
+        file = stored_file(claims, self._backend(claims.backend))
+        file.referred = claims.referred
+        return file
+
+    def _backend(self, key: str) -> StorageBackend:
+        try:
+            return self._registry.get_backend(key)
+        except BackendNotRegisteredError as error:
+            raise InvalidTokenError from error  # a link outlives the configuration that it was made with
+
+
+def _public_url(backend: StorageBackend, key: str, wish: LinkWish) -> str | None:
+    """Return the unsigned URL of a public store, unless something is asked for that it cannot give."""
+    if backend.base_url is None or wish.disposition or wish.filename or wish.expires_in is not None:
+        return None
+    return backend.public_url(key)

@@ -1,0 +1,60 @@
+"""The application's own links: their routes, and the URLs that responses show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+from litestar_filestore.core.registry import LinkWish, answering_links
+from litestar_filestore.links.routes import make_link_routes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from litestar.connection import ASGIConnection
+    from litestar.types import Scope
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.links.signer import LinkSigner
+    from litestar_filestore.plugin.config import FilestoreConfig
+
+__all__ = (
+    "build_link",
+    "link_routes",
+    "signer_here",
+)
+
+_WISH = LinkWish(native=False)  # making the store's own link may take a request for credentials
+
+
+def build_link(file: FileObject, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+    """Return the `url` of a file in responses: a link of the application that answers."""
+    del connection  # what a client says about host and scheme is not repeated to others
+    links = answering_links.get(None)
+    return links.url_for(file, _WISH) if links is not None and file.key is not None else None
+
+
+def signer_here(signer: LinkSigner, scope: Scope) -> LinkSigner:
+    """Return a signer whose links lead to the application that answers a connection, wherever it is mounted."""
+    return signer.placed(_mounted_at(scope), scope["litestar_app"].path)
+
+
+def _mounted_at(scope: Scope) -> str:
+    """Return what stands before the path that the application sees.
+
+    ``root_path`` says so where a server or Starlette has mounted it. Litestar's ``asgi(is_mount=True)`` cuts the path
+    and leaves ``raw_path`` alone. What the client adds to it (slashes, escapes) is no part of the answer.
+    """
+    slots = cast("dict[str, Any]", scope)
+    seen: str = slots["path"].rstrip("/")
+    whole: str = unquote(slots.get("raw_path", b"").partition(b"?")[0].decode("latin-1")).rstrip("/")
+    before = whole.removesuffix(seen) if whole.endswith(seen) else str(slots.get("root_path", ""))
+    segments = [segment for segment in before.split("/") if segment]
+    return "".join(f"/{segment}" for segment in segments)
+
+
+def link_routes(config: FilestoreConfig) -> Sequence[Any]:
+    """Return the handlers that the application needs to serve its links."""
+    if config.signer is None:
+        return ()
+    return make_link_routes(config.signer, config.registry, config.limits)

@@ -1,0 +1,1 @@
+"""Routers that serve a file column or a whole backend."""

@@ -1,0 +1,214 @@
+"""Routes for the objects of a backend below a prefix, which no row knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+from weakref import WeakValueDictionary
+
+from litestar import Request, delete, get, head, put
+from litestar.exceptions import NotFoundException
+from litestar.exceptions.http_exceptions import ServiceUnavailableException
+from litestar.openapi.spec import Operation
+from litestar.params import FromPath
+
+from litestar_filestore.core.backend import StorageBackend
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.keys import check_key, check_prefix, join_prefix
+from litestar_filestore.core.registry import Disposition, StorageRegistry, storages
+from litestar_filestore.core.types import Capability
+from litestar_filestore.downloads.response import FileDownload
+from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.router.options import (
+    Authorize,
+    FileMethod,
+    raised_by_asking,
+    raised_by_changes,
+    refuse_unless_allowed,
+)
+from litestar_filestore.router.preconditions import Preconditions
+from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.uploads.plan import PlannedFile, owned_by
+from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
+
+__all__ = ("BackendRoutes",)
+
+_Request = Request[Any, Any, Any]
+_PATH = "/{file_key:path}"
+
+# Both hold what is going on at this moment and nothing else.
+_put_now: set[tuple[str, str]] = set()
+_deletes: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class BackendRoutes:
+    """What `create_file_router` was told about a backend."""
+
+    backend: str
+    prefix: str
+    methods: frozenset[FileMethod]
+    authorize: Authorize | None
+    disposition: Disposition
+    cache_control: str | None
+    max_bytes: int | None
+    name: str | None
+    store: Callable[..., Awaitable[FileObject]]
+    """Stores a body as the application is configured; it comes from above."""
+    operation_for: Callable[[PlannedFile], type[Operation]]
+    """Documents such a body."""
+    registry: StorageRegistry = storages
+
+    def __post_init__(self) -> None:
+        """Check the prefix.
+
+        Raises:
+            InvalidKeyError: If it can be the beginning of no key.
+        """
+        object.__setattr__(self, "prefix", check_prefix(self.prefix))
+
+    @property
+    def dependencies(self) -> dict[str, Any]:
+        """What the handlers are given: nothing."""
+        return {}
+
+    def handlers(self) -> Sequence[Any]:
+        """Return the handlers."""
+        made: list[Any] = []
+        if "GET" in self.methods:
+            made += self._reading()
+        if "PUT" in self.methods:
+            made.append(self._writing())
+        if "DELETE" in self.methods:
+            made.append(self._deleting())
+        return made
+
+    def _place(self, path: PurePosixPath) -> tuple[StorageBackend, str]:
+        """Return the backend and the key that a path names.
+
+        Raises:
+            NotFoundException: If no object can have that key: nobody is told the grammar of keys.
+        """
+        try:
+            # The prefix stands in front of a checked key, so no path leads out of it.
+            key = join_prefix(self.prefix, check_key(path.as_posix().lstrip("/")))
+        except InvalidKeyError as error:
+            raise NotFoundException("The file does not exist") from error
+        return self.registry.get_backend(self.backend), key
+
+    def _reading(self) -> Sequence[Any]:
+        async def download(request: _Request, path: PurePosixPath) -> FileDownload:
+            backend, key = self._place(path)
+            await refuse_unless_allowed(self.authorize, request, key, "read")
+            file = await _look(backend, key)
+            return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
+
+        @get(_PATH, name=self.name, summary="Download a file", raises=raised_by_asking(self.authorize))
+        async def read(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
+            """Send the file."""
+            return await download(request, file_key)
+
+        @head(_PATH, include_in_schema=False)
+        async def look(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
+            """Send the headers of the file."""
+            return await download(request, file_key)
+
+        return [read, look]
+
+    def _writing(self) -> Any:
+        planned = PlannedFile(name="file", backend=self.backend, max_bytes=self.max_bytes)
+
+        @put(
+            _PATH,
+            summary="Store a file",
+            operation_class=self.operation_for(planned),
+            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
+            status_code=201,
+            request_max_body_size=None,  # the limits of uploads hold
+        )
+        async def write(request: _Request, file_key: FromPath[PurePosixPath]) -> FileObject:
+            """Store the body of the request under a key that was never used."""
+            backend, key = self._place(file_key)
+            await refuse_unless_allowed(self.authorize, request, key, "write")
+            wanted = Preconditions(request)
+            with wanted.deciding(), _alone(backend, key):
+                if wanted:
+                    await wanted.check(await _present(backend, key))
+                # Nothing is stored over an object, so what is decided here still holds at the end.
+                file = await self.store(request, replace(planned, key=key), filename=file_key.name)
+            await owned_by(request.scope).keep(file)
+            return file
+
+        return write
+
+    def _deleting(self) -> Any:
+        @delete(
+            _PATH,
+            summary="Delete a file",
+            raises=raised_by_changes(self.authorize, ServiceUnavailableException),
+        )
+        async def remove(request: _Request, file_key: FromPath[PurePosixPath]) -> None:
+            """Delete the file; one that is not there is fine."""
+            backend, key = self._place(file_key)
+            await refuse_unless_allowed(self.authorize, request, key, "delete")
+            wanted, files = Preconditions(request), owned_by(request.scope)
+            async with _one_by_one(backend, key):
+                file = await _present(backend, key) if wanted else None
+                await wanted.check(file)
+                given_up = await files.discard(file or FileObject(backend, safe_filename(key), key))
+            # The ledger knows whether another process was faster, between the look and the word.
+            if file is not None and not given_up:
+                raise wanted.failed()
+
+        return remove
+
+
+async def _look(backend: StorageBackend, key: str) -> FileObject:
+    """Return the file of an object.
+
+    Raises:
+        ObjectNotFoundError: If there is none.
+    """
+    info = await backend.head_async(key)
+    # The store's word or that of the key's ending: types that could run a script are not served in any case.
+    return FileObject(backend, safe_filename(key), key, content_type=info.content_type).complete(info)
+
+
+async def _present(backend: StorageBackend, key: str) -> FileObject | None:
+    try:
+        return await _look(backend, key)
+    except ObjectNotFoundError:
+        return None
+
+
+@contextmanager
+def _alone(backend: StorageBackend, key: str) -> Generator[None]:
+    """Refuse a second put of one key while the first one runs, where the store would take both.
+
+    Raises:
+        ObjectExistsError: If there is a first one.
+    """
+    place = backend.key, key
+    if Capability.PUT_IF_ABSENT in backend.capabilities:
+        yield
+    elif place in _put_now:
+        raise ObjectExistsError("Somebody else is storing this object", operation="put", backend=backend.key, key=key)
+    else:
+        _put_now.add(place)
+        try:
+            yield
+        finally:
+            _put_now.remove(place)
+
+
+def _one_by_one(backend: StorageBackend, key: str) -> asyncio.Lock:
+    """Return the lock of those who delete one object: each has to see what the one before him left."""
+    place = id(asyncio.get_running_loop()), backend.key, key
+    lock = _deletes.get(place)
+    if lock is None:
+        lock = _deletes[place] = asyncio.Lock()
+    return lock

@@ -1,0 +1,126 @@
+"""``create_file_router``: routes for stored files, in the manner of Litestar's ``create_static_files_router``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from litestar import Router
+
+from litestar_filestore.core.registry import StorageRegistry, storages
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.router.backend_routes import BackendRoutes
+from litestar_filestore.router.column_routes import ColumnRoutes
+from litestar_filestore.router.options import binary_operation, check_access, check_methods, find_column, store_put
+
+if TYPE_CHECKING:
+    from litestar.types import Middleware
+    from sqlalchemy.orm import InstrumentedAttribute
+
+    from litestar_filestore.core.registry import Disposition
+    from litestar_filestore.router.options import Authorize, FileMethod
+
+__all__ = ("create_file_router",)
+
+_READING: tuple[FileMethod, ...] = ("GET",)
+
+
+def create_file_router(
+    path: str,
+    column: InstrumentedAttribute[Any] | None = None,
+    *,
+    backend: str | None = None,
+    prefix: str = "",
+    methods: Collection[FileMethod] = _READING,
+    guards: Sequence[Callable[..., Any]] | None = None,
+    public: bool = False,
+    authorize: Authorize | None = None,
+    session_dependency_key: str = "db_session",
+    commit: bool = False,
+    disposition: Disposition = "attachment",
+    cache_control: str | None = None,
+    max_bytes: int | None = None,
+    name: str | None = None,
+    tags: Sequence[str] | None = None,
+    include_in_schema: bool = True,
+    security: Sequence[dict[str, list[str]]] | None = None,
+    opt: Mapping[str, Any] | None = None,
+    middleware: Sequence[Middleware] | None = None,
+    exception_handlers: Mapping[int | type[Exception], Callable[..., Any]] | None = None,
+    registry: StorageRegistry = storages,
+    router_class: type[Router] = Router,
+) -> Router:
+    """Return a router that serves the files of a mapped column, or the objects of a backend.
+
+    Args:
+        path: For a column with the primary key as parameters: ``"/documents/{id:uuid}/file"``. A column with several
+            files has them below it, by their place in the list: ``.../0``.
+        column: Attribute of a mapped class that holds a file or a list of files.
+        backend: Key of a backend whose objects are served by their keys, instead of a column's.
+        prefix: Folder of that backend below which the keys of the path lie.
+        methods: Of ``"GET"`` (with HEAD), ``"PUT"`` and ``"DELETE"``.
+        guards: Who may come in, as Litestar takes them. Either these or `public` has to be given.
+        public: Whether everybody may come in.
+        authorize: Asked with the connection, the row (or the key) and ``"read"``, ``"write"`` or ``"delete"``. What is
+            not true is no.
+        session_dependency_key: Name of the dependency that is the database session, of either kind.
+        commit: Whether changes are committed here. By default they are flushed, and whoever made the session commits.
+        disposition: ``"inline"`` for files that browsers should show.
+        cache_control: Value of ``Cache-Control``; ``None`` as `DownloadConfig` has it.
+        max_bytes: Largest file in bytes that PUT takes, beside the limits of the backend and the rules of the column.
+        name: Name of the route to GET, for ``route_reverse``.
+        tags: As Litestar takes them, like everything below.
+        include_in_schema: Whether the routes are in the OpenAPI document.
+        security: Security requirements of the OpenAPI document.
+        opt: What guards and middleware read.
+        middleware: Around these routes.
+        exception_handlers: Of these routes.
+        registry: Where `backend` is looked up.
+        router_class: Class of the router.
+
+    Raises:
+        ConfigurationError: If the routes would be open by accident, or cannot work.
+    """
+    check_access(path, guards, public=public)
+    if (column is None) == (backend is None):
+        raise ConfigurationError("create_file_router serves either a column or a backend")
+    chosen = check_methods(methods)
+    routes: ColumnRoutes | BackendRoutes
+    if column is not None:
+        routes = ColumnRoutes(
+            place=find_column(column, path),
+            methods=chosen,
+            session_dependency_key=session_dependency_key,
+            authorize=authorize,
+            disposition=disposition,
+            cache_control=cache_control,
+            commit=commit,
+            max_bytes=max_bytes,
+            name=name,
+        )
+    else:
+        routes = BackendRoutes(
+            backend=str(backend),
+            prefix=prefix,
+            methods=chosen,
+            authorize=authorize,
+            disposition=disposition,
+            cache_control=cache_control,
+            max_bytes=max_bytes,
+            name=name,
+            store=store_put,
+            operation_for=binary_operation,
+            registry=registry,
+        )
+    return router_class(
+        path=path,
+        route_handlers=[*routes.handlers()],
+        dependencies=routes.dependencies,
+        guards=guards,
+        tags=tags,
+        include_in_schema=include_in_schema,
+        security=security,
+        opt=opt,
+        middleware=middleware,
+        exception_handlers=dict(exception_handlers) if exception_handlers else None,
+    )

@@ -1,0 +1,1 @@
+"""What a session does to files: at its flushes, in bulk statements, and when its transaction ends."""

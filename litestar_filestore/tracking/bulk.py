@@ -1,0 +1,386 @@
+"""What a bulk statement says about file columns, as far as it can be known before the database runs it."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.sql.elements import Null
+
+from litestar_filestore.errors import ConflictError, UnsupportedOperationError
+from litestar_filestore.orm.columns import (
+    FileColumn,
+    check_backends,
+    file_columns,
+    files_in,
+    lock_for_writing,
+    matches_any,
+    single_table_columns,
+    writing_connection,
+)
+from litestar_filestore.tracking.checks import check_content, check_count, check_stored
+from litestar_filestore.tracking.custody import custody_of
+from litestar_filestore.tracking.defaults import default_of
+from litestar_filestore.tracking.journal import journal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy.engine import Result
+    from sqlalchemy.orm import ORMExecuteState
+
+    from litestar_filestore.core.file_object import FileObject
+
+__all__ = (
+    "Row",
+    "check_insert",
+    "plain_value",
+    "rows_of",
+)
+
+
+class Row:
+    """What a statement gives to one row, or to every row that its condition meets."""
+
+    def __init__(self, values: Mapping[Any, Any], parameters: Mapping[str, Any]) -> None:
+        """Look at `values` by column, attribute or name, whose bound parameters may stand in `parameters`."""
+        self._values = {getattr(name, "key", name): value for name, value in values.items()}
+        self._parameters = parameters
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of an attribute that is no file column."""
+        return self._values[name]
+
+    def mentions(self, column: FileColumn) -> bool:
+        """Return whether the column gets a value."""
+        return not self._values.keys().isdisjoint(_names(column))
+
+    def give_defaults(self, columns: Sequence[FileColumn]) -> dict[str, Any]:
+        """Take the files that columns make by themselves, and return those by attribute.
+
+        Other defaults, such as an empty list, are left to the statement.
+        """
+        given: dict[str, Any] = {}
+        for column in columns:
+            if not self.mentions(column):
+                value = default_of(column, self._plain_values)
+                if any(files_in(value)):
+                    given[column.key] = value
+        self._values.update(given)
+        return given
+
+    def _plain_values(self) -> dict[str, Any]:
+        return {name: _unbound(value, self._parameters) for name, value in self._values.items()}
+
+    def value(self, column: FileColumn) -> Any:
+        """Return the file or files that the column gets, ``None`` for no file.
+
+        Raises:
+            UnsupportedOperationError: If the database is to compute them.
+        """
+        for name in _names(column):
+            if name in self._values:
+                return plain_value(column.key, self._values[name], self._parameters)
+        return None
+
+
+def plain_value(attribute: str, value: Any, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Return a value that a column is to get, as it is in Python.
+
+    Raises:
+        UnsupportedOperationError: If it is an SQL expression: which file the row holds then only the database knows.
+    """
+    if hasattr(value, "__clause_element__"):
+        value = value.__clause_element__()
+    value = _unbound(value, parameters or {})
+    if isinstance(value, Null):
+        return None
+    if isinstance(value, sa.ClauseElement):
+        raise UnsupportedOperationError(
+            f"The column {attribute!r} holds files, and takes no SQL expression: load the rows and assign the files"
+        )
+    return value
+
+
+def _unbound(value: Any, parameters: Mapping[str, Any]) -> Any:
+    if isinstance(value, sa.BindParameter):
+        bound = cast("sa.BindParameter[Any]", value)  # type: ignore[redundant-cast]  # pyright takes it for unknown
+        return parameters.get(bound.key, bound.effective_value)
+    return value
+
+
+def rows_of(state: ORMExecuteState) -> Iterator[Row]:
+    """Yield what an INSERT, or an UPDATE by primary keys, gives to each row; for other UPDATEs what it gives to all."""
+    statement = cast("Any", state.statement)
+    if multi := getattr(statement, "_multi_values", ()):
+        for rows in multi:
+            yield from (Row(each, {}) for each in rows)
+        return
+    single: dict[Any, Any] = {**(statement._values or {}), **dict(getattr(statement, "_ordered_values", None) or ())}  # noqa: SLF001
+    given = state.parameters
+    for parameters in given if isinstance(given, list) else [given or {}]:
+        known = cast("Mapping[str, Any]", parameters)
+        yield Row({**single, **known}, known)
+
+
+def check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[Row]) -> None:
+    """Make sure that an INSERT says which row gets which file.
+
+    Raises:
+        UnsupportedOperationError: If it copies files from other rows, or may leave rows out or change others instead.
+    """
+    selected = {getattr(name, "key", name) for name in statement._select_names or ()}  # noqa: SLF001
+    if statement.select is not None and any(not selected.isdisjoint(_names(column)) for column in columns):
+        raise UnsupportedOperationError("INSERT .. SELECT would give one file to two rows; copy the files instead")
+    clause = getattr(statement, "_post_values_clause", None)
+    if clause is None:
+        return
+    changes = dict(getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None) or {})
+    change = Row(changes, {})
+    if any(each.mentions(column) for column in columns for each in (*rows, change)):
+        raise UnsupportedOperationError(
+            "An upsert does not tell which rows it inserts, so whose the files are: look the rows up first, or leave "
+            "the columns with files out and set them afterwards"
+        )
+
+
+def _names(column: FileColumn) -> set[str]:
+    return {column.key, column.column.key, column.column.name}
+
+
+_insert_mappings = Session.bulk_insert_mappings
+_update_mappings = Session.bulk_update_mappings
+_save_objects = Session.bulk_save_objects
+
+
+@wraps(_insert_mappings)
+def _bulk_insert_mappings(
+    self: Session,
+    mapper: Any,
+    mappings: Iterable[dict[str, Any]],
+    return_defaults: bool = False,  # noqa: FBT001, FBT002  # SQLAlchemy's signature
+    render_nulls: bool = False,  # noqa: FBT001, FBT002
+) -> None:
+    if not _has_files(mapper):
+        _insert_mappings(self, mapper, mappings, return_defaults, render_nulls)
+        return
+    if return_defaults:
+        raise UnsupportedOperationError("bulk_insert_mappings of rows with files cannot return defaults; add the rows")
+    if rows := list(mappings):
+        self.execute(sa.insert(mapper), rows, execution_options={"render_nulls": render_nulls})
+
+
+@wraps(_update_mappings)
+def _bulk_update_mappings(self: Session, mapper: Any, mappings: Iterable[dict[str, Any]]) -> None:
+    if not _has_files(mapper):
+        _update_mappings(self, mapper, mappings)
+    elif rows := list(mappings):
+        self.execute(sa.update(mapper), rows)
+
+
+@wraps(_save_objects)
+def _bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **kwargs: Any) -> None:
+    rows = list(objects)
+    if any(_has_files(type(row)) for row in rows):
+        raise UnsupportedOperationError("bulk_save_objects does not take rows with files; use add_all() and flush()")
+    _save_objects(self, rows, *args, **kwargs)
+
+
+def _has_files(entity: Any) -> bool:
+    mapper: Any = sa.inspect(entity, raiseerr=False)
+    return isinstance(mapper, Mapper) and bool(file_columns(cast("Any", mapper)))
+
+
+# Assigned, since there is nothing to listen to.
+setattr(Session, "bulk_insert_mappings", _bulk_insert_mappings)  # noqa: B010
+setattr(Session, "bulk_update_mappings", _bulk_update_mappings)  # noqa: B010
+setattr(Session, "bulk_save_objects", _bulk_save_objects)  # noqa: B010
+
+
+class _Plan:
+    """What one statement does to files: collected and stored before it runs, settled after it has."""
+
+    def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
+        self.mapper = mapper
+        self.connection = writing_connection(session, mapper)
+        self._custody = custody_of(session, mapper)
+        self._gained: list[FileObject] = []
+        self._lost: list[FileObject] = []
+        self.defaults: Any = None
+        """What columns give to the rows of an executemany."""
+
+    def store(self, column: FileColumn, value: Any) -> None:
+        """Store what is pending in a value of the statement."""
+        files = list(files_in(value))
+        if column.type.multiple:
+            check_count(column, len(files))
+        for file in files:
+            if file.has_pending_data:
+                check_backends([column], {column.key: file}, ())
+                check_content(column, file)
+                file.key_template = column.type.key_template_for(file)
+                self._custody.store(file)
+                file.passed_rules = column.type.rules
+
+    def exchange(self, column: FileColumn, new: Any, old: Any) -> None:
+        """Plan for one row's column."""
+        before, after = list(files_in(old)), list(files_in(new))
+        check_backends([column], {column.key: after}, before)
+        gained = [file for file in after if file not in before]
+        for file in gained:
+            check_stored(column, file)
+            self._custody.expect(file)
+        self._gained += gained
+        self._lost += [file for file in before if file not in after]
+
+    def settle(self) -> None:
+        """Tell the custody."""
+        self._custody.settle(self._gained, self._lost)
+
+
+@event.listens_for(Session, "do_orm_execute")
+def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
+    mapper = state.bind_mapper
+    if mapper is None or not (state.is_insert or state.is_update or state.is_delete):
+        return None
+    if not (file_columns(mapper) or single_table_columns(mapper)):
+        return None
+    if not state.is_insert and state.execution_options.get("autoflush", True):
+        state.session._autoflush()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as the statement itself does
+    plan = _Plan(state.session, mapper)
+    if state.is_insert:
+        check = _insert(plan, state)
+    elif state.is_executemany:
+        check = _update_by_key(plan, state)
+    else:
+        check = _change_where(plan, state)
+    result = state.invoke_statement(params=plan.defaults)
+    # After it, because a statement can fail and its transaction go on.
+    try:
+        check(result)
+        plan.settle()
+    except BaseException:
+        journal_of(state.session).spoiled(state.session)
+        raise
+    return result
+
+
+_Check: TypeAlias = "Callable[[Result[Any]], None]"
+"""Looks after the statement whether it did what was planned."""
+
+
+def _fine(_result: Result[Any]) -> None:
+    pass
+
+
+def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
+    columns = file_columns(plan.mapper)
+    rows = list(rows_of(state))
+    check_insert(state.statement, columns, rows)
+    _give_defaults(plan, state, columns, rows)
+    for row in rows:
+        for column in columns:
+            plan.store(column, row.value(column))
+    for row in rows:
+        for column in columns:
+            plan.exchange(column, row.value(column), None)
+    return _fine
+
+
+def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn], rows: Sequence[Row]) -> None:
+    """Give the rows of an INSERT what its columns make, while it can still be stored."""
+    statement = cast("sa.Insert", state.statement)
+    if statement.select is not None:
+        return
+    given = [row.give_defaults(columns) for row in rows]
+    if not any(given):
+        return
+    if len(rows) > 1 and not state.is_executemany:
+        raise UnsupportedOperationError(
+            "An INSERT with several rows in values() takes no files from the defaults of columns: give the rows as "
+            "parameters of execute(), or each its file"
+        )
+    if state.is_executemany:
+        plan.defaults = given
+    else:
+        state.statement = statement.values(given[0])
+
+
+def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
+    """Plan for ``session.execute(update(Model), [{"id": 1, "file": ...}, ...])``."""
+    keys = [plan.mapper.get_property_by_column(column).key for column in plan.mapper.primary_key]
+    rows = {tuple(row[key] for key in keys): row for row in rows_of(state)}
+    if len(rows) != len(cast("Sequence[Any]", state.parameters)):
+        raise ConflictError("The statement names a row twice; only one of its files could stay")
+    touched = {
+        identity: columns
+        for identity, row in rows.items()
+        if (columns := [column for column in file_columns(plan.mapper) if row.mentions(column)])
+    }
+    # All content before the first lock, and then the locks in one order for everyone.
+    for identity, columns in touched.items():
+        for column in columns:
+            plan.store(column, rows[identity].value(column))
+    for identity in sorted(touched, key=repr):
+        here = matches_any(plan.mapper.primary_key, [identity])
+        _exchange(plan, sa.select(plan.mapper.persist_selectable).where(here), touched[identity], rows[identity])
+    return _fine
+
+
+def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
+    statement = cast("sa.Update | sa.Delete", state.statement)
+    columns = list(single_table_columns(plan.mapper))
+    row = Row({}, {})
+    if state.is_update:
+        (row,) = rows_of(state)
+        columns = [column for column in columns if row.mentions(column)]
+    if not columns:
+        return _fine
+    # By the class, not its table: a class that shares a table has a condition of its own, and so may the options.
+    looking = sa.select().select_from(plan.mapper.class_).options(*statement._with_options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if statement.whereclause is not None:
+        looking = looking.where(statement.whereclause)
+    keys = _exchange(plan, looking, columns, row)
+    here = matches_any(_keys(plan.mapper), keys)
+    state.statement = statement.where(here)
+
+    def check(result: Result[Any]) -> None:
+        if getattr(result, "rowcount", -1) == len(keys):
+            return
+        # RETURNING hides the number from some drivers.
+        values = sa.select(*(column.column for column in columns)).where(here)
+        left = plan.connection.execute(values).all()
+        new = [row.value(column) for column in columns]
+        if left if state.is_delete else any(list(each) != new for each in left):
+            raise UnsupportedOperationError(
+                "The statement was narrowed after its rows were looked up, and has left some of them as they were: add "
+                "the condition to the statement, or an option such as with_loader_criteria"
+            )
+
+    return check
+
+
+def _keys(mapper: Mapper[Any]) -> list[sa.Column[Any]]:
+    """Return the primary key of the table that statements on a class change, of which a subclass may have its own."""
+    return list(cast("sa.Table", mapper.local_table).primary_key)
+
+
+def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn], new: Row) -> list[tuple[Any, ...]]:
+    """Lock the rows that `looking` meets, plan for their files, and return their primary keys."""
+    keys = _keys(plan.mapper)
+    for column in columns:
+        plan.store(column, new.value(column))
+    lock_for_writing(plan.connection, plan.mapper)
+    selected = [column.column.label(f"file_{index}") for index, column in enumerate(columns)]
+    statement = looking.with_only_columns(*keys, *selected, maintain_column_froms=True)
+    rows = plan.connection.execute(statement.order_by(*keys).with_for_update()).all()
+    for index, column in enumerate(columns):
+        value = new.value(column)
+        if len(rows) > 1 and any(files_in(value)):
+            raise ConflictError("The statement would give one file to several rows; update them one by one")
+        for row in rows:
+            plan.exchange(column, value, row[len(keys) + index])
+    return [tuple(row[: len(keys)]) for row in rows]

@@ -1,0 +1,357 @@
+"""Who looks after the objects of a flush: the ledger where the database has one, else the session's journal."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from sqlalchemy import Table
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from litestar_filestore.core.file_object import Referred
+from litestar_filestore.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    InvalidArgumentError,
+    LedgerError,
+    LinkLostError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
+from litestar_filestore.ledger.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey, abandon
+from litestar_filestore.ledger.notes import note, write_notes
+from litestar_filestore.ledger.outages import guard_database
+from litestar_filestore.ledger.points import reach
+from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
+from litestar_filestore.ledger.schemas import (
+    check_expected,
+    check_not_elsewhere,
+    check_same_table,
+    forget_staged,
+    has_owner,
+    mark_staged,
+    table_id,
+    was_saved_for,
+    was_staged,
+)
+from litestar_filestore.ledger.staging import can_stage_beside, is_locked, run_beside, staging_engine
+from litestar_filestore.ledger.table import State, explain, ledger_of
+from litestar_filestore.orm.bridge import call
+from litestar_filestore.orm.columns import writing_bind, writing_connection
+from litestar_filestore.tracking import journal as loose
+from litestar_filestore.tracking.autocommit import autocommits
+from litestar_filestore.tracking.journal import JournalCustody, Target, check_distinct, journal_of, store_for
+from litestar_filestore.tracking.marks import is_taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Mapper, Session
+
+    from litestar_filestore.core.file_object import FileObject, PendingContent
+
+__all__ = (
+    "DOOMED",
+    "Custody",
+    "custody_of",
+)
+
+DOOMED = "litestar_filestore.doomed"
+"""Set in the ``info`` of a session whose commit leaves something to sweep."""
+_KNOWN = "litestar_filestore.custodies"
+
+
+class Custody(Protocol):
+    """What a flush or a bulk statement asks for."""
+
+    def store(self, file: FileObject) -> None:
+        """Store the pending content of a file that a row is going to hold; before the row is locked or written."""
+        ...
+
+    def expect(self, file: FileObject) -> None:
+        """Know of a stored file that a row is about to take; before the row is written."""
+        ...
+
+    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
+        """Link before rows are written where each statement commits itself, and return whether that was done.
+
+        Args:
+            gained: What rows are going to hold.
+            lost: What they are going to give up.
+            kept: What changed rows hold and go on holding, beside other files.
+        """
+        ...
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Note which files rows hold now and which they gave up; in their transaction, after they were written."""
+        ...
+
+
+def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
+    """Return who looks after the files of a mapped class; the same object for classes that share a ledger."""
+    local = mapper.local_table
+    table = ledger_of(local.metadata) if isinstance(local, Table) else None
+    known: dict[Any, Custody] = session.info.setdefault(_KNOWN, {})
+    place = (table, id(writing_bind(session, mapper))) if table is not None else None
+    if (found := known.get(place)) is None:
+        found = JournalCustody(session) if table is None else LedgerCustody(session, mapper, Ledger(table))
+        known[place] = found
+    return found
+
+
+class LedgerCustody:
+    """Writes every step to the ledger in the same database."""
+
+    def __init__(self, session: Session, mapper: Mapper[Any], ledger: Ledger) -> None:
+        """Look after files of `mapper`, and of classes with the same ledger, in `session`."""
+        self._session = session
+        self._mapper = mapper
+        self._ledger = ledger
+        self._staged: dict[ObjectKey, tuple[FileObject, PendingContent]] = {}
+        self._unstaged: set[ObjectKey] = set()
+
+    @property
+    def _connection(self) -> Connection:
+        return writing_connection(self._session, self._mapper)
+
+    def store(self, file: FileObject) -> None:
+        """Stage, then store. Where nothing can be staged, a note stands in for it, and the journal for its end."""
+        key, pending = ObjectKey(file.backend_key, file.prepare_key()), file.pending_content()
+        if not file.key_is_new and call(
+            partial(file.backend.exists, key.key), partial(file.backend.exists_async, key.key)
+        ):
+            raise _taken(key)  # before there is an entry of ours, by which a sweep would delete what is somebody else's
+        if not self._stage(key):
+            self._unstaged.add(key)
+            if self._engine is not None:
+                note(self._connection, self._ledger, key, beside=self._staging_engine())
+            store_for(journal_of(self._session), self._session, file)
+            return
+        reach("intent.after")
+        call(file.put, file.put_async)
+        self._staged[key] = file, pending
+        mark_staged(file, owner_of_new_objects.get())
+        reach("put.after")
+
+    def expect(self, file: FileObject) -> None:
+        """Note what this process has stored by hand without an application: nobody knows of it if no row takes it."""
+        key, engine = _key(file), self._engine
+        if not file.is_made_here or engine is None or key in self._unstaged or key in self._staged:
+            return
+        if not was_staged(file):
+            check_expected(file, self._ledger.table, self._connection, engine)
+            note(self._connection, self._ledger, key, beside=self._staging_engine())
+        elif (
+            was_saved_for(file, self._ledger.table, self._connection, engine)
+            and key not in self._ledger.states(self._connection, [key])
+            # Stored after this transaction began to read. Uploads are older, as forms are read before.
+            and self._withdraw([key])
+        ):
+            forget_staged(file)
+
+    @property
+    def _engine(self) -> Engine | None:
+        # A session that is bound to a connection joins a transaction in which even the tables may have been made.
+        bind = writing_bind(self._session, self._mapper)
+        return bind if isinstance(bind, Engine) else None
+
+    def _staging_engine(self) -> Engine | None:
+        return None if self._engine is None else staging_engine(self._engine, self._connection)
+
+    def _stage(self, key: ObjectKey) -> bool:
+        reach("intent.before")
+        engine = self._staging_engine()
+        if engine is None or not can_stage_beside(self._connection):
+            return False
+        owner = owner_of_new_objects.get()
+
+        def write(connection: Connection) -> None:
+            self._ledger.stage(connection, [key], owner=owner)
+            ask_quota(self._ledger, connection, owner)
+
+        try:
+            with guard_database():
+                run_beside(engine, write)
+        except IntegrityError as error:
+            # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
+            raise _taken(key) from error
+        except DatabaseUnavailableError as error:
+            if isinstance(error.__cause__, OperationalError) and is_locked(error.__cause__):
+                return False
+            raise
+        return True
+
+    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
+        """Link in AUTOCOMMIT, and give new objects up again if that fails.
+
+        Raises:
+            LedgerError: If files stay in rows that are changed, or move: nothing keeps others from dooming them.
+        """
+        if not (gained or kept) or not autocommits(self._connection):
+            return False
+        if kept or not set(gained).isdisjoint(lost):
+            raise LedgerError("With AUTOCOMMIT, files cannot move or stay in a list that changes: use a transaction")
+        check_distinct(gained)
+        own = [key for key in map(_key, gained) if key in self._staged or key in self._unstaged]
+        try:
+            if self._link(gained):
+                ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
+        except Exception:
+            abandon(self._ledger, self._connection, own, (State.STAGED, State.LINKED))
+            raise
+        return True
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Turn staged objects into linked ones and linked ones into doomed ones.
+
+        Raises:
+            ConflictError: If an object belongs to another row, or another transaction took it out of this one.
+            LinkLostError: If an object was given up before its row was written.
+            QuotaExceededError: If the owner of new objects may not store that much.
+        """
+        check_distinct(gained)
+        # Taken out of one row and put into another: it only changes hands.
+        moved = set(gained) & set(lost)
+        linked = [file for file in gained if file not in moved]
+        doomed = [file for file in lost if file not in moved]
+        try:
+            stored = bool(linked) and self._link(linked)
+            if doomed:
+                self._doom(doomed)
+            if stored:
+                ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
+        except (OperationalError, ProgrammingError) as error:
+            raise explain(error) from error
+
+    def _link(self, files: Sequence[FileObject]) -> bool:
+        """Link, and return whether the quota is to be asked about any of the files."""
+        facts = {_key(file): Facts(file.size, file.checksum) for file in files}
+        direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
+        self._unstaged -= direct.keys()
+        # Known to others only: it may be nobody's, as what came through a link without an owner.
+        nobodys = any(not has_owner(file) for file in files if _key(file) in facts)
+        owner = owner_of_new_objects.get() if nobodys else None
+        unknown = self._take(files, facts, owner)
+        unseen = [key for key in unknown if key in self._staged]
+        others = [key for key in unknown if key not in self._staged]
+        if others and self._engine is not None:
+            check_not_elsewhere(self._ledger, others, self._connection, self._engine)
+        self._take_back(unseen)
+        own = [key for key in facts if self._staged.pop(key, None) is not None]
+        for file in files:
+            # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
+            if _key(file) in others and not call(file.exists, file.exists_async):
+                raise _nothing_stored(file)
+            if _key(file) in others and file.referred is Referred.FREE and is_taken(file):
+                raise ConflictError("The application keeps this file, and the reference may not put it into a row")
+            if _key(file) in others and was_staged(file):
+                raise _taken_meanwhile()  # its own ledger would sweep it, or it came after this transaction's snapshot
+            if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
+                journal_of(self._session).linked(self._session, file)
+        self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
+        made_here = {_key(file) for file in files if file.is_made_here}
+        self._enter({key: facts[key] for key in others if key in made_here}, _taken_meanwhile)
+        # Who has made these is not known. A row from before the ledger may hold one as well, and would take it with it.
+        self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
+        reach("link.after")
+        return bool(direct or own or owner is not None)
+
+    def _take(
+        self, files: Sequence[FileObject], facts: Mapping[ObjectKey, Facts], owner: str | None
+    ) -> list[ObjectKey]:
+        """Link what the ledger knows, and return what it does not; a client's reference takes nothing that is kept."""
+        referred = {_key(file) for file in files if file.referred not in {None, Referred.KEPT}}
+        ours = {key: each for key, each in facts.items() if key not in referred}
+        theirs = {key: each for key, each in facts.items() if key in referred}
+        unknown = self._ledger.link(self._connection, ours, owner=owner) if ours else []
+        if theirs:
+            unknown += self._ledger.link(self._connection, theirs, owner=owner, free=(State.STAGED,))
+        return unknown
+
+    def _take_back(self, keys: Sequence[ObjectKey]) -> None:
+        """Turn intents that this transaction cannot see into notes.
+
+        A transaction at REPEATABLE READ or SERIALIZABLE sees the database as it was when it began, before the intent.
+        It cannot change that row, but it can enter the object itself once the row is gone.
+        """
+        if not self._withdraw(keys):
+            return
+        for key in keys:
+            file, pending = self._staged[key]
+            journal_of(self._session).stored(self._session, file, pending)
+            journal_of(self._session).linked(self._session, file)
+
+    def _withdraw(self, keys: Sequence[ObjectKey]) -> bool:
+        """Turn intents into notes, and return whether that was done."""
+        engine = self._staging_engine()
+        if not keys or engine is None:
+            return False
+        table = table_id(self._connection, self._ledger.table)
+
+        def write(connection: Connection) -> None:
+            check_same_table(connection, self._ledger.table, table)
+            self._ledger.withdraw(connection, keys)
+            write_notes(self._ledger, keys, connection)
+
+        with guard_database():
+            run_beside(engine, write)
+        reach("note.after")
+        return True
+
+    def _enter(
+        self, facts: Mapping[ObjectKey, Facts], refusal: Callable[[], Exception], *, shared: bool = False
+    ) -> None:
+        if not facts:
+            return
+        try:
+            if shared:
+                self._ledger.insert_shared(self._connection, facts)
+            else:
+                self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
+        except IntegrityError as error:
+            raise (ConflictError(BELONGS_TO_ANOTHER_ROW) if self._is_linked(facts) else refusal()) from error
+
+    def _is_linked(self, keys: Iterable[ObjectKey]) -> bool:
+        """Return whether this transaction itself has given one to another row, by way of another session."""
+        if self._connection.dialect.name != "sqlite":
+            return False  # elsewhere they are staged, or the failed statement has ended the transaction
+        return State.LINKED in self._ledger.states(self._connection, list(keys)).values()
+
+    def _doom(self, files: Sequence[FileObject]) -> None:
+        # Objects that the ledger does not know stay: they come from before it, and another row may hold them too.
+        self._ledger.doom(self._connection, [_key(file) for file in files])
+        self._session.info[DOOMED] = True
+        reach("doom.after")
+
+
+def _taken(key: ObjectKey) -> ObjectExistsError:
+    return ObjectExistsError("The key is, or was until lately, an object's", operation="put", **key._asdict())
+
+
+def _given_up() -> LinkLostError:
+    return LinkLostError("The object was given up before its row was written; store the content again")
+
+
+def _nothing_stored(file: FileObject) -> InvalidArgumentError | ObjectNotFoundError:
+    if file.size is None and file.referred is None:  # whatever was stored or loaded before has a size
+        return InvalidArgumentError(
+            "The file of a row has neither content nor an object: give it content=, or save() it first",
+            backend=file.backend_key,
+            key=file.path,
+        )
+    return ObjectNotFoundError("The file has no object any more; store the content again", backend=file.backend_key)
+
+
+def _taken_meanwhile() -> ConflictError:
+    return ConflictError(
+        "The file was stored, or taken by another row, after this transaction began to read, or it belongs to the "
+        "ledger of another database or schema. Nothing was committed, and a new transaction of its own database can "
+        "take it if it is free: store first, then begin"
+    )
+
+
+def _key(file: FileObject) -> ObjectKey:
+    return ObjectKey(file.backend_key, file.path)

@@ -1,0 +1,106 @@
+"""Files that columns make themselves: ``default=`` and ``insert_default=`` of file columns.
+
+SQLAlchemy asks for a default while it executes the INSERT, when it is too late to store anything. So rows with file
+columns are given theirs before. A default that is a file is copied for each row, since a file belongs to one row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.sql.elements import Null
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.errors import ConfigurationError, UnsupportedOperationError
+from litestar_filestore.orm.columns import FileColumn, file_columns, files_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sqlalchemy.orm import InstanceState, Mapper
+
+__all__ = (
+    "check_defaults",
+    "default_of",
+    "fill_defaults",
+)
+
+
+def check_defaults(mapper: Mapper[Any]) -> None:
+    """Make sure that the defaults of a class are some that a session can see.
+
+    Raises:
+        ConfigurationError: If a file column has an ``onupdate``, or an SQL expression as its default.
+    """
+    for column in file_columns(mapper):
+        if column.column.onupdate is not None:
+            raise ConfigurationError(
+                f"The file column {column.key!r} of {mapper.class_.__name__} has an onupdate: SQLAlchemy asks for it "
+                "while it executes the UPDATE, when no file can be stored any more. Set the file in before_update"
+            )
+        default: Any = column.column.default
+        if default is not None and default.is_clause_element and not isinstance(default.arg, Null):
+            raise ConfigurationError(
+                f"The default of the file column {column.key!r} of {mapper.class_.__name__} is an SQL expression: "
+                "which file it gives only the database knows. Use a callable"
+            )
+
+
+def fill_defaults(state: InstanceState[Any]) -> None:
+    """Set what a new row says nothing about and its columns have a default for."""
+    for column in file_columns(state.mapper):
+        # Without a value SQLAlchemy takes the default for None as well.
+        if column.column.default is not None and state.dict.get(column.key) is None:
+            value = default_of(column, lambda: _values(state))
+            if value is not None:
+                setattr(state.obj(), column.key, value)
+
+
+def _values(state: InstanceState[Any]) -> Mapping[str, Any]:
+    columns = state.mapper.column_attrs
+    return {prop.columns[0].key: state.dict[prop.key] for prop in columns if prop.key in state.dict}
+
+
+def default_of(column: FileColumn, values: Callable[[], Mapping[str, Any]]) -> Any:
+    """Return what a column gives to a new row, ``None`` for nothing.
+
+    Args:
+        column: The column.
+        values: Returns what the row has in its other columns, for defaults that ask their context.
+
+    Raises:
+        SourceTypeError: If the default is a file whose content can be read once only; make it with a callable.
+    """
+    default: Any = column.column.default
+    if default is None or default.is_clause_element or default.is_sequence:
+        return None
+    if default.is_callable:
+        return default.arg(_Context(values))
+    # Given by value, and the same for all rows.
+    if isinstance(default.arg, FileObject):
+        return default.arg.copy()
+    value: object = default.arg
+    return [each.copy() for each in files_in(value)] if isinstance(value, list) else value
+
+
+class _Context:
+    """What a default may ask, of SQLAlchemy's ``DefaultExecutionContext``, before there is a statement."""
+
+    def __init__(self, values: Callable[[], Mapping[str, Any]]) -> None:
+        self._values = values
+
+    def get_current_parameters(self, isolate_multiinsert_params: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002  # SQLAlchemy's signature
+        """Return what the row has in its columns."""
+        del isolate_multiinsert_params
+        return dict(self._values())
+
+    @property
+    def current_parameters(self) -> dict[str, Any]:
+        """The same."""
+        return self.get_current_parameters()
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnsupportedOperationError(
+            f"The default of a file column is asked before the statement is made, and its context has no {name!r}, "
+            "only get_current_parameters(): set the file in the constructor, or in before_insert"
+        )

@@ -1,0 +1,1 @@
+"""Uploads: forms, single parts and raw bodies that stream into a backend, and what refuses them."""

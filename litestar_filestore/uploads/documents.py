@@ -1,0 +1,240 @@
+"""What OpenAPI documents are told about handlers whose bodies or answers Litestar does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from litestar.enums import RequestEncodingType
+from litestar.openapi.spec import Encoding, OpenAPIFormat, OpenAPIMediaType, OpenAPIType, RequestBody, Schema
+from litestar.typing import FieldDefinition
+
+from litestar_filestore.core.rule import max_files
+from litestar_filestore.uploads.hooks import admit_body
+from litestar_filestore.uploads.limits import file_limit, form_limits
+from litestar_filestore.uploads.parts import MultipartStream
+from litestar_filestore.uploads.plan import ANY_FORM
+from litestar_filestore.uploads.raw import RawUpload
+from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
+from litestar_filestore.validation.rules import ContentTypes, MinSize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from litestar._openapi.schema_generation import SchemaCreator
+    from litestar.exceptions import HTTPException
+    from litestar.handlers import HTTPRouteHandler
+    from litestar.openapi.spec import Operation
+    from litestar.plugins import OpenAPISchemaPluginProtocol
+
+    from litestar_filestore.core.rule import Rule
+    from litestar_filestore.uploads.limits import UploadLimits
+    from litestar_filestore.uploads.plan import PlannedFile
+
+__all__ = (
+    "PART_NAME",
+    "DocumentedForm",
+    "adjusted_operation",
+    "document_body",
+    "document_refusals",
+    "form_schema",
+    "text_schema",
+    "upload_operation",
+)
+
+
+def adjusted_operation(base: type[Operation], adjust: Callable[[Operation], None]) -> type[Operation]:
+    """Return a kind of operation for `operation_class` of a handler.
+
+    Args:
+        base: What it was before; its own ``__post_init__`` comes first.
+        adjust: Changes every operation in place, when Litestar has told it all that it knows.
+    """
+
+    # Without the decorator, the constructor that is inherited would not call the hook.
+    @dataclass
+    class AdjustedOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
+        def __post_init__(self) -> None:
+            if callable(inherited := getattr(super(), "__post_init__", None)):
+                inherited()
+            adjust(self)
+
+    return AdjustedOperation
+
+
+def document_refusals(handler: HTTPRouteHandler, refusals: Iterable[type[HTTPException]]) -> None:
+    """Say in the document how a handler may refuse, beside what it says itself."""
+    raises = list(handler.raises or ())
+    handler.raises = [*raises, *(each for each in refusals if each not in raises)]
+
+
+PART_NAME = r"^[^\x00-\x1f\x7f]+$"
+"""Parts of other names are thrown away, but those without a name or with control characters are refused."""
+
+
+@dataclass(frozen=True)
+class DocumentedForm:
+    """What a document says about one handler's form."""
+
+    files: Mapping[str, PlannedFile]
+    """File fields by the name to tell people."""
+    aliases: frozenset[str] = frozenset()
+    """Other names of these fields, which are not documented."""
+    whole: bool = False
+    """Whether the body is nothing but the file."""
+    optional: bool = False
+    """Whether there may be no body."""
+
+
+def form_schema(
+    form: DocumentedForm,
+    field: FieldDefinition,
+    creator: SchemaCreator,
+    plugin: OpenAPISchemaPluginProtocol,
+    limits: UploadLimits,
+) -> Schema:
+    """Describe a form: as whoever knows its class does, with binary parts where files are.
+
+    Args:
+        form: What is known of its files.
+        field: The handler's parameter.
+        creator: Of the document.
+        plugin: The caller, which must not be asked again.
+        limits: What holds where no rule says anything.
+    """
+    properties = {name: _part_schema(each, limits) for name, each in form.files.items()}
+    if form.whole:
+        required = [name for name, each in form.files.items() if each.required]
+        names = Schema(pattern=PART_NAME)
+        return Schema(
+            type=OpenAPIType.OBJECT, properties={**properties}, required=required or None, property_names=names
+        )
+    if field.is_optional:
+        inner = next(each for each in field.inner_types if not each.is_none_type)
+        field = replace(inner, kwarg_definition=field.kwarg_definition, name=field.name)
+    untyped: Any = creator  # the type of its plugins is incomplete in Litestar
+    plugins: list[OpenAPISchemaPluginProtocol] = untyped.plugins
+    others = (each for each in plugins if each is not plugin and creator.plugin_supports_field(each, field))
+    schema = next(others).to_openapi_schema(field, creator)
+    known = {name: value for name, value in (schema.properties or {}).items() if name not in form.aliases}
+    schema.properties = {**known, **properties}
+    schema.property_names = Schema(pattern=PART_NAME)
+    if schema.required is not None:
+        given = {name for name in schema.required if name in known and name not in properties}
+        schema.required = sorted(given | {name for name, each in form.files.items() if each.required})
+    return schema
+
+
+def text_schema(form: DocumentedForm, schema: Schema) -> Schema:
+    """Describe a form as it is written without files.
+
+    Args:
+        form: What is known of its files.
+        schema: As `form_schema` describes it with them.
+    """
+    texts = {name: each for name, each in (schema.properties or {}).items() if name not in form.files}
+    required = [name for name in schema.required or () if name in texts]
+    names = schema.property_names
+    return Schema(type=OpenAPIType.OBJECT, properties=texts, required=required or None, property_names=names)
+
+
+def upload_operation(
+    base: type[Operation], form: DocumentedForm, as_text: Callable[[], Schema | None]
+) -> type[Operation]:
+    """Return a kind of operation that says what types the parts of a form may have, and how else it may be written.
+
+    Args:
+        base: What it was before.
+        form: What is known of its files.
+        as_text: Returns the `text_schema` of the form, if it may be written without files; asked when its body is
+            described.
+    """
+    encoding = {
+        name: Encoding(content_type=", ".join(types))
+        for name, each in form.files.items()
+        if (types := list(_content_types(each.rules)))
+    }
+
+    def adjust(operation: Operation) -> None:
+        body = operation.request_body
+        if not isinstance(body, RequestBody):
+            return
+        body.required = not form.optional
+        if (texts := as_text()) is not None:
+            body.content = {**body.content, RequestEncodingType.URL_ENCODED: OpenAPIMediaType(schema=texts)}
+        if encoding and (content := body.content.get(RequestEncodingType.MULTI_PART)) is not None:
+            content.encoding = {**(content.encoding or {}), **encoding}
+
+    return adjusted_operation(base, adjust)
+
+
+def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
+    rules = planned.rules
+    part = Schema(
+        type=OpenAPIType.STRING,
+        format=OpenAPIFormat.BINARY,
+        content_media_type=_media_type(rules),
+        max_length=file_limit(rules, limits),
+        min_length=max((each.min_bytes for each in rules if isinstance(each, MinSize)), default=None),
+    )
+    if not planned.many:
+        return part
+    # A form cannot say that a list is empty: it lacks the parts, and where they are required that is an error.
+    allowed = max_files(rules)
+    return Schema(
+        type=OpenAPIType.ARRAY,
+        items=part,
+        min_items=1 if planned.required else None,
+        max_items=limits.max_files if allowed is None else allowed,
+    )
+
+
+def _media_type(rules: Iterable[Rule]) -> str:
+    """Return the one type that is allowed, else that of any bytes: a schema names no alternatives."""
+    types = list(_content_types(rules))
+    return types[0] if len(types) == 1 and "*" not in types[0] else "application/octet-stream"
+
+
+def _content_types(rules: Iterable[Rule]) -> Iterable[str]:
+    for each in rules:
+        if isinstance(each, ContentTypes):
+            yield from each.patterns
+
+
+_OPT = "filestore_body"
+_FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+# What a form holds is the handler's own business; that it is a form is known.
+_CONTENT = {
+    MultipartStream: {
+        "multipart/form-data": OpenAPIMediaType(
+            schema=Schema(type=OpenAPIType.OBJECT, property_names=Schema(pattern=PART_NAME))
+        )
+    },
+    RawUpload: {"application/octet-stream": OpenAPIMediaType(schema=_FILE)},
+}
+
+
+def document_body(handler: HTTPRouteHandler, limits: UploadLimits) -> None:
+    """Say in the document that a handler takes a body, if it reads one by `MultipartStream` or `RawUpload`.
+
+    An operation class that says what is in the body is left as it is. Those who read the body before the handler may
+    have as much of it as `limits` allow.
+    """
+    if _OPT in handler.opt:
+        return  # a handler that has several paths comes once for each
+    for field in handler.parsed_fn_signature.parameters.values():
+        content = _CONTENT.get(field.annotation)
+        if content is not None:
+            handler.opt[_OPT] = True
+            handler.operation_class = _operation(handler.operation_class, content)
+            document_refusals(handler, RAISED_BY_UPLOADS)
+            of_form = form_limits(ANY_FORM, limits).total_bytes
+            admit_body(handler, of_form if field.annotation is MultipartStream else limits.max_file_bytes)
+
+
+def _operation(base: type[Operation], content: dict[str, OpenAPIMediaType]) -> type[Operation]:
+    def adjust(operation: Operation) -> None:
+        if operation.request_body is None:
+            operation.request_body = RequestBody(content=dict(content), required=True)
+
+    return adjusted_operation(base, adjust)

@@ -1,0 +1,503 @@
+"""What all uploads of a process share: how many there are, and how many bytes of theirs are in memory.
+
+A store that does not take anything any more must leave room for the others: each has slots of its own, and none holds
+more than half of the memory where there are several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, NamedTuple
+
+from litestar_filestore.core.rule import max_bytes, max_files
+from litestar_filestore.core.types import BLOCK_BYTES
+from litestar_filestore.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from litestar_filestore.core.rule import Rule
+    from litestar_filestore.core.types import PartBuffers
+    from litestar_filestore.uploads.arrivals import Arrivals
+    from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
+
+__all__ = (
+    "ByteBudget",
+    "FormLimits",
+    "PartBudget",
+    "Slot",
+    "UploadLimits",
+    "UploadSlots",
+    "client_address",
+    "file_limit",
+    "form_limits",
+    "has_several",
+    "parts_reserved",
+)
+
+_NETWORK_BITS = 64
+"""Of an IPv6 address; a client has all addresses of such a network (RFC 6177)."""
+
+
+def client_address(host: str | None) -> str | None:
+    """Return what clients are told apart by.
+
+    Returns:
+        ``None`` where there is nothing: on a socket in the file system, and for addresses of this host. There is a
+        server in front then, and all clients come from it.
+    """
+    try:
+        address = ip_address(host or "")
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    address = mapped or address
+    if address.is_loopback:
+        return None
+    return f"{int(address) >> _NETWORK_BITS:x}::" if isinstance(address, IPv6Address) else str(address)
+
+
+def has_several(stores: Counter[str | None]) -> bool:
+    """Return whether more than one store is among these; uploads that have not come so far are of none."""
+    return len(stores) - (None in stores) > 1
+
+
+class UploadSlots:
+    """Counts the uploads that are being read, by the store that they go to and the client that they come from."""
+
+    def __init__(self, limit: int, share: int, short_seconds: float) -> None:
+        """Allow `limit` of them at a time for each store, and as many before it is known where they go.
+
+        Args:
+            limit: Of each store.
+            share: How many of them one client may have.
+            short_seconds: How long slots count as short after somebody was refused one.
+        """
+        self._limit = limit
+        self._share = share
+        self._short_seconds = short_seconds
+        self._by_store: Counter[str | None] = Counter()
+        self._by_client: Counter[tuple[str | None, str]] = Counter()
+        self._refused_at: dict[str | None, float] = {}
+
+    @property
+    def taken(self) -> int:
+        """How many there are."""
+        return self._by_store.total()
+
+    def enter(self, address: str | None = None) -> Slot | None:
+        """Return a slot for an upload of which it is not known yet where it goes, if there is one.
+
+        Args:
+            address: Of the client, see `client_address`.
+        """
+        return Slot(self, address) if self.take(None, address) else None
+
+    def take(self, store: str | None, address: str | None) -> bool:
+        """Count one, and return whether that is allowed."""
+        if self._by_store[store] >= self._limit:
+            self._refused_at[store] = asyncio.get_running_loop().time()
+            return False
+        if address is not None:
+            if self._by_client[store, address] >= self._share:
+                return False
+            self._by_client[store, address] += 1
+        self._by_store[store] += 1
+        return True
+
+    def give(self, store: str | None, address: str | None) -> None:
+        """Count one less."""
+        self._by_store[store] -= 1
+        if address is not None:
+            self._by_client[store, address] -= 1
+            if not self._by_client[store, address]:
+                del self._by_client[store, address]  # clients come and go; stores do not
+
+    def is_short(self, store: str | None) -> bool:
+        """Return whether others want the slots of a store."""
+        if self._by_store[store] >= self._limit:
+            return True
+        refused = self._refused_at.get(store)
+        return refused is not None and asyncio.get_running_loop().time() - refused < self._short_seconds
+
+
+class Slot:
+    """The place of one upload."""
+
+    __slots__ = ("_address", "_slots", "store")
+
+    def __init__(self, slots: UploadSlots, address: str | None) -> None:
+        """Stand for what was taken of `slots`."""
+        self._slots = slots
+        self._address = address
+        self.store: str | None = None
+        """Key of the backend that the upload goes to; ``None`` before that is known."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether others want it."""
+        return self._slots.is_short(self.store)
+
+    def move(self, store: str) -> bool:
+        """Go on to a store, and return whether there was a slot; otherwise nothing has changed."""
+        if store != self.store:
+            if not self._slots.take(store, self._address):
+                return False
+            self.leave()
+            self.store = store
+        return True
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self._slots.give(self.store, self._address)
+
+
+class _Turn(NamedTuple):
+    store: str | None
+    least: int
+    come: asyncio.Future[None]
+
+
+class ByteBudget:
+    """Bytes that may be in memory between clients and backends.
+
+    Whoever holds some gives them back when the backend has taken them, and waits for no client and for nothing of the
+    budget meanwhile: so waiting for it ends, unless the backend does not take them. Those of another one go on.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        """Allow `total_bytes` at a time."""
+        self._total_bytes = total_bytes
+        self.free_bytes = total_bytes
+        """What is left; below zero where a server handed over more than was asked for."""
+        self._held: Counter[str | None] = Counter()
+        self._waiting: deque[_Turn] = deque()
+
+    async def take(self, wanted: int, *, least: int, store: str | None = None) -> int:
+        """Wait until `least` bytes are free, and take them and more, up to `wanted`.
+
+        Returns:
+            How many were taken; `give` has to be called with the number.
+        """
+        self._held[store] += 0  # from now on there is such a store
+        while (room := self._room(store, least)) < least:
+            await self._wait(store, least)
+        taken = min(wanted, room)
+        self.take_more(taken, store=store)
+        self._wake_next()
+        return taken
+
+    def take_more(self, size: int, *, store: str | None = None) -> None:
+        """Take `size` bytes that are in memory already, whether they are free or not."""
+        self.free_bytes -= size
+        self._held[store] += size
+
+    def give(self, size: int, *, store: str | None = None) -> None:
+        """Give bytes back."""
+        self.free_bytes += size
+        self._held[store] -= size
+        self._wake_next()
+
+    def _room(self, store: str | None, least: int) -> int:
+        held = self._held[store]
+        share = self._total_bytes // 2 if store is not None and has_several(self._held) else self._total_bytes
+        room = min(self.free_bytes, share - held)
+        return room if held > 0 else max(room, least)  # the first one always gets on
+
+    async def _wait(self, store: str | None, least: int) -> None:
+        turn = _Turn(store, least, asyncio.get_running_loop().create_future())
+        self._waiting.append(turn)
+        try:
+            await turn.come
+        except asyncio.CancelledError:
+            self._waiting.remove(turn)
+            if not turn.come.cancelled():
+                self._wake_next()  # it was this one's turn, and nobody else has been told
+            raise
+        self._waiting.remove(turn)
+
+    def _wake_next(self) -> None:
+        for turn in self._waiting:
+            if not turn.come.done() and self._room(turn.store, turn.least) >= turn.least:
+                turn.come.set_result(None)
+                return
+
+
+class _PartTurn(NamedTuple):
+    wanted: int
+    least: int
+    store: str | None
+    granted: asyncio.Future[int]
+
+
+class PartBudget:
+    """Bytes of uploads that backends may hold, first come, first served.
+
+    Whoever holds some waits for its client and its store, but for nobody who waits here. Somebody always gets on: where
+    nobody holds anything for a store, the next one to it is let through, however much it wants. Where there are several
+    stores, none holds more than half, so that one that does not answer leaves something to the others.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        """Allow `total_bytes` at a time."""
+        self._total_bytes = total_bytes
+        self.free_bytes = total_bytes
+        """What is left; below zero where the only ones who hold anything for a store need more than there is."""
+        self._holders: Counter[str | None] = Counter()
+        self._held: Counter[str | None] = Counter()
+        self._queue: deque[_PartTurn] = deque()
+
+    @property
+    def holders(self) -> int:
+        """How many hold some."""
+        return self._holders.total()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._queue)
+
+    def is_wanted(self, store: str | None) -> bool:
+        """Return whether somebody waits whom it would help if an upload to a store gave up what it has."""
+        return any(turn.store == store or self._fits_share(turn) for turn in self._queue)
+
+    async def take(self, wanted: int, *, least: int, store: str | None = None) -> int:
+        """Wait until it is one's turn and `least` bytes are free, and take `wanted`, or `least` if others want some.
+
+        Returns:
+            How many were taken, one of the two; `give` has to be called with the number, once.
+        """
+        turn = _PartTurn(wanted, least, store, asyncio.get_running_loop().create_future())
+        self._held[store] += 0  # from now on there is such a store
+        self._queue.append(turn)
+        self._admit()
+        try:
+            return await turn.granted
+        except asyncio.CancelledError:
+            if not turn.granted.cancelled():
+                self.give(turn.granted.result(), store=store)
+            else:
+                self._admit()  # it may have been what the others waited behind
+            raise
+
+    def give(self, size: int, *, store: str | None = None) -> None:
+        """Give bytes back."""
+        self.free_bytes += size
+        self._held[store] -= size
+        self._holders[store] -= 1
+        self._admit()
+
+    @property
+    def _share(self) -> int:
+        return self._total_bytes // 2 if has_several(self._held) else self._total_bytes
+
+    def _fits_share(self, turn: _PartTurn) -> bool:
+        return self._held[turn.store] + turn.least <= self._share
+
+    def _admit(self) -> None:
+        waiting: deque[_PartTurn] = deque()
+        passed: set[str | None] = set()
+        is_full = False
+        while self._queue:
+            turn = self._queue.popleft()
+            if turn.granted.cancelled():
+                continue
+            if turn.store not in passed and (not self._holders[turn.store] or (not is_full and self._fits(turn))):
+                self._grant(turn, is_last=not (waiting or self._queue))
+                continue
+            waiting.append(turn)
+            passed.add(turn.store)  # nobody overtakes on the way to one store
+            is_full = is_full or self._fits_share(turn)  # nor takes what is being saved up for another one
+        self._queue = waiting
+
+    def _fits(self, turn: _PartTurn) -> bool:
+        return turn.least <= self.free_bytes and self._fits_share(turn)
+
+    def _grant(self, turn: _PartTurn, *, is_last: bool) -> None:
+        room = min(self.free_bytes, self._share - self._held[turn.store])
+        size = turn.wanted if is_last and turn.wanted <= room else turn.least
+        self.free_bytes -= size
+        self._held[turn.store] += size
+        self._holders[turn.store] += 1
+        turn.granted.set_result(size)
+
+
+@asynccontextmanager
+async def parts_reserved(
+    budget: PartBudget, buffers: PartBuffers | None, max_bytes: int, arrivals: Arrivals | None
+) -> AsyncGenerator[int | None]:
+    """Have the memory that a put needs, waiting for it if others have it, and give it back in the end.
+
+    Args:
+        budget: Shared by all uploads.
+        buffers: What the driver holds; ``None`` if it holds nothing.
+        max_bytes: Longest that the content may be.
+        arrivals: The body that the content comes from, if it is on its way still: the block that it has in memory is
+            covered as well, so that it need not wait for memory while it holds some.
+
+    Yields:
+        How many parts may be in flight; ``None`` leaves it to the driver.
+    """
+    if buffers is None:
+        yield None
+        return
+    wanted = buffers.bytes_of(max_bytes) + BLOCK_BYTES
+    least = buffers.bytes_of(max_bytes, max_concurrency=1) + BLOCK_BYTES
+    store = None if arrivals is None else arrivals.store
+    taken = await budget.take(wanted, least=least, store=store)
+    try:
+        with nullcontext() if arrivals is None else arrivals.prepaid(budget):
+            yield None if taken == wanted else 1
+    finally:
+        budget.give(taken, store=store)
+
+
+_KIB = 1024
+_MIB = 1024 * 1024
+_HEADERS_BYTES = 64 * _KIB
+"""Room for boundaries and headers in a limit that is derived from the content."""
+
+_NOT_NEGATIVE = (
+    "max_file_bytes",
+    "max_field_bytes",
+    "max_fields_bytes",
+    "min_bytes_per_second",
+    "busy_bytes_per_second",
+    "part_buffer_bytes",
+)
+_AT_LEAST_ONE = (
+    "max_parts",
+    "max_files",
+    "max_headers",
+    "max_header_bytes",
+    "max_uploads",
+    "max_uploads_per_address",
+    "retry_after_seconds",
+)
+
+
+@dataclass
+class UploadLimits:
+    """Limits of uploads. Sizes are in bytes and inclusive, times in seconds."""
+
+    max_file_bytes: int = 25 * _MIB
+    """Longest file where no rule (`MaxSize`) says anything; the nearest rule wins, be it higher or lower."""
+    max_total_bytes: int | None = None
+    """Longest body. ``None`` derives it for each handler: what its files and fields may have together. A handler's
+    ``request_max_body_size`` wins."""
+    max_field_bytes: int = 64 * _KIB
+    """Longest value of a field that is no file."""
+    max_fields_bytes: int = _MIB
+    """Longest all such values together."""
+    max_parts: int = 100
+    """Parts of a form, files and fields."""
+    max_files: int = 10
+    """Files of a form where no rule (`MaxFiles`) allows more."""
+    max_headers: int = 8
+    """Headers of a part; browsers send two."""
+    max_header_bytes: int = 4 * _KIB
+    """Length of a part's header, its name included."""
+    idle_seconds: float = 30.0
+    """How long a client may send nothing at all. Time in which the backend is slow does not count."""
+    min_bytes_per_second: int = _KIB
+    """Rate below which a client is given up; 0 for none."""
+    rate_seconds: float = 30.0
+    """Time of waiting for the client over which the rate is taken."""
+    request_seconds: float | None = 4 * 3600.0
+    """How long a request may take to arrive; ``None`` for no limit."""
+    max_uploads: int = 32
+    """Uploads to each backend that a process reads at a time; the next one is answered 503 and asked to come back."""
+    max_uploads_per_address: int | None = None
+    """How many of them one client address may have, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind
+    a proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
+    retry_after_seconds: int = 5
+    """When to come back."""
+    buffer_bytes: int = 64 * _MIB
+    """What all uploads of a process hold between clients and backends; beyond it, clients wait."""
+    part_buffer_bytes: int = 256 * _MIB
+    """What backends that upload in parts (S3, Google, Azure) hold of all uploads of a process; beyond it, uploads wait
+    for their turn, of which one is always let through."""
+    busy_bytes_per_second: int = 16 * _KIB
+    """Rate below which a client is given up while others are refused a slot, or wait for the memory that its upload
+    has; 0 for none."""
+    slots: UploadSlots = field(init=False, repr=False, compare=False)
+    """The uploads that are being read now."""
+    budget: ByteBudget = field(init=False, repr=False, compare=False)
+    """The memory that they hold now."""
+    part_budget: PartBudget = field(init=False, repr=False, compare=False)
+    """The memory that backends hold of them now."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigurationError: If one cannot work.
+        """
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"UploadLimits.{name} is not negative")
+        for name in _AT_LEAST_ONE:
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise ConfigurationError(f"UploadLimits.{name} is at least 1")
+        for name in ("idle_seconds", "rate_seconds", "request_seconds"):
+            if (seconds := getattr(self, name)) is not None and not seconds > 0:
+                raise ConfigurationError(f"UploadLimits.{name} is more than 0")
+        if self.max_total_bytes is not None and self.max_total_bytes < 0:
+            raise ConfigurationError("UploadLimits.max_total_bytes is not negative")
+        if self.buffer_bytes < _MIB:
+            raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
+        share = self.max_uploads_per_address
+        # Rounded up, so that one has a slot where there is one.
+        self.slots = UploadSlots(self.max_uploads, share or -(-3 * self.max_uploads // 4), self.rate_seconds)
+        self.budget = ByteBudget(self.buffer_bytes)
+        self.part_budget = PartBudget(self.part_buffer_bytes)
+
+
+class FormLimits(NamedTuple):
+    """What one handler's form may hold."""
+
+    files: int
+    """Files, those of undeclared names included."""
+    parts: int
+    """Parts."""
+    total_bytes: int
+    """Length of the body."""
+
+
+def file_limit(rules: tuple[Rule, ...], limits: UploadLimits, most: int | None = None) -> int:
+    """Return how long a file may be by its rules, in bytes.
+
+    Args:
+        rules: Its rules, the nearest ones.
+        limits: What holds where nothing else is said.
+        most: What a link or a route says: it does not lift what a rule allows, whoever has declared that.
+    """
+    said = [each for each in (max_bytes(rules), most) if each is not None]
+    return min(said, default=limits.max_file_bytes)
+
+
+def form_limits(plan: UploadPlan, limits: UploadLimits) -> FormLimits:
+    """Return the limits of a form that nobody has limited as a whole."""
+    # A field may have several names; as planned, it is one and the same.
+    planned = list({id(each): each for each in (*plan.files.values(), plan.any_name) if each is not None}.values())
+    counts = [_count(each, limits) for each in planned]
+    files = max(limits.max_files, sum(counts) + len(plan.spooled))
+    parts = limits.max_parts + files - limits.max_files
+    derived = (
+        sum(file_limit(each.rules, limits, each.max_bytes) * count for each, count in zip(planned, counts, strict=True))
+        + len(plan.spooled) * limits.max_file_bytes
+        + limits.max_fields_bytes
+        + _HEADERS_BYTES
+    )
+    return FormLimits(files, parts, derived if limits.max_total_bytes is None else limits.max_total_bytes)
+
+
+def _count(planned: PlannedFile, limits: UploadLimits) -> int:
+    if not planned.many:
+        return 1
+    allowed = max_files(planned.rules)
+    return limits.max_files if allowed is None else allowed

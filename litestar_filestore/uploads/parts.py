@@ -1,0 +1,273 @@
+"""The parts of a form, one after the other, while they arrive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from litestar.datastructures import UploadFile
+
+from litestar_filestore.core.sources import LiveSource
+from litestar_filestore.core.types import BLOCK_BYTES
+from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
+from litestar_filestore.sansio.digests import AnnouncedDigests
+from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.sansio.multipart import FormParser, PartHead, form_boundary, part_head
+from litestar_filestore.uploads.arrivals import Arrivals
+from litestar_filestore.uploads.hooks import form_before, form_values
+from litestar_filestore.uploads.plan import PlannedFile
+from litestar_filestore.uploads.refusals import malformed, not_a_form, refused, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from litestar import Request
+
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.rule import Rule
+    from litestar_filestore.sansio.multipart import Event
+    from litestar_filestore.uploads.intake import FileIntake
+    from litestar_filestore.uploads.limits import FormLimits, UploadLimits
+
+__all__ = (
+    "MultipartStream",
+    "Part",
+)
+
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+
+
+class Part(LiveSource):
+    """One part of a form: an async iterator of its content, which is consumed once.
+
+    It is a source: ``backend.put_async(part)`` works. It ends when the next part is asked for.
+    """
+
+    def __init__(self, stream: MultipartStream, head: PartHead, digests: AnnouncedDigests) -> None:
+        """Made by `MultipartStream`."""
+        self._stream = stream
+        self._digests = digests
+        self._ended = False
+        self.name: str = head.name
+        """Name of the form field."""
+        self.filename: str | None = None if not head.filename else safe_filename(head.filename)
+        """What the client calls the file, made safe to show; ``None`` for a field and for an input without a file."""
+        self.is_file: bool = head.filename is not None
+        """Whether it stands for a file, also for none: browsers send an input without a file as an empty part."""
+        self.declared_type: str | None = head.content_type
+        """What the client says it is."""
+        self.charset: str | None = head.charset
+        """Encoding of the text, in the client's words."""
+        self.headers: tuple[tuple[str, str], ...] = head.headers
+        """All its headers."""
+
+    async def __anext__(self) -> bytes:
+        """Return the next piece of the content.
+
+        Raises:
+            HTTPException: If the body breaks off, is no form, or a digest in the part's headers is not the content's.
+        """
+        if self._ended:
+            raise StopAsyncIteration
+        event = await self._stream.next_event()
+        if isinstance(event, bytes):
+            self._digests.update(event)
+            return event
+        self._ended = True
+        if not self._digests.verify():
+            raise refused("The content does not have the digest that its header announces", self.name)
+        raise StopAsyncIteration
+
+    async def read(self, max_bytes: int | None = None) -> bytes:
+        """Return the content, or what is left of it.
+
+        Args:
+            max_bytes: Most bytes to take into memory; ``None`` for the limit of fields.
+
+        Raises:
+            HTTPException: 413 if there are more.
+        """
+        limit = self._stream.limits.max_field_bytes if max_bytes is None else max_bytes
+        pieces: list[bytes] = []
+        size = 0
+        while (piece := await anext(self, None)) is not None:
+            size += len(piece)
+            if size > limit:
+                raise too_large(f"The field is larger than {limit} bytes", self.name)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def text(self, max_bytes: int | None = None) -> str:
+        """Return the content as text; see `read`.
+
+        Raises:
+            HTTPException: 400 if it is not UTF-8, or says that it is something else.
+        """
+        # A client that chooses the codec chooses what a filter sees: UTF-7 hides markup, and rot13 is one too.
+        if self.charset is not None and self.charset.lower() not in _CHARSETS:
+            raise refused("Text has to be UTF-8", self.name)
+        try:
+            return (await self.read(max_bytes)).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise refused("Text has to be UTF-8", self.name) from error
+
+    async def discard(self) -> None:
+        """Read on to the end of the part."""
+        async for _ in self:
+            pass
+
+    async def store(
+        self, backend: str | None = None, *, rules: tuple[Rule, ...] = (), key_template: str | None = None
+    ) -> FileObject:
+        """Store the content. The file is the request's until a row takes it, or ``storages.keep`` does.
+
+        Args:
+            backend: Key of the backend; ``None`` for the only one.
+            rules: What the file has to be.
+            key_template: Where to put it instead of the backend's template.
+
+        Raises:
+            FileRejectedError: If a rule refuses it.
+            FileTooLargeError: If it is too long.
+            StorageError: If the backend fails.
+        """
+        planned = PlannedFile(self.name, backend=backend, rules=tuple(rules), key_template=key_template)
+        return await self.store_as(planned)
+
+    async def store_as(self, planned: PlannedFile) -> FileObject:
+        """`store` for a field that was planned."""
+        return await self._stream.intake.store(
+            self,
+            planned,
+            filename=self.filename or "",
+            declared_type=self.declared_type,
+            arrivals=self._stream.arrivals,
+        )
+
+
+class MultipartStream:
+    """The parts of a request's form in their order; iterate once.
+
+    Nothing is read before the first part is asked for. A part that was not read to its end is skipped.
+    """
+
+    def __init__(
+        self, request: Request[Any, Any, Any], intake: FileIntake, limits: UploadLimits, form: FormLimits
+    ) -> None:
+        """Prepare to read.
+
+        Args:
+            request: Whose form it is, be it still to come, or read by Litestar: its files lie on disk then.
+            intake: Stores files.
+            limits: What holds for any form.
+            form: What holds for this one.
+        """
+        self.limits = limits
+        """Limits of any upload."""
+        self.intake = intake
+        """Stores files for the request."""
+        self._request = request
+        self._form = form
+        self.arrivals = Arrivals(request, limits, max_bytes=form.total_bytes)
+        """The body."""
+        self._adopted: AsyncGenerator[Event] | None = None
+        self._parser: FormParser | None = None
+        self._events: Iterator[Event] = iter(())
+        self._part: Part | None = None
+        self._files = 0
+
+    def __aiter__(self) -> MultipartStream:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Part:
+        """Return the next part.
+
+        Raises:
+            HTTPException: 400 if it is no form, 408, 413 or 503 by the limits, 415 if the body is something else.
+        """
+        if self._part is not None:
+            await self._part.discard()
+        event = await self.next_event()
+        if not isinstance(event, PartHead):
+            raise StopAsyncIteration
+        self._count(event)
+        try:
+            digests = AnnouncedDigests(event.headers)
+        except InvalidArgumentError as error:
+            raise malformed(error) from error
+        self._part = Part(self, event, digests)
+        return self._part
+
+    async def next_event(self) -> Event:
+        """Return the next event of the form; ``None`` at its end as well."""
+        try:
+            return await self._next_event()
+        except InvalidArgumentError as error:
+            raise malformed(error) from error
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        if self._adopted is not None:
+            await self._adopted.aclose()
+        await self.arrivals.aclose()
+
+    async def _next_event(self) -> Event:
+        parser = self._parser
+        if parser is None:
+            if self._adopted is None and (form := form_before(self._request)) is not None:
+                self._adopted = _adopted(form, self._form.parts)
+            if self._adopted is not None:
+                return await anext(self._adopted, None)
+            parser = self._begin()
+        while True:
+            for event in self._events:
+                return event
+            block = await anext(self.arrivals, None)
+            if block is None:
+                parser.finish()
+                return None
+            self._events = parser.feed(block)
+
+    def _begin(self) -> FormParser:
+        types = self._request.headers.getall("content-type", [])
+        boundary = form_boundary(types[0]) if len(types) == 1 else None
+        if boundary is None:
+            raise not_a_form()
+        self.arrivals.start()
+        self._parser = FormParser(
+            boundary,
+            max_parts=self._form.parts,
+            max_headers=self.limits.max_headers,
+            max_header_bytes=self.limits.max_header_bytes,
+        )
+        return self._parser
+
+    def _count(self, head: PartHead) -> None:
+        self._files += bool(head.filename)
+        if self._files > self._form.files:
+            raise too_large(f"The form holds more than {self._form.files} files", head.name)
+
+
+async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
+    """Yield the events of a form that Litestar has read. It keeps them by name, so those of one name come together."""
+    values = list(form_values(form))
+    try:
+        if len(values) > max_parts:
+            raise MultipartLimitError("The form is too large: it has too many parts")
+        for name, each in values:
+            if isinstance(each, UploadFile):
+                headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}
+                yield part_head(name, each.filename, tuple(headers.items()))
+                await each.seek(0)  # whoever has asked for the form may have read its files too
+                while block := await each.read(BLOCK_BYTES):
+                    yield block
+            else:
+                yield part_head(name, None, ())
+                # Litestar decodes texts as the client says: UTF-7 may hold halves of characters, which no text is.
+                if text := str(each).encode("utf-8", "surrogatepass"):
+                    yield text
+            yield None
+    finally:
+        for _, each in values:
+            if isinstance(each, UploadFile):
+                await each.close()  # Litestar closes those of its own handlers only

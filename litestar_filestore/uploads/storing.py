@@ -1,0 +1,308 @@
+"""Stores what requests bring: in the ledger of the database where its row is going to be, where there is one."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.util import greenlet_spawn
+
+from litestar_filestore.core.threads import finish
+from litestar_filestore.errors import ConfigurationError, DatabaseUnavailableError
+from litestar_filestore.ledger.by_hand import saving, saving_async
+from litestar_filestore.ledger.intents import Intents, intents_of, save_with, store_async
+from litestar_filestore.ledger.ledger import Facts, ObjectKey
+from litestar_filestore.ledger.staging import schema_map, staging_engine
+from litestar_filestore.ledger.table import State, ledger_of
+from litestar_filestore.orm.columns import configured_mappers, file_columns
+from litestar_filestore.tracking import journal as loose
+from litestar_filestore.tracking.journal import Target, delete_targets_async
+from litestar_filestore.tracking.marks import mark_kept, mark_used
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+
+    import sqlalchemy as sa
+
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.new_file import NewFile
+    from litestar_filestore.core.types import AsyncDataLike
+    from litestar_filestore.plugin.databases import Place
+    from litestar_filestore.uploads.plan import Storer
+
+__all__ = (
+    "ApplicationStorer",
+    "LedgerStorer",
+    "PlainStorer",
+    "ledger_id",
+    "stores_in",
+)
+
+logger = logging.getLogger("litestar_filestore")
+
+
+class LedgerStorer:
+    """Stores for the rows of one database, whose ledger knows every object before its first byte."""
+
+    def __init__(self, place: Place) -> None:
+        """Store for rows in `place`."""
+        self._place = place
+
+    @property
+    def table(self) -> sa.Table:
+        """The ledger's table."""
+        return self._place.table
+
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
+        """Stage, store and record; see `Storer.store`."""
+        return await store_async(self._place.database, self._place.table, backend, source, new)
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """Doom what is still staged; see `Storer.release`."""
+        keys = [_key(file) for file in files]
+        try:
+            return await finish(self._intents.abandon(keys, (State.STAGED,)))
+        except DatabaseUnavailableError as error:
+            # What is staged has a lease, so nothing stays. On SQLite a transaction that is open may take them, too.
+            logger.warning("%d uploaded files are left to their lease: %s", len(keys), error)
+            return 0
+
+    def hand_over(self, file: FileObject) -> None:
+        """Do nothing: the ledger knows of it, and its lease ends; see `Storer.hand_over`."""
+
+    async def keep(self, file: FileObject) -> None:
+        """Note that an object stays; see `Storer.keep`."""
+        await self._intents.keep(_key(file), Facts(file.size, file.checksum))
+
+    async def discard(self, file: FileObject) -> bool:
+        """Doom a kept object; see `Storer.discard`."""
+        # A kept object has no lease: where the database does not take the word, nobody may think that it did.
+        return bool(await finish(self._intents.abandon([_key(file)], (State.STAGED, State.KEPT))))
+
+    @property
+    def _intents(self) -> Intents:
+        return intents_of(self._place.database, self._place.table)
+
+
+class PlainStorer:
+    """Stores where there is no ledger, and deletes what no committed row took. What a crash leaves, nobody knows of."""
+
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
+        """Store; see `Storer.store`."""
+        if new.link is not None:
+            await greenlet_spawn(mark_used, backend, new.link)
+        file = new.with_content(backend, source)
+        target = Target(backend, file.prepare_key())
+        try:
+            await save_with(file, new.max_concurrency)
+        except BaseException:
+            # The store may have the object all the same: an answer is lost, or a cancellation comes too late. But what
+            # lies under a key that others know may be theirs.
+            if new.key is None:
+                await finish(delete_targets_async([target]))
+            raise
+        loose.watch(target)
+        return file
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """Delete what no committed row has; see `Storer.release`."""
+        targets = [(Target(file.backend, file.path), file) for file in files]
+        unwanted = [target for target, file in targets if loose.let_go(target, file, give_up=True)]
+        if unwanted:
+            await finish(delete_targets_async(unwanted))
+        return len(unwanted)
+
+    def hand_over(self, file: FileObject) -> None:
+        """Forget about a file: nobody here could say when it has ended; see `Storer.hand_over`."""
+        loose.let_go(Target(file.backend, file.path), file, give_up=False)
+
+    async def keep(self, file: FileObject) -> None:
+        """Forget about a file, so that nobody deletes it, and mark it for all processes; see `Storer.keep`."""
+        loose.check(file)
+        await greenlet_spawn(mark_kept, file)
+        loose.let_go(Target(file.backend, file.path), file, give_up=False)
+
+    async def discard(self, file: FileObject) -> bool:
+        """Delete a file. Nobody knows of rows here, so it must not be in one."""
+        target = Target(file.backend, file.path)
+        loose.let_go(target, file, give_up=False)
+        await finish(delete_targets_async([target._replace(may_be_marked=True)]))
+        return True
+
+
+class ApplicationStorer:
+    """Stores in the ledger of the right one of an application's databases."""
+
+    def __init__(self) -> None:
+        """Store without a ledger until `open` has found the places."""
+        self._places: Sequence[Place] = ()
+        self._look_again: Callable[[], None] | None = None
+        self._plain = PlainStorer()
+        self._storers: WeakKeyDictionary[FileObject, Storer] = WeakKeyDictionary()
+
+    def open(self, places: Iterable[Place], *, look_again: Callable[[], None] | None = None) -> None:
+        """Store in these places from now on; a database that is reached in two ways is one place.
+
+        Args:
+            places: The ledgers that were found.
+            look_again: Called for a file that may belong into another one, as a database is away; ``None`` if all
+                databases were looked into.
+        """
+        self._look_again = look_again
+        distinct: dict[object, Place] = {}
+        for place in places:
+            key = ledger_id(place)
+            if key not in distinct or isinstance(place.database, AsyncEngine):
+                distinct[key] = place
+        self._places = tuple(distinct.values())
+
+    def storer_for(self, model: type | None, backend: str) -> Storer:
+        """Return what stores for the rows of a class.
+
+        Args:
+            model: A mapped class; ``None`` if it is not known whose rows are going to hold the files.
+            backend: Key of the backend that they go to. Where no class is known, its columns tell.
+
+        Raises:
+            ConfigurationError: If several databases remain.
+            DatabaseUnavailableError: If it may be one that is away.
+        """
+        if model is not None:
+            places = [place for place in self._places if _has_model(place, model)] or self._beside(model)
+        else:
+            places = [place for place in self._places if stores_in(place, backend)] or list(self._places)
+        if self._look_again is not None and (model is None or not places):
+            # Without its ledger, or in another one, nobody would know of the object, or the wrong one would sweep it.
+            raise self._not_found_yet(backend)
+        if len(places) > 1:
+            raise ConfigurationError(
+                "The files could belong to rows of several databases, and each has a ledger of its own: name the column"
+                " in the form, as in Annotated[FileObject, Document.file], give each database a backend of its own, or"
+                " leave those out of LedgerConfig.databases that uploads have nothing to do with",
+                backend=backend,
+            )
+        if not places or staging_engine(_sync_engine(places[0])) is None:
+            return self._plain  # a database in memory has one connection, and no other one to stage on
+        return LedgerStorer(places[0])
+
+    def _beside(self, model: type) -> list[Place]:
+        """Return the places with the ledger of a class whose own table was not there yet when they were found."""
+        table: Any = getattr(model, "__table__", None)
+        ledger = None if table is None else ledger_of(table.metadata)
+        return [place for place in self._places if ledger is not None and ledger in place.tables]
+
+    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
+        """Store for a row of the class that is named; see `Storer.store`."""
+        storer = self.storer_for(new.model, backend.key)
+        file = await storer.store(backend, source, new)
+        self._storers[file] = storer
+        return file
+
+    def knows(self, backend: str) -> bool:
+        """Return whether what is stored by hand in a backend is entered in a ledger.
+
+        It is where the columns of one database store there. What several could take is left to the notes of the session
+        that takes it, as without an application.
+        """
+        return self._is_awaited(backend) or self._place_of(backend) is not None
+
+    @contextmanager
+    def saving(self, file: FileObject) -> Generator[None]:
+        """Enter a file that is stored by hand in the ledger of its backend."""
+        if (place := self._place_of(file.backend_key)) is None:
+            yield
+            return
+        with saving(place.database, place.table, file):
+            yield
+        self._storers[file] = LedgerStorer(place)
+
+    @asynccontextmanager
+    async def saving_async(self, file: FileObject) -> AsyncGenerator[None]:
+        """`saving` without blocking the event loop."""
+        if (place := self._place_of(file.backend_key)) is None:
+            yield
+            return
+        async with saving_async(place.database, place.table, file):
+            yield
+        self._storers[file] = LedgerStorer(place)
+
+    def _place_of(self, backend: str) -> Place | None:
+        places = [place for place in self._places if stores_in(place, backend)]
+        if not places and self._is_awaited(backend):
+            raise self._not_found_yet(backend)
+        return places[0] if len(places) == 1 and staging_engine(_sync_engine(places[0])) is not None else None
+
+    def _is_awaited(self, backend: str) -> bool:
+        """Return whether columns store in a backend whose database may be one that was away."""
+        return self._look_again is not None and any(
+            column.type.storage_key == backend for mapper in configured_mappers() for column in file_columns(mapper)
+        )
+
+    def _not_found_yet(self, backend: str) -> DatabaseUnavailableError:
+        if self._look_again is not None:
+            self._look_again()
+        return DatabaseUnavailableError(
+            "A database was away when the application started, and its ledger is not found yet; try again later",
+            backend=backend,
+        )
+
+    async def release(self, files: Iterable[FileObject]) -> int:
+        """Give up what no row has taken; see `Storer.release`."""
+        by_storer: dict[Storer, list[FileObject]] = {}
+        for file in files:
+            by_storer.setdefault(self._storer_of(file), []).append(file)
+        failures: list[Exception] = []
+        given_up = 0
+        for storer, its in by_storer.items():
+            try:
+                given_up += await storer.release(its)
+            except Exception as error:  # noqa: BLE001  # raised when the others are given up as well
+                failures.append(error)
+        if failures:
+            raise failures[0] if len(failures) == 1 else ExceptionGroup("Files could not be given up", failures)
+        return given_up
+
+    def hand_over(self, file: FileObject) -> None:
+        """Leave a file to another request; see `Storer.hand_over`."""
+        self._storer_of(file).hand_over(file)
+
+    async def keep(self, file: FileObject) -> None:
+        """Keep a file without a row; see `Storer.keep`."""
+        await self._storer_of(file).keep(file)
+
+    async def discard(self, file: FileObject) -> bool:
+        """Give up a kept file; see `Storer.discard`."""
+        return await self._storer_of(file).discard(file)
+
+    def _storer_of(self, file: FileObject) -> Storer:
+        return self._storers.get(file) or self.storer_for(None, file.backend_key)
+
+
+def _key(file: FileObject) -> ObjectKey:
+    return ObjectKey(file.backend_key, file.path)
+
+
+def _sync_engine(place: Place) -> sa.Engine:
+    return place.database.sync_engine if isinstance(place.database, AsyncEngine) else place.database
+
+
+def ledger_id(place: Place) -> object:
+    """Return what is the same for places that are one, in whatever way they are reached."""
+    engine = _sync_engine(place)
+    url, schemas = engine.url, frozenset(schema_map(engine).items())
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        return place.database, place.table  # each engine has a memory of its own
+    return url.get_backend_name(), url.host, url.port, url.database, schemas, place.table
+
+
+def _has_model(place: Place, model: type) -> bool:
+    return any(issubclass(model, mapper.class_) or issubclass(mapper.class_, model) for mapper in place.mappers)
+
+
+def stores_in(place: Place, backend: str) -> bool:
+    """Return whether a column of a place stores in the backend of a key."""
+    return any(column.type.storage_key == backend for mapper in place.mappers for column in file_columns(mapper))
