@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from litestar.status_codes import HTTP_200_OK
 
-from tests.http.multipart_bodies import END, Piece, body_of, part_of
-from tests.http.sockets import SERVERS, Running, head_of, serving
+from tests.uploads.multipart_bodies import END, Piece, body_of, part_of
+from tests.uploads.sockets import SERVERS, Running, head_of, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

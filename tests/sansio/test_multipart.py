@@ -13,7 +13,7 @@ from hypothesis import example, given, settings, strategies as st
 
 from litestar_filestore.errors import MultipartError, MultipartLimitError
 from litestar_filestore.sansio.multipart import MAX_STRAY_BYTES, FormParser, PartHead, form_boundary
-from tests.http.multipart_bodies import BOUNDARY, CONTENT_TYPE, END, Piece, body_of, part_of
+from tests.uploads.multipart_bodies import BOUNDARY, CONTENT_TYPE, END, Piece, body_of, part_of
 
 MIB = 1024 * 1024
 

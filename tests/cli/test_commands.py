@@ -1,0 +1,262 @@
+"""``litestar storages``: every command, on an application with Advanced Alchemy, a database and files."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).parents[2]
+TABLES = """
+CREATE TABLE paper (id INTEGER PRIMARY KEY, file JSON);
+CREATE TABLE filestore_object (
+    backend TEXT NOT NULL, "key" TEXT NOT NULL, state TEXT NOT NULL, size INTEGER, checksum TEXT,
+    created_at DOUBLE NOT NULL, not_before DOUBLE NOT NULL, attempts INTEGER NOT NULL, last_error TEXT, owner TEXT,
+    PRIMARY KEY (backend, "key")
+);
+"""
+
+
+class Office:
+    """A folder with a database and objects, and the process with the commands."""
+
+    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self._process = process
+        self.folder = folder
+        (folder / "objects").mkdir()
+        self.execute(TABLES)
+
+    def execute(self, script: str) -> None:
+        """Execute SQL as somebody else does."""
+        with closing(sqlite3.connect(self.folder / "papers.db")) as connection:
+            connection.executescript(script)
+
+    def query(self, statement: str) -> list[tuple[object, ...]]:
+        """Return what the database says."""
+        with closing(sqlite3.connect(self.folder / "papers.db")) as connection:
+            return connection.execute(statement).fetchall()
+
+    def add(self, key: str, *, state: str | None = "linked", row: bool = True, owner: str = "alice") -> None:
+        """Store an object of three bytes, with an entry and a row or without."""
+        path = self.folder / "objects" / key
+        path.write_bytes(b"abc")
+        os.utime(path, (0, 0))  # as old as can be
+        if state:
+            self.execute(
+                f"INSERT INTO filestore_object VALUES ('papers', '{key}', '{state}', 3, NULL, 0, 0, 0, NULL, '{owner}')"  # noqa: S608
+            )
+        if row:
+            file = json.dumps({"filename": "a.txt", "to_filename": key, "backend": "papers", "size": 3})
+            self.execute(f"INSERT INTO paper (file) VALUES ('{file}')")  # noqa: S608
+
+    def objects(self) -> set[str]:
+        """Return the keys of all objects."""
+        return {path.name for path in (self.folder / "objects").iterdir() if path.is_file()}
+
+    def run(self, *arguments: str, app: str = "create_app") -> tuple[int, str]:
+        """Run a command and return its exit code and what it printed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"folder": str(self.folder), "app": app, "arguments": arguments}) + "\n")
+        self._process.stdin.flush()
+        code, output = json.loads(self._process.stdout.readline())
+        return code, output
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[subprocess.Popen[str]]:
+    """The process with the commands: every command of a process of its own would take seconds."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))}
+    command: Sequence[str] = [sys.executable, "-m", "tests.cli.cli_process"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        yield running  # it ends with its input
+
+
+@pytest.fixture
+def office(process: subprocess.Popen[str], tmp_path: Path) -> Office:
+    """A database with empty tables, and an empty folder for objects."""
+    return Office(process, tmp_path)
+
+
+def test_list(office: Office) -> None:
+    """``list`` shows the backends with their services."""
+    code, output = office.run("list")
+    assert code == 0, output
+    assert "papers" in output
+    assert "file" in output
+
+
+def test_check(office: Office) -> None:
+    """``check`` contacts the backends, finds the ledgers, and says that all is well."""
+    code, output = office.run("check")
+    assert code == 0, output
+    assert "papers: ok" in output
+    assert "1 ledger" in output
+
+
+def test_check_of_a_database_that_is_not_migrated(office: Office) -> None:
+    """``check`` fails where models have file columns and the database has none of their tables."""
+    office.execute("DROP TABLE paper; DROP TABLE filestore_object")
+    code, output = office.run("check")
+    assert code == 1, output
+    assert "no ledger for Paper" in output
+
+
+def test_check_of_a_database_without_the_ledger(office: Office) -> None:
+    """``check`` fails where rows hold files and the ledger is missing, and does not end in a traceback."""
+    office.execute("DROP TABLE filestore_object")
+    code, output = office.run("check")
+    assert code == 1, output
+    assert "has no table 'filestore_object'" in output
+    assert "Traceback" not in output
+
+
+def test_check_of_a_broken_backend(office: Office) -> None:
+    """``check`` fails where a backend cannot be used, and names it."""
+    (office.folder / "objects").rmdir()
+    (office.folder / "objects").write_text("in the way")
+    code, output = office.run("check")
+    assert code == 1, output
+    assert "papers: ok" not in output
+    assert "papers:" in output
+
+
+def test_sweep(office: Office) -> None:
+    """``sweep`` deletes what is due, and only that."""
+    office.add("kept")
+    office.add("doomed", state="doomed", row=False)
+    office.add("abandoned", state="staged", row=False)
+    code, output = office.run("sweep")
+    assert code == 0, output
+    assert "deleted 2, forgotten 0, failed 0" in output
+    assert office.objects() == {"kept"}
+
+
+def test_fsck_of_a_clean_ledger(office: Office) -> None:
+    """``fsck`` succeeds where everything fits."""
+    office.add("kept")
+    code, output = office.run("fsck")
+    assert code == 0, output
+    assert "1 objects, 1 entries, 1 files in rows" in output
+
+
+@pytest.mark.parametrize(
+    ("key", "printed"),
+    [
+        ("[red]a[bold].txt", "[red]a[bold].txt"),
+        ("[/nothing]", "[/nothing]"),
+        ("\x1b[2J\x07a\nb\u202ec", r"\x1b[2J\x07a\nb\u202ec"),
+        (":smile: [link=http://x]y", ":smile: [link=http://x]y"),
+        (" ".join(["long"] * 40), " ".join(["long"] * 40)),
+    ],
+)
+@pytest.mark.parametrize("command", ["fsck", "adopt"])
+def test_keys_are_printed_as_text(office: Office, command: str, key: str, printed: str) -> None:
+    """A key is neither markup nor an order to the terminal, whoever made it."""
+    files = json.dumps({"filename": "a.txt", "to_filename": key, "backend": "papers", "size": 3}).replace("'", "''")
+    office.execute(f"INSERT INTO paper (file) VALUES ('{files}'); INSERT INTO paper (file) VALUES ('{files}')")  # noqa: S608
+    _, output = office.run(command)
+    assert f"papers:{printed}" in output
+
+
+def test_errors_are_printed_as_text(office: Office) -> None:
+    """So is what a store says."""
+    (office.folder / "objects").rmdir()
+    (office.folder / "objects").write_text("in the way")
+    code, output = office.run("check", app="create_app_with_markup")
+    assert (code, "[bold]papers[/bold]" in output) == (1, True), output
+
+
+def test_fsck_only_reports(office: Office) -> None:
+    """``fsck`` without ``--repair`` fails, says what does not fit, and changes nothing."""
+    office.add("kept")
+    office.add("stray", state=None, row=False)
+    code, output = office.run("fsck", "--max-doomed-percent", "100")
+    assert code == 1, output
+    assert "untracked object: papers:stray" in output
+    assert "doomed 0" in output
+    assert office.query("SELECT count(*) FROM filestore_object WHERE backend = 'papers'") == [(1,)]
+
+
+def test_fsck_repairs(office: Office) -> None:
+    """``fsck --repair`` hands strays to the sweeper, as far as the allowed share goes."""
+    office.add("kept")
+    office.add("stray", state=None, row=False)
+    code, output = office.run("fsck", "--repair")
+    assert code != 0
+    assert office.query("SELECT count(*) FROM filestore_object WHERE state = 'doomed'") == [(0,)]
+    code, output = office.run("fsck", "--repair", "--max-doomed-percent", "60")
+    assert "doomed 1" in output
+    office.run("sweep")
+    assert office.objects() == {"kept"}
+
+
+def test_fsck_of_a_backend_with_several_ledgers(office: Office) -> None:
+    """``fsck`` refuses to take the objects of one ledger for strays of another one."""
+    office.add("kept")
+    code, output = office.run("check", app="create_app_with_tenants")
+    assert "2 ledgers" in output, output
+    code, _ = office.run("fsck", "--repair", "--max-doomed-percent", "100", app="create_app_with_tenants")
+    assert code != 0
+    assert office.run("fsck") == (0, "1 objects, 1 entries, 1 files in rows\nadopted 0, unshared 0, doomed 0\n")
+
+
+def test_fsck_spares_the_young(office: Office) -> None:
+    """``fsck`` leaves alone what is younger than ``--minimum-age``."""
+    office.add("stray", state=None, row=False)
+    os.utime(office.folder / "objects" / "stray")
+    assert office.run("fsck")[0] == 0
+    assert office.run("fsck", "--minimum-age", "-10")[0] == 1
+
+
+def test_adopt(office: Office) -> None:
+    """``adopt`` enters the files of rows that were there before the ledger."""
+    office.add("old", state=None)
+    code, output = office.run("adopt")
+    assert code == 0, output
+    assert "adopted 1, known 0, shared 0" in output
+    assert office.run("fsck")[0] == 0
+
+
+def test_adopt_shared(office: Office) -> None:
+    """``adopt`` enters objects of several rows, and names the rows and what can be done."""
+    office.add("old", state=None)
+    office.add("old", state=None)
+    code, output = office.run("adopt")
+    assert code == 0, output
+    assert "adopted 1, known 0, shared 1" in output
+    assert "papers:old is held by Paper(1).file, Paper(2).file" in output
+    assert "row.file = row.file.copy()" in output
+    assert office.query("SELECT state FROM filestore_object WHERE key = 'old'") == [("shared",)]
+    assert office.run("fsck")[0] == 0
+
+
+def test_usage(office: Office) -> None:
+    """``usage`` sums up the objects of one owner that are in the store, also those that are to be deleted."""
+    office.add("one")
+    office.add("two")
+    office.add("given up", state="doomed", row=False)
+    office.add("deleted", state="gone", row=False)
+    office.add("other", owner="bob")
+    code, output = office.run("usage", "alice")
+    assert code == 0, output
+    assert "3 objects, 9 bytes; 1 objects, 3 bytes of them are to be deleted" in output
+
+
+def test_missing_ledger(office: Office) -> None:
+    """Commands that need a ledger fail where there is none, and say what to do."""
+    office.execute("DROP TABLE filestore_object")
+    code, _ = office.run("sweep")
+    assert code != 0

@@ -1,1 +1,0 @@
-"""Applications of which a part of the world is gone, by a fault proxy in front of real servers."""
