@@ -33,6 +33,7 @@ from litestar_filestore.orm.columns import (
 )
 
 # Their import registers listeners too.
+from litestar_filestore.tracking import transactions as _transactions  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from litestar_filestore.tracking.bulk import plain_value
 from litestar_filestore.tracking.checks import check_content, check_count, check_stored
 from litestar_filestore.tracking.custody import Custody, custody_of
