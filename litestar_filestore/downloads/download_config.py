@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
@@ -198,8 +198,6 @@ class DownloadContext:
     """How downloads of this application are answered."""
     is_download: bool = False
     """Whether the answer is a file: nothing may be added to it on its way out."""
-    let_go: Callable[[], Awaitable[None]] | None = None
-    """Gives back, before the store is asked, what others wait for."""
 
 
 def download_context(scope: Scope, config: DownloadConfig | None = None) -> DownloadContext:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from litestar.enums import ScopeType
@@ -15,9 +14,9 @@ from litestar.utils.predicates import is_class_and_subclass
 
 from litestar_filestore.downloads.answer import PreconditionFailedException, RangeNotSatisfiableException
 from litestar_filestore.downloads.download_config import download_context
+from litestar_filestore.downloads.redirect import FileRedirect
 from litestar_filestore.downloads.response import FileDownload, refuse_cache
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.plugin.sessions import let_sessions_go
 from litestar_filestore.uploads.documents import adjusted_operation, document_refusals
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ __all__ = (
 
 _SKIP_COMPRESSION = "filestore_skip_compression"
 _PREPARED = "filestore_download"
+_FOUND = 302
+_REDIRECTS = range(300, 400)
 _BINARY = "application/octet-stream"
 _RAISED = (
     NotFoundException,
@@ -65,11 +66,13 @@ class DownloadHandlers:
             self._opt_key = compression.exclude_opt_key
 
     def prepare(self, handler: HTTPRouteHandler) -> None:
-        """Keep compression away from a handler that sends files, and describe what it answers.
+        """Keep compression away from a handler that sends files, and describe what it answers, redirects as well.
 
         Raises:
             ImproperlyConfiguredException: If Litestar would cache its answers.
         """
+        if handler.parsed_return_field.is_subclass_of(FileRedirect) and handler.status_code not in _REDIRECTS:
+            handler.status_code = _FOUND  # Litestar documents 200 unless something was said, and sends the response's
         if not _sends_files(handler.parsed_return_field) or handler.opt.get(_PREPARED) is self:
             return  # a handler comes once for each of its paths
         try:
@@ -143,7 +146,6 @@ class DownloadMiddleware(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer with the guard in between."""
         context = download_context(scope, self._config)
-        context.let_go = partial(let_sessions_go, scope)
 
         async def guarded(message: Message) -> None:
             if context.is_download and message["type"] == "http.response.start":

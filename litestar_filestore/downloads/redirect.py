@@ -11,16 +11,12 @@ from litestar_filestore.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from litestar.background_tasks import BackgroundTask, BackgroundTasks
-    from litestar.handlers import HTTPRouteHandler
     from litestar.response.redirect import RedirectStatusType
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.registry import Disposition
 
-__all__ = (
-    "FileRedirect",
-    "prepare_redirect",
-)
+__all__ = ("FileRedirect",)
 
 _DEFAULT_SECONDS = 300
 
@@ -71,17 +67,3 @@ class FileRedirect(Redirect):
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  # some of its types are incomplete in Litestar
             url, status_code=status_code, headers=headers, background=background
         )
-
-
-_FOUND = 302
-_REDIRECTS = range(300, 400)
-
-
-def prepare_redirect(handler: HTTPRouteHandler) -> None:
-    """Have a handler documented with the status of its redirect.
-
-    Litestar documents the handler's status, which is 200 unless something else was said, and sends the response's.
-    """
-    returned = handler.parsed_return_field
-    if returned.is_subclass_of(FileRedirect) and handler.status_code not in _REDIRECTS:
-        handler.status_code = _FOUND

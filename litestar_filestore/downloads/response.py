@@ -1,16 +1,17 @@
-"""Sees to it that nothing on its way out changes the answer to a download."""
+"""`FileDownload`: from the request to the answer. Nothing on its way out may change it."""
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar.response import File, Response
 from litestar.response.base import ASGIResponse
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.downloads.answer import (
     PreconditionFailedException,
     RangeNotSatisfiableException,
@@ -19,10 +20,9 @@ from litestar_filestore.downloads.answer import (
     object_facts,
     protective_headers,
 )
-from litestar_filestore.downloads.delivery import Transfer, choose_delivery, object_bytes, redirect_url, send_pieces
+from litestar_filestore.downloads.delivery import Transfer, Wire, deliver, first_byte_within, redirect_url
 from litestar_filestore.downloads.download_config import download_context
 from litestar_filestore.errors import (
-    BackendUnavailableError,
     ConfigurationError,
     InvalidArgumentError,
     InvalidKeyError,
@@ -32,10 +32,10 @@ from litestar_filestore.errors import (
 from litestar_filestore.sansio.active_types import DEFAULT_CONTENT_TYPE
 from litestar_filestore.sansio.conditional import joined_headers
 from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.tracking.idle import has_only_read
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
     from typing import Self
 
     from litestar import Request
@@ -44,252 +44,12 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.registry import Disposition
-    from litestar_filestore.downloads.answer import DownloadAnswer
     from litestar_filestore.downloads.download_config import Delivery, DownloadConfig
 
 __all__ = (
-    "ASGIFileDownload",
-    "DownloadWish",
     "FileDownload",
-    "refuse_alterations",
     "refuse_cache",
 )
-
-
-def refuse_cache(handler: Any) -> None:
-    """Refuse the response cache on a handler of files.
-
-    Its key knows nothing of ranges: it would give the two bytes that one client asked for to the next, who wants all.
-
-    Raises:
-        ConfigurationError: If the handler is cached.
-    """
-    if handler.cache is not False:
-        raise ConfigurationError(
-            f"{handler}: remove cache= from this handler. Litestar would answer every request with the range that was "
-            "asked for first; caching by clients is set with FileDownload(cache_control=)"
-        )
-
-
-def refuse_alterations(scope: Scope) -> None:
-    """Refuse a download that Litestar's middleware would change.
-
-    Start-up excludes every handler whose annotation shows that it returns files. One annotated ``Response`` does not.
-
-    Raises:
-        ConfigurationError: If the handler is cached, or the compression middleware is around it.
-    """
-    slots = cast("dict[str, Any]", scope)
-    handler, app = slots.get("route_handler"), slots.get("litestar_app") or slots.get("app")
-    if handler is None:  # not called by Litestar's router
-        return
-    if hasattr(handler, "cache"):
-        refuse_cache(handler)
-    compression = getattr(app, "compression_config", None)
-    if compression is not None and not _is_excluded(compression, handler, slots):
-        raise ConfigurationError(
-            f"{handler}: annotate the handler with FileDownload, so that compression leaves it alone: a compressed "
-            "range is none"
-        )
-
-
-def _is_excluded(compression: Any, handler: Any, scope: dict[str, Any]) -> bool:
-    if compression.exclude_opt_key and handler.opt.get(compression.exclude_opt_key):
-        return True
-    patterns = [compression.exclude] if isinstance(compression.exclude, str) else (compression.exclude or [])
-    return bool(patterns) and re.search("|".join(patterns), scope["path"]) is not None
-
-
-# What only the answer itself can know. Cookies belong to a session, of which a copy of the file must not be a part.
-_OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "content-length", "content-range"})
-
-
-class DownloadWish(NamedTuple):
-    """What a handler wants a download to be like."""
-
-    file: FileObject
-    """A stored file."""
-    disposition: Disposition
-    """Whether to save or to show it."""
-    filename: str
-    """Name to save it under."""
-    content_type: str | None
-    """Verified type; ``None`` takes the file's."""
-    delivery: Delivery | None
-    """How bytes travel; ``None`` takes the configuration's."""
-    cache_control: str | None
-    """Value of Cache-Control; ``None`` takes the configuration's."""
-
-
-class ASGIFileDownload(ASGIResponse):
-    """Sends what a `DownloadWish` describes."""
-
-    __slots__ = ("extra_headers", "wish")
-
-    def __init__(
-        self,
-        wish: DownloadWish,
-        extra_headers: Mapping[str, str],
-        background: BackgroundTask | BackgroundTasks | None,
-    ) -> None:
-        """Answer as wished, with further headers of the application."""
-        super().__init__(background=background, media_type=DEFAULT_CONTENT_TYPE)
-        self.wish = wish
-        self.extra_headers = {name.lower(): str(value) for name, value in extra_headers.items()}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request.
-
-        Raises:
-            ObjectNotFoundError: If the object is missing, or behind a symbolic link; nothing was sent then.
-            ObjectChangedError: If it is too short; the connection breaks if something was sent.
-            ConfigurationError: If a middleware of the application would change the answer.
-            BackendUnavailableError: If the store takes longer than `DownloadConfig.first_byte_seconds`.
-        """
-        context = download_context(scope)
-        context.is_download = True
-        try:
-            if context.let_go is not None:
-                await context.let_go()
-            async with _first_byte(self.wish.file, context.config.first_byte_seconds) as limit:
-                await self._answer(_Wire(scope, receive, send, limit), context.config)
-        except RangeNotSatisfiableError as error:
-            context.is_download = False
-            raise _unsatisfiable(error) from error
-        except InvalidKeyError as error:
-            # A symbolic link in the store, or a key of a row that no object can have: not a mistake of the client's.
-            context.is_download = False
-            raise ObjectNotFoundError(
-                error.detail, operation="get", backend=self.wish.file.backend_key, key=self.wish.file.key
-            ) from error
-        except BaseException:
-            context.is_download = False  # what is sent now, if anything, is an error's answer
-            raise
-        await self.after_response()
-
-    async def _answer(self, wire: _Wire, config: DownloadConfig) -> None:
-        refuse_alterations(wire.scope)
-        wish = self.wish
-        facts = await object_facts(wish.file, wish.content_type)
-        content = content_headers(facts.content_type, wish.filename, wish.disposition, config)
-        answer = answer_request(
-            wire.method,
-            joined_headers(wire.scope["headers"]),
-            facts,
-            part_type=content["content-type"],
-            max_ranges=config.max_ranges,
-        )
-        if answer.status_code == 412:  # noqa: PLR2004  # the status itself says it best
-            raise PreconditionFailedException(detail="The file is not as the request wants it")
-        if answer.status_code == 304:  # noqa: PLR2004
-            await wire.send_nothing(304, {**self._kept(config), **answer.headers})
-            return
-        headers = {
-            **protective_headers(facts.content_type, wish.disposition, config),
-            **self._kept(config),
-            **content,
-            **answer.headers,
-        }
-        if wire.method == "HEAD" or not answer.ranges:
-            await wire.send_nothing(answer.status_code, headers)
-            return
-        delivery = wish.delivery or config.delivery
-        if delivery == "redirect":
-            await wire.send_nothing(302, await self._redirect_headers(content, config))
-            return
-        await _deliver(Transfer(wish.file, facts, answer, delivery, config, wire.scope), headers, wire)
-
-    def _kept(self, config: DownloadConfig) -> dict[str, str]:
-        """Return the headers that the application has a say in."""
-        own = {**{name.lower(): value for name, value in config.headers.items()}, **self.extra_headers}
-        return {
-            "cache-control": self.wish.cache_control or config.cache_control,
-            **{name: value for name, value in own.items() if name not in _OURS},
-        }
-
-    async def _redirect_headers(self, content: dict[str, str], config: DownloadConfig) -> dict[str, str]:
-        url = await redirect_url(self.wish.file, content, config)
-        return {
-            **self._kept(config),
-            "location": url,
-            # Half its life: who follows a remembered redirect still has time to read.
-            "cache-control": f"private, max-age={config.redirect_seconds // 2}",
-            "referrer-policy": "no-referrer",
-            "content-length": "0",
-        }
-
-
-async def _deliver(transfer: Transfer, headers: dict[str, str], wire: _Wire) -> None:
-    handover = await choose_delivery(transfer)
-    if handover.headers is not None:
-        # The server in front measures what it sends, makes a 206 of the 200, and says itself that it can.
-        kept = {name: value for name, value in headers.items() if name not in {"content-range", "accept-ranges"}}
-        await wire.send_nothing(200, {**kept, **handover.headers, "content-length": "0"})
-    elif handover.path is not None:
-        await wire.send_path(headers, handover.path)
-    else:
-        await wire.send_object(transfer.file, transfer.answer, headers)
-
-
-@asynccontextmanager
-async def _first_byte(file: FileObject, seconds: float | None) -> AsyncGenerator[asyncio.Timeout]:
-    """Return a context that ends with an error if its limit is not taken away in time."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            yield limit
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise BackendUnavailableError(
-            f"The store did not begin to answer within {seconds:g} seconds",
-            operation="get",
-            backend=file.backend_key,
-            key=file.key,
-        ) from error
-
-
-class _Wire:
-    """The connection, and the three ways to send something over it."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: asyncio.Timeout) -> None:
-        self.scope = scope
-        self._limit = limit
-        self._receive = receive
-        self._send = send
-
-    @property
-    def method(self) -> str:
-        return cast("str", cast("dict[str, Any]", self.scope)["method"])
-
-    async def send_nothing(self, status_code: int, headers: Mapping[str, str]) -> None:
-        await self._start(status_code, headers)
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def send_path(self, headers: Mapping[str, str], path: Path) -> None:
-        await self._start(200, headers)
-        pathsend: Any = {
-            "type": "http.response.pathsend",
-            "path": str(path),
-        }  # no type in Litestar
-        await self._send(pathsend)
-
-    async def send_object(self, file: FileObject, answer: DownloadAnswer, headers: Mapping[str, str]) -> None:
-        async with aclosing(object_bytes(file, answer.ranges, answer.frame)) as pieces:
-            # Before anything is sent: a missing object still gets an answer of its own.
-            first = await anext(pieces)
-            await self._start(answer.status_code, headers)
-            await send_pieces(pieces, first, int(answer.headers["content-length"]), self._receive, self._send)
-
-    async def _start(self, status_code: int, headers: Mapping[str, str]) -> None:
-        self._limit.reschedule(None)  # from now on it is the client who may be slow
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status_code, "headers": raw})
-
-
-def _unsatisfiable(error: RangeNotSatisfiableError) -> RangeNotSatisfiableException:
-    headers = {"Content-Range": f"bytes */{error.size}", "Accept-Ranges": "bytes"}  # RFC 9110 section 14.4
-    return RangeNotSatisfiableException(detail="The range lies outside the file", headers=headers)
 
 
 class FileDownload(File):
@@ -331,7 +91,7 @@ class FileDownload(File):
             raise InvalidArgumentError("A file is stored before it is downloaded", backend=file.backend_key)
         # Not File's: its arguments are a path and a file system, and differ between versions of Litestar.
         cast("Any", Response).__init__(self, None, background=background, headers=dict(headers or {}))
-        self.wish = DownloadWish(
+        self.wish = _DownloadWish(
             file=file,
             disposition=disposition,
             filename=filename if filename is not None else file.filename,
@@ -372,7 +132,191 @@ class FileDownload(File):
         background: BackgroundTask | BackgroundTasks | None = None,
         headers: dict[str, str] | None = None,
         **_: Any,
-    ) -> ASGIFileDownload:
+    ) -> _ASGIFileDownload:
         """Return the ASGI application that sends the file. Status and cookies of the handler have no say."""
         del app, request
-        return ASGIFileDownload(self.wish, {**(headers or {}), **self.headers}, self.background or background)
+        return _ASGIFileDownload(self.wish, {**(headers or {}), **self.headers}, self.background or background)
+
+
+# What only the answer itself can know. Cookies belong to a session, of which a copy of the file must not be a part.
+_OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "content-length", "content-range"})
+
+
+class _DownloadWish(NamedTuple):
+    """What a handler wants a download to be like."""
+
+    file: FileObject
+    """A stored file."""
+    disposition: Disposition
+    """Whether to save or to show it."""
+    filename: str
+    """Name to save it under."""
+    content_type: str | None
+    """Verified type; ``None`` takes the file's."""
+    delivery: Delivery | None
+    """How bytes travel; ``None`` takes the configuration's."""
+    cache_control: str | None
+    """Value of Cache-Control; ``None`` takes the configuration's."""
+
+
+class _ASGIFileDownload(ASGIResponse):
+    """Sends what a `_DownloadWish` describes."""
+
+    __slots__ = ("extra_headers", "wish")
+
+    def __init__(
+        self,
+        wish: _DownloadWish,
+        extra_headers: Mapping[str, str],
+        background: BackgroundTask | BackgroundTasks | None,
+    ) -> None:
+        """Answer as wished, with further headers of the application."""
+        super().__init__(background=background, media_type=DEFAULT_CONTENT_TYPE)
+        self.wish = wish
+        self.extra_headers = {name.lower(): str(value) for name, value in extra_headers.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request.
+
+        Raises:
+            ObjectNotFoundError: If the object is missing, or behind a symbolic link; nothing was sent then.
+            ObjectChangedError: If it is too short; the connection breaks if something was sent.
+            ConfigurationError: If a middleware of the application would change the answer.
+            BackendUnavailableError: If the store takes longer than `DownloadConfig.first_byte_seconds`.
+        """
+        context = download_context(scope)
+        context.is_download = True
+        try:
+            await _let_sessions_go(scope)
+            async with first_byte_within(self.wish.file, context.config.first_byte_seconds) as limit:
+                await self._answer(Wire(scope, receive, send, limit), context.config)
+        except RangeNotSatisfiableError as error:
+            context.is_download = False
+            raise _unsatisfiable(error) from error
+        except InvalidKeyError as error:
+            # A symbolic link in the store, or a key of a row that no object can have: not a mistake of the client's.
+            context.is_download = False
+            raise ObjectNotFoundError(
+                error.detail, operation="get", backend=self.wish.file.backend_key, key=self.wish.file.key
+            ) from error
+        except BaseException:
+            context.is_download = False  # what is sent now, if anything, is an error's answer
+            raise
+        await self.after_response()
+
+    async def _answer(self, wire: Wire, config: DownloadConfig) -> None:
+        _refuse_alterations(wire.scope)
+        wish, method = self.wish, cast("str", wire.scope["method"])
+        facts = await object_facts(wish.file, wish.content_type)
+        content = content_headers(facts.content_type, wish.filename, wish.disposition, config)
+        answer = answer_request(
+            method,
+            joined_headers(wire.scope["headers"]),
+            facts,
+            part_type=content["content-type"],
+            max_ranges=config.max_ranges,
+        )
+        if answer.status_code == 412:  # noqa: PLR2004  # the status itself says it best
+            raise PreconditionFailedException(detail="The file is not as the request wants it")
+        if answer.status_code == 304:  # noqa: PLR2004
+            await wire.send_nothing(304, {**self._kept(config), **answer.headers})
+            return
+        headers = {
+            **protective_headers(facts.content_type, wish.disposition, config),
+            **self._kept(config),
+            **content,
+            **answer.headers,
+        }
+        if method == "HEAD" or not answer.ranges:
+            await wire.send_nothing(answer.status_code, headers)
+            return
+        delivery = wish.delivery or config.delivery
+        if delivery == "redirect":
+            await wire.send_nothing(302, await self._redirect_headers(content, config))
+            return
+        await deliver(Transfer(wish.file, facts, answer, delivery, config), headers, wire)
+
+    def _kept(self, config: DownloadConfig) -> dict[str, str]:
+        """Return the headers that the application has a say in."""
+        own = {**{name.lower(): value for name, value in config.headers.items()}, **self.extra_headers}
+        return {
+            "cache-control": self.wish.cache_control or config.cache_control,
+            **{name: value for name, value in own.items() if name not in _OURS},
+        }
+
+    async def _redirect_headers(self, content: dict[str, str], config: DownloadConfig) -> dict[str, str]:
+        url = await redirect_url(self.wish.file, content, config)
+        return {
+            **self._kept(config),
+            "location": url,
+            # Half its life: who follows a remembered redirect still has time to read.
+            "cache-control": f"private, max-age={config.redirect_seconds // 2}",
+            "referrer-policy": "no-referrer",
+            "content-length": "0",
+        }
+
+
+def _unsatisfiable(error: RangeNotSatisfiableError) -> RangeNotSatisfiableException:
+    headers = {"Content-Range": f"bytes */{error.size}", "Accept-Ranges": "bytes"}  # RFC 9110 section 14.4
+    return RangeNotSatisfiableException(detail="The range lies outside the file", headers=headers)
+
+
+def refuse_cache(handler: Any) -> None:
+    """Refuse the response cache on a handler of files.
+
+    Its key knows nothing of ranges: it would give the two bytes that one client asked for to the next, who wants all.
+
+    Raises:
+        ConfigurationError: If the handler is cached.
+    """
+    if handler.cache is not False:
+        raise ConfigurationError(
+            f"{handler}: remove cache= from this handler. Litestar would answer every request with the range that was "
+            "asked for first; caching by clients is set with FileDownload(cache_control=)"
+        )
+
+
+def _refuse_alterations(scope: dict[str, Any]) -> None:
+    """Refuse a download that Litestar's middleware would change.
+
+    Start-up excludes every handler whose annotation shows that it returns files. One annotated ``Response`` does not.
+
+    Raises:
+        ConfigurationError: If the handler is cached, or the compression middleware is around it.
+    """
+    handler, app = scope.get("route_handler"), scope.get("litestar_app") or scope.get("app")
+    if handler is None:  # not called by Litestar's router
+        return
+    if hasattr(handler, "cache"):
+        refuse_cache(handler)
+    compression = getattr(app, "compression_config", None)
+    if compression is not None and not _is_excluded(compression, handler, scope):
+        raise ConfigurationError(
+            f"{handler}: annotate the handler with FileDownload, so that compression leaves it alone: a compressed "
+            "range is none"
+        )
+
+
+def _is_excluded(compression: Any, handler: Any, scope: dict[str, Any]) -> bool:
+    if compression.exclude_opt_key and handler.opt.get(compression.exclude_opt_key):
+        return True
+    patterns = [compression.exclude] if isinstance(compression.exclude, str) else (compression.exclude or [])
+    return bool(patterns) and re.search("|".join(patterns), scope["path"]) is not None
+
+
+_ADVANCED_ALCHEMY = "_aa_connection_state"
+"""Where Advanced Alchemy keeps the sessions of a connection, by names that its configuration chooses."""
+
+
+async def _let_sessions_go(scope: Scope) -> None:
+    """Close the sessions of a request that have only read, so that nobody waits for their connections meanwhile.
+
+    Advanced Alchemy does the same when the answer begins. An answer that is a file begins with the first block that the
+    store gives. A session that has written something stays: its extension may commit it, by the status of the answer.
+    """
+    kept = cast("dict[str, Any]", scope).get(_ADVANCED_ALCHEMY)
+    for session in tuple(cast("dict[str, Any]", kept).values()) if isinstance(kept, dict) else ():
+        if isinstance(session, AsyncSession) and has_only_read(session.sync_session):
+            await session.close()
+        elif isinstance(session, Session) and has_only_read(session):
+            await run_blocking(session.close)

@@ -1,4 +1,4 @@
-"""The application's own links: their routes, and the URLs that responses show."""
+"""Where the application's own links lead, and the URLs that responses show."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from litestar_filestore.core.registry import LinkWish, answering_links
-from litestar_filestore.links.routes import make_link_routes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from litestar.connection import ASGIConnection
     from litestar.types import Scope
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.links.signer import LinkSigner
-    from litestar_filestore.plugin.config import FilestoreConfig
 
 __all__ = (
     "build_link",
-    "link_routes",
     "signer_here",
 )
 
@@ -51,10 +46,3 @@ def _mounted_at(scope: Scope) -> str:
     before = whole.removesuffix(seen) if whole.endswith(seen) else str(slots.get("root_path", ""))
     segments = [segment for segment in before.split("/") if segment]
     return "".join(f"/{segment}" for segment in segments)
-
-
-def link_routes(config: FilestoreConfig) -> Sequence[Any]:
-    """Return the handlers that the application needs to serve its links."""
-    if config.signer is None:
-        return ()
-    return make_link_routes(config.signer, config.registry, config.limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from litestar.di import Provide
@@ -13,8 +14,8 @@ from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, Receive
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.downloads.handling import DownloadHandlers, DownloadMiddleware
-from litestar_filestore.downloads.redirect import prepare_redirect
-from litestar_filestore.links.urls import build_link, link_routes
+from litestar_filestore.links.routes import make_link_routes
+from litestar_filestore.links.urls import build_link
 from litestar_filestore.orm.stored_object import FileObjectList
 from litestar_filestore.plugin.answers import ANSWERS, answer_storage_error, log_wrapped_error
 from litestar_filestore.plugin.databases import find_databases
@@ -28,6 +29,7 @@ from litestar_filestore.plugin.serialization import (
     is_file_list_type,
     is_file_type,
 )
+from litestar_filestore.router.options import BODY_DEPENDENCY
 from litestar_filestore.uploads.documents import document_body
 from litestar_filestore.uploads.handlers import UploadHandlers
 from litestar_filestore.uploads.parts import MultipartStream
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from litestar_filestore.plugin.databases import Place
 
 __all__ = ("FilestorePlugin",)
+
+_COMMANDS = "litestar_filestore.cli.commands"
+"""Loaded when the command line asks for it."""
 
 _NAMES = {
     "FileObject": FileObject,
@@ -96,15 +101,16 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.middleware.insert(0, DownloadMiddleware(config.downloads))
         app_config.middleware.insert(0, OwnershipMiddleware(storer, config))
         self._downloads.configure(app_config)
-        app_config.route_handlers.extend(link_routes(config))
+        if config.signer is not None:
+            app_config.route_handlers.extend(make_link_routes(config.signer, config.registry, config.limits))
         app_config.state.setdefault(config.registry_state_key, config.registry)
         app_config.dependencies.setdefault(
             config.registry_dependency_key, Provide(config.provide_registry, sync_to_thread=False)
         )
         app_config.dependencies.setdefault(config.parts_dependency_key, parts_provider(config.registry, config.limits))
-        app_config.dependencies.setdefault(
-            config.raw_upload_dependency_key, raw_upload_provider(config.registry, config.limits)
-        )
+        # Routers know the body under a name of their own, whatever the application's handlers call it.
+        for key in (config.raw_upload_dependency_key, BODY_DEPENDENCY):
+            app_config.dependencies.setdefault(key, raw_upload_provider(config.registry, config.limits))
         app_config.signature_namespace = {**_NAMES, **app_config.signature_namespace}
         app_config.type_encoders = {**TYPE_ENCODERS, **(app_config.type_encoders or {})}
         app_config.type_decoders = [*(app_config.type_decoders or ()), *TYPE_DECODERS]
@@ -152,13 +158,11 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
                 self._uploads.prepare(handler)
                 document_body(handler, self._config.limits)
                 self._downloads.prepare(handler)
-                prepare_redirect(handler)
 
     def on_cli_init(self, cli: Any) -> None:
         """Add the command group ``storages``."""
-        from litestar_filestore.cli.commands import storages_group  # click and rich are optional in Litestar 3
-
-        cli.add_command(storages_group)
+        commands: Any = import_module(_COMMANDS)  # needs click and rich, which are optional in Litestar 3
+        cli.add_command(commands.storages_group)
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
         """Return whether a field is a file, a list of files, or the body of a handler that takes uploads."""

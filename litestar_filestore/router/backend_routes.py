@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -11,9 +11,9 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from litestar import Request, delete, get, head, put
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.exceptions.http_exceptions import ServiceUnavailableException
-from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
 from litestar_filestore.core.backend import StorageBackend
@@ -26,6 +26,7 @@ from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, Object
 from litestar_filestore.router.options import (
     Authorize,
     FileMethod,
+    binary_operation,
     raised_by_asking,
     raised_by_changes,
     refuse_unless_allowed,
@@ -33,6 +34,7 @@ from litestar_filestore.router.options import (
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.uploads.plan import PlannedFile, owned_by
+from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
 
 __all__ = ("BackendRoutes",)
@@ -57,10 +59,6 @@ class BackendRoutes:
     cache_control: str | None
     max_bytes: int | None
     name: str | None
-    store: Callable[..., Awaitable[FileObject]]
-    """Stores a body as the application is configured; it comes from above."""
-    operation_for: Callable[[PlannedFile], type[Operation]]
-    """Documents such a body."""
     registry: StorageRegistry = storages
 
     def __post_init__(self) -> None:
@@ -125,12 +123,14 @@ class BackendRoutes:
         @put(
             _PATH,
             summary="Store a file",
-            operation_class=self.operation_for(planned),
+            operation_class=binary_operation(planned),
             raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold
         )
-        async def write(request: _Request, file_key: FromPath[PurePosixPath]) -> FileObject:
+        async def write(
+            request: _Request, file_key: FromPath[PurePosixPath], filestore_body: NamedDependency[RawUpload]
+        ) -> FileObject:
             """Store the body of the request under a key that was never used."""
             backend, key = self._place(file_key)
             await refuse_unless_allowed(self.authorize, request, key, "write")
@@ -139,7 +139,7 @@ class BackendRoutes:
                 if wanted:
                     await wanted.check(await _present(backend, key))
                 # Nothing is stored over an object, so what is decided here still holds at the end.
-                file = await self.store(request, replace(planned, key=key), filename=file_key.name)
+                file = await filestore_body.store_as(replace(planned, key=key), filename=file_key.name)
             await owned_by(request.scope).keep(file)
             return file
 

@@ -35,11 +35,11 @@ from litestar_filestore.router.options import (
     raised_by_asking,
     raised_by_changes,
     refuse_unless_allowed,
-    store_put,
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.tracking.idle import has_only_read
 from litestar_filestore.uploads.forms import ColumnFiles, plan_file
+from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS, Conflict
 from litestar_filestore.validation.field import FileField
 
@@ -305,9 +305,11 @@ class ColumnRoutes:
         )
         async def write(
             request: _Request,
+            *,
             filestore_identity: NamedDependency[tuple[Any, ...]],
             filestore_session: NamedDependency[Any],
             filestore_index: NamedDependency[int | None],
+            filestore_body: NamedDependency[RawUpload],
             filename: FromQuery[str | None] = None,
         ) -> Response[FileObject]:
             """Put the body of the request in the place of the file, or of none."""
@@ -319,7 +321,7 @@ class ColumnRoutes:
             name = filename or (previous.filename if previous is not None else self.place.name)
             # An upload may take minutes: nobody else should wait for its connection meanwhile.
             await rows.pause(session)
-            file = await store_put(request, planned, filename=name)
+            file = await filestore_body.store_as(planned, filename=name)
             with wanted.deciding():
                 row = await rows.find(session, filestore_identity, lock=True)
                 # Rows and rights may have changed since.

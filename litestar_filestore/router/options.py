@@ -21,19 +21,14 @@ from litestar_filestore.downloads.answer import PreconditionFailedException
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.uploads.documents import adjusted_operation
-from litestar_filestore.uploads.plan import owned_by
-from litestar_filestore.uploads.raw import store_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from litestar import Request
-
-    from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.plugin.config import FilestoreConfig
     from litestar_filestore.uploads.plan import PlannedFile
 
 __all__ = (
+    "BODY_DEPENDENCY",
     "Authorize",
     "ColumnPlace",
     "FileAction",
@@ -47,7 +42,6 @@ __all__ = (
     "raised_by_asking",
     "raised_by_changes",
     "refuse_unless_allowed",
-    "store_put",
 )
 
 FileAction: TypeAlias = Literal["read", "write", "delete"]
@@ -57,6 +51,10 @@ FileMethod: TypeAlias = Literal["GET", "PUT", "DELETE"]
 Authorize: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any], Any, FileAction], bool | Awaitable[bool]]
 """Says whether a connection may do something with the file of a row. What is not true is no. It may raise instead, for
 example `NotFoundException` where even the existence of the row is nobody's business."""
+
+
+BODY_DEPENDENCY = "filestore_body"
+"""Name of the dependency, given by the plugin, that is the body of a request as one file."""
 
 
 def check_access(path: str, guards: Sequence[Any] | None, *, public: bool) -> None:
@@ -184,38 +182,6 @@ def _provide(function: Any, annotations: dict[str, Any], returned: Any) -> Provi
     function.__signature__ = inspect.Signature(parameters, return_annotation=returned)
     function.__annotations__ = {**annotations, "return": returned}
     return Provide(function, sync_to_thread=False)
-
-
-async def store_put(request: Request[Any, Any, Any], planned: PlannedFile, *, filename: str) -> FileObject:
-    """Store the body of a request as the application's `FilestoreConfig` says; see `store_body`.
-
-    Args:
-        request: Whose body nobody has read.
-        planned: Where it goes, and what it has to be.
-        filename: What to call it.
-
-    Raises:
-        ObjectExistsError: If `planned` names a key, and it is taken.
-        StorageError: If it cannot be stored.
-    """
-    config = _config_of(request)
-    return await store_body(
-        request,
-        planned,
-        filename=filename,
-        storer=owned_by(request.scope).storer,
-        registry=config.registry,
-        limits=config.limits,
-    )
-
-
-def _config_of(request: Request[Any, Any, Any]) -> FilestoreConfig:
-    from litestar_filestore.plugin.plugin import FilestorePlugin  # it imports what defines routers
-
-    for plugin in request.app.plugins:
-        if isinstance(plugin, FilestorePlugin):
-            return plugin.config
-    raise ConfigurationError("The application has no FilestorePlugin")
 
 
 def binary_operation(planned: PlannedFile) -> type[Operation]:

@@ -11,7 +11,7 @@ from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.router.backend_routes import BackendRoutes
 from litestar_filestore.router.column_routes import ColumnRoutes
-from litestar_filestore.router.options import binary_operation, check_access, check_methods, find_column, store_put
+from litestar_filestore.router.options import check_access, check_methods, find_column
 
 if TYPE_CHECKING:
     from litestar.types import Middleware
@@ -108,8 +108,6 @@ def create_file_router(
             cache_control=cache_control,
             max_bytes=max_bytes,
             name=name,
-            store=store_put,
-            operation_for=binary_operation,
             registry=registry,
         )
     return router_class(
