@@ -25,7 +25,7 @@ from litestar_filestore import (
     storages,
 )
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 
 KEY = "differences"
 

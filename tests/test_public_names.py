@@ -1,4 +1,4 @@
-"""The root package: its names, where they come from, and what loading them brings along."""
+"""Public packages that load their names late: where these come from, and what loading them brings along."""
 
 from __future__ import annotations
 
@@ -7,30 +7,39 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import litestar_filestore
+from litestar_filestore import testing
 
-_TREE = ast.parse(Path(litestar_filestore.__file__).read_text("utf-8"))
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PACKAGES = (litestar_filestore, testing)
+NAMES = [(package, name) for package in PACKAGES for name in package.__all__]
 
 
-def _typing_imports() -> dict[str, str]:
+def _tree(package: ModuleType) -> ast.Module:
+    return ast.parse(Path(str(package.__file__)).read_text("utf-8"))
+
+
+def _typing_imports(package: ModuleType) -> dict[str, str]:
     """Return the module of each name as type checkers read it."""
-    guarded = next(node for node in _TREE.body if isinstance(node, ast.If))
+    guarded = next(node for node in _tree(package).body if isinstance(node, ast.If))
     assert ast.unparse(guarded.test) == "TYPE_CHECKING"
     imports = [node for node in guarded.body if isinstance(node, ast.ImportFrom)]
     assert len(imports) == len(guarded.body)
     return {alias.name: str(node.module) for node in imports for alias in node.names}
 
 
-def _table() -> dict[str, str]:
+def _table(package: ModuleType) -> dict[str, str]:
     """Return the module of each name as the interpreter reads it."""
-    table = next(
-        node for node in _TREE.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES"
-    )
+    assigned = (node for node in _tree(package).body if isinstance(node, ast.Assign))
+    table = next(node for node in assigned if ast.unparse(node.targets[0]) == "_HOMES")
     homes: dict[str, str] = ast.literal_eval(table.value)
-    return {name: f"litestar_filestore.{module}" for name, module in homes.items()}
+    return {name: f"{package.__name__}.{module}" for name, module in homes.items()}
 
 
 def _loaded_by(statement: str) -> set[str]:
@@ -40,27 +49,30 @@ def _loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-def test_table_exports_and_typing_imports_agree() -> None:
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_table_exports_and_typing_imports_agree(package: ModuleType) -> None:
     """A name is public, can be loaded and has a type, or none of these."""
-    assert _table() == _typing_imports()
-    assert sorted(_table()) == sorted(litestar_filestore.__all__)
+    assert _table(package) == _typing_imports(package)
+    assert sorted(_table(package)) == sorted(package.__all__)
 
 
-@pytest.mark.parametrize("name", litestar_filestore.__all__)
-def test_name_is_the_one_of_its_module(name: str) -> None:
+@pytest.mark.parametrize(("package", "name"), NAMES, ids=str)
+def test_name_is_the_one_of_its_module(package: ModuleType, name: str) -> None:
     """A public name is the same object as in the module that defines it."""
-    assert getattr(litestar_filestore, name) is getattr(import_module(_table()[name]), name)
+    assert getattr(package, name) is getattr(import_module(_table(package)[name]), name)
 
 
-def test_dir_lists_every_name() -> None:
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_dir_lists_every_name(package: ModuleType) -> None:
     """Names that were not used yet are listed too."""
-    assert set(litestar_filestore.__all__) <= set(dir(litestar_filestore))
+    assert set(package.__all__) <= set(dir(package))
 
 
-def test_unknown_name_is_an_attribute_error() -> None:
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
     """A name that the package does not have is refused as by any module."""
-    with pytest.raises(AttributeError, match="'litestar_filestore' has no attribute 'FileObjekt'"):
-        _ = litestar_filestore.FileObjekt  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'FileObjekt'"):
+        _ = package.FileObjekt
 
 
 @pytest.mark.parametrize(
@@ -88,3 +100,8 @@ def test_column_is_tracked() -> None:
     """A column brings along what follows its files, and what checks their rules."""
     loaded = _loaded_by("from litestar_filestore import StoredObject")
     assert {"litestar_filestore.tracking.flush", "litestar_filestore.validation.checking"} <= loaded
+
+
+def test_faults_load_without_pytest() -> None:
+    """A program that makes its store fail need not have pytest."""
+    assert "pytest" not in _loaded_by("from litestar_filestore.testing import Fault, FaultyDriver")

@@ -14,22 +14,70 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
 
 import anyio
 
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
-from litestar_filestore.testing.fault_plan import Call, Fault, Operation, Outcome, cut, cut_async
+from litestar_filestore.core.types import Block
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import ObjectInfo, PutOptions, SignedAnswer, SignMethod
     from litestar_filestore.errors import StorageError
 
 __all__ = ("Call", "Fault", "FaultyBackend", "FaultyDriver", "Operation")
+
+Operation: TypeAlias = Literal["put", "get", "head", "delete", "list", "copy", "sign", "local_path", "clean"]
+"""What can fail. The sync and the async form of an operation count as one."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong.
+
+    Without `after_effect` and `after_bytes` it happens before the real driver is called.
+    """
+
+    operation: Operation
+    """Which operation fails."""
+    error: Exception | None = None
+    """What is raised, a copy each time; ``None`` raises nothing, for faults that only wait or cut short."""
+    call: int = 1
+    """Which call of the operation fails, counted from 1 for this driver."""
+    times: int | None = 1
+    """How many calls fail from that one on; ``None`` for all."""
+    delay_seconds: float = 0.0
+    """Wait this long before anything else."""
+    after_effect: bool = False
+    """Let the real driver do its work first, and fail then: an answer that got lost."""
+    after_bytes: int | None = None
+    """For ``put`` and ``get``: fail after so many bytes have passed. Without an `error` a get just ends there, as if
+    the object were shorter, and a put stores what it has so far."""
+
+    def hits(self, operation: str, call: int) -> bool:
+        """Return whether this fault belongs to the call with that number."""
+        last = None if self.times is None else self.call + self.times
+        return self.operation == operation and call >= self.call and (last is None or call < last)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a driver."""
+
+    operation: str
+    """Name without ``_async``."""
+    paths: tuple[str, ...]
+    """Keys with their prefix; for ``list`` the prefix, for ``copy`` source and target."""
+    is_async: bool
+    """Whether it was the ``_async`` form."""
+    details: tuple[object, ...] = ()
+    """The other arguments: start and end of ``get``, options of ``put``, `overwrite` of ``copy`` and so on."""
 
 
 class FaultyDriver(Driver):
@@ -56,16 +104,16 @@ class FaultyDriver(Driver):
         """Every call so far, in the order in which they began."""
         self._lock = threading.Lock()
 
-    def _outcome(self, call: Call) -> Outcome:
+    def _outcome(self, call: Call) -> _Outcome:
         with self._lock:
             self.calls.append(call)
             number = sum(each.operation == call.operation for each in self.calls)
-            return Outcome(tuple(fault for fault in self.plan if fault.hits(call.operation, number)))
+            return _Outcome(tuple(fault for fault in self.plan if fault.hits(call.operation, number)))
 
     @contextmanager
     def _call(
         self, operation: Operation, *paths: str, details: tuple[object, ...] = ()
-    ) -> Generator[Outcome, None, None]:
+    ) -> Generator[_Outcome, None, None]:
         outcome = self._outcome(Call(operation, paths, is_async=False, details=details))
         if outcome.delay_seconds:
             time.sleep(outcome.delay_seconds)
@@ -76,7 +124,7 @@ class FaultyDriver(Driver):
     @asynccontextmanager
     async def _call_async(
         self, operation: Operation, *paths: str, details: tuple[object, ...] = ()
-    ) -> AsyncGenerator[Outcome, None]:
+    ) -> AsyncGenerator[_Outcome, None]:
         outcome = self._outcome(Call(operation, paths, is_async=True, details=details))
         if outcome.delay_seconds:
             await anyio.sleep(outcome.delay_seconds)
@@ -87,17 +135,17 @@ class FaultyDriver(Driver):
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
         """Put through the real driver; a cut ends or breaks the content."""
         with self._call("put", path, details=(options,)) as outcome:
-            return self.wrapped.put(path, cut(blocks, outcome), options)
+            return self.wrapped.put(path, _cut(blocks, outcome), options)
 
     async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
         """Put through the real driver; a cut ends or breaks the content."""
         async with self._call_async("put", path, details=(options,)) as outcome:
-            return await self.wrapped.put_async(path, cut_async(blocks, outcome), options)
+            return await self.wrapped.put_async(path, _cut_async(blocks, outcome), options)
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
         """Get from the real driver; a cut ends or breaks the stream."""
         with self._call("get", path, details=(start, end)) as outcome:
-            yield from cut(self.wrapped.get(path, start, end), outcome)
+            yield from _cut(self.wrapped.get(path, start, end), outcome)
 
     async def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """Get from the real driver; a cut ends or breaks the stream."""
@@ -105,7 +153,7 @@ class FaultyDriver(Driver):
             self._call_async("get", path, details=(start, end)) as outcome,
             aclosing(self.wrapped.get_async(path, start, end)) as blocks,
         ):
-            async for block in cut_async(blocks, outcome):
+            async for block in _cut_async(blocks, outcome):
                 yield block
 
     def head(self, path: str) -> ObjectInfo:
@@ -226,3 +274,85 @@ class FaultyBackend(StorageBackend):
             max_bytes=backend.max_bytes,
             base_url=backend.base_url,
         )
+
+
+BlockT = TypeVar("BlockT", bytes, Block)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What the plan says about one call."""
+
+    hits: tuple[Fault, ...]
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long the call waits first."""
+        return sum(fault.delay_seconds for fault in self.hits)
+
+    def begin(self) -> None:
+        """Raise what fails the call before its effect."""
+        self._raise([fault for fault in self.hits if not fault.after_effect and fault.after_bytes is None])
+
+    def end(self) -> None:
+        """Raise what fails the call after its effect."""
+        self._raise([fault for fault in self.hits if fault.after_effect])
+
+    def limit(self) -> int | None:
+        """Return how many bytes pass before the content is cut, or ``None``."""
+        return min((fault.after_bytes for fault in self.hits if fault.after_bytes is not None), default=None)
+
+    def cut(self) -> None:
+        """Raise what breaks the content, if it is not just to end."""
+        self._raise([fault for fault in self.hits if fault.after_bytes is not None])
+
+    @staticmethod
+    def _raise(faults: list[Fault]) -> None:
+        for fault in faults:
+            if fault.error is not None:
+                raise copy(fault.error)  # what is raised gets a place and a trace, which the next call must not see
+
+
+class _Budget:
+    """How many bytes may still pass before the cut."""
+
+    def __init__(self, limit: int) -> None:
+        self.rest = limit
+
+    def take(self, block: BlockT) -> BlockT:
+        part = block[: self.rest]
+        self.rest -= len(part)
+        return part
+
+
+def _cut(blocks: Iterator[BlockT], outcome: _Outcome) -> Iterator[BlockT]:
+    """Pass `blocks` on up to the limit of `outcome`, then raise its error or just end."""
+    limit = outcome.limit()
+    if limit is None:
+        yield from blocks
+        return
+    budget = _Budget(limit)
+    while budget.rest:
+        try:
+            block = next(blocks)
+        except StopIteration:
+            return
+        yield budget.take(block)
+    outcome.cut()
+
+
+async def _cut_async(blocks: AsyncIterator[BlockT], outcome: _Outcome) -> AsyncGenerator[BlockT, None]:
+    """Do the same for the async half."""
+    limit = outcome.limit()
+    if limit is None:
+        async for block in blocks:
+            yield block
+        return
+    budget = _Budget(limit)
+    while budget.rest:
+        try:
+            block = await anext(blocks)
+        except StopAsyncIteration:
+            return
+        yield budget.take(block)
+    outcome.cut()

@@ -1,8 +1,10 @@
 """Fixtures for the tests of applications.
 
-Import them in your ``conftest.py``, or load the module as a plugin of pytest::
+Import them in your ``conftest.py``::
 
-    pytest_plugins = ["litestar_filestore.testing.fixtures"]
+    from litestar_filestore.testing import memory_storage
+
+or load the module as a plugin of pytest: ``pytest_plugins = ["litestar_filestore.testing.fixtures"]``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from litestar_filestore.testing.conformance import EACH_HALF_ONCE, BackendConformance, Form
+from litestar_filestore.testing import EACH_HALF_ONCE, BackendConformance, Form
 
 OBSTORE = "litestar_filestore.backends.obstore.obstore_backend:ObstoreBackend"
 FSSPEC = "litestar_filestore.backends.fsspec.fsspec_backend:FSSpecBackend"

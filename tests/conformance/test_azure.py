@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from litestar_filestore.testing.conformance import BackendSpec
+from litestar_filestore.testing import BackendSpec
 from tests.conformance.stand_ins import FSSPEC, OBSTORE, StandInConformance
 from tests.servers.azurite import AzureServer
 

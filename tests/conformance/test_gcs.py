@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-from litestar_filestore.testing.conformance import BackendSpec
+from litestar_filestore.testing import BackendSpec
 from tests.conformance.stand_ins import FSSPEC, OBSTORE, StandInConformance
 from tests.servers.gcs import GcsServer
 from tests.servers.gcs_json import GcsJsonServer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from litestar_filestore.testing.conformance import BackendConformance, BackendSpec
+from litestar_filestore.testing import BackendConformance, BackendSpec
 from tests.conformance.stand_ins import FSSPEC, OBSTORE, FewerForms, unfinished
 
 pytestmark = pytest.mark.conformance

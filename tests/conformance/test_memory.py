@@ -10,7 +10,7 @@ from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 from litestar_filestore.backends.memory import MemoryBackend
 from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.core.backend import StorageBackend
-from litestar_filestore.testing.conformance import BackendConformance
+from litestar_filestore.testing import BackendConformance
 from tests.conformance.stand_ins import FewerForms
 
 pytestmark = pytest.mark.conformance

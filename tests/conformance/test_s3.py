@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from litestar_filestore.testing.conformance import EACH_HALF_ONCE, BackendConformance, BackendSpec, Form
+from litestar_filestore.testing import EACH_HALF_ONCE, BackendConformance, BackendSpec, Form
 from tests.conformance.stand_ins import FSSPEC, OBSTORE, FewerForms, StandInConformance
 from tests.servers.s3 import S3Server
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from litestar_filestore.testing.conformance import BackendSpec
+from litestar_filestore.testing import BackendSpec
 from tests.conformance.stand_ins import FSSPEC, StandInConformance, unfinished
 from tests.servers.webdav import WebdavServer
 

@@ -23,7 +23,7 @@ from litestar_filestore.errors import (
     StorageError,
     UnsupportedOperationError,
 )
-from litestar_filestore.testing.faults import Fault, FaultyBackend
+from litestar_filestore.testing import Fault, FaultyBackend
 
 
 @pytest.fixture

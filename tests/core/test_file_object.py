@@ -28,8 +28,8 @@ from litestar_filestore.errors import (
     SourceTypeError,
     UnsupportedOperationError,
 )
+from litestar_filestore.testing import Fault, FaultyBackend
 from litestar_filestore.testing.contents import AsyncFile
-from litestar_filestore.testing.faults import Fault, FaultyBackend
 
 
 @pytest.fixture

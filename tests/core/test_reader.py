@@ -15,8 +15,8 @@ from litestar_filestore.backends.memory import MemoryBackend
 from litestar_filestore.core.reader import AsyncObjectReader, open_object
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import InvalidArgumentError, ObjectChangedError, ObjectNotFoundError
+from litestar_filestore.testing import FaultyBackend
 from litestar_filestore.testing.contents import content
-from litestar_filestore.testing.faults import FaultyBackend
 
 DATA = content(3 * BLOCK_BYTES + 17)
 

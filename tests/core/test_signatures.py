@@ -13,7 +13,7 @@ from litestar_filestore.core.advanced_alchemy import LegacyDriver
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.file_object import FileObject, FileRecord
-from litestar_filestore.testing.faults import FaultyDriver
+from litestar_filestore.testing import FaultyDriver
 
 CLASSES = (Driver, StorageBackend, FileObject, MemoryDriver, LegacyDriver, FaultyDriver)
 WITHOUT_TWIN = {"public_url", "make_key", "local_path", "translate", *dir(FileRecord)}

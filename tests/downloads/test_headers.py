@@ -29,7 +29,7 @@ from litestar_filestore import (
 )
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError
 from litestar_filestore.sansio.active_types import ACTIVE_TYPES, INLINE_TYPES
-from litestar_filestore.testing.faults import FaultyBackend
+from litestar_filestore.testing import FaultyBackend
 
 CONTENT = b"0123456789" * 1000
 

@@ -26,7 +26,7 @@ from litestar_filestore import (
     create_file_router,
     storages,
 )
-from litestar_filestore.testing.faults import Fault, FaultyBackend
+from litestar_filestore.testing import Fault, FaultyBackend
 from tests.uploads.scripted import Script, messages, sending
 
 if TYPE_CHECKING:

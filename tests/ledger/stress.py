@@ -29,7 +29,7 @@ from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger import LEASE_SECONDS
 from litestar_filestore.ledger.points import on_point
 from litestar_filestore.ledger.sweep import SweepConfig
-from litestar_filestore.testing.faults import Fault, FaultyDriver, Operation
+from litestar_filestore.testing import Fault, FaultyDriver, Operation
 from tests.ledger.chaos import expected_error, operate
 from tests.ledger.models import BACKEND
 from tests.ledger.places import place, prepare

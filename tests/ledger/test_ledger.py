@@ -21,7 +21,7 @@ from litestar_filestore.ledger.points import on_point
 from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document, a_file, content_of
 from tests.ledger.world import LEDGER, SEED, World
 

@@ -17,7 +17,7 @@ from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.ledger.fsck import FsckConfig, fsck
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep
 from litestar_filestore.ledger.table import State
-from litestar_filestore.testing.faults import FaultyDriver
+from litestar_filestore.testing import FaultyDriver
 from tests.ledger.models import BACKEND, Base, Document, a_file
 from tests.ledger.world import LEDGER, LONG, NOTES
 

@@ -18,7 +18,7 @@ from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey, Usage
 from litestar_filestore.ledger.quota import enforce_quota, owner_of_new_objects
 from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
-from litestar_filestore.testing.faults import FaultyDriver
+from litestar_filestore.testing import FaultyDriver
 from tests.ledger.models import BACKEND, Document, a_file, content_of
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, LONG, World

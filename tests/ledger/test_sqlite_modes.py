@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import MemoryBackend, StorageBackend, storages
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Base, Document, a_file
 from tests.ledger.world import LEDGER, SEED, World
 

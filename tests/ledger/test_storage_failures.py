@@ -12,7 +12,7 @@ from litestar_filestore import storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger import LEASE_SECONDS
 from litestar_filestore.ledger.table import State
-from litestar_filestore.testing.faults import Fault, FaultyBackend
+from litestar_filestore.testing import Fault, FaultyBackend
 from tests.ledger.async_world import HALVES
 from tests.ledger.models import BACKEND, Document, a_file
 from tests.ledger.world import SEED, World

@@ -15,7 +15,7 @@ from litestar_filestore.ledger.ledger import LEASE_SECONDS, Ledger, ObjectKey
 from litestar_filestore.ledger.points import on_point
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep
 from litestar_filestore.ledger.table import State
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document
 from tests.ledger.world import LEDGER, LONG, World
 

@@ -28,7 +28,7 @@ from litestar_filestore.ledger.quota import enforce_quota, owner_of_new_objects
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, World

@@ -15,7 +15,7 @@ from litestar.logging.config import LoggingConfig
 from litestar_filestore import FileObject, MemoryBackend, storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.links.log_filter import HideTokens
-from litestar_filestore.testing.faults import Fault, FaultyBackend
+from litestar_filestore.testing import Fault, FaultyBackend
 from tests.links.conftest import Serve, put
 
 TOKEN = re.compile(r"[A-Za-z0-9_-]{8}\.[A-Za-z0-9_-]{20,}")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from litestar_filestore import FileObject, MemoryBackend, StorageBackend, storages
 from litestar_filestore.core.file_object import Referred
 from litestar_filestore.errors import BackendUnavailableError, ConflictError, ObjectExistsError
-from litestar_filestore.testing.faults import Fault, FaultyBackend
+from litestar_filestore.testing import Fault, FaultyBackend
 from litestar_filestore.tracking.journal import retry_deletes
 from tests.links.conftest import Serve
 from tests.links.unledgered import Note, World, running

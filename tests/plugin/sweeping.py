@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin, StorageBackend
 from litestar_filestore.plugin.databases import LedgerConfig
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document
 
 if TYPE_CHECKING:

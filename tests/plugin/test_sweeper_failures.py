@@ -18,7 +18,7 @@ from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
 from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.plugin.sweeper import Sweeper, pause_seconds, sweep_places
-from litestar_filestore.testing.faults import Fault
+from litestar_filestore.testing import Fault
 from tests.ledger.models import Base
 from tests.ledger.world import LEDGER, World
 from tests.plugin.sweeping import NEVER, OFTEN, PATIENCE, TellingDriver, clear, running

@@ -16,7 +16,7 @@ from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep, sweep_async
 from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.plugin.sweeper import sweep_places
-from litestar_filestore.testing.faults import Fault, FaultyBackend, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyBackend, FaultyDriver
 from tests.ledger.world import LEDGER, World
 from tests.plugin.sweeping import NEVER, OFTEN, PATIENCE, TellingDriver, clear, running
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from litestar_filestore.testing.conformance import BackendConformance
+from litestar_filestore.testing import BackendConformance
 from tests.testing.mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from litestar_filestore.backends.memory import MemoryBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import BackendUnavailableError, ObjectNotFoundError, StorageError, StorageFullError
-from litestar_filestore.testing.faults import Call, Fault, FaultyBackend, Operation
+from litestar_filestore.testing import Call, Fault, FaultyBackend, Operation
 
 DOWN = BackendUnavailableError("down")
 CONTENT = bytes(range(256)) * 20_000

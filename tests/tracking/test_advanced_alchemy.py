@@ -14,7 +14,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from litestar_filestore import FileObject, FileObjectList, StorageBackend, StoredObject
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.orm.databases import AsyncDatabase, Database, SyncDatabase, keys_in_rows
 from tests.orm.models import BACKEND, a_file
 

@@ -31,7 +31,7 @@ from litestar_filestore.errors import (
     FileTypeNotAllowedError,
     UnsupportedOperationError,
 )
-from litestar_filestore.testing.faults import FaultyDriver
+from litestar_filestore.testing import FaultyDriver
 from tests.orm.databases import AsyncDatabase, Database
 from tests.orm.models import BACKEND
 from tests.validation.samples.documents import OPEN_XML, content_types, open_xml

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, StorageBackend
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.orm.databases import Database
 from tests.orm.models import BACKEND, Document, a_file
 from tests.tracking.documents import read

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from litestar_filestore import FileObject, StorageBackend
 from litestar_filestore.errors import BackendUnavailableError, SourceTypeError
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.orm.databases import AsyncDatabase, Database, keys_in, keys_in_rows
 from tests.orm.models import BACKEND, a_file
 from tests.tracking.papers import Base, Note, Paper, insert, key_of, replace

@@ -12,7 +12,7 @@ from sqlalchemy.orm.attributes import get_history
 
 from litestar_filestore import FileObject, FileObjectList, StoredObject
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.testing.faults import Fault, FaultyDriver
+from litestar_filestore.testing import Fault, FaultyDriver
 from tests.orm.models import BACKEND, a_file
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from litestar_filestore import LocalBackend, ObjectInfo, StorageBackend
 from litestar_filestore.core.types import Block, PutOptions
-from litestar_filestore.testing.faults import FaultyDriver
+from litestar_filestore.testing import FaultyDriver
 
 __all__ = ("WatchedDriver", "watched")
 
