@@ -19,17 +19,13 @@ from litestar.params import FromPath
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key, check_prefix, join_prefix
-from litestar_filestore.core.registry import Disposition, StorageRegistry, storages
+from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.core.types import Capability
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, ObjectNotFoundError
 from litestar_filestore.router.options import (
-    Authorize,
-    FileMethod,
+    RouteOptions,
     binary_operation,
-    raised_by_asking,
-    raised_by_changes,
-    refuse_unless_allowed,
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.sansio.disposition import safe_filename
@@ -53,13 +49,8 @@ class BackendRoutes:
 
     backend: str
     prefix: str
-    methods: frozenset[FileMethod]
-    authorize: Authorize | None
-    disposition: Disposition
-    cache_control: str | None
-    max_bytes: int | None
-    name: str | None
-    registry: StorageRegistry = storages
+    options: RouteOptions
+    registry: StorageRegistry
 
     def __post_init__(self) -> None:
         """Check the prefix.
@@ -68,22 +59,6 @@ class BackendRoutes:
             InvalidKeyError: If it can be the beginning of no key.
         """
         object.__setattr__(self, "prefix", check_prefix(self.prefix))
-
-    @property
-    def dependencies(self) -> dict[str, Any]:
-        """What the handlers are given: nothing."""
-        return {}
-
-    def handlers(self) -> Sequence[Any]:
-        """Return the handlers."""
-        made: list[Any] = []
-        if "GET" in self.methods:
-            made += self._reading()
-        if "PUT" in self.methods:
-            made.append(self._writing())
-        if "DELETE" in self.methods:
-            made.append(self._deleting())
-        return made
 
     def _place(self, path: PurePosixPath) -> tuple[StorageBackend, str]:
         """Return the backend and the key that a path names.
@@ -98,33 +73,27 @@ class BackendRoutes:
             raise NotFoundException("The file does not exist") from error
         return self.registry.get_backend(self.backend), key
 
-    def _reading(self) -> Sequence[Any]:
-        async def download(request: _Request, path: PurePosixPath) -> FileDownload:
-            backend, key = self._place(path)
-            await refuse_unless_allowed(self.authorize, request, key, "read")
-            file = await _look(backend, key)
-            return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
+    def reading(self) -> Sequence[Any]:
+        """Return the handlers of GET and HEAD."""
 
-        @get(_PATH, name=self.name, summary="Download a file", raises=raised_by_asking(self.authorize))
         async def read(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
             """Send the file."""
-            return await download(request, file_key)
+            backend, key = self._place(file_key)
+            await self.options.allow(request, key, "read")
+            return self.options.download(await _look(backend, key))
 
-        @head(_PATH, include_in_schema=False)
-        async def look(request: _Request, file_key: FromPath[PurePosixPath]) -> FileDownload:
-            """Send the headers of the file."""
-            return await download(request, file_key)
+        shown = get(_PATH, name=self.options.name, summary="Download a file", raises=self.options.raised_by_asking)
+        return [shown(read), head(_PATH, include_in_schema=False)(read)]
 
-        return [read, look]
-
-    def _writing(self) -> Any:
-        planned = PlannedFile(name="file", backend=self.backend, max_bytes=self.max_bytes)
+    def writing(self) -> Any:
+        """Return the handler of PUT."""
+        planned = PlannedFile(name="file", backend=self.backend, max_bytes=self.options.max_bytes)
 
         @put(
             _PATH,
             summary="Store a file",
             operation_class=binary_operation(planned),
-            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
+            raises=self.options.raised_by_changes(*RAISED_BY_UPLOADS),
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold
         )
@@ -133,7 +102,7 @@ class BackendRoutes:
         ) -> FileObject:
             """Store the body of the request under a key that was never used."""
             backend, key = self._place(file_key)
-            await refuse_unless_allowed(self.authorize, request, key, "write")
+            await self.options.allow(request, key, "write")
             wanted = Preconditions(request)
             with wanted.deciding(), _alone(backend, key):
                 if wanted:
@@ -145,16 +114,18 @@ class BackendRoutes:
 
         return write
 
-    def _deleting(self) -> Any:
+    def deleting(self) -> Any:
+        """Return the handler of DELETE."""
+
         @delete(
             _PATH,
             summary="Delete a file",
-            raises=raised_by_changes(self.authorize, ServiceUnavailableException),
+            raises=self.options.raised_by_changes(ServiceUnavailableException),
         )
         async def remove(request: _Request, file_key: FromPath[PurePosixPath]) -> None:
             """Delete the file; one that is not there is fine."""
             backend, key = self._place(file_key)
-            await refuse_unless_allowed(self.authorize, request, key, "delete")
+            await self.options.allow(request, key, "delete")
             wanted, files = Preconditions(request), owned_by(request.scope)
             async with _one_by_one(backend, key):
                 file = await _present(backend, key) if wanted else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,25 +18,18 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, FromQuery
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import InstrumentedAttribute, undefer
 
 from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.core.registry import Disposition
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import ConfigurationError, ConflictError
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.orm.columns import lock_for_writing, writing_connection
+from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.router.options import (
-    Authorize,
-    ColumnPlace,
-    FileMethod,
-    aliased,
+    RouteOptions,
     binary_operation,
-    identity_of,
-    raised_by_asking,
-    raised_by_changes,
-    refuse_unless_allowed,
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.tracking.idle import has_only_read
@@ -44,18 +39,232 @@ from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS, Conflict
 from litestar_filestore.validation.field import FileField
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.orm import Mapper, Session
 
 __all__ = (
+    "ColumnPlace",
     "ColumnRoutes",
     "RowFiles",
+    "find_column",
 )
 
 _DATA_EXCEPTION = "22"  # the class of ISO/IEC 9075-2 §24.1
 _SERIALIZATION_FAILURE = "40001"  # PostgreSQL, ISO/IEC 9075-2 §24.1
 _MARIADB_CHECKREAD = 1020  # "Record has changed since last read", with innodb_snapshot_isolation
+_PARAMETER = re.compile(r"\{([^{}:]+):([^{}:]+)\}")
+
+
+@dataclass(frozen=True)
+class ColumnPlace:
+    """One file column, and how a path names a row of its table."""
+
+    model: type[Any]
+    """The mapped class."""
+    name: str
+    """The attribute that holds the file or files."""
+    column_type: StoredObject
+    """What the column holds, and where."""
+    nullable: bool
+    """Whether a row may have no file."""
+    key_types: Mapping[str, type[Any]]
+    """Types of the path's parameters, in the order of the primary key."""
+
+
+def find_column(column: Any, path: str) -> ColumnPlace:
+    """Return what a router has to know about a mapped column.
+
+    Raises:
+        ConfigurationError: If it is no file column, or the path does not name the primary key.
+    """
+    if not isinstance(column, InstrumentedAttribute) or not isinstance(column.type, StoredObject):
+        raise ConfigurationError(f"column= is an attribute of a mapped class that holds files, not {column!r}")
+    mapper = column.parent
+    keys = {mapper.get_property_by_column(each).key: each.type.python_type for each in mapper.primary_key}
+    named = [name for name, _ in _PARAMETER.findall(path)]
+    if sorted(named) != sorted(keys):
+        example = "/".join(f"{{{name}:{type_.__name__.lower()}}}" for name, type_ in keys.items())
+        raise ConfigurationError(
+            f"The path of the files of {mapper.class_.__name__} names its primary key, for example /files/{example}"
+        )
+    nullable = bool(mapper.columns[column.key].nullable)
+    return ColumnPlace(mapper.class_, column.key, column.type, nullable, keys)
+
+
+_Request = Request[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class ColumnRoutes:
+    """What `create_file_router` was told about a column."""
+
+    place: ColumnPlace
+    options: RouteOptions
+    session_dependency_key: str
+    commit: bool
+
+    def __post_init__(self) -> None:
+        """Check what would fail at every request.
+
+        Raises:
+            ConfigurationError: If files could be taken out of rows that need one.
+        """
+        if "DELETE" in self.options.methods and not self.place.nullable and not self.place.column_type.multiple:
+            raise ConfigurationError(
+                f"{self.place.model.__name__}.{self.place.name} always holds a file: delete the row, or make the "
+                "column nullable"
+            )
+
+    @property
+    def dependencies(self) -> dict[str, Provide]:
+        """What the handlers are given: row, session and, for a list, place in it."""
+        return {
+            "filestore_identity": _identity_of(self.place),
+            "filestore_session": _aliased(self.session_dependency_key),
+            "filestore_index": Provide(_index if self.place.column_type.multiple else _no_index, sync_to_thread=False),
+        }
+
+    @property
+    def _path(self) -> str:
+        return "/{index:int}" if self.place.column_type.multiple else "/"
+
+    def reading(self) -> Sequence[Any]:
+        """Return the handlers of GET and HEAD."""
+        rows = RowFiles(self.place, commit=self.commit)
+
+        async def read(
+            request: _Request,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+        ) -> FileDownload:
+            """Send the file."""
+            row = await rows.find(filestore_session, filestore_identity)
+            await self.options.allow(request, row, "read")
+            file = rows.file(row, filestore_index)
+            # Nor should anybody wait for it while the store is waited for.
+            await rows.pause(filestore_session)
+            return self.options.download(file)
+
+        shown = get(
+            self._path, name=self.options.name, summary="Download the file", raises=self.options.raised_by_asking
+        )
+        return [shown(read), head(self._path, include_in_schema=False)(read)]
+
+    def writing(self) -> Any:
+        """Return the handler of PUT."""
+        rows = RowFiles(self.place, commit=self.commit)
+        files = ColumnFiles(self.place.column_type, self.place.model)
+        planned = replace(plan_file(self.place.name, FileField(), files), max_bytes=self.options.max_bytes)
+
+        @put(
+            self._path,
+            summary="Replace the file",
+            operation_class=binary_operation(planned),
+            raises=self.options.raised_by_changes(*RAISED_BY_UPLOADS),
+            responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
+            request_max_body_size=None,  # the rules and limits of uploads hold
+        )
+        async def write(
+            request: _Request,
+            *,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+            filestore_body: NamedDependency[RawUpload],
+            filename: FromQuery[str | None] = None,
+        ) -> Response[FileObject]:
+            """Put the body of the request in the place of the file, or of none."""
+            session, wanted = filestore_session, Preconditions(request)
+            row = await rows.find(session, filestore_identity)
+            await self.options.allow(request, row, "write")
+            previous = rows.present(row, filestore_index)
+            await wanted.check(previous)  # before an upload that would be for nothing; its own word is given below
+            name = filename or (previous.filename if previous is not None else self.place.name)
+            # An upload may take minutes: nobody else should wait for its connection meanwhile.
+            await rows.pause(session)
+            file = await filestore_body.store_as(planned, filename=name)
+            with wanted.deciding():
+                row = await rows.find(session, filestore_identity, lock=True)
+                # Rows and rights may have changed since.
+                await self.options.allow(request, row, "write")
+                await wanted.check(rows.present(row, filestore_index))
+                replaced = rows.put(row, filestore_index, file)
+                await rows.save(session)
+            return Response(file, status_code=200 if replaced else 201)
+
+        return write
+
+    def deleting(self) -> Any:
+        """Return the handler of DELETE."""
+        rows = RowFiles(self.place, commit=self.commit)
+
+        @delete(
+            self._path,
+            summary="Delete the file",
+            raises=self.options.raised_by_changes(Conflict, ServiceUnavailableException),
+        )
+        async def remove(
+            request: _Request,
+            filestore_identity: NamedDependency[tuple[Any, ...]],
+            filestore_session: NamedDependency[Any],
+            filestore_index: NamedDependency[int | None],
+        ) -> None:
+            """Take the file out of its row."""
+            wanted = Preconditions(request)
+            with wanted.deciding():
+                row = await rows.find(filestore_session, filestore_identity, lock=True)
+                await self.options.allow(request, row, "delete")
+                # Also where there is no file any more: who deletes a version and comes second is told so.
+                await wanted.check(rows.present(row, filestore_index))
+                rows.remove(row, filestore_index)
+                await rows.save(filestore_session)
+
+        return remove
+
+
+def _index(index: FromPath[int]) -> int | None:
+    return index
+
+
+def _no_index() -> int | None:
+    return None
+
+
+def _identity_of(place: ColumnPlace) -> Provide:
+    """Return a dependency that is the primary key in the path, as ``Session.get`` takes it."""
+
+    def provide(**values: Any) -> tuple[Any, ...]:
+        return tuple(values[name] for name in place.key_types)
+
+    annotations: dict[str, Any] = {name: _of(FromPath, type_) for name, type_ in place.key_types.items()}
+    return _provide(provide, annotations, tuple[Any, ...])
+
+
+def _aliased(key: str) -> Provide:
+    """Return a dependency that is another one, of a name that is known only now."""
+
+    def provide(**values: Any) -> Any:
+        return values[key]
+
+    return _provide(provide, {key: _of(NamedDependency, Any)}, Any)
+
+
+def _of(marker: Any, type_: Any) -> Any:
+    """Return a marker of Litestar's for a type that is known only now."""
+    return marker[type_]
+
+
+def _provide(function: Any, annotations: dict[str, Any], returned: Any) -> Provide:
+    """Return a provider whose arguments have names and types that are known only now: Litestar reads signatures."""
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+        for name, annotation in annotations.items()
+    ]
+    function.__signature__ = inspect.Signature(parameters, return_annotation=returned)
+    function.__annotations__ = {**annotations, "return": returned}
+    return Provide(function, sync_to_thread=False)
 
 
 class RowFiles:
@@ -200,169 +409,3 @@ async def _call(session: Any, function: Callable[[Session], Any]) -> Any:
         if isinstance(session, AsyncSession):
             return await session.run_sync(function)
         return await run_blocking(partial(function, session))
-
-
-_Request = Request[Any, Any, Any]
-
-
-@dataclass(frozen=True)
-class ColumnRoutes:
-    """What `create_file_router` was told about a column."""
-
-    place: ColumnPlace
-    methods: frozenset[FileMethod]
-    session_dependency_key: str
-    authorize: Authorize | None
-    disposition: Disposition
-    cache_control: str | None
-    commit: bool
-    max_bytes: int | None
-    name: str | None
-
-    def __post_init__(self) -> None:
-        """Check what would fail at every request.
-
-        Raises:
-            ConfigurationError: If files could be taken out of rows that need one.
-        """
-        if "DELETE" in self.methods and not self.place.nullable and not self.place.column_type.multiple:
-            raise ConfigurationError(
-                f"{self.place.model.__name__}.{self.place.name} always holds a file: delete the row, or make the "
-                "column nullable"
-            )
-
-    @property
-    def dependencies(self) -> dict[str, Provide]:
-        """What the handlers are given: row, session and, for a list, place in it."""
-        return {
-            "filestore_identity": identity_of(self.place),
-            "filestore_session": aliased(self.session_dependency_key),
-            "filestore_index": Provide(_index if self.place.column_type.multiple else _no_index, sync_to_thread=False),
-        }
-
-    def handlers(self) -> Sequence[Any]:
-        """Return the handlers."""
-        made: list[Any] = []
-        if "GET" in self.methods:
-            made += self._reading()
-        if "PUT" in self.methods:
-            made.append(self._writing())
-        if "DELETE" in self.methods:
-            made.append(self._deleting())
-        return made
-
-    @property
-    def _path(self) -> str:
-        return "/{index:int}" if self.place.column_type.multiple else "/"
-
-    def _reading(self) -> Sequence[Any]:
-        rows = RowFiles(self.place, commit=self.commit)
-
-        async def download(
-            request: _Request, identity: tuple[Any, ...], session: Any, index: int | None
-        ) -> FileDownload:
-            row = await rows.find(session, identity)
-            await refuse_unless_allowed(self.authorize, request, row, "read")
-            file = rows.file(row, index)
-            # Nor should anybody wait for it while the store is waited for.
-            await rows.pause(session)
-            return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
-
-        @get(self._path, name=self.name, summary="Download the file", raises=raised_by_asking(self.authorize))
-        async def read(
-            request: _Request,
-            filestore_identity: NamedDependency[tuple[Any, ...]],
-            filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
-        ) -> FileDownload:
-            """Send the file."""
-            return await download(request, filestore_identity, filestore_session, filestore_index)
-
-        @head(self._path, summary="Look at the file", include_in_schema=False)
-        async def look(
-            request: _Request,
-            filestore_identity: NamedDependency[tuple[Any, ...]],
-            filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
-        ) -> FileDownload:
-            """Send the headers of the file."""
-            return await download(request, filestore_identity, filestore_session, filestore_index)
-
-        return [read, look]
-
-    def _writing(self) -> Any:
-        rows = RowFiles(self.place, commit=self.commit)
-        files = ColumnFiles(self.place.column_type, self.place.model)
-        planned = replace(plan_file(self.place.name, FileField(), files), max_bytes=self.max_bytes)
-
-        @put(
-            self._path,
-            summary="Replace the file",
-            operation_class=binary_operation(planned),
-            raises=raised_by_changes(self.authorize, *RAISED_BY_UPLOADS),
-            responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
-            request_max_body_size=None,  # the rules and limits of uploads hold
-        )
-        async def write(
-            request: _Request,
-            *,
-            filestore_identity: NamedDependency[tuple[Any, ...]],
-            filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
-            filestore_body: NamedDependency[RawUpload],
-            filename: FromQuery[str | None] = None,
-        ) -> Response[FileObject]:
-            """Put the body of the request in the place of the file, or of none."""
-            session, wanted = filestore_session, Preconditions(request)
-            row = await rows.find(session, filestore_identity)
-            await refuse_unless_allowed(self.authorize, request, row, "write")
-            previous = rows.present(row, filestore_index)
-            await wanted.check(previous)  # before an upload that would be for nothing; its own word is given below
-            name = filename or (previous.filename if previous is not None else self.place.name)
-            # An upload may take minutes: nobody else should wait for its connection meanwhile.
-            await rows.pause(session)
-            file = await filestore_body.store_as(planned, filename=name)
-            with wanted.deciding():
-                row = await rows.find(session, filestore_identity, lock=True)
-                # Rows and rights may have changed since.
-                await refuse_unless_allowed(self.authorize, request, row, "write")
-                await wanted.check(rows.present(row, filestore_index))
-                replaced = rows.put(row, filestore_index, file)
-                await rows.save(session)
-            return Response(file, status_code=200 if replaced else 201)
-
-        return write
-
-    def _deleting(self) -> Any:
-        rows = RowFiles(self.place, commit=self.commit)
-
-        @delete(
-            self._path,
-            summary="Delete the file",
-            raises=raised_by_changes(self.authorize, Conflict, ServiceUnavailableException),
-        )
-        async def remove(
-            request: _Request,
-            filestore_identity: NamedDependency[tuple[Any, ...]],
-            filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
-        ) -> None:
-            """Take the file out of its row."""
-            wanted = Preconditions(request)
-            with wanted.deciding():
-                row = await rows.find(filestore_session, filestore_identity, lock=True)
-                await refuse_unless_allowed(self.authorize, request, row, "delete")
-                # Also where there is no file any more: who deletes a version and comes second is told so.
-                await wanted.check(rows.present(row, filestore_index))
-                rows.remove(row, filestore_index)
-                await rows.save(filestore_session)
-
-        return remove
-
-
-def _index(index: FromPath[int]) -> int | None:
-    return index
-
-
-def _no_index() -> int | None:
-    return None

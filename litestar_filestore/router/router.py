@@ -10,8 +10,8 @@ from litestar import Router
 from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.router.backend_routes import BackendRoutes
-from litestar_filestore.router.column_routes import ColumnRoutes
-from litestar_filestore.router.options import check_access, check_methods, find_column
+from litestar_filestore.router.column_routes import ColumnRoutes, find_column
+from litestar_filestore.router.options import RouteOptions
 
 if TYPE_CHECKING:
     from litestar.types import Middleware
@@ -81,39 +81,19 @@ def create_file_router(
     Raises:
         ConfigurationError: If the routes would be open by accident, or cannot work.
     """
-    check_access(path, guards, public=public)
+    _check_access(path, guards, public=public)
     if (column is None) == (backend is None):
         raise ConfigurationError("create_file_router serves either a column or a backend")
-    chosen = check_methods(methods)
-    routes: ColumnRoutes | BackendRoutes
-    if column is not None:
-        routes = ColumnRoutes(
-            place=find_column(column, path),
-            methods=chosen,
-            session_dependency_key=session_dependency_key,
-            authorize=authorize,
-            disposition=disposition,
-            cache_control=cache_control,
-            commit=commit,
-            max_bytes=max_bytes,
-            name=name,
-        )
-    else:
-        routes = BackendRoutes(
-            backend=str(backend),
-            prefix=prefix,
-            methods=chosen,
-            authorize=authorize,
-            disposition=disposition,
-            cache_control=cache_control,
-            max_bytes=max_bytes,
-            name=name,
-            registry=registry,
-        )
+    options = RouteOptions(methods, authorize, disposition, cache_control, max_bytes, name)
+    routes = (
+        ColumnRoutes(find_column(column, path), options, session_dependency_key, commit)
+        if column is not None
+        else BackendRoutes(str(backend), prefix, options, registry)
+    )
     return router_class(
         path=path,
-        route_handlers=[*routes.handlers()],
-        dependencies=routes.dependencies,
+        route_handlers=_handlers(routes, methods),
+        dependencies=routes.dependencies if isinstance(routes, ColumnRoutes) else None,
         guards=guards,
         tags=tags,
         include_in_schema=include_in_schema,
@@ -122,3 +102,24 @@ def create_file_router(
         middleware=middleware,
         exception_handlers=dict(exception_handlers) if exception_handlers else None,
     )
+
+
+def _check_access(path: str, guards: Sequence[Any] | None, *, public: bool) -> None:
+    """Refuse routes that are open to everybody by accident.
+
+    Raises:
+        ConfigurationError: Unless there are guards or the routes are public on purpose.
+    """
+    if public and guards:
+        raise ConfigurationError(f"The files of {path} are either public or guarded")
+    if not public and not guards:
+        raise ConfigurationError(
+            f"Everybody could reach the files of {path}: give guards=[...], or public=True if that is meant"
+        )
+
+
+def _handlers(routes: ColumnRoutes | BackendRoutes, methods: Collection[FileMethod]) -> list[Any]:
+    reading = routes.reading() if "GET" in methods else ()
+    writing = [routes.writing()] if "PUT" in methods else ()
+    deleting = [routes.deleting()] if "DELETE" in methods else ()
+    return [*reading, *writing, *deleting]
