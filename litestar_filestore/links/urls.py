@@ -57,4 +57,4 @@ def link_routes(config: FilestoreConfig) -> Sequence[Any]:
     """Return the handlers that the application needs to serve its links."""
     if config.signer is None:
         return ()
-    return make_link_routes(config.signer, config.registry, config.limits)
+    return make_link_routes(config.signer)

@@ -32,7 +32,8 @@ from litestar_filestore.router.options import (
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.sansio.disposition import safe_filename
-from litestar_filestore.uploads.plan import PlannedFile, owned_by
+from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.plan import PlannedFile
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
 
 __all__ = ("BackendRoutes",)

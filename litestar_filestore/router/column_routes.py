@@ -39,7 +39,7 @@ from litestar_filestore.router.options import (
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.tracking.idle import has_only_read
-from litestar_filestore.uploads.forms import ColumnFiles, plan_file
+from litestar_filestore.uploads.forms import plan_file
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS, Conflict
 from litestar_filestore.validation.field import FileField
 
@@ -292,8 +292,8 @@ class ColumnRoutes:
 
     def _writing(self) -> Any:
         rows = RowFiles(self.place, commit=self.commit)
-        files = ColumnFiles(self.place.column_type, self.place.model)
-        planned = replace(plan_file(self.place.name, FileField(), files), max_bytes=self.max_bytes)
+        place = self.place
+        planned = replace(plan_file(place.name, FileField(), place.column_type, place.model), max_bytes=self.max_bytes)
 
         @put(
             self._path,

@@ -21,8 +21,7 @@ from litestar_filestore.downloads.answer import PreconditionFailedException
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.uploads.documents import adjusted_operation
-from litestar_filestore.uploads.plan import owned_by
-from litestar_filestore.uploads.raw import store_body
+from litestar_filestore.uploads.raw import RawUpload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from litestar import Request
 
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.plugin.config import FilestoreConfig
     from litestar_filestore.uploads.plan import PlannedFile
 
 __all__ = (
@@ -187,7 +185,7 @@ def _provide(function: Any, annotations: dict[str, Any], returned: Any) -> Provi
 
 
 async def store_put(request: Request[Any, Any, Any], planned: PlannedFile, *, filename: str) -> FileObject:
-    """Store the body of a request as the application's `FilestoreConfig` says; see `store_body`.
+    """Store the body of a request as the application's `FilestoreConfig` says; see `RawUpload.store`.
 
     Args:
         request: Whose body nobody has read.
@@ -198,24 +196,7 @@ async def store_put(request: Request[Any, Any, Any], planned: PlannedFile, *, fi
         ObjectExistsError: If `planned` names a key, and it is taken.
         StorageError: If it cannot be stored.
     """
-    config = _config_of(request)
-    return await store_body(
-        request,
-        planned,
-        filename=filename,
-        storer=owned_by(request.scope).storer,
-        registry=config.registry,
-        limits=config.limits,
-    )
-
-
-def _config_of(request: Request[Any, Any, Any]) -> FilestoreConfig:
-    from litestar_filestore.plugin.plugin import FilestorePlugin  # it imports what defines routers
-
-    for plugin in request.app.plugins:
-        if isinstance(plugin, FilestorePlugin):
-            return plugin.config
-    raise ConfigurationError("The application has no FilestorePlugin")
+    return await RawUpload(request).store_as(planned, filename=filename)
 
 
 def binary_operation(planned: PlannedFile) -> type[Operation]:

@@ -1,29 +1,23 @@
-"""What all uploads of a process share: how many there are, and how many bytes of theirs are in memory.
+"""Limits of uploads: those of one file, of one form, and those that all uploads of a process share.
 
-A store that does not take anything any more must leave room for the others: each has slots of its own, and none holds
-more than half of the memory where there are several.
+Slots count the uploads, budgets the bytes that they have in memory. A store that has stopped taking anything must leave
+room for the others: each has slots of its own, and none holds more than half of the memory where there are several.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from litestar_filestore.core.rule import max_bytes, max_files
-from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from litestar_filestore.core.rule import Rule
-    from litestar_filestore.core.types import PartBuffers
-    from litestar_filestore.uploads.arrivals import Arrivals
-    from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
+    from litestar_filestore.uploads.plan import PlannedFile, UploadForm
 
 __all__ = (
     "ByteBudget",
@@ -35,8 +29,6 @@ __all__ = (
     "client_address",
     "file_limit",
     "form_limits",
-    "has_several",
-    "parts_reserved",
 )
 
 _NETWORK_BITS = 64
@@ -61,7 +53,7 @@ def client_address(host: str | None) -> str | None:
     return f"{int(address) >> _NETWORK_BITS:x}::" if isinstance(address, IPv6Address) else str(address)
 
 
-def has_several(stores: Counter[str | None]) -> bool:
+def _has_several(stores: Counter[str | None]) -> bool:
     """Return whether more than one store is among these; uploads that have not come so far are of none."""
     return len(stores) - (None in stores) > 1
 
@@ -204,7 +196,7 @@ class ByteBudget:
 
     def _room(self, store: str | None, least: int) -> int:
         held = self._held[store]
-        share = self._total_bytes // 2 if store is not None and has_several(self._held) else self._total_bytes
+        share = self._total_bytes // 2 if store is not None and _has_several(self._held) else self._total_bytes
         room = min(self.free_bytes, share - held)
         return room if held > 0 else max(room, least)  # the first one always gets on
 
@@ -293,7 +285,7 @@ class PartBudget:
 
     @property
     def _share(self) -> int:
-        return self._total_bytes // 2 if has_several(self._held) else self._total_bytes
+        return self._total_bytes // 2 if _has_several(self._held) else self._total_bytes
 
     def _fits_share(self, turn: _PartTurn) -> bool:
         return self._held[turn.store] + turn.least <= self._share
@@ -324,36 +316,6 @@ class PartBudget:
         self._held[turn.store] += size
         self._holders[turn.store] += 1
         turn.granted.set_result(size)
-
-
-@asynccontextmanager
-async def parts_reserved(
-    budget: PartBudget, buffers: PartBuffers | None, max_bytes: int, arrivals: Arrivals | None
-) -> AsyncGenerator[int | None]:
-    """Have the memory that a put needs, waiting for it if others have it, and give it back in the end.
-
-    Args:
-        budget: Shared by all uploads.
-        buffers: What the driver holds; ``None`` if it holds nothing.
-        max_bytes: Longest that the content may be.
-        arrivals: The body that the content comes from, if it is on its way still: the block that it has in memory is
-            covered as well, so that it need not wait for memory while it holds some.
-
-    Yields:
-        How many parts may be in flight; ``None`` leaves it to the driver.
-    """
-    if buffers is None:
-        yield None
-        return
-    wanted = buffers.bytes_of(max_bytes) + BLOCK_BYTES
-    least = buffers.bytes_of(max_bytes, max_concurrency=1) + BLOCK_BYTES
-    store = None if arrivals is None else arrivals.store
-    taken = await budget.take(wanted, least=least, store=store)
-    try:
-        with nullcontext() if arrivals is None else arrivals.prepaid(budget):
-            yield None if taken == wanted else 1
-    finally:
-        budget.give(taken, store=store)
 
 
 _KIB = 1024
@@ -480,20 +442,28 @@ def file_limit(rules: tuple[Rule, ...], limits: UploadLimits, most: int | None =
     return min(said, default=limits.max_file_bytes)
 
 
-def form_limits(plan: UploadPlan, limits: UploadLimits) -> FormLimits:
-    """Return the limits of a form that nobody has limited as a whole."""
-    # A field may have several names; as planned, it is one and the same.
-    planned = list({id(each): each for each in (*plan.files.values(), plan.any_name) if each is not None}.values())
-    counts = [_count(each, limits) for each in planned]
-    files = max(limits.max_files, sum(counts) + len(plan.spooled))
+def form_limits(form: UploadForm, limits: UploadLimits, max_body_bytes: int | None = None) -> FormLimits:
+    """Return the limits of a form.
+
+    Args:
+        form: What it may hold.
+        limits: What holds where the form says nothing.
+        max_body_bytes: Longest body that the application has set for the handler; ``None`` derives it from the form.
+    """
+    counts = [_count(each, limits) for each in form.files]
+    files = max(limits.max_files, sum(counts) + len(form.spooled))
     parts = limits.max_parts + files - limits.max_files
-    derived = (
-        sum(file_limit(each.rules, limits, each.max_bytes) * count for each, count in zip(planned, counts, strict=True))
-        + len(plan.spooled) * limits.max_file_bytes
-        + limits.max_fields_bytes
-        + _HEADERS_BYTES
-    )
-    return FormLimits(files, parts, derived if limits.max_total_bytes is None else limits.max_total_bytes)
+    if max_body_bytes is None:
+        max_body_bytes = limits.max_total_bytes
+    if max_body_bytes is None:
+        of_files = [file_limit(each.rules, limits, each.max_bytes) for each in form.files]
+        max_body_bytes = (
+            sum(size * count for size, count in zip(of_files, counts, strict=True))
+            + len(form.spooled) * limits.max_file_bytes
+            + limits.max_fields_bytes
+            + _HEADERS_BYTES
+        )
+    return FormLimits(files, parts, max_body_bytes)
 
 
 def _count(planned: PlannedFile, limits: UploadLimits) -> int:
