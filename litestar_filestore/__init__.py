@@ -25,14 +25,11 @@ from litestar_filestore.router.router import create_file_router
 
 # Its import starts the tracking of sessions.
 from litestar_filestore.tracking import flush as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from litestar_filestore.uploads.forms import FileField
 from litestar_filestore.uploads.limits import UploadLimits
 from litestar_filestore.uploads.parts import MultipartStream, Part
 from litestar_filestore.uploads.raw import RawUpload
-
-# Its import gives sessions what checks the rules of columns.
-from litestar_filestore.validation import checking as _checking  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from litestar_filestore.validation.detect import Detector, SignatureDetector
-from litestar_filestore.validation.field import FileField
 from litestar_filestore.validation.images import ImageSize
 from litestar_filestore.validation.rules import ContentTypes, Extensions, MaxFiles, MaxSize, MinSize
 

@@ -39,9 +39,8 @@ from litestar_filestore.router.options import (
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.tracking.idle import has_only_read
-from litestar_filestore.uploads.forms import plan_file
+from litestar_filestore.uploads.forms import FileField, plan_file
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS, Conflict
-from litestar_filestore.validation.field import FileField
 
 if TYPE_CHECKING:
     from collections.abc import Callable

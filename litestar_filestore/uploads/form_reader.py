@@ -17,7 +17,7 @@ from litestar_filestore.uploads.limits import form_limits
 from litestar_filestore.uploads.parts import MultipartStream
 from litestar_filestore.uploads.raw import open_body
 from litestar_filestore.uploads.refusals import refused, too_large
-from litestar_filestore.validation.sizes import too_large_message
+from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -29,11 +29,12 @@ from litestar.typing import FieldDefinition
 from sqlalchemy.orm import QueryableAttribute
 
 from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.keys import check_key_template
+from litestar_filestore.core.rule import FileRule, Rule
 from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.uploads.layers import data_dto, form_body
 from litestar_filestore.uploads.plan import PlannedFile, UploadForm
-from litestar_filestore.validation.field import file_field
 from litestar_filestore.validation.rules import effective_rules
 
 if TYPE_CHECKING:
@@ -44,14 +45,34 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
     from sqlalchemy.orm import Mapper
 
-    from litestar_filestore.core.rule import Rule
     from litestar_filestore.uploads.intake import UploadSettings
-    from litestar_filestore.validation.field import FileField
 
-__all__ = ("form_of", "plan_file")
+__all__ = ("FileField", "file_field", "form_of", "plan_file")
 
 _WHOLE_BODY = {False: "file", True: "files"}
 """What the part of a body without a form is called in documents, as Litestar has it for its own files."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FileField:
+    """Says where the files of a form field go and what they have to be: ``Annotated[FileObject, FileField(...)]``."""
+
+    backend: str | None = None
+    """Key of the backend; ``None`` for the column's, or the application's only one."""
+    rules: Sequence[Rule] = ()
+    """What the files have to be; see `litestar_filestore.validation.rules`."""
+    key_template: str | None = None
+    """Where new content goes instead of the backend's template."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without an application.
+
+        Raises:
+            ConfigurationError: If the template cannot work.
+        """
+        object.__setattr__(self, "rules", tuple(self.rules))
+        if self.key_template is not None:
+            check_key_template(self.key_template)
 
 
 class _Field(NamedTuple):
@@ -176,6 +197,23 @@ def _columns_of(model: type) -> dict[str, StoredObject]:
     """Return the file columns of a mapped class by attribute, none for any other class."""
     mapper: Mapper[Any] | None = sa.inspect(model, raiseerr=False)
     return {} if mapper is None else {each.key: each.type for each in file_columns(mapper)}
+
+
+def file_field(metadata: Iterable[object]) -> FileField:
+    """Return what the metadata of an ``Annotated`` says: its `FileField`, joined by the rules that stand there bare.
+
+    Of several fields, the last says most: what it leaves open is the one's before it.
+    """
+    backend: str | None = None
+    key_template: str | None = None
+    rules: list[Rule] = []
+    for each in metadata:
+        if isinstance(each, FileField):
+            backend, key_template = each.backend or backend, each.key_template or key_template
+            rules += each.rules
+        elif isinstance(each, FileRule):
+            rules.append(each)
+    return FileField(backend, tuple(rules), key_template)
 
 
 def _names(fields: Iterable[_Field]) -> frozenset[str]:

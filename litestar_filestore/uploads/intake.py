@@ -14,8 +14,7 @@ from litestar_filestore.errors import BackendUnavailableError, ConfigurationErro
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.uploads.limits import UploadLimits, file_limit
 from litestar_filestore.validation.checking import FileCheck
-from litestar_filestore.validation.rules import effective_rules
-from litestar_filestore.validation.sizes import too_large_message
+from litestar_filestore.validation.rules import effective_rules, too_large_message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator, MutableMapping, Sequence
