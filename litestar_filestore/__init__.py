@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
     from litestar_filestore.plugin.plugin import FilestorePlugin
     from litestar_filestore.router.router import create_file_router
+    from litestar_filestore.uploads.forms import FileField
     from litestar_filestore.uploads.limits import UploadLimits
     from litestar_filestore.uploads.parts import MultipartStream, Part
     from litestar_filestore.uploads.raw import RawUpload
     from litestar_filestore.validation.detect import Detector, SignatureDetector
-    from litestar_filestore.validation.field import FileField
     from litestar_filestore.validation.images import ImageSize
     from litestar_filestore.validation.rules import ContentTypes, Extensions, MaxFiles, MaxSize, MinSize
 
@@ -99,7 +99,7 @@ _HOMES = {
     "Extensions": "validation.rules",
     "FSSpecBackend": "backends.fsspec.fsspec_backend",
     "FileDownload": "downloads.response",
-    "FileField": "validation.field",
+    "FileField": "uploads.forms",
     "FileObject": "core.file_object",
     "FileObjectList": "orm.stored_object",
     "FileRedirect": "downloads.redirect",

@@ -9,7 +9,7 @@ import msgspec
 from litestar_filestore.core.file_object import FileObject
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.types import AsyncDataLike
@@ -37,8 +37,8 @@ class NewFile(msgspec.Struct, frozen=True, kw_only=True):
     """Extension of the verified type with its dot, for the key."""
     metadata: Mapping[str, Any] | None = None
     """User metadata."""
-    key_template: str | None = None
-    """Where to put it instead of the backend's template."""
+    key_template: str | Callable[[FileObject], str | None] | None = None
+    """Where to put it, or what tells that by the file's name and type; ``None`` for the backend's template."""
     key: str | None = None
     """Where to put it instead of under a new key; accepted once."""
     link: UsedLink | None = None
@@ -58,5 +58,7 @@ class NewFile(msgspec.Struct, frozen=True, kw_only=True):
             metadata=self.metadata,
             content=content,
         )
-        file.key_template, file.key_ext = self.key_template, self.ext
+        template = self.key_template
+        file.key_template = template(file) if callable(template) else template
+        file.key_ext = self.ext
         return file

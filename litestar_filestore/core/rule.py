@@ -1,32 +1,25 @@
-"""What a rule for files is: the contract between those who declare rules and those who enforce them.
+"""Rules for files: the contract between those who declare them and those who enforce them.
 
 Rules stand on columns, form fields and in configurations; requests and sessions enforce them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-
-from litestar_filestore.core.types import Block
 
 __all__ = (
     "Answer",
     "Candidate",
-    "Check",
-    "CheckMaker",
-    "CheckedType",
     "FileRule",
     "Piece",
     "Reading",
     "Rule",
     "Wanted",
-    "check_with",
     "max_bytes",
     "max_files",
-    "open_check",
 )
 
 ResultT = TypeVar("ResultT")
@@ -129,86 +122,3 @@ def max_files(rules: Iterable[Rule]) -> int | None:
     """Return how many files a list may hold by these rules, inclusive; ``None`` for any number."""
     limits = (rule.max_files for rule in rules if isinstance(rule, FileRule))
     return min((each for each in limits if each is not None), default=None)
-
-
-class CheckedType(NamedTuple):
-    """What a file turned out to be."""
-
-    content_type: str
-    """Media type told from the content; the one to keep and to serve."""
-    ext: str
-    """Extension of that type with its dot for the key, ``""`` where none is known."""
-    declared_type: str | None = None
-    """What the sender called it, where that is something else."""
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What is worth keeping beside the type: ``declared_type``, where there is one."""
-        return {} if self.declared_type is None else {"declared_type": self.declared_type}
-
-
-class Check(Protocol):
-    """Asks rules about one file; see `litestar_filestore.validation.checking.FileCheck`, which is it."""
-
-    max_bytes: int | None
-    head_bytes: int
-    judges_type: bool
-    checked: CheckedType | None
-
-    @property
-    def wanted(self) -> Wanted | None:
-        """What has to be read behind the first bytes, for whom it is easier to read than to feed; then `give` it."""
-        ...
-
-    @property
-    def watching(self) -> bool:
-        """Whether the blocks behind the first bytes have to be fed."""
-        ...
-
-    def feed(self, block: Block) -> None:
-        """Show a block that passes behind the first bytes."""
-        ...
-
-    def give(self, piece: Piece) -> None:
-        """Hand over what is `wanted`."""
-        ...
-
-    async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
-        """Check by name, type and first bytes."""
-        ...
-
-    async def at_end(self, size: int) -> None:
-        """Check by the size of the whole content, in bytes."""
-        ...
-
-    def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
-        """`at_head` without waiting for anything."""
-        ...
-
-    def judge_end(self, size: int) -> None:
-        """`at_end` without waiting for anything."""
-        ...
-
-
-class CheckMaker(Protocol):
-    """Makes the check of one file."""
-
-    def __call__(self, rules: Sequence[Rule], *, filename: str, declared_type: str | None) -> Check:
-        """Return a check by `rules`."""
-        ...
-
-
-_makers: list[CheckMaker] = []
-
-
-def check_with(maker: CheckMaker) -> None:
-    """Make `maker` the one that `open_check` asks.
-
-    Sessions have rules checked without knowing the layer that does it, which knows them as little.
-    """
-    _makers[:] = [maker]
-
-
-def open_check(rules: Sequence[Rule], *, filename: str, declared_type: str | None) -> Check:
-    """Return a check of one file by `rules`."""
-    return _makers[0](rules, filename=filename, declared_type=declared_type)

@@ -11,12 +11,11 @@ from litestar.params import FromPath
 
 from litestar_filestore.core.file_object import PublicFile, public_file
 from litestar_filestore.core.owner import owner_of_new_objects
-from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.links.signer import LinkSigner
-from litestar_filestore.uploads.limits import UploadLimits
-from litestar_filestore.uploads.plan import PlannedFile, owned_by
-from litestar_filestore.uploads.raw import store_body
+from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.plan import PlannedFile
+from litestar_filestore.uploads.raw import RawUpload
 
 __all__ = (
     "ReferredFile",
@@ -32,9 +31,7 @@ class ReferredFile(PublicFile, frozen=True, kw_only=True):
     """What to send where a file is expected."""
 
 
-async def store_upload(
-    request: Request[Any, Any, Any], token: str, signer: LinkSigner, registry: StorageRegistry, limits: UploadLimits
-) -> ReferredFile:
+async def store_upload(request: Request[Any, Any, Any], token: str, signer: LinkSigner) -> ReferredFile:
     """Store the body of a request under the key of a link.
 
     The file is in nobody's row. It is swept when its lease runs out, unless the client sends the reference in time.
@@ -51,14 +48,7 @@ async def store_upload(
     # Whoever has the link stores on the account of the one for whom it was made.
     owner = owner_of_new_objects.set(claims.owner or owner_of_new_objects.get())
     try:
-        file = await store_body(
-            request,
-            planned,
-            filename=claims.filename,
-            storer=files.storer,
-            registry=registry,
-            limits=limits,
-        )
+        file = await RawUpload(request).store_as(planned, filename=claims.filename)
     finally:
         owner_of_new_objects.reset(owner)
     files.hand_over(file)
@@ -66,8 +56,8 @@ async def store_upload(
     return ReferredFile(**known, reference=signer.reference_for(file, None))
 
 
-def make_link_routes(signer: LinkSigner, registry: StorageRegistry, limits: UploadLimits) -> Sequence[Any]:
-    """Return the handlers that serve the links of `signer`, for the backends of `registry`."""
+def make_link_routes(signer: LinkSigner) -> Sequence[Any]:
+    """Return the handlers that serve the links of `signer`."""
     config = signer.config
     path = f"{config.path}/{{token:str}}"
 
@@ -90,6 +80,6 @@ def make_link_routes(signer: LinkSigner, registry: StorageRegistry, limits: Uplo
     @put(path, status_code=201, include_in_schema=False, opt=dict(config.opt), request_max_body_size=None)
     async def upload(request: Request[Any, Any, Any], token: FromPath[str]) -> ReferredFile:
         """Store the body of an upload."""
-        return await store_upload(request, token, signer, registry, limits)
+        return await store_upload(request, token, signer)
 
     return [download, look, upload]

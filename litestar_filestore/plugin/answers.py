@@ -56,7 +56,7 @@ from litestar_filestore.errors import (
     StorageFullError,
     UnsupportedOperationError,
 )
-from litestar_filestore.validation.sizes import too_large_message
+from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
     from litestar import Request, Response

@@ -14,7 +14,8 @@ from litestar_filestore.core.registry import answering_links, keeper
 from litestar_filestore.core.threads import finish
 from litestar_filestore.ledger.intents import leases_renewed
 from litestar_filestore.links.urls import signer_here
-from litestar_filestore.uploads.plan import RequestFiles, UploadPlan
+from litestar_filestore.uploads.intake import RequestFiles
+from litestar_filestore.uploads.plan import UploadForm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.links.signer import LinkSigner
-    from litestar_filestore.plugin.config import FilestoreConfig, URLBuilder
+    from litestar_filestore.plugin.config import URLBuilder
+    from litestar_filestore.uploads.intake import UploadSettings
     from litestar_filestore.uploads.plan import PlannedFile
     from litestar_filestore.uploads.storing import ApplicationStorer
 
@@ -99,14 +101,14 @@ class OwnershipMiddleware(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(self, storer: ApplicationStorer, config: FilestoreConfig) -> None:
+    def __init__(self, storer: ApplicationStorer, settings: UploadSettings) -> None:
         """Store with, and give files back to, `storer`."""
         self._storer = storer
-        self._config = config
+        self._settings = settings
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the request, and give up what is left of its files."""
-        files = RequestFiles(self._storer, rules=self._config.rules, detector=self._config.detector, saver=self._storer)
+        files = RequestFiles(self._storer, self._settings)
         files.attach(cast("dict[str, Any]", scope))
         status: list[int] = []
 
@@ -161,6 +163,6 @@ def check_uploads(app: Litestar, storer: ApplicationStorer, backends: Sequence[S
 def _planned_files(app: Litestar) -> Iterator[PlannedFile]:
     for route in app.routes:
         for handler in cast("Sequence[Any]", getattr(route, "route_handlers", ())):
-            for plan in handler.opt.values():
-                if isinstance(plan, UploadPlan):
-                    yield from plan.files.values()
+            for form in handler.opt.values():
+                if isinstance(form, UploadForm):
+                    yield from form.files

@@ -17,7 +17,7 @@ from litestar_filestore.downloads.handling import DownloadHandlers, DownloadMidd
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.links.urls import build_link
 from litestar_filestore.orm.stored_object import FileObjectList
-from litestar_filestore.plugin.answers import ANSWERS, answer_storage_error, log_wrapped_error
+from litestar_filestore.plugin.answers import ANSWERS, answer_exception, answer_storage_error, log_wrapped_error
 from litestar_filestore.plugin.databases import find_databases
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.keeper import LedgerKeeper
@@ -29,12 +29,10 @@ from litestar_filestore.plugin.serialization import (
     is_file_list_type,
     is_file_type,
 )
-from litestar_filestore.router.options import BODY_DEPENDENCY
-from litestar_filestore.uploads.documents import document_body
 from litestar_filestore.uploads.handlers import UploadHandlers
-from litestar_filestore.uploads.parts import MultipartStream
-from litestar_filestore.uploads.providers import parts_provider, raw_upload_provider
-from litestar_filestore.uploads.raw import RawUpload
+from litestar_filestore.uploads.intake import UploadSettings
+from litestar_filestore.uploads.parts import MultipartStream, parts_provider
+from litestar_filestore.uploads.raw import RawUpload, provide_raw_upload
 from litestar_filestore.uploads.storing import ApplicationStorer
 
 if TYPE_CHECKING:
@@ -73,14 +71,21 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
     Whatever the application says itself about any of it is left as it is.
     """
 
-    __slots__ = ("_config", "_downloads", "_keepers", "_uploads")
+    __slots__ = ("_config", "_downloads", "_keepers", "_settings", "_uploads")
 
     def __init__(self, config: FilestoreConfig) -> None:
         """Wire according to `config`."""
         self._config = config
         self._downloads = DownloadHandlers()
         self._keepers: dict[Litestar, LedgerKeeper] = {}
-        self._uploads = UploadHandlers(config)
+        self._settings = UploadSettings(
+            registry=config.registry,
+            backends=config.backends,
+            limits=config.limits,
+            rules=tuple(config.rules),
+            detector=config.detector,
+        )
+        self._uploads = UploadHandlers(self._settings, answer_exception)
 
     @property
     def config(self) -> FilestoreConfig:
@@ -99,18 +104,16 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         build = config.url_builder or (build_link if config.signer is not None else None)
         app_config.middleware.insert(0, FilestoreMiddleware(build, config.signer))
         app_config.middleware.insert(0, DownloadMiddleware(config.downloads))
-        app_config.middleware.insert(0, OwnershipMiddleware(storer, config))
+        app_config.middleware.insert(0, OwnershipMiddleware(storer, self._settings))
         self._downloads.configure(app_config)
         if config.signer is not None:
-            app_config.route_handlers.extend(make_link_routes(config.signer, config.registry, config.limits))
+            app_config.route_handlers.extend(make_link_routes(config.signer))
         app_config.state.setdefault(config.registry_state_key, config.registry)
         app_config.dependencies.setdefault(
             config.registry_dependency_key, Provide(config.provide_registry, sync_to_thread=False)
         )
-        app_config.dependencies.setdefault(config.parts_dependency_key, parts_provider(config.registry, config.limits))
-        # Routers know the body under a name of their own, whatever the application's handlers call it.
-        for key in (config.raw_upload_dependency_key, BODY_DEPENDENCY):
-            app_config.dependencies.setdefault(key, raw_upload_provider(config.registry, config.limits))
+        app_config.dependencies.setdefault(config.parts_dependency_key, parts_provider(config.limits))
+        app_config.dependencies.setdefault(config.raw_upload_dependency_key, Provide(provide_raw_upload))
         app_config.signature_namespace = {**_NAMES, **app_config.signature_namespace}
         app_config.type_encoders = {**TYPE_ENCODERS, **(app_config.type_encoders or {})}
         app_config.type_decoders = [*(app_config.type_decoders or ()), *TYPE_DECODERS]
@@ -156,7 +159,6 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler):
                 self._uploads.prepare(handler)
-                document_body(handler, self._config.limits)
                 self._downloads.prepare(handler)
 
     def on_cli_init(self, cli: Any) -> None:

@@ -14,7 +14,7 @@ from typing_extensions import TypeIs
 from litestar_filestore.core.file_object import FileObject, PublicFile, public_file
 from litestar_filestore.core.registry import referred_file
 from litestar_filestore.orm.stored_object import TrackedFiles
-from litestar_filestore.uploads.forms import WholeBody
+from litestar_filestore.uploads.form_reader import WholeBody
 
 if TYPE_CHECKING:
     from litestar._openapi.schema_generation import SchemaCreator

@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from litestar import Request, delete, get, head, put
-from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.params import FromPath
@@ -29,7 +28,8 @@ from litestar_filestore.router.options import (
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.sansio.disposition import safe_filename
-from litestar_filestore.uploads.plan import PlannedFile, owned_by
+from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.plan import PlannedFile
 from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
 
@@ -97,9 +97,7 @@ class BackendRoutes:
             status_code=201,
             request_max_body_size=None,  # the limits of uploads hold
         )
-        async def write(
-            request: _Request, file_key: FromPath[PurePosixPath], filestore_body: NamedDependency[RawUpload]
-        ) -> FileObject:
+        async def write(request: _Request, file_key: FromPath[PurePosixPath]) -> FileObject:
             """Store the body of the request under a key that was never used."""
             backend, key = self._place(file_key)
             await self.options.allow(request, key, "write")
@@ -108,7 +106,7 @@ class BackendRoutes:
                 if wanted:
                     await wanted.check(await _present(backend, key))
                 # Nothing is stored over an object, so what is decided here still holds at the end.
-                file = await filestore_body.store_as(replace(planned, key=key), filename=file_key.name)
+                file = await RawUpload(request).store_as(replace(planned, key=key), filename=file_key.name)
             await owned_by(request.scope).keep(file)
             return file
 

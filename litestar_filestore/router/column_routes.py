@@ -33,10 +33,9 @@ from litestar_filestore.router.options import (
 )
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.tracking.idle import has_only_read
-from litestar_filestore.uploads.forms import ColumnFiles, plan_file
+from litestar_filestore.uploads.forms import FileField, plan_file
 from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS, Conflict
-from litestar_filestore.validation.field import FileField
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,8 +154,10 @@ class ColumnRoutes:
     def writing(self) -> Any:
         """Return the handler of PUT."""
         rows = RowFiles(self.place, commit=self.commit)
-        files = ColumnFiles(self.place.column_type, self.place.model)
-        planned = replace(plan_file(self.place.name, FileField(), files), max_bytes=self.options.max_bytes)
+        planned = replace(
+            plan_file(self.place.name, FileField(), self.place.column_type, self.place.model),
+            max_bytes=self.options.max_bytes,
+        )
 
         @put(
             self._path,
@@ -172,7 +173,6 @@ class ColumnRoutes:
             filestore_identity: NamedDependency[tuple[Any, ...]],
             filestore_session: NamedDependency[Any],
             filestore_index: NamedDependency[int | None],
-            filestore_body: NamedDependency[RawUpload],
             filename: FromQuery[str | None] = None,
         ) -> Response[FileObject]:
             """Put the body of the request in the place of the file, or of none."""
@@ -184,7 +184,7 @@ class ColumnRoutes:
             name = filename or (previous.filename if previous is not None else self.place.name)
             # An upload may take minutes: nobody else should wait for its connection meanwhile.
             await rows.pause(session)
-            file = await filestore_body.store_as(planned, filename=name)
+            file = await RawUpload(request).store_as(planned, filename=name)
             with wanted.deciding():
                 row = await rows.find(session, filestore_identity, lock=True)
                 # Rows and rights may have changed since.

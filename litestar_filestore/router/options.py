@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from litestar_filestore.uploads.plan import PlannedFile
 
 __all__ = (
-    "BODY_DEPENDENCY",
     "Authorize",
     "FileAction",
     "FileMethod",
@@ -38,10 +37,6 @@ FileMethod: TypeAlias = Literal["GET", "PUT", "DELETE"]
 Authorize: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any], Any, FileAction], bool | Awaitable[bool]]
 """Says whether a connection may do something with the file of a row. What is not true is no. It may raise instead, for
 example `NotFoundException` where even the existence of the row is nobody's business."""
-
-
-BODY_DEPENDENCY = "filestore_body"
-"""Name of the dependency, given by the plugin, that is the body of a request as one file."""
 
 
 @dataclass(frozen=True)

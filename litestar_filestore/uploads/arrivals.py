@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
+
+from litestar.enums import RequestEncodingType
+from litestar.types import Empty
+from litestar.utils.scope.state import ScopeState  # the one private name that reading a form takes
 
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
-from litestar_filestore.errors import InvalidArgumentError
+from litestar_filestore.errors import ConfigurationError, InvalidArgumentError
 from litestar_filestore.sansio.digests import AnnouncedDigests
-from litestar_filestore.uploads.hooks import body_before
 from litestar_filestore.uploads.limits import client_address
 from litestar_filestore.uploads.refusals import busy, gone, malformed, refused, too_large, too_slow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 
     from litestar import Request
     from litestar.types import HTTPReceiveMessage
 
-    from litestar_filestore.uploads.limits import PartBudget, Slot, UploadLimits
+    from litestar_filestore.core.types import PartBuffers
+    from litestar_filestore.uploads.limits import Slot, UploadLimits
 
-__all__ = ("Arrivals",)
+__all__ = ("Arrivals", "form_before", "form_values")
 
 # A block is handed on when it is full, when nothing came for the pause, or when its first bytes are this old. A fast
 # client fills it in less, a slow one holds nothing back.
@@ -64,7 +68,7 @@ class Arrivals(LiveSource):
         self._rated_bytes = 0
         self._announced: int | None = None
         self._block_bytes = 0
-        self._part_budget: PartBudget | None = None
+        self._is_prepaid = False
         self.size = 0
         """Bytes that have come so far."""
 
@@ -77,7 +81,7 @@ class Arrivals(LiveSource):
         """
         if self._slot is not None:
             return
-        before = body_before(self._request)
+        before = _body_before(self._request)
         headers = self._request.headers
         announced = headers.get("content-length")
         if announced is not None and _LENGTH.fullmatch(announced) is None:
@@ -96,7 +100,7 @@ class Arrivals(LiveSource):
         client = self._request.client
         self._slot = self._limits.slots.enter(client_address(client.host if client is not None else None))
         if self._slot is None:
-            raise busy(self._limits)
+            raise busy(self._limits.retry_after_seconds)
         if self._limits.request_seconds is not None:
             self.deadline = asyncio.get_running_loop().time() + self._limits.request_seconds
 
@@ -144,35 +148,52 @@ class Arrivals(LiveSource):
         if self._slot is None or store == self._slot.store:
             return
         if not self._slot.move(store):
-            raise busy(self._limits)
+            raise busy(self._limits.retry_after_seconds)
         held = self._held
         self._give_back()
         self._hold(held)
 
     @property
-    def store(self) -> str | None:
+    def _store(self) -> str | None:
         """Key of the backend that the bytes go to, as far as that is known."""
         return self._slot.store if self._slot is not None else None
 
     @property
-    def left_bytes(self) -> int:
+    def _left_bytes(self) -> int:
         """How much there may be from the beginning of the last block on."""
         before = self.size - self._block_bytes
         return max(0, (self._max_bytes if self._announced is None else self._announced) - before)
 
-    @contextmanager
-    def prepaid(self, budget: PartBudget) -> Generator[None]:
-        """Let the block in memory be paid for by the reservation of `budget` that the caller has.
+    @asynccontextmanager
+    async def part_memory(self, buffers: PartBuffers | None, max_bytes: int) -> AsyncGenerator[int | None]:
+        """Have the memory that a put of this body needs, waiting for it if others have it, and give it back in the end.
 
-        One who holds memory that others wait for must not wait for memory himself, and has to hurry.
+        The block in memory is paid for by it as well: an upload that holds memory which others wait for must not wait
+        for memory itself, and has to hurry.
+
+        Args:
+            buffers: What the driver holds; ``None`` if it holds nothing.
+            max_bytes: Longest that the content may be.
+
+        Yields:
+            How many parts may be in flight; ``None`` leaves it to the driver.
         """
-        self._part_budget = budget
+        if buffers is None:
+            yield None
+            return
+        max_bytes = min(max_bytes, self._left_bytes)
+        wanted = buffers.bytes_of(max_bytes) + BLOCK_BYTES
+        least = buffers.bytes_of(max_bytes, max_concurrency=1) + BLOCK_BYTES
+        budget, store = self._limits.part_budget, self._store
+        taken = await budget.take(wanted, least=least, store=store)
+        self._is_prepaid = True
         try:
-            yield
+            yield None if taken == wanted else 1
         finally:
-            self._part_budget = None
+            self._is_prepaid = False
             if self._slot is not None:
                 self._hold(self._block_bytes)  # what follows the file in the block
+            budget.give(taken, store=store)
 
     async def _gather(self) -> bytes:
         pieces = [await self._first()]
@@ -186,7 +207,7 @@ class Arrivals(LiveSource):
                     break
                 pieces.append(self._take())
                 size += len(pieces[-1])
-        if self._part_budget is None:
+        if not self._is_prepaid:
             self._hold(size)
         if self._more:
             _ = self._ask()  # the client goes on while the backend works
@@ -197,16 +218,16 @@ class Arrivals(LiveSource):
 
     async def _room(self) -> int:
         """Wait until there is room for some more bytes, and return for how many."""
-        if self._part_budget is not None:
+        if self._is_prepaid:
             return BLOCK_BYTES
-        self._held_for = self.store
+        self._held_for = self._store
         self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES, store=self._held_for)
         return self._held
 
     def _hold(self, size: int) -> None:
         """Have as many bytes of the budget as are in memory."""
         if not self._held:
-            self._held_for = self.store
+            self._held_for = self._store
         if size < self._held:
             self._limits.budget.give(self._held - size, store=self._held_for)
         else:
@@ -244,7 +265,7 @@ class Arrivals(LiveSource):
             self._waited_seconds, self._rated_bytes = 0.0, self.size
 
     def _least_rate(self) -> int:
-        wanted = self._part_budget is not None and self._part_budget.is_wanted(self.store)
+        wanted = self._is_prepaid and self._limits.part_budget.is_wanted(self._store)
         if wanted or (self._slot is not None and self._slot.is_short):
             return max(self._limits.busy_bytes_per_second, self._limits.min_bytes_per_second)
         return self._limits.min_bytes_per_second
@@ -289,3 +310,42 @@ def _replayed(body: bytes) -> Callable[[], Awaitable[Any]]:
         return {"type": "http.request", "body": body[start:end], "more_body": end < len(body)}
 
     return receive
+
+
+def _body_before(request: Request[Any, Any, Any]) -> bytes | None:
+    """Return the body of a request if somebody has read it already, ``None`` if it is still to come.
+
+    A middleware, a guard or a hook may have, whose request is another object: what all of them share is the scope.
+
+    Raises:
+        ConfigurationError: If somebody has, and nobody knows where it is.
+    """
+    state: Any = ScopeState.from_scope(request.scope)
+    if state.body is not Empty:
+        return cast("bytes", state.body)
+    if not request.is_connected:
+        raise ConfigurationError(
+            "The body of the request was read before it could be stored, and is gone: read it with request.body() or "
+            "request.form(), which keep it, not with request.stream(), and store it once"
+        )
+    return None
+
+
+def form_before(request: Request[Any, Any, Any]) -> Mapping[str, Any] | None:
+    """Return the form of a request if Litestar has read it already, and has nothing else of the body any more."""
+    state: Any = ScopeState.from_scope(request.scope)
+    # It makes an empty form of a body that is none, and does not read it then.
+    if state.form is Empty or state.body is not Empty or request.content_type[0] != RequestEncodingType.MULTI_PART:
+        return None
+    return cast("Mapping[str, Any]", state.form)
+
+
+def form_values(form: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of a form that Litestar has read: it keeps a list where a name came several times."""
+    for name, value in form.items():
+        if isinstance(value, list):
+            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of anything
+            for each in items:
+                yield name, each
+        else:
+            yield name, value

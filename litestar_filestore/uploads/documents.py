@@ -1,4 +1,4 @@
-"""What OpenAPI documents are told about handlers whose bodies or answers Litestar does not know."""
+"""The OpenAPI of uploads, and what other features change operations by."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from litestar.openapi.spec import Encoding, OpenAPIFormat, OpenAPIMediaType, Ope
 from litestar.typing import FieldDefinition
 
 from litestar_filestore.core.rule import max_files
-from litestar_filestore.uploads.hooks import admit_body
-from litestar_filestore.uploads.limits import file_limit, form_limits
+from litestar_filestore.uploads.limits import file_limit
 from litestar_filestore.uploads.parts import MultipartStream
-from litestar_filestore.uploads.plan import ANY_FORM
 from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
 from litestar_filestore.validation.rules import ContentTypes, MinSize
@@ -29,11 +27,10 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.rule import Rule
     from litestar_filestore.uploads.limits import UploadLimits
-    from litestar_filestore.uploads.plan import PlannedFile
+    from litestar_filestore.uploads.plan import PlannedFile, UploadForm
 
 __all__ = (
     "PART_NAME",
-    "DocumentedForm",
     "adjusted_operation",
     "document_body",
     "document_refusals",
@@ -72,22 +69,8 @@ PART_NAME = r"^[^\x00-\x1f\x7f]+$"
 """Parts of other names are thrown away, but those without a name or with control characters are refused."""
 
 
-@dataclass(frozen=True)
-class DocumentedForm:
-    """What a document says about one handler's form."""
-
-    files: Mapping[str, PlannedFile]
-    """File fields by the name to tell people."""
-    aliases: frozenset[str] = frozenset()
-    """Other names of these fields, which are not documented."""
-    whole: bool = False
-    """Whether the body is nothing but the file."""
-    optional: bool = False
-    """Whether there may be no body."""
-
-
 def form_schema(
-    form: DocumentedForm,
+    form: UploadForm,
     field: FieldDefinition,
     creator: SchemaCreator,
     plugin: OpenAPISchemaPluginProtocol,
@@ -102,9 +85,9 @@ def form_schema(
         plugin: The caller, which must not be asked again.
         limits: What holds where no rule says anything.
     """
-    properties = {name: _part_schema(each, limits) for name, each in form.files.items()}
+    properties = {each.name: _part_schema(each, limits) for each in form.files}
     if form.whole:
-        required = [name for name, each in form.files.items() if each.required]
+        required = [each.name for each in form.files if each.required]
         names = Schema(pattern=PART_NAME)
         return Schema(
             type=OpenAPIType.OBJECT, properties={**properties}, required=required or None, property_names=names
@@ -116,31 +99,30 @@ def form_schema(
     plugins: list[OpenAPISchemaPluginProtocol] = untyped.plugins
     others = (each for each in plugins if each is not plugin and creator.plugin_supports_field(each, field))
     schema = next(others).to_openapi_schema(field, creator)
-    known = {name: value for name, value in (schema.properties or {}).items() if name not in form.aliases}
+    known = {name: value for name, value in (schema.properties or {}).items() if name not in form.undocumented}
     schema.properties = {**known, **properties}
     schema.property_names = Schema(pattern=PART_NAME)
     if schema.required is not None:
         given = {name for name in schema.required if name in known and name not in properties}
-        schema.required = sorted(given | {name for name, each in form.files.items() if each.required})
+        schema.required = sorted(given | {each.name for each in form.files if each.required})
     return schema
 
 
-def text_schema(form: DocumentedForm, schema: Schema) -> Schema:
+def text_schema(form: UploadForm, schema: Schema) -> Schema:
     """Describe a form as it is written without files.
 
     Args:
         form: What is known of its files.
         schema: As `form_schema` describes it with them.
     """
-    texts = {name: each for name, each in (schema.properties or {}).items() if name not in form.files}
+    files = {each.name for each in form.files}
+    texts = {name: each for name, each in (schema.properties or {}).items() if name not in files}
     required = [name for name in schema.required or () if name in texts]
     names = schema.property_names
     return Schema(type=OpenAPIType.OBJECT, properties=texts, required=required or None, property_names=names)
 
 
-def upload_operation(
-    base: type[Operation], form: DocumentedForm, as_text: Callable[[], Schema | None]
-) -> type[Operation]:
+def upload_operation(base: type[Operation], form: UploadForm, as_text: Callable[[], Schema | None]) -> type[Operation]:
     """Return a kind of operation that says what types the parts of a form may have, and how else it may be written.
 
     Args:
@@ -150,8 +132,8 @@ def upload_operation(
             described.
     """
     encoding = {
-        name: Encoding(content_type=", ".join(types))
-        for name, each in form.files.items()
+        each.name: Encoding(content_type=", ".join(types))
+        for each in form.files
         if (types := list(_content_types(each.rules)))
     }
 
@@ -201,10 +183,9 @@ def _content_types(rules: Iterable[Rule]) -> Iterable[str]:
             yield from each.patterns
 
 
-_OPT = "filestore_body"
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 # What a form holds is the handler's own business; that it is a form is known.
-_CONTENT = {
+_CONTENT: Mapping[type, Mapping[str, OpenAPIMediaType]] = {
     MultipartStream: {
         "multipart/form-data": OpenAPIMediaType(
             schema=Schema(type=OpenAPIType.OBJECT, property_names=Schema(pattern=PART_NAME))
@@ -214,27 +195,12 @@ _CONTENT = {
 }
 
 
-def document_body(handler: HTTPRouteHandler, limits: UploadLimits) -> None:
-    """Say in the document that a handler takes a body, if it reads one by `MultipartStream` or `RawUpload`.
+def document_body(handler: HTTPRouteHandler, reader: type[MultipartStream | RawUpload]) -> None:
+    """Say in the document that a handler reads a body by `reader`, unless its operation class says what is in it."""
 
-    An operation class that says what is in the body is left as it is. Those who read the body before the handler may
-    have as much of it as `limits` allow.
-    """
-    if _OPT in handler.opt:
-        return  # a handler that has several paths comes once for each
-    for field in handler.parsed_fn_signature.parameters.values():
-        content = _CONTENT.get(field.annotation)
-        if content is not None:
-            handler.opt[_OPT] = True
-            handler.operation_class = _operation(handler.operation_class, content)
-            document_refusals(handler, RAISED_BY_UPLOADS)
-            of_form = form_limits(ANY_FORM, limits).total_bytes
-            admit_body(handler, of_form if field.annotation is MultipartStream else limits.max_file_bytes)
-
-
-def _operation(base: type[Operation], content: dict[str, OpenAPIMediaType]) -> type[Operation]:
     def adjust(operation: Operation) -> None:
         if operation.request_body is None:
-            operation.request_body = RequestBody(content=dict(content), required=True)
+            operation.request_body = RequestBody(content=dict(_CONTENT[reader]), required=True)
 
-    return adjusted_operation(base, adjust)
+    handler.operation_class = adjusted_operation(handler.operation_class, adjust)
+    document_refusals(handler, RAISED_BY_UPLOADS)

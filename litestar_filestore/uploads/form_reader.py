@@ -1,105 +1,115 @@
-"""Reads the forms of requests: files go into backends while they arrive, everything else becomes text."""
+"""Reads typed forms: files go into backends while they arrive, everything else becomes text, as Litestar expects it."""
 
 from __future__ import annotations
 
 import re
 from contextlib import AsyncExitStack, aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from litestar.datastructures import UploadFile
 from litestar.enums import RequestEncodingType
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 
+from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.rule import max_files
-from litestar_filestore.uploads.intake import FileIntake
 from litestar_filestore.uploads.limits import form_limits
 from litestar_filestore.uploads.parts import MultipartStream
-from litestar_filestore.uploads.plan import owned_by
 from litestar_filestore.uploads.raw import open_body
 from litestar_filestore.uploads.refusals import refused, too_large
-from litestar_filestore.validation.sizes import too_large_message
+from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
     from litestar import Request
 
-    from litestar_filestore.core.registry import StorageRegistry
-    from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.uploads.forms import PlannedForm
-    from litestar_filestore.uploads.hooks import ReadForm
-    from litestar_filestore.uploads.limits import UploadLimits
+    from litestar_filestore.uploads.limits import FormLimits, UploadLimits
     from litestar_filestore.uploads.parts import Part
-    from litestar_filestore.uploads.plan import PlannedFile, Storer, UploadPlan
-    from litestar_filestore.validation.detect import Detector
+    from litestar_filestore.uploads.plan import PlannedFile, UploadForm
 
-__all__ = (
-    "is_url_encoded",
-    "open_parts",
-    "read_form",
-    "read_url_encoded",
-    "upload_reader",
-)
+__all__ = ("REMOVE", "ReadForm", "WholeBody", "form_reader", "invalid_form")
+
+ReadForm: TypeAlias = "Callable[[Request[Any, Any, Any]], Awaitable[dict[str, Any]]]"
+"""Reads the form of a request."""
+
+REMOVE = "remove"
+"""The text that stands for no file on purpose. No reference looks like it."""
+
+# Far wider than what references look like; it is not what checks them.
+_REFERENCE = re.compile(r"[A-Za-z0-9_.~-]{1,65536}")
 
 
-async def read_form(
-    request: Request[Any, Any, Any],
-    plan: UploadPlan,
-    *,
-    storer: Storer,
-    registry: StorageRegistry,
-    limits: UploadLimits,
-    detector: Detector | None = None,
-    max_body_bytes: int | None = None,
-) -> dict[str, Any]:
-    """Read a request's form part by part.
+class WholeBody(dict[str, Any]):
+    """A form that is nothing but one file, for handlers whose body is a `FileObject`.
+
+    Litestar hands such a form to the decoder of the body's type as it is. A class of its own, so that the decoder can
+    tell it from a mapping that a client has written.
+    """
+
+    @property
+    def file(self) -> FileObject:
+        """The file."""
+        file: FileObject = next(iter(self.values()))
+        return file
+
+
+def form_reader(form: UploadForm, limits: UploadLimits, max_body_bytes: int | None) -> ReadForm:
+    """Return what reads a handler's form and hands it on as Litestar expects it.
+
+    It returns values by name, a list where a name came several times: a `FileObject` for a file that is planned, an
+    ``UploadFile`` for one that is spooled, text for everything else. A field that is sent as a file, as
+    ``FormData.append`` sends a ``Blob``, is text as well. Files of other names are read and thrown away.
+
+    It raises ``HTTPException`` if the form is refused, and `StorageError` if a file is refused or cannot be stored. The
+    files that were stored before are the request's, and given up by it.
 
     Args:
-        request: Whose form it is, be it still to come or read by Litestar.
-        plan: What the handler expects.
-        storer: Stores files.
-        registry: Knows the backends.
-        limits: Of uploads.
-        detector: Tells types; ``None`` for the default one.
-        max_body_bytes: Longest body; ``None`` derives it from the plan.
-
-    Returns:
-        Values by name, a list where a name came several times: a `FileObject` for a file that is planned, an
-        ``UploadFile`` for one that is spooled, ``""`` for a file input without a file, text for everything else.
-        A field that is sent as a file, as ``FormData.append`` sends a ``Blob``, is text as well. Files of other names
-        are read and thrown away.
-
-    Raises:
-        HTTPException: If the form is refused; the files that were stored before are the request's, and given up by it.
-        StorageError: If a file is refused or cannot be stored.
+        form: What the handler takes.
+        limits: Of the application.
+        max_body_bytes: Longest body that was set for the handler; ``None`` derives it from the form.
     """
-    intake = FileIntake(request, storer=storer, registry=registry, limits=limits, detector=detector)
-    parts = open_parts(request, plan, intake=intake, limits=limits, max_body_bytes=max_body_bytes)
+    of_form = form_limits(form, limits, max_body_bytes)
+    text_bytes = limits.max_fields_bytes if max_body_bytes is None else min(limits.max_fields_bytes, max_body_bytes)
+
+    async def read(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        if form.optional and "content-type" not in request.headers:
+            values: dict[str, Any] = {}  # no body, which is no form
+        elif form.needs_no_file and _is_url_encoded(request):
+            values = await _read_url_encoded(request, form, limits, text_bytes)
+        else:
+            values = await _read_parts(request, form, limits, of_form)
+        return _shaped(form, values, request)
+
+    return read
+
+
+async def _read_parts(
+    request: Request[Any, Any, Any], form: UploadForm, limits: UploadLimits, of_form: FormLimits
+) -> dict[str, Any]:
+    parts = MultipartStream(request, of_form)
     async with aclosing(parts), AsyncExitStack() as on_failure:
-        reader = _FormReader(plan, limits, on_failure)
+        reader = _PartReader(form, limits, on_failure)
         async for part in parts:
             await reader.take(part)
         on_failure.pop_all()
-        return reader.form()
+        return reader.values.by_name()
 
 
-def is_url_encoded(request: Request[Any, Any, Any]) -> bool:
+def _is_url_encoded(request: Request[Any, Any, Any]) -> bool:
     """Return whether the body of a request is a form of texts, as a page without ``enctype`` sends it."""
     types = request.headers.getall("content-type", [])
     return len(types) == 1 and types[0].partition(";")[0].strip().lower() == RequestEncodingType.URL_ENCODED
 
 
-async def read_url_encoded(
-    request: Request[Any, Any, Any], plan: UploadPlan, *, limits: UploadLimits, max_body_bytes: int | None = None
+async def _read_url_encoded(
+    request: Request[Any, Any, Any], form: UploadForm, limits: UploadLimits, max_bytes: int
 ) -> dict[str, Any]:
-    """Return what `read_form` would, of a form of texts (``application/x-www-form-urlencoded``).
+    """Read a form of texts (``application/x-www-form-urlencoded``).
 
     An input for a file is in it by its file name, which is no file, or empty.
-
-    Raises:
-        HTTPException: As `read_form`.
     """
-    limit = limits.max_fields_bytes if max_body_bytes is None else min(limits.max_fields_bytes, max_body_bytes)
-    async with open_body(request, limits=limits, max_bytes=limit) as body:
+    async with open_body(request, max_bytes=max_bytes) as body:
         content = b"".join([block async for block in body])
     try:
         texts = parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=limits.max_parts)
@@ -107,51 +117,21 @@ async def read_url_encoded(
         raise refused("Text has to be UTF-8") from error
     except ValueError as error:
         raise too_large(f"The form holds more than {limits.max_parts} fields") from error
-    values = _Values(plan)
+    values = _Values()
     for name, text in texts:
         if len(text.encode()) > limits.max_field_bytes:
             raise too_large(f"The field is larger than {limits.max_field_bytes} bytes", name)
-        if name not in plan.spooled:
+        if name not in form.spooled:
             values.add(name, text)
-    return values.form()
-
-
-def open_parts(
-    request: Request[Any, Any, Any],
-    plan: UploadPlan,
-    *,
-    intake: FileIntake,
-    limits: UploadLimits,
-    max_body_bytes: int | None = None,
-) -> MultipartStream:
-    """Return the parts of a form, of which nothing is read yet. The caller closes them with ``aclose``."""
-    form = form_limits(plan, limits)
-    if max_body_bytes is not None:
-        form = form._replace(total_bytes=max_body_bytes)
-    return MultipartStream(request, intake, limits, form)
-
-
-# Far wider than what references look like; it is not what checks them.
-_REFERENCE = re.compile(r"[A-Za-z0-9_.~-]{1,65536}")
-
-
-def _nameless(part: Part) -> HTTPException:
-    return refused(
-        "This part is no file, as its Content-Disposition has no filename, and no reference of a file either", part.name
-    )
+    return values.by_name()
 
 
 class _Values:
     """The values of a form, and how many files its fields have."""
 
-    def __init__(self, plan: UploadPlan) -> None:
-        self._plan = plan
+    def __init__(self) -> None:
         self._values: dict[str, list[Any]] = {}
         self._counts: dict[str, int] = {}
-
-    def planned(self, name: str) -> PlannedFile | None:
-        """Return what is planned for files of a name."""
-        return self._plan.files.get(name) or (None if name in self._plan.spooled else self._plan.any_name)
 
     def count_file(self, name: str, planned: PlannedFile) -> None:
         """Count a file of a field, under whichever of its names.
@@ -167,40 +147,35 @@ class _Values:
             raise refused(f"Only {allowed} files are allowed here", name)
 
     def add(self, name: str, value: Any) -> None:
-        """Add a value."""
         self._values.setdefault(name, []).append(value)
 
-    def form(self) -> dict[str, Any]:
-        """Return the form as Litestar has it."""
+    def by_name(self) -> dict[str, Any]:
         return {name: each if len(each) > 1 else each[0] for name, each in self._values.items()}
 
 
-class _FormReader:
+class _PartReader:
     """Reads parts into values."""
 
-    def __init__(self, plan: UploadPlan, limits: UploadLimits, on_failure: AsyncExitStack) -> None:
-        self._plan = plan
+    def __init__(self, form: UploadForm, limits: UploadLimits, on_failure: AsyncExitStack) -> None:
+        self._form = form
         self._limits = limits
         self._on_failure = on_failure
-        self._values = _Values(plan)
         self._text_bytes = 0
-
-    def form(self) -> dict[str, Any]:
-        """Return the values."""
-        return self._values.form()
+        self.values = _Values()
 
     async def take(self, part: Part) -> None:
         """Read one part to its end."""
-        planned = self._values.planned(part.name)
+        form, name = self._form, part.name
+        planned = form.planned(name)
         if part.filename is not None and planned is not None:
-            self._values.count_file(part.name, planned)
-            self._values.add(part.name, await part.store_as(planned))
-        elif part.filename is not None and part.name in self._plan.spooled:
-            self._values.add(part.name, await self._spool(part))
-        elif part.name in self._plan.files:
-            self._values.add(part.name, await self._reference(part))
-        elif part.filename is None or part.name in self._plan.texts:
-            self._values.add(part.name, await self._text(part))
+            self.values.count_file(name, planned)
+            self.values.add(name, await part.store_as(planned))
+        elif part.filename is not None and name in form.spooled:
+            self.values.add(name, await self._spool(part))
+        elif name in form.by_name:
+            self.values.add(name, await self._reference(part))
+        elif part.filename is None or name in form.texts:
+            self.values.add(name, await self._text(part))
 
     async def _reference(self, part: Part) -> str:
         """Read the text that stands for a file: a reference, or nothing. Some clients forget to say that it is one."""
@@ -235,30 +210,80 @@ class _FormReader:
         return upload
 
 
-def upload_reader(form: PlannedForm, config: FilestoreConfig, *, max_body_bytes: int | None) -> ReadForm:
-    """Return what reads a handler's form and hands it on as Litestar expects it.
+def _nameless(part: Part) -> HTTPException:
+    return refused(
+        "This part is no file, as its Content-Disposition has no filename, and no reference of a file either", part.name
+    )
 
-    Args:
-        form: What the handler takes.
-        config: Of the application.
-        max_body_bytes: Longest body; ``None`` derives it from the form.
+
+# -- the form as Litestar expects it
+
+
+def _shaped(form: UploadForm, values: dict[str, Any], request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the values of a form as Litestar expects them.
+
+    Raises:
+        ValidationException: If a file is missing. Litestar would say so too, but not which.
     """
+    if form.whole:
+        return _shaped_whole(form, values, request)
+    if not values and form.optional:
+        return values
+    for each in form.files:
+        for name in each.names:
+            if name in values:
+                _settle(each, name, values)
+    missing = [each.name for each in form.files if each.required and values.keys().isdisjoint(each.names)]
+    if missing:
+        raise invalid_form(request, [("This file is required", each) for each in missing])
+    for name in form.lists & values.keys():
+        if values[name] is not None and not isinstance(values[name], list):
+            values[name] = [values[name]]
+    return values
 
-    async def read(request: Request[Any, Any, Any]) -> dict[str, Any]:
-        if form.shape.optional and "content-type" not in request.headers:
-            return form.shape.shape({}, request)  # no body, which is no form
-        if form.shape.needs_no_file and is_url_encoded(request):
-            texts = await read_url_encoded(request, form.plan, limits=config.limits, max_body_bytes=max_body_bytes)
-            return form.shape.shape(texts, request)
-        values = await read_form(
-            request,
-            form.plan,
-            storer=owned_by(request.scope).storer,
-            registry=config.registry,
-            limits=config.limits,
-            detector=config.detector,
-            max_body_bytes=max_body_bytes,
-        )
-        return form.shape.shape(values, request)
 
-    return read
+def _shaped_whole(form: UploadForm, values: dict[str, Any], request: Request[Any, Any, Any]) -> dict[str, Any]:
+    files = [each for each in _flat(values.values()) if isinstance(each, FileObject)]
+    if not files and not form.optional:
+        raise invalid_form(request, [("This file is required", form.files[0].name)])
+    if form.files[0].many:
+        # Litestar takes the values of the form for the list, and of no values it fails to take the first.
+        return {str(number): each for number, each in enumerate(files)} or {"": []}
+    return WholeBody(file=files[0]) if files else {}
+
+
+def _settle(planned: PlannedFile, name: str, values: dict[str, Any]) -> None:
+    """Have the values say what the parts of a name mean.
+
+    An input without a file (HTML, "constructing the entry list") is nothing that somebody wanted, and so are empty
+    texts: scripts write ``file ?? ""``. A field that may be missing is missing then, and its default holds: in a
+    partial form, that the row keeps its file. Only `REMOVE` takes a file away.
+    """
+    given = [each for each in _flat([values[name]]) if each != ""]
+    files = [each for each in given if each != REMOVE]
+    if given and not files and (planned.nullable or planned.many):
+        values[name] = None if planned.nullable else []
+    elif given:
+        kept = files or given
+        values[name] = kept[0] if len(kept) == 1 else kept
+    elif planned.required and planned.nullable:
+        values[name] = None
+    else:
+        del values[name]
+
+
+def _flat(values: Iterable[Any]) -> Iterator[Any]:
+    for each in values:
+        if isinstance(each, list):
+            items: list[Any] = each  # pyright: ignore[reportUnknownVariableType]  # of anything
+            yield from items
+        else:
+            yield each
+
+
+def invalid_form(request: Request[Any, Any, Any], errors: Iterable[tuple[str, str]]) -> ValidationException:
+    """Return the error with which Litestar refuses a body, for pairs of a message and the name of a field."""
+    return ValidationException(
+        f"Validation failed for {request.method} {request.url.path}",
+        extra=[{"message": message, "key": key, "source": "body"} for message, key in errors],
+    )

@@ -1,84 +1,76 @@
-"""Forms that a DTO refuses, answered as any other form that does not fit."""
+"""Prepares the handlers that take uploads: their forms are read before them, within limits, and documented."""
 
 from __future__ import annotations
 
+import inspect
 import re
 import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
+from litestar.datastructures import UploadFile
 from litestar.dto import AbstractDTO
-from litestar.handlers import HTTPRouteHandler
 from litestar.params import BodyKwarg
+from litestar.types import Empty
+from litestar.utils.scope.state import ScopeState
 
-from litestar_filestore.plugin.answers import answer_exception
-from litestar_filestore.uploads.documents import document_refusals, form_schema, text_schema, upload_operation
-from litestar_filestore.uploads.form_reader import upload_reader
-from litestar_filestore.uploads.forms import FormDefaults, invalid_form, plan_for
-from litestar_filestore.uploads.hooks import admit_body, body_limit, exception_handlers, form_body, read_before
+from litestar_filestore.uploads.arrivals import form_values
+from litestar_filestore.uploads.documents import (
+    document_body,
+    document_refusals,
+    form_schema,
+    text_schema,
+    upload_operation,
+)
+from litestar_filestore.uploads.form_reader import form_reader, invalid_form
+from litestar_filestore.uploads.forms import form_of
+from litestar_filestore.uploads.layers import (
+    admit_body,
+    body_limit,
+    exception_handlers,
+    form_body,
+    nearest_before_request,
+)
 from litestar_filestore.uploads.limits import form_limits
+from litestar_filestore.uploads.parts import MultipartStream
+from litestar_filestore.uploads.plan import ANY_FORM
+from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from litestar import Request, Response
     from litestar._openapi.schema_generation import SchemaCreator
+    from litestar.handlers import HTTPRouteHandler
     from litestar.openapi.spec import Schema
     from litestar.plugins import OpenAPISchemaPluginProtocol
     from litestar.typing import FieldDefinition
 
-    from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.uploads.forms import PlannedForm
+    from litestar_filestore.uploads.form_reader import ReadForm
+    from litestar_filestore.uploads.intake import UploadSettings
+    from litestar_filestore.uploads.plan import UploadForm
 
-__all__ = (
-    "UploadHandlers",
-    "answer_dto_errors",
-)
+__all__ = ("UploadHandlers",)
 
-_PLACE = re.compile(r" - at `\$\.?(.*)`$")
-_MISSING = re.compile(r"missing required field `(.+?)`")
-
-
-def answer_dto_errors(handler: HTTPRouteHandler) -> None:
-    """Have forms that do not fit the handler's DTO answered with 400.
-
-    Litestar 2.25 answers 500: it expects `SerializationException`, and ``AbstractDTO.decode_builtins`` raises msgspec's
-    own error. An application that has a handler for that one keeps it.
-    """
-    if msgspec.ValidationError not in exception_handlers(handler):
-        untyped: Any = handler
-        untyped.exception_handlers = {**(untyped.exception_handlers or {}), msgspec.ValidationError: _answer}
-
-
-def _answer(request: Request[Any, Any, Any], error: msgspec.ValidationError) -> Response[Any]:
-    if not _is_of_the_form(error):
-        return answer_exception(request, error, instead_of=_answer)
-    message = str(error)
-    place = _PLACE.search(message)
-    text = message[: place.start()] if place else message
-    missing = _MISSING.search(text)
-    key = missing.group(1) if missing else place.group(1) if place else ""
-    exception = invalid_form(request, [(text, key)])
-    exception.__cause__ = error
-    return answer_exception(request, exception)
-
-
-def _is_of_the_form(error: Exception) -> bool:
-    """Return whether a DTO raised it, not the handler: what is wrong there is no fault of the client."""
-    dto: Any = AbstractDTO
-    return any(frame.f_code is dto.decode_builtins.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
-
-
-_OPT = "filestore_upload"
+_FORM = "filestore_upload"
+_BODY = "filestore_body"
 
 
 class UploadHandlers:
     """Knows the upload forms of an application, and prepares the handlers that take them."""
 
-    def __init__(self, config: FilestoreConfig) -> None:
-        """Prepare handlers as `config` says."""
-        self._config = config
-        self._forms: dict[str, tuple[Any, PlannedForm]] = {}
+    def __init__(self, settings: UploadSettings, answer: Callable[..., Response[Any]]) -> None:
+        """Prepare handlers.
+
+        Args:
+            settings: What the application says about uploads.
+            answer: Answers an error in the words of the application: ``answer(request, error, instead_of=handler)``.
+        """
+        self._settings = settings
+        self._answer_dto_error = _dto_error_handler(answer)
+        self._forms: dict[str, tuple[Any, UploadForm]] = {}
         self._texts: dict[str, Schema] = {}
 
     def prepare(self, handler: HTTPRouteHandler) -> None:
@@ -90,34 +82,50 @@ class UploadHandlers:
         Raises:
             ImproperlyConfiguredException: If its form cannot be read, or it is not clear where its files go.
         """
-        if _OPT in handler.opt:
-            return
-        form = plan_for(handler, FormDefaults(self._config.backends, self._config.rules))
-        if form is None:
-            return
-        handler.opt[_OPT] = form.plan
-        admit_body(handler, form_limits(form.plan, self._config.limits).total_bytes)
-        read_before(handler, upload_reader(form, self._config, max_body_bytes=body_limit(handler)))
-        if form.uses_dto:
-            answer_dto_errors(handler)
+        if _FORM not in handler.opt and (form := form_of(handler, self._settings)) is not None:
+            handler.opt[_FORM] = form
+            self._prepare_form(handler, form)
+        if _BODY not in handler.opt:
+            self._prepare_body(handler)
+
+    def _prepare_form(self, handler: HTTPRouteHandler, form: UploadForm) -> None:
+        limits = self._settings.limits
+        admit_body(handler, form_limits(form, limits).total_bytes)
+        _read_before(handler, form_reader(form, limits, body_limit(handler)))
+        if form.uses_dto and msgspec.ValidationError not in exception_handlers(handler):
+            # Litestar 2.25 answers 500: it expects `SerializationException`, and ``AbstractDTO.decode_builtins`` raises
+            # msgspec's own error.
+            untyped: Any = handler
+            untyped.exception_handlers = {
+                **(untyped.exception_handlers or {}),
+                msgspec.ValidationError: self._answer_dto_error,
+            }
         self._document(handler, form)
 
-    def _document(self, handler: HTTPRouteHandler, form: PlannedForm) -> None:
+    def _prepare_body(self, handler: HTTPRouteHandler) -> None:
+        """Prepare a handler that reads its body by `MultipartStream` or `RawUpload`."""
+        limits = self._settings.limits
+        for field in handler.parsed_fn_signature.parameters.values():
+            if field.annotation in {MultipartStream, RawUpload}:
+                handler.opt[_BODY] = True
+                document_body(handler, field.annotation)
+                is_form = field.annotation is MultipartStream
+                admit_body(handler, form_limits(ANY_FORM, limits).total_bytes if is_form else limits.max_file_bytes)
+
+    def _document(self, handler: HTTPRouteHandler, form: UploadForm) -> None:
         document_refusals(handler, RAISED_BY_UPLOADS)
         field = cast("FieldDefinition", form_body(handler))
         body = cast("BodyKwarg", field.kwarg_definition)
         # A component of its own: the class of the form may stand in responses too, where its files look different.
         key = body.schema_component_key or self._free_name(handler, form)
         self._forms[key] = (_identity(handler, form), form)
-        handler.operation_class = upload_operation(
-            handler.operation_class, form.documented, lambda: self._texts.get(key)
-        )
+        handler.operation_class = upload_operation(handler.operation_class, form, lambda: self._texts.get(key))
         # Litestar lets fields share a component only if they are written alike: with and without None, for instance.
         raw = field.raw if form.uses_dto else form.class_
         named = replace(field, raw=raw, kwarg_definition=replace(body, schema_component_key=key))
         handler.parsed_fn_signature.parameters[field.name] = named
 
-    def _free_name(self, handler: HTTPRouteHandler, form: PlannedForm) -> str:
+    def _free_name(self, handler: HTTPRouteHandler, form: UploadForm) -> str:
         """Return the name of the form's component: that of its class, unless another class has it."""
         short, long = _names(handler, form)
         taken = self._forms.get(short)
@@ -138,18 +146,18 @@ class UploadHandlers:
         """
         key = cast("Any", field.kwarg_definition).schema_component_key
         _, form = self._forms[key]
-        schema = form_schema(form.documented, field, creator, plugin, self._config.limits)
-        if form.shape.needs_no_file:
-            self._texts[key] = text_schema(form.documented, schema)
+        schema = form_schema(form, field, creator, plugin, self._settings.limits)
+        if form.needs_no_file:
+            self._texts[key] = text_schema(form, schema)
         return schema
 
 
-def _identity(handler: HTTPRouteHandler, form: PlannedForm) -> Any:
+def _identity(handler: HTTPRouteHandler, form: UploadForm) -> Any:
     """Return what two handlers have in common whose forms look the same: the class, unless each has a DTO."""
     return handler.handler_id if form.uses_dto or form.class_ is None else form.class_
 
 
-def _names(handler: HTTPRouteHandler, form: PlannedForm) -> tuple[str, str]:
+def _names(handler: HTTPRouteHandler, form: UploadForm) -> tuple[str, str]:
     class_ = form.class_
     if form.uses_dto or class_ is None:
         name = handler.handler_name.replace("_", " ").title().replace(" ", "") + "Form"
@@ -164,3 +172,72 @@ def _names(handler: HTTPRouteHandler, form: PlannedForm) -> tuple[str, str]:
 def _component(name: str) -> str:
     """Return a name as OpenAPI allows it for a component."""
     return re.sub(r"[^a-zA-Z0-9._-]+", "_", name).strip("_")
+
+
+# -- reading before the handler
+
+
+def _read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
+    """Have `read` called before the handler: after its guards and its own ``before_request``, before its arguments.
+
+    What `read` returns takes the place of the form that Litestar would have read.
+    """
+    previous = nearest_before_request(handler)
+
+    async def before_request(request: Request[Any, Any, Any]) -> Any:
+        if previous is not None and (answer := await _call(previous, request)):
+            return answer  # the application has answered; the body stays unread
+        state: Any = ScopeState.from_scope(request.scope)
+        before = None if state.form is Empty else state.form
+        try:
+            state.form = await read(request)
+        finally:
+            if before is not None:
+                await _close_files(before)  # stored by now, and Litestar closes those of the new form only
+        return None
+
+    handler.before_request = before_request
+
+
+async def _close_files(form: Mapping[str, Any]) -> None:
+    for _, each in form_values(form):
+        if isinstance(each, UploadFile):
+            await each.close()
+
+
+async def _call(hook: Callable[[Any], Any], request: Request[Any, Any, Any]) -> Any:
+    # Litestar has wrapped those that are not asynchronous.
+    answer = hook(request)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+# -- forms that a DTO refuses
+
+_PLACE = re.compile(r" - at `\$\.?(.*)`$")
+_MISSING = re.compile(r"missing required field `(.+?)`")
+
+
+def _dto_error_handler(answer: Callable[..., Response[Any]]) -> Callable[..., Response[Any]]:
+    """Return what answers 400 where a form does not fit the handler's DTO, as for any other form that does not fit."""
+
+    def handle(request: Request[Any, Any, Any], error: msgspec.ValidationError) -> Response[Any]:
+        if not _is_of_the_form(error):
+            return answer(request, error, instead_of=handle)
+        exception = invalid_form(request, [_text_and_key(str(error))])
+        exception.__cause__ = error
+        return answer(request, exception)
+
+    return handle
+
+
+def _is_of_the_form(error: Exception) -> bool:
+    """Return whether a DTO raised it, not the handler: what is wrong there is no fault of the client."""
+    dto: Any = AbstractDTO
+    return any(frame.f_code is dto.decode_builtins.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _text_and_key(message: str) -> tuple[str, str]:
+    place = _PLACE.search(message)
+    text = message[: place.start()] if place else message
+    missing = _MISSING.search(text)
+    return text, missing.group(1) if missing else place.group(1) if place else ""

@@ -1,79 +1,78 @@
-"""The way of one file from a sender into a backend: counted, checked, stored, and owned by its request."""
+"""The way of one file from a request into a backend: counted, checked, stored, and owned by the request."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.new_file import NewFile
+from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, FileRejectedError, FileTooLargeError
 from litestar_filestore.sansio.disposition import safe_filename
-from litestar_filestore.uploads.limits import file_limit, parts_reserved
-from litestar_filestore.uploads.plan import owned_by
-from litestar_filestore.uploads.refusals import refuse_part_of_file
+from litestar_filestore.uploads.limits import UploadLimits, file_limit
 from litestar_filestore.validation.checking import FileCheck
-from litestar_filestore.validation.rules import effective_rules
-from litestar_filestore.validation.sizes import too_large_message
+from litestar_filestore.validation.rules import effective_rules, too_large_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-    from contextlib import AbstractAsyncContextManager
-
-    from litestar import Request
+    from collections.abc import AsyncGenerator, Generator, Iterator, MutableMapping, Sequence
 
     from litestar_filestore.core.backend import StorageBackend
-    from litestar_filestore.core.registry import StorageRegistry
-    from litestar_filestore.core.rule import CheckedType
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.rule import Rule
     from litestar_filestore.core.types import Block
     from litestar_filestore.uploads.arrivals import Arrivals
-    from litestar_filestore.uploads.limits import UploadLimits
-    from litestar_filestore.uploads.plan import PlannedFile, Storer
+    from litestar_filestore.uploads.plan import PlannedFile
+    from litestar_filestore.uploads.storing import ApplicationStorer
     from litestar_filestore.validation.detect import Detector
 
-__all__ = ("FileIntake",)
+__all__ = ("RequestFiles", "UploadSettings", "owned_by")
 
+_SCOPE_KEY = "litestar_filestore.files"
 _STORE_SECONDS = 1.0
 """How much longer than a client a store may take."""
 
 
-class FileIntake:
-    """Stores the files of one request."""
+@dataclass(frozen=True, kw_only=True)
+class UploadSettings:
+    """What an application says about uploads; packed when it starts."""
 
-    def __init__(
-        self,
-        request: Request[Any, Any, Any],
-        *,
-        storer: Storer,
-        registry: StorageRegistry,
-        limits: UploadLimits,
-        detector: Detector | None = None,
-    ) -> None:
-        """Store for `request`, which owns the files until a row takes them.
+    registry: StorageRegistry = storages
+    """Knows the backends."""
+    backends: Sequence[StorageBackend] = ()
+    """The application's own: a field that names none takes the only one."""
+    limits: UploadLimits = field(default_factory=UploadLimits)
+    """Holds where no rule says anything."""
+    rules: tuple[Rule, ...] = ()
+    """What every file has to be; nearer rules come first."""
+    detector: Detector | None = None
+    """Tells the types of files; ``None`` for the default one."""
+
+
+class RequestFiles:
+    """Stores the files of one request, and owns them until a row takes them."""
+
+    __slots__ = ("_files", "settings", "storer")
+
+    def __init__(self, storer: ApplicationStorer, settings: UploadSettings) -> None:
+        """Start empty.
 
         Args:
-            request: Seen by the plugin's middleware, which gives up what nobody takes.
-            storer: Stores, and keeps account of what is stored.
-            registry: Knows the backends.
-            limits: The longest file where no rule says anything.
-            detector: Tells types; ``None`` for the application's.
+            storer: Stores content for the request, and gives up what is left in the end.
+            settings: Of the application.
         """
-        self._request = request
-        self._storer = storer
-        self._registry = registry
-        self._limits = limits
-        self._detector = detector
+        self._files: list[FileObject] = []
+        self.storer = storer
+        self.settings = settings
+
+    def attach(self, scope: MutableMapping[str, Any]) -> None:
+        """Become what `owned_by` returns for a connection."""
+        scope[_SCOPE_KEY] = self
 
     async def store(
-        self,
-        source: LiveSource,
-        planned: PlannedFile,
-        *,
-        filename: str,
-        declared_type: str | None,
-        arrivals: Arrivals | None = None,
+        self, source: LiveSource, planned: PlannedFile, *, filename: str, declared_type: str | None, arrivals: Arrivals
     ) -> FileObject:
         """Store one file.
 
@@ -82,78 +81,131 @@ class FileIntake:
             planned: Where it goes, and what it has to be.
             filename: What the client calls it.
             declared_type: What the client says it is.
-            arrivals: The body that `source` is a part of, if it is on its way still.
+            arrivals: The body that `source` is a part of.
 
         Raises:
-            ValidationException: If the request says that it brings a part of a file.
             FileRejectedError: If a rule refuses it; `field` names the form field.
             FileTooLargeError: If it is too long; likewise.
             ObjectExistsError: If `planned` names a key, and it is taken.
             StorageError: If the backend fails.
         """
-        refuse_part_of_file(self._request)
+        settings = self.settings
         name = safe_filename(filename)
-        files = owned_by(self._request.scope)
-        rules = effective_rules(planned.rules, files.rules)
-        check = FileCheck(rules, filename=name, declared_type=declared_type, detector=self._detector or files.detector)
-        content = _Checked(source, check, max_bytes=file_limit(rules, self._limits, planned.max_bytes))
+        rules = effective_rules(planned.rules, settings.rules)
+        check = FileCheck(rules, filename=name, declared_type=declared_type, detector=settings.detector)
+        content = _Checked(source, check, max_bytes=file_limit(rules, settings.limits, planned.max_bytes))
+        backend = self._backend(planned)
         try:
-            if arrivals is not None:
-                arrivals.go_to(self._backend(planned).key)
+            arrivals.go_to(backend.key)
             await content.read_head(check.head_bytes)
             checked = await check.at_head(content.head, complete=content.complete)
-            backend = self._backend(planned)
-            async with self._memory(backend, content, arrivals) as max_concurrency:
+            # What is here as a whole need not wait for those of whom most is still to come.
+            buffers = None if content.complete else backend.storage_driver.part_buffers
+            async with arrivals.part_memory(buffers, content.max_bytes) as max_concurrency:
                 new = NewFile(
                     filename=name,
                     content_type=checked.content_type,
                     ext=checked.ext,
                     metadata=checked.metadata,
-                    key_template=planned.template_for(FileObject(backend, name, content_type=checked.content_type)),
+                    key_template=planned.key_template,
                     key=planned.key,
                     link=planned.link,
                     model=planned.model,
                     max_concurrency=max_concurrency,
                 )
-                async with _deadline(backend, arrivals):
-                    file = await self._storer.store(backend, content, new)
-            self._settle(file, checked, check)
+                async with _deadline(backend, arrivals.deadline):
+                    file = await self.storer.store(backend, content, new)
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
             raise
-        file.passed_rules = rules
-        files.add(file)
-        return file
-
-    @staticmethod
-    def _settle(file: FileObject, checked: CheckedType, check: FileCheck) -> None:
-        """Call the file what it has turned out to be: the directory of an archive, for one, stands at its end."""
+        # The end of a file may say more than its beginning: the directory of an archive stands there.
         if check.checked is not None and check.checked.content_type != checked.content_type:
             file.content_type = check.checked.content_type
-
-    def _memory(
-        self, backend: StorageBackend, content: _Checked, arrivals: Arrivals | None
-    ) -> AbstractAsyncContextManager[int | None]:
-        """Return a context in which there is memory for what the backend holds of the content."""
-        # What is here as a whole need not wait for those of whom most is still to come.
-        buffers = None if content.complete else backend.storage_driver.part_buffers
-        max_bytes = content.max_bytes if arrivals is None else min(content.max_bytes, arrivals.left_bytes)
-        return parts_reserved(self._limits.part_budget, buffers, max_bytes, arrivals)
+        file.passed_rules = rules
+        self.add(file)
+        return file
 
     def _backend(self, planned: PlannedFile) -> StorageBackend:
+        registry = self.settings.registry
         if planned.backend is not None:
-            return self._registry.get_backend(planned.backend)
-        backends = self._registry.all()
+            return registry.get_backend(planned.backend)
+        backends = registry.all()
         if len(backends) != 1:
-            known = ", ".join(self._registry.registered_backends()) or "none"
+            known = ", ".join(registry.registered_backends()) or "none"
             raise ConfigurationError(f"It is not clear where the file {planned.name!r} goes; registered: {known}")
         return backends[0]
 
+    def add(self, file: FileObject) -> None:
+        """Take a stored file over, at once after it was stored."""
+        self._files.append(file)
+
+    def knows(self, backend: str) -> bool:
+        """Return whether what the handler stores by hand in a backend belongs to the request."""
+        return self.storer.knows(backend)
+
+    @contextmanager
+    def saving(self, file: FileObject) -> Generator[None]:
+        """Let a file that is stored by hand belong to the request."""
+        if not self.knows(file.backend_key):
+            yield
+            return
+        with self.storer.saving(file):
+            yield
+        self.add(file)
+
+    @asynccontextmanager
+    async def saving_async(self, file: FileObject) -> AsyncGenerator[None]:
+        """`saving` without blocking the event loop."""
+        if not self.knows(file.backend_key):
+            yield
+            return
+        async with self.storer.saving_async(file):
+            yield
+        self.add(file)
+
+    def __iter__(self) -> Iterator[FileObject]:
+        """Iterate over the files in the order in which they came."""
+        return iter(tuple(self._files))
+
+    def __len__(self) -> int:
+        """Return how many files there are."""
+        return len(self._files)
+
+    async def keep(self, file: FileObject) -> None:
+        """Keep a file beyond the request; see `ApplicationStorer.keep`."""
+        await self.storer.keep(file)
+        self._files = [each for each in self._files if each != file]
+
+    def hand_over(self, file: FileObject) -> None:
+        """Leave a file that the client is going to put into a row with another request, before its lease runs out."""
+        self.storer.hand_over(file)
+        self._files = [each for each in self._files if each != file]
+
+    async def discard(self, file: FileObject) -> bool:
+        """Give up a file that was kept; see `ApplicationStorer.discard`."""
+        return await self.storer.discard(file)
+
+    async def release(self) -> int:
+        """Give up what no row has taken and nobody has kept, and return how many files that were."""
+        files, self._files = self._files, []
+        return await self.storer.release(files) if files else 0
+
+
+def owned_by(scope: object) -> RequestFiles:
+    """Return the files of a connection.
+
+    Raises:
+        ConfigurationError: If the plugin's middleware has not seen the connection: nobody would give them up.
+    """
+    found = cast("MutableMapping[str, Any]", scope).get(_SCOPE_KEY)
+    if not isinstance(found, RequestFiles):
+        raise ConfigurationError("Uploads need FilestorePlugin: its middleware gives up what no row takes")
+    return found
+
 
 @asynccontextmanager
-async def _deadline(backend: StorageBackend, arrivals: Arrivals | None) -> AsyncGenerator[None]:
+async def _deadline(backend: StorageBackend, deadline: float | None) -> AsyncGenerator[None]:
     """Return a context that ends with the time that the request has: a store that hangs must not keep its slot."""
-    deadline = arrivals.deadline if arrivals is not None else None
     # Later than that of the client, who is told what he did.
     limit = asyncio.timeout_at(deadline + _STORE_SECONDS if deadline is not None else None)
     try:

@@ -1,29 +1,23 @@
-"""What all uploads of a process share: how many there are, and how many bytes of theirs are in memory.
+"""Limits of uploads: those of one file, of one form, and those that all uploads of a process share.
 
-A store that does not take anything any more must leave room for the others: each has slots of its own, and none holds
-more than half of the memory where there are several.
+Slots count the uploads, budgets the bytes that they have in memory. A store that has stopped taking anything must leave
+room for the others: each has slots of its own, and none holds more than half of the memory where there are several.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
 from litestar_filestore.core.rule import max_bytes, max_files
-from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from litestar_filestore.core.rule import Rule
-    from litestar_filestore.core.types import PartBuffers
-    from litestar_filestore.uploads.arrivals import Arrivals
-    from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
+    from litestar_filestore.uploads.plan import PlannedFile, UploadForm
 
 __all__ = (
     "ByteBudget",
@@ -35,9 +29,164 @@ __all__ = (
     "client_address",
     "file_limit",
     "form_limits",
-    "has_several",
-    "parts_reserved",
 )
+
+_KIB = 1024
+_MIB = 1024 * 1024
+_HEADERS_BYTES = 64 * _KIB
+"""Room for boundaries and headers in a limit that is derived from the content."""
+
+_NOT_NEGATIVE = (
+    "max_file_bytes",
+    "max_field_bytes",
+    "max_fields_bytes",
+    "min_bytes_per_second",
+    "busy_bytes_per_second",
+    "part_buffer_bytes",
+)
+_AT_LEAST_ONE = (
+    "max_parts",
+    "max_files",
+    "max_headers",
+    "max_header_bytes",
+    "max_uploads",
+    "max_uploads_per_address",
+    "retry_after_seconds",
+)
+
+
+@dataclass
+class UploadLimits:
+    """Limits of uploads. Sizes are in bytes and inclusive, times in seconds."""
+
+    max_file_bytes: int = 25 * _MIB
+    """Longest file where no rule (`MaxSize`) says anything; the nearest rule wins, be it higher or lower."""
+    max_total_bytes: int | None = None
+    """Longest body. ``None`` derives it for each handler: what its files and fields may have together. A handler's
+    ``request_max_body_size`` wins."""
+    max_field_bytes: int = 64 * _KIB
+    """Longest value of a field that is no file."""
+    max_fields_bytes: int = _MIB
+    """Longest all such values together."""
+    max_parts: int = 100
+    """Parts of a form, files and fields."""
+    max_files: int = 10
+    """Files of a form where no rule (`MaxFiles`) allows more."""
+    max_headers: int = 8
+    """Headers of a part; browsers send two."""
+    max_header_bytes: int = 4 * _KIB
+    """Length of a part's header, its name included."""
+    idle_seconds: float = 30.0
+    """How long a client may send nothing at all. Time in which the backend is slow does not count."""
+    min_bytes_per_second: int = _KIB
+    """Rate below which a client is given up; 0 for none."""
+    rate_seconds: float = 30.0
+    """Time of waiting for the client over which the rate is taken."""
+    request_seconds: float | None = 4 * 3600.0
+    """How long a request may take to arrive; ``None`` for no limit."""
+    max_uploads: int = 32
+    """Uploads to each backend that a process reads at a time; the next one is answered 503 and asked to come back."""
+    max_uploads_per_address: int | None = None
+    """How many of them one client address may have, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind
+    a proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
+    retry_after_seconds: int = 5
+    """When to come back."""
+    buffer_bytes: int = 64 * _MIB
+    """What all uploads of a process hold between clients and backends; beyond it, clients wait."""
+    part_buffer_bytes: int = 256 * _MIB
+    """What backends that upload in parts (S3, Google, Azure) hold of all uploads of a process; beyond it, uploads wait
+    for their turn, of which one is always let through."""
+    busy_bytes_per_second: int = 16 * _KIB
+    """Rate below which a client is given up while others are refused a slot, or wait for the memory that its upload
+    has; 0 for none."""
+    slots: UploadSlots = field(init=False, repr=False, compare=False)
+    """The uploads that are being read now."""
+    budget: ByteBudget = field(init=False, repr=False, compare=False)
+    """The memory that they hold now."""
+    part_budget: PartBudget = field(init=False, repr=False, compare=False)
+    """The memory that backends hold of them now."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigurationError: If one cannot work.
+        """
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"UploadLimits.{name} is not negative")
+        for name in _AT_LEAST_ONE:
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise ConfigurationError(f"UploadLimits.{name} is at least 1")
+        for name in ("idle_seconds", "rate_seconds", "request_seconds"):
+            if (seconds := getattr(self, name)) is not None and not seconds > 0:
+                raise ConfigurationError(f"UploadLimits.{name} is more than 0")
+        if self.max_total_bytes is not None and self.max_total_bytes < 0:
+            raise ConfigurationError("UploadLimits.max_total_bytes is not negative")
+        if self.buffer_bytes < _MIB:
+            raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
+        share = self.max_uploads_per_address
+        # Rounded up, so that one has a slot where there is one.
+        self.slots = UploadSlots(self.max_uploads, share or -(-3 * self.max_uploads // 4), self.rate_seconds)
+        self.budget = ByteBudget(self.buffer_bytes)
+        self.part_budget = PartBudget(self.part_buffer_bytes)
+
+
+class FormLimits(NamedTuple):
+    """What one handler's form may hold."""
+
+    files: int
+    """Files, those of undeclared names included."""
+    parts: int
+    """Parts."""
+    total_bytes: int
+    """Length of the body."""
+
+
+def file_limit(rules: tuple[Rule, ...], limits: UploadLimits, most: int | None = None) -> int:
+    """Return how long a file may be by its rules, in bytes.
+
+    Args:
+        rules: Its rules, the nearest ones.
+        limits: What holds where nothing else is said.
+        most: What a link or a route says: it does not lift what a rule allows, whoever has declared that.
+    """
+    said = [each for each in (max_bytes(rules), most) if each is not None]
+    return min(said, default=limits.max_file_bytes)
+
+
+def form_limits(form: UploadForm, limits: UploadLimits, max_body_bytes: int | None = None) -> FormLimits:
+    """Return the limits of a form.
+
+    Args:
+        form: What it may hold.
+        limits: What holds where the form says nothing.
+        max_body_bytes: Longest body that the application has set for the handler; ``None`` derives it from the form.
+    """
+    counts = [_count(each, limits) for each in form.files]
+    files = max(limits.max_files, sum(counts) + len(form.spooled))
+    parts = limits.max_parts + files - limits.max_files
+    if max_body_bytes is None:
+        max_body_bytes = limits.max_total_bytes
+    if max_body_bytes is None:
+        of_files = [file_limit(each.rules, limits, each.max_bytes) for each in form.files]
+        max_body_bytes = (
+            sum(size * count for size, count in zip(of_files, counts, strict=True))
+            + len(form.spooled) * limits.max_file_bytes
+            + limits.max_fields_bytes
+            + _HEADERS_BYTES
+        )
+    return FormLimits(files, parts, max_body_bytes)
+
+
+def _count(planned: PlannedFile, limits: UploadLimits) -> int:
+    if not planned.many:
+        return 1
+    allowed = max_files(planned.rules)
+    return limits.max_files if allowed is None else allowed
+
+
+# -- what all uploads of a process share
 
 _NETWORK_BITS = 64
 """Of an IPv6 address; a client has all addresses of such a network (RFC 6177)."""
@@ -61,7 +210,7 @@ def client_address(host: str | None) -> str | None:
     return f"{int(address) >> _NETWORK_BITS:x}::" if isinstance(address, IPv6Address) else str(address)
 
 
-def has_several(stores: Counter[str | None]) -> bool:
+def _has_several(stores: Counter[str | None]) -> bool:
     """Return whether more than one store is among these; uploads that have not come so far are of none."""
     return len(stores) - (None in stores) > 1
 
@@ -204,7 +353,7 @@ class ByteBudget:
 
     def _room(self, store: str | None, least: int) -> int:
         held = self._held[store]
-        share = self._total_bytes // 2 if store is not None and has_several(self._held) else self._total_bytes
+        share = self._total_bytes // 2 if store is not None and _has_several(self._held) else self._total_bytes
         room = min(self.free_bytes, share - held)
         return room if held > 0 else max(room, least)  # the first one always gets on
 
@@ -293,7 +442,7 @@ class PartBudget:
 
     @property
     def _share(self) -> int:
-        return self._total_bytes // 2 if has_several(self._held) else self._total_bytes
+        return self._total_bytes // 2 if _has_several(self._held) else self._total_bytes
 
     def _fits_share(self, turn: _PartTurn) -> bool:
         return self._held[turn.store] + turn.least <= self._share
@@ -324,180 +473,3 @@ class PartBudget:
         self._held[turn.store] += size
         self._holders[turn.store] += 1
         turn.granted.set_result(size)
-
-
-@asynccontextmanager
-async def parts_reserved(
-    budget: PartBudget, buffers: PartBuffers | None, max_bytes: int, arrivals: Arrivals | None
-) -> AsyncGenerator[int | None]:
-    """Have the memory that a put needs, waiting for it if others have it, and give it back in the end.
-
-    Args:
-        budget: Shared by all uploads.
-        buffers: What the driver holds; ``None`` if it holds nothing.
-        max_bytes: Longest that the content may be.
-        arrivals: The body that the content comes from, if it is on its way still: the block that it has in memory is
-            covered as well, so that it need not wait for memory while it holds some.
-
-    Yields:
-        How many parts may be in flight; ``None`` leaves it to the driver.
-    """
-    if buffers is None:
-        yield None
-        return
-    wanted = buffers.bytes_of(max_bytes) + BLOCK_BYTES
-    least = buffers.bytes_of(max_bytes, max_concurrency=1) + BLOCK_BYTES
-    store = None if arrivals is None else arrivals.store
-    taken = await budget.take(wanted, least=least, store=store)
-    try:
-        with nullcontext() if arrivals is None else arrivals.prepaid(budget):
-            yield None if taken == wanted else 1
-    finally:
-        budget.give(taken, store=store)
-
-
-_KIB = 1024
-_MIB = 1024 * 1024
-_HEADERS_BYTES = 64 * _KIB
-"""Room for boundaries and headers in a limit that is derived from the content."""
-
-_NOT_NEGATIVE = (
-    "max_file_bytes",
-    "max_field_bytes",
-    "max_fields_bytes",
-    "min_bytes_per_second",
-    "busy_bytes_per_second",
-    "part_buffer_bytes",
-)
-_AT_LEAST_ONE = (
-    "max_parts",
-    "max_files",
-    "max_headers",
-    "max_header_bytes",
-    "max_uploads",
-    "max_uploads_per_address",
-    "retry_after_seconds",
-)
-
-
-@dataclass
-class UploadLimits:
-    """Limits of uploads. Sizes are in bytes and inclusive, times in seconds."""
-
-    max_file_bytes: int = 25 * _MIB
-    """Longest file where no rule (`MaxSize`) says anything; the nearest rule wins, be it higher or lower."""
-    max_total_bytes: int | None = None
-    """Longest body. ``None`` derives it for each handler: what its files and fields may have together. A handler's
-    ``request_max_body_size`` wins."""
-    max_field_bytes: int = 64 * _KIB
-    """Longest value of a field that is no file."""
-    max_fields_bytes: int = _MIB
-    """Longest all such values together."""
-    max_parts: int = 100
-    """Parts of a form, files and fields."""
-    max_files: int = 10
-    """Files of a form where no rule (`MaxFiles`) allows more."""
-    max_headers: int = 8
-    """Headers of a part; browsers send two."""
-    max_header_bytes: int = 4 * _KIB
-    """Length of a part's header, its name included."""
-    idle_seconds: float = 30.0
-    """How long a client may send nothing at all. Time in which the backend is slow does not count."""
-    min_bytes_per_second: int = _KIB
-    """Rate below which a client is given up; 0 for none."""
-    rate_seconds: float = 30.0
-    """Time of waiting for the client over which the rate is taken."""
-    request_seconds: float | None = 4 * 3600.0
-    """How long a request may take to arrive; ``None`` for no limit."""
-    max_uploads: int = 32
-    """Uploads to each backend that a process reads at a time; the next one is answered 503 and asked to come back."""
-    max_uploads_per_address: int | None = None
-    """How many of them one client address may have, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind
-    a proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
-    retry_after_seconds: int = 5
-    """When to come back."""
-    buffer_bytes: int = 64 * _MIB
-    """What all uploads of a process hold between clients and backends; beyond it, clients wait."""
-    part_buffer_bytes: int = 256 * _MIB
-    """What backends that upload in parts (S3, Google, Azure) hold of all uploads of a process; beyond it, uploads wait
-    for their turn, of which one is always let through."""
-    busy_bytes_per_second: int = 16 * _KIB
-    """Rate below which a client is given up while others are refused a slot, or wait for the memory that its upload
-    has; 0 for none."""
-    slots: UploadSlots = field(init=False, repr=False, compare=False)
-    """The uploads that are being read now."""
-    budget: ByteBudget = field(init=False, repr=False, compare=False)
-    """The memory that they hold now."""
-    part_budget: PartBudget = field(init=False, repr=False, compare=False)
-    """The memory that backends hold of them now."""
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigurationError: If one cannot work.
-        """
-        for name in _NOT_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"UploadLimits.{name} is not negative")
-        for name in _AT_LEAST_ONE:
-            if (count := getattr(self, name)) is not None and count < 1:
-                raise ConfigurationError(f"UploadLimits.{name} is at least 1")
-        for name in ("idle_seconds", "rate_seconds", "request_seconds"):
-            if (seconds := getattr(self, name)) is not None and not seconds > 0:
-                raise ConfigurationError(f"UploadLimits.{name} is more than 0")
-        if self.max_total_bytes is not None and self.max_total_bytes < 0:
-            raise ConfigurationError("UploadLimits.max_total_bytes is not negative")
-        if self.buffer_bytes < _MIB:
-            raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
-        share = self.max_uploads_per_address
-        # Rounded up, so that one has a slot where there is one.
-        self.slots = UploadSlots(self.max_uploads, share or -(-3 * self.max_uploads // 4), self.rate_seconds)
-        self.budget = ByteBudget(self.buffer_bytes)
-        self.part_budget = PartBudget(self.part_buffer_bytes)
-
-
-class FormLimits(NamedTuple):
-    """What one handler's form may hold."""
-
-    files: int
-    """Files, those of undeclared names included."""
-    parts: int
-    """Parts."""
-    total_bytes: int
-    """Length of the body."""
-
-
-def file_limit(rules: tuple[Rule, ...], limits: UploadLimits, most: int | None = None) -> int:
-    """Return how long a file may be by its rules, in bytes.
-
-    Args:
-        rules: Its rules, the nearest ones.
-        limits: What holds where nothing else is said.
-        most: What a link or a route says: it does not lift what a rule allows, whoever has declared that.
-    """
-    said = [each for each in (max_bytes(rules), most) if each is not None]
-    return min(said, default=limits.max_file_bytes)
-
-
-def form_limits(plan: UploadPlan, limits: UploadLimits) -> FormLimits:
-    """Return the limits of a form that nobody has limited as a whole."""
-    # A field may have several names; as planned, it is one and the same.
-    planned = list({id(each): each for each in (*plan.files.values(), plan.any_name) if each is not None}.values())
-    counts = [_count(each, limits) for each in planned]
-    files = max(limits.max_files, sum(counts) + len(plan.spooled))
-    parts = limits.max_parts + files - limits.max_files
-    derived = (
-        sum(file_limit(each.rules, limits, each.max_bytes) * count for each, count in zip(planned, counts, strict=True))
-        + len(plan.spooled) * limits.max_file_bytes
-        + limits.max_fields_bytes
-        + _HEADERS_BYTES
-    )
-    return FormLimits(files, parts, derived if limits.max_total_bytes is None else limits.max_total_bytes)
-
-
-def _count(planned: PlannedFile, limits: UploadLimits) -> int:
-    if not planned.many:
-        return 1
-    allowed = max_files(planned.rules)
-    return limits.max_files if allowed is None else allowed

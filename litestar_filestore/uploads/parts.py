@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from litestar import Request
 from litestar.datastructures import UploadFile
+from litestar.di import Provide
 
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
@@ -12,26 +16,22 @@ from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 from litestar_filestore.sansio.digests import AnnouncedDigests
 from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.sansio.multipart import FormParser, PartHead, form_boundary, part_head
-from litestar_filestore.uploads.arrivals import Arrivals
-from litestar_filestore.uploads.hooks import form_before, form_values
-from litestar_filestore.uploads.plan import PlannedFile
-from litestar_filestore.uploads.refusals import malformed, not_a_form, refused, too_large
+from litestar_filestore.uploads.arrivals import Arrivals, form_before, form_values
+from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.layers import body_limit
+from litestar_filestore.uploads.limits import form_limits
+from litestar_filestore.uploads.plan import ANY_FORM, PlannedFile
+from litestar_filestore.uploads.refusals import malformed, not_a_form, refuse_part_of_file, refused, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
-
-    from litestar import Request
+    from collections.abc import Iterator, Mapping
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.rule import Rule
     from litestar_filestore.sansio.multipart import Event
-    from litestar_filestore.uploads.intake import FileIntake
     from litestar_filestore.uploads.limits import FormLimits, UploadLimits
 
-__all__ = (
-    "MultipartStream",
-    "Part",
-)
+__all__ = ("MultipartStream", "Part", "parts_provider")
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -135,13 +135,7 @@ class Part(LiveSource):
 
     async def store_as(self, planned: PlannedFile) -> FileObject:
         """`store` for a field that was planned."""
-        return await self._stream.intake.store(
-            self,
-            planned,
-            filename=self.filename or "",
-            declared_type=self.declared_type,
-            arrivals=self._stream.arrivals,
-        )
+        return await self._stream.store(self, planned)
 
 
 class MultipartStream:
@@ -150,30 +144,24 @@ class MultipartStream:
     Nothing is read before the first part is asked for. A part that was not read to its end is skipped.
     """
 
-    def __init__(
-        self, request: Request[Any, Any, Any], intake: FileIntake, limits: UploadLimits, form: FormLimits
-    ) -> None:
+    def __init__(self, request: Request[Any, Any, Any], form: FormLimits) -> None:
         """Prepare to read.
 
         Args:
             request: Whose form it is, be it still to come, or read by Litestar: its files lie on disk then.
-            intake: Stores files.
-            limits: What holds for any form.
-            form: What holds for this one.
+            form: What the form may hold.
         """
-        self.limits = limits
-        """Limits of any upload."""
-        self.intake = intake
-        """Stores files for the request."""
         self._request = request
         self._form = form
-        self.arrivals = Arrivals(request, limits, max_bytes=form.total_bytes)
-        """The body."""
+        self._files = owned_by(request.scope)
+        self.limits: UploadLimits = self._files.settings.limits
+        """Limits of any upload."""
+        self._arrivals = Arrivals(request, self.limits, max_bytes=form.total_bytes)
         self._adopted: AsyncGenerator[Event] | None = None
         self._parser: FormParser | None = None
         self._events: Iterator[Event] = iter(())
         self._part: Part | None = None
-        self._files = 0
+        self._file_count = 0
 
     def __aiter__(self) -> MultipartStream:
         """Return itself."""
@@ -205,11 +193,22 @@ class MultipartStream:
         except InvalidArgumentError as error:
             raise malformed(error) from error
 
+    async def store(self, part: Part, planned: PlannedFile) -> FileObject:
+        """Store a part; see `Part.store`."""
+        refuse_part_of_file(self._request)
+        return await self._files.store(
+            part,
+            planned,
+            filename=part.filename or "",
+            declared_type=part.declared_type,
+            arrivals=self._arrivals,
+        )
+
     async def aclose(self) -> None:
         """Stop reading."""
         if self._adopted is not None:
             await self._adopted.aclose()
-        await self.arrivals.aclose()
+        await self._arrivals.aclose()
 
     async def _next_event(self) -> Event:
         parser = self._parser
@@ -222,7 +221,7 @@ class MultipartStream:
         while True:
             for event in self._events:
                 return event
-            block = await anext(self.arrivals, None)
+            block = await anext(self._arrivals, None)
             if block is None:
                 parser.finish()
                 return None
@@ -233,7 +232,7 @@ class MultipartStream:
         boundary = form_boundary(types[0]) if len(types) == 1 else None
         if boundary is None:
             raise not_a_form()
-        self.arrivals.start()
+        self._arrivals.start()
         self._parser = FormParser(
             boundary,
             max_parts=self._form.parts,
@@ -243,8 +242,8 @@ class MultipartStream:
         return self._parser
 
     def _count(self, head: PartHead) -> None:
-        self._files += bool(head.filename)
-        if self._files > self._form.files:
+        self._file_count += bool(head.filename)
+        if self._file_count > self._form.files:
             raise too_large(f"The form holds more than {self._form.files} files", head.name)
 
 
@@ -271,3 +270,16 @@ async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Ev
         for _, each in values:
             if isinstance(each, UploadFile):
                 await each.close()  # Litestar closes those of its own handlers only
+
+
+def parts_provider(limits: UploadLimits) -> Provide:
+    """Return what provides a `MultipartStream` of the request that is being answered."""
+    any_form = form_limits(ANY_FORM, limits)
+
+    async def provide(request: Request[Any, Any, Any]) -> AsyncGenerator[MultipartStream, None]:
+        said = body_limit(request.route_handler)
+        form = any_form if said is None else any_form._replace(total_bytes=said)
+        async with aclosing(MultipartStream(request, form)) as parts:
+            yield parts
+
+    return Provide(provide)

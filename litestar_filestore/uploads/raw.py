@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from litestar import Request
+
 from litestar_filestore.sansio.declared import declared_type
-from litestar_filestore.uploads.arrivals import Arrivals
-from litestar_filestore.uploads.hooks import form_before
-from litestar_filestore.uploads.intake import FileIntake
+from litestar_filestore.uploads.arrivals import Arrivals, form_before
+from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.layers import body_limit
 from litestar_filestore.uploads.limits import file_limit
-from litestar_filestore.uploads.plan import PlannedFile, owned_by
+from litestar_filestore.uploads.plan import PlannedFile
 from litestar_filestore.uploads.refusals import not_a_file, refuse_part_of_file
 from litestar_filestore.validation.rules import effective_rules
 
@@ -18,33 +20,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from litestar import Request
-
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.core.rule import Rule
-    from litestar_filestore.uploads.limits import UploadLimits
-    from litestar_filestore.uploads.plan import Storer
-    from litestar_filestore.validation.detect import Detector
 
-__all__ = (
-    "RawUpload",
-    "open_body",
-    "store_body",
-)
+__all__ = ("RawUpload", "open_body", "provide_raw_upload")
 
 
 @asynccontextmanager
-async def open_body(
-    request: Request[Any, Any, Any], *, limits: UploadLimits, max_bytes: int | None = None
-) -> AsyncGenerator[Arrivals]:
+async def open_body(request: Request[Any, Any, Any], *, max_bytes: int | None = None) -> AsyncGenerator[Arrivals]:
     """Return a context with a request's body as a source, for instance of ``backend.put_async``.
 
     ``Content-MD5``, ``Repr-Digest`` and ``Content-Digest`` of the request are verified at its end.
 
     Args:
         request: Whose body it is, be it still to come or read by somebody as a whole.
-        limits: Of uploads.
         max_bytes: Longest body; ``None`` for the longest file.
 
     Raises:
@@ -53,6 +42,7 @@ async def open_body(
     refuse_part_of_file(request)
     if form_before(request) is not None:
         raise not_a_file()
+    limits = owned_by(request.scope).settings.limits
     body = Arrivals(request, limits, max_bytes=limits.max_file_bytes if max_bytes is None else max_bytes)
     try:
         body.start()
@@ -61,59 +51,17 @@ async def open_body(
         await body.aclose()
 
 
-async def store_body(
-    request: Request[Any, Any, Any],
-    planned: PlannedFile,
-    *,
-    filename: str,
-    storer: Storer,
-    registry: StorageRegistry,
-    limits: UploadLimits,
-    detector: Detector | None = None,
-) -> FileObject:
-    """Store a request's body as one file, which is the request's until a row takes it.
-
-    Args:
-        request: Whose body it is, be it still to come or read by somebody as a whole.
-        planned: Where it goes, and what it has to be.
-        filename: What to call it; not believed.
-        storer: Stores files.
-        registry: Knows the backends.
-        limits: Of uploads.
-        detector: Tells types; ``None`` for the default one.
-
-    Raises:
-        HTTPException: As `open_body`.
-        FileRejectedError: If a rule refuses it.
-        FileTooLargeError: If it is too long.
-        StorageError: If the backend fails.
-    """
-    intake = FileIntake(request, storer=storer, registry=registry, limits=limits, detector=detector)
-    return await RawUpload(request, intake, limits).store_as(planned, filename=filename)
-
-
 class RawUpload:
     """The body of a request that is nothing but a file. Nothing is read before it is asked for."""
 
-    def __init__(
-        self,
-        request: Request[Any, Any, Any],
-        intake: FileIntake,
-        limits: UploadLimits,
-        *,
-        max_body_bytes: int | None = None,
-    ) -> None:
+    def __init__(self, request: Request[Any, Any, Any], *, max_body_bytes: int | None = None) -> None:
         """Prepare to read.
 
         Args:
             request: Whose body it is, be it still to come or read by somebody as a whole.
-            intake: Stores files.
-            limits: Of uploads.
             max_body_bytes: Longest body that the application has set for the handler, in bytes.
         """
         self._request = request
-        self._intake = intake
-        self._limits = limits
         self._max_body_bytes = max_body_bytes
 
     def open(self, max_bytes: int | None = None) -> AbstractAsyncContextManager[Arrivals]:
@@ -124,7 +72,7 @@ class RawUpload:
                 it.
         """
         said = [each for each in (max_bytes, self._max_body_bytes) if each is not None]
-        return open_body(self._request, limits=self._limits, max_bytes=min(said, default=None))
+        return open_body(self._request, max_bytes=min(said, default=None))
 
     async def store(
         self, backend: str | None = None, *, filename: str, rules: Sequence[Rule] = (), key_template: str | None = None
@@ -149,6 +97,12 @@ class RawUpload:
     async def store_as(self, planned: PlannedFile, *, filename: str) -> FileObject:
         """`store` as it was planned."""
         declared = declared_type(self._request.headers.get("content-type"))
-        rules = effective_rules(planned.rules, owned_by(self._request.scope).rules)
-        async with self.open(file_limit(rules, self._limits, planned.max_bytes)) as body:
-            return await self._intake.store(body, planned, filename=filename, declared_type=declared, arrivals=body)
+        files = owned_by(self._request.scope)
+        rules = effective_rules(planned.rules, files.settings.rules)
+        async with self.open(file_limit(rules, files.settings.limits, planned.max_bytes)) as body:
+            return await files.store(body, planned, filename=filename, declared_type=declared, arrivals=body)
+
+
+async def provide_raw_upload(request: Request[Any, Any, Any]) -> RawUpload:
+    """Provide a `RawUpload` of the request that is being answered."""
+    return RawUpload(request, max_body_bytes=body_limit(request.route_handler))

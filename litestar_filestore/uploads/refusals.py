@@ -23,8 +23,6 @@ from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
 if TYPE_CHECKING:
     from litestar import Request
 
-    from litestar_filestore.uploads.limits import UploadLimits
-
 __all__ = (
     "RAISED_BY_UPLOADS",
     "Conflict",
@@ -126,11 +124,11 @@ def too_slow(message: str) -> ClientException:
     return RequestTimeout(detail=message, headers={"Connection": "close"})
 
 
-def busy(limits: UploadLimits) -> ServiceUnavailableException:
+def busy(retry_after_seconds: int) -> ServiceUnavailableException:
     """503: too many uploads at a time."""
     return ServiceUnavailableException(
         detail="Too many uploads at this moment, try again later",
-        headers={"Retry-After": str(limits.retry_after_seconds)},
+        headers={"Retry-After": str(retry_after_seconds)},
     )
 
 

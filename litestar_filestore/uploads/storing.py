@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from litestar_filestore.core.new_file import NewFile
     from litestar_filestore.core.types import AsyncDataLike
     from litestar_filestore.plugin.databases import Place
-    from litestar_filestore.uploads.plan import Storer
 
 __all__ = (
     "ApplicationStorer",
@@ -58,11 +57,11 @@ class LedgerStorer:
         return self._place.table
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
-        """Stage, store and record; see `Storer.store`."""
+        """Stage, store and record."""
         return await store_async(self._place.database, self._place.table, backend, source, new)
 
     async def release(self, files: Iterable[FileObject]) -> int:
-        """Doom what is still staged; see `Storer.release`."""
+        """Doom what is still staged."""
         keys = [_key(file) for file in files]
         try:
             return await finish(self._intents.abandon(keys, (State.STAGED,)))
@@ -72,14 +71,14 @@ class LedgerStorer:
             return 0
 
     def hand_over(self, file: FileObject) -> None:
-        """Do nothing: the ledger knows of it, and its lease ends; see `Storer.hand_over`."""
+        """Do nothing: the ledger knows of it, and its lease ends."""
 
     async def keep(self, file: FileObject) -> None:
-        """Note that an object stays; see `Storer.keep`."""
+        """Note that an object stays."""
         await self._intents.keep(_key(file), Facts(file.size, file.checksum))
 
     async def discard(self, file: FileObject) -> bool:
-        """Doom a kept object; see `Storer.discard`."""
+        """Doom a kept object."""
         # A kept object has no lease: where the database does not take the word, nobody may think that it did.
         return bool(await finish(self._intents.abandon([_key(file)], (State.STAGED, State.KEPT))))
 
@@ -92,7 +91,7 @@ class PlainStorer:
     """Stores where there is no ledger, and deletes what no committed row took. What a crash leaves, nobody knows of."""
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
-        """Store; see `Storer.store`."""
+        """Store, and watch what becomes of it."""
         if new.link is not None:
             await greenlet_spawn(mark_used, backend, new.link)
         file = new.with_content(backend, source)
@@ -109,7 +108,7 @@ class PlainStorer:
         return file
 
     async def release(self, files: Iterable[FileObject]) -> int:
-        """Delete what no committed row has; see `Storer.release`."""
+        """Delete what no committed row has."""
         targets = [(Target(file.backend, file.path), file) for file in files]
         unwanted = [target for target, file in targets if loose.let_go(target, file, give_up=True)]
         if unwanted:
@@ -117,11 +116,11 @@ class PlainStorer:
         return len(unwanted)
 
     def hand_over(self, file: FileObject) -> None:
-        """Forget about a file: nobody here could say when it has ended; see `Storer.hand_over`."""
+        """Forget about a file: nobody here could say when it has ended."""
         loose.let_go(Target(file.backend, file.path), file, give_up=False)
 
     async def keep(self, file: FileObject) -> None:
-        """Forget about a file, so that nobody deletes it, and mark it for all processes; see `Storer.keep`."""
+        """Forget about a file, so that nobody deletes it, and mark it for all processes."""
         loose.check(file)
         await greenlet_spawn(mark_kept, file)
         loose.let_go(Target(file.backend, file.path), file, give_up=False)
@@ -134,6 +133,9 @@ class PlainStorer:
         return True
 
 
+_Storer: TypeAlias = LedgerStorer | PlainStorer
+
+
 class ApplicationStorer:
     """Stores in the ledger of the right one of an application's databases."""
 
@@ -142,7 +144,7 @@ class ApplicationStorer:
         self._places: Sequence[Place] = ()
         self._look_again: Callable[[], None] | None = None
         self._plain = PlainStorer()
-        self._storers: WeakKeyDictionary[FileObject, Storer] = WeakKeyDictionary()
+        self._storers: WeakKeyDictionary[FileObject, _Storer] = WeakKeyDictionary()
 
     def open(self, places: Iterable[Place], *, look_again: Callable[[], None] | None = None) -> None:
         """Store in these places from now on; a database that is reached in two ways is one place.
@@ -160,7 +162,7 @@ class ApplicationStorer:
                 distinct[key] = place
         self._places = tuple(distinct.values())
 
-    def storer_for(self, model: type | None, backend: str) -> Storer:
+    def storer_for(self, model: type | None, backend: str) -> _Storer:
         """Return what stores for the rows of a class.
 
         Args:
@@ -196,7 +198,22 @@ class ApplicationStorer:
         return [place for place in self._places if ledger is not None and ledger in place.tables]
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
-        """Store for a row of the class that is named; see `Storer.store`."""
+        """Store content under a new key, or once under a given one.
+
+        After an error or a cancellation nothing stays, or what stays is known and swept.
+
+        Args:
+            backend: Where to store.
+            source: Content; what it raises comes out unchanged.
+            new: What it becomes, and the class whose row is going to hold it.
+
+        Returns:
+            The stored file. It is the caller's, who hands it to a row, keeps it or releases it.
+
+        Raises:
+            ObjectExistsError: If the key of `new` is taken.
+            StorageError: If it cannot be stored.
+        """
         storer = self.storer_for(new.model, backend.key)
         file = await storer.store(backend, source, new)
         self._storers[file] = storer
@@ -251,8 +268,11 @@ class ApplicationStorer:
         )
 
     async def release(self, files: Iterable[FileObject]) -> int:
-        """Give up what no row has taken; see `Storer.release`."""
-        by_storer: dict[Storer, list[FileObject]] = {}
+        """Give up those of `files` that no row has taken and nobody has kept, and return how many that were.
+
+        Those in the hands of a transaction that is still open are left alone.
+        """
+        by_storer: dict[_Storer, list[FileObject]] = {}
         for file in files:
             by_storer.setdefault(self._storer_of(file), []).append(file)
         failures: list[Exception] = []
@@ -267,18 +287,30 @@ class ApplicationStorer:
         return given_up
 
     def hand_over(self, file: FileObject) -> None:
-        """Leave a file to another request; see `Storer.hand_over`."""
+        """Leave a file that another request is going to put into a row, or nobody: it is not released.
+
+        What is known of it outlives the process, or is forgotten here.
+        """
         self._storer_of(file).hand_over(file)
 
     async def keep(self, file: FileObject) -> None:
-        """Keep a file without a row; see `Storer.keep`."""
+        """Keep a file that no row holds; it is kept when this returns, whatever happens then.
+
+        Raises:
+            LinkLostError: If it was given up already.
+        """
         await self._storer_of(file).keep(file)
 
     async def discard(self, file: FileObject) -> bool:
-        """Give up a kept file; see `Storer.discard`."""
+        """Give up a file that was kept. One that a row holds is the row's, and stays.
+
+        Returns:
+            Whether it was given up now; ``False`` if somebody else was faster, or it is not one of those that were
+            kept. Where nobody keeps account, it is always ``True``.
+        """
         return await self._storer_of(file).discard(file)
 
-    def _storer_of(self, file: FileObject) -> Storer:
+    def _storer_of(self, file: FileObject) -> _Storer:
         return self._storers.get(file) or self.storer_for(None, file.backend_key)
 
 

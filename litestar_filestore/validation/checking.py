@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from litestar_filestore.core.rule import Candidate, CheckedType, FileRule, check_with, max_bytes
+from litestar_filestore.core.rule import Candidate, FileRule, max_bytes
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.detect import default_detector
 from litestar_filestore.validation.media_types import UNKNOWN, canonical, extension_for
 from litestar_filestore.validation.reading import Passage
-from litestar_filestore.validation.sizes import too_large_message
+from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -22,6 +22,22 @@ if TYPE_CHECKING:
     from litestar_filestore.validation.detect import Detector
 
 __all__ = ("CheckedType", "FileCheck")
+
+
+class CheckedType(NamedTuple):
+    """The type that a file turned out to have."""
+
+    content_type: str
+    """Media type told from the content; the one to keep and to serve."""
+    ext: str
+    """Extension of that type with its dot for the key, ``""`` where none is known."""
+    declared_type: str | None = None
+    """What the sender called it, where that is something else."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is worth keeping beside the type: ``declared_type``, where there is one."""
+        return {} if self.declared_type is None else {"declared_type": self.declared_type}
 
 
 class FileCheck:
@@ -98,7 +114,7 @@ class FileCheck:
             FileTooLargeError: If these bytes are too many already.
         """
         checked = self._begin(head, complete=complete)
-        await self._ask_async(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+        await self._ask_async(_at_head)
         self._watch(head, complete=complete)
         return checked
 
@@ -114,9 +130,9 @@ class FileCheck:
             FileTooLargeError: If it is too long.
         """
         if self._finish(size):
-            await self._ask_async(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+            await self._ask_async(_at_head)
         self._end_readings()
-        await self._ask_async(lambda rule: rule.at_end if isinstance(rule, FileRule) else None)
+        await self._ask_async(_at_end)
 
     def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
         """`at_head` without waiting for anything.
@@ -125,7 +141,7 @@ class FileCheck:
             UnsupportedOperationError: If a rule is a coroutine function; beside those of `at_head`.
         """
         checked = self._begin(head, complete=complete)
-        self._ask(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+        self._ask(_at_head)
         self._watch(head, complete=complete)
         return checked
 
@@ -136,9 +152,9 @@ class FileCheck:
             UnsupportedOperationError: If a rule is a coroutine function; beside those of `at_end`.
         """
         if self._finish(size):
-            self._ask(lambda rule: rule.at_head if isinstance(rule, FileRule) else rule)
+            self._ask(_at_head)
         self._end_readings()
-        self._ask(lambda rule: rule.at_end if isinstance(rule, FileRule) else None)
+        self._ask(_at_end)
 
     # -- what passes
 
@@ -307,4 +323,9 @@ class FileCheck:
             raise UnsupportedOperationError(f"The rule {name} is asynchronous: it needs an AsyncSession or a request")
 
 
-check_with(FileCheck)
+def _at_head(rule: Rule) -> Callable[[Candidate], Any]:
+    return rule.at_head if isinstance(rule, FileRule) else rule
+
+
+def _at_end(rule: Rule) -> Callable[[Candidate], Any] | None:
+    return rule.at_end if isinstance(rule, FileRule) else None

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from litestar_filestore.core.rule import Piece, Wanted
-from litestar_filestore.validation.media_types import UNKNOWN
+from litestar_filestore.validation.media_types import OPEN_DOCUMENT, OPEN_XML, UNKNOWN, Claims, choose
 
 if TYPE_CHECKING:
     from litestar_filestore.core.rule import Reading
@@ -24,7 +24,6 @@ __all__ = (
     "OGG_TYPES",
     "ZIP_TYPES",
     "brand_types",
-    "choose",
     "guess_zip",
     "matroska_types",
     "read_compound",
@@ -34,14 +33,6 @@ __all__ = (
     "tell_asf",
     "tell_ogg",
 )
-
-Claims: TypeAlias = tuple[str, ...]
-
-
-def choose(allowed: tuple[str, ...], claims: Claims) -> str:
-    """Return the first type that the name claims among those that the bytes allow, else the usual one."""
-    return next((each for each in claims if each in allowed), allowed[0])
-
 
 # -- ZIP (APPNOTE 6.3.10), Open Packaging Conventions (ECMA-376-2), OpenDocument 1.3 part 2, EPUB 3.3 §4.2
 
@@ -54,50 +45,47 @@ _DIRECTORY_BYTES = 256 * 1024
 _MEMBER_BYTES = 32 * 1024
 _UNPACKED_BYTES = 512 * 1024
 _MOST_ENTRIES = 8192
-_OPEN_XML = "application/vnd.openxmlformats-officedocument."
-_OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+_VENDOR = "application/vnd."
 
 # The content type of an archive's main part, in lower case, and the media type of the file.
+_PLAIN_PARTS = (
+    "wordprocessingml.document", "wordprocessingml.template", "spreadsheetml.sheet", "spreadsheetml.template",
+    "presentationml.presentation", "presentationml.template", "presentationml.slideshow",
+)  # fmt: skip
+_MACRO_PARTS = (
+    "ms-excel.addin", "ms-excel.sheet", "ms-excel.template", "ms-powerpoint.addin", "ms-powerpoint.presentation",
+    "ms-powerpoint.slideshow", "ms-powerpoint.template", "ms-visio.drawing", "ms-word.document",
+)  # fmt: skip
 _MAIN_PARTS = {
-    **{
-        f"{_OPEN_XML}{each}.main+xml": f"{_OPEN_XML}{each}"
-        for each in (
-            "wordprocessingml.document", "wordprocessingml.template",
-            "spreadsheetml.sheet", "spreadsheetml.template",
-            "presentationml.presentation", "presentationml.template", "presentationml.slideshow",
-        )
-    },
-    "application/vnd.ms-excel.addin.macroenabled.main+xml": "application/vnd.ms-excel.addin.macroenabled.12",
-    "application/vnd.ms-excel.sheet.binary.macroenabled.main": "application/vnd.ms-excel.sheet.binary.macroenabled.12",
-    "application/vnd.ms-excel.sheet.macroenabled.main+xml": "application/vnd.ms-excel.sheet.macroenabled.12",
-    "application/vnd.ms-excel.template.macroenabled.main+xml": "application/vnd.ms-excel.template.macroenabled.12",
-    "application/vnd.ms-package.3dmanufacturing-3dmodel+xml": "model/3mf",
-    "application/vnd.ms-package.xps-fixeddocumentsequence+xml": "application/vnd.ms-xpsdocument",
-    "application/vnd.ms-powerpoint.addin.macroenabled.main+xml": "application/vnd.ms-powerpoint.addin.macroenabled.12",
-    "application/vnd.ms-powerpoint.presentation.macroenabled.main+xml": (
-        "application/vnd.ms-powerpoint.presentation.macroenabled.12"
-    ),
-    "application/vnd.ms-powerpoint.slideshow.macroenabled.main+xml": (
-        "application/vnd.ms-powerpoint.slideshow.macroenabled.12"
-    ),
-    "application/vnd.ms-powerpoint.template.macroenabled.main+xml": (
-        "application/vnd.ms-powerpoint.template.macroenabled.12"
-    ),
-    "application/vnd.ms-visio.drawing.macroenabled.main+xml": "application/vnd.ms-visio.drawing.macroenabled.12",
-    "application/vnd.ms-visio.drawing.main+xml": "application/vnd.ms-visio.drawing",
-    "application/vnd.ms-word.document.macroenabled.main+xml": "application/vnd.ms-word.document.macroenabled.12",
-    "application/vnd.ms-word.template.macroenabledtemplate.main+xml": (
-        "application/vnd.ms-word.template.macroenabled.12"
-    ),
-}  # fmt: skip
+    **{f"{OPEN_XML}{each}.main+xml": OPEN_XML + each for each in _PLAIN_PARTS},
+    **{f"{_VENDOR}{each}.macroenabled.main+xml": f"{_VENDOR}{each}.macroenabled.12" for each in _MACRO_PARTS},
+    f"{_VENDOR}ms-word.template.macroenabledtemplate.main+xml": f"{_VENDOR}ms-word.template.macroenabled.12",
+    f"{_VENDOR}ms-excel.sheet.binary.macroenabled.main": f"{_VENDOR}ms-excel.sheet.binary.macroenabled.12",
+    f"{_VENDOR}ms-visio.drawing.main+xml": f"{_VENDOR}ms-visio.drawing",
+    f"{_VENDOR}ms-package.3dmanufacturing-3dmodel+xml": "model/3mf",
+    f"{_VENDOR}ms-package.xps-fixeddocumentsequence+xml": f"{_VENDOR}ms-xpsdocument",
+}
 _WITH_MACROS = {
-    f"{_OPEN_XML}presentationml.presentation": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
-    f"{_OPEN_XML}presentationml.slideshow": "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
-    f"{_OPEN_XML}presentationml.template": "application/vnd.ms-powerpoint.template.macroenabled.12",
-    f"{_OPEN_XML}spreadsheetml.sheet": "application/vnd.ms-excel.sheet.macroenabled.12",
-    f"{_OPEN_XML}spreadsheetml.template": "application/vnd.ms-excel.template.macroenabled.12",
-    f"{_OPEN_XML}wordprocessingml.document": "application/vnd.ms-word.document.macroenabled.12",
-    f"{_OPEN_XML}wordprocessingml.template": "application/vnd.ms-word.template.macroenabled.12",
+    plain: f"{_VENDOR}{each}.macroenabled.12"
+    for plain, each in (
+        (f"{OPEN_XML}presentationml.presentation", "ms-powerpoint.presentation"),
+        (f"{OPEN_XML}presentationml.slideshow", "ms-powerpoint.slideshow"),
+        (f"{OPEN_XML}presentationml.template", "ms-powerpoint.template"),
+        (f"{OPEN_XML}spreadsheetml.sheet", "ms-excel.sheet"),
+        (f"{OPEN_XML}spreadsheetml.template", "ms-excel.template"),
+        (f"{OPEN_XML}wordprocessingml.document", "ms-word.document"),
+        (f"{OPEN_XML}wordprocessingml.template", "ms-word.template"),
+        (f"{_VENDOR}ms-visio.drawing", "ms-visio.drawing"),
+    )
+}
+_MACROS = {
+    f"{OPEN_XML}presentationml.presentation": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
+    f"{OPEN_XML}presentationml.slideshow": "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
+    f"{OPEN_XML}presentationml.template": "application/vnd.ms-powerpoint.template.macroenabled.12",
+    f"{OPEN_XML}spreadsheetml.sheet": "application/vnd.ms-excel.sheet.macroenabled.12",
+    f"{OPEN_XML}spreadsheetml.template": "application/vnd.ms-excel.template.macroenabled.12",
+    f"{OPEN_XML}wordprocessingml.document": "application/vnd.ms-word.document.macroenabled.12",
+    f"{OPEN_XML}wordprocessingml.template": "application/vnd.ms-word.template.macroenabled.12",
     "application/vnd.ms-visio.drawing": "application/vnd.ms-visio.drawing.macroenabled.12",
 }
 _MACROS = "application/vnd.ms-office.vbaproject"
@@ -112,7 +100,7 @@ ZIP_TYPES = (
     _ZIP,
     *OFFICE_TYPES,
     *(
-        _OPEN_DOCUMENT + each
+        OPEN_DOCUMENT + each
         for each in (
             "base", "chart", "database", "formula", "graphics", "graphics-template", "image", "presentation",
             "presentation-template", "spreadsheet", "spreadsheet-template", "text", "text-master", "text-template",
@@ -138,11 +126,11 @@ def guess_zip(head: bytes, claims: Claims) -> str:
     if (named := choose((_ZIP, *ZIP_TYPES[1:]), claims)) != _ZIP or _ZIP in claims:
         return named
     for mark, type_ in (
-        (b"mimetype" + _OPEN_DOCUMENT.encode(), ""),
+        (b"mimetype" + OPEN_DOCUMENT.encode(), ""),
         (b"mimetypeapplication/epub+zip", "application/epub+zip"),
-        (b"\0word/", f"{_OPEN_XML}wordprocessingml.document"),
-        (b"\0xl/", f"{_OPEN_XML}spreadsheetml.sheet"),
-        (b"\0ppt/", f"{_OPEN_XML}presentationml.presentation"),
+        (b"\0word/", f"{OPEN_XML}wordprocessingml.document"),
+        (b"\0xl/", f"{OPEN_XML}spreadsheetml.sheet"),
+        (b"\0ppt/", f"{OPEN_XML}presentationml.presentation"),
         (b"META-INF/MANIFEST.MF", "application/java-archive"),
     ):
         if (at := head.find(mark, 26, 8192)) >= 0:

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from litestar_filestore.validation.containers import choose
-from litestar_filestore.validation.media_types import UNKNOWN, extension_of, is_text_type, types_of_extension
+from litestar_filestore.validation.media_types import (
+    UNKNOWN,
+    Claims,
+    choose,
+    extension_of,
+    is_text_type,
+    types_of_extension,
+)
 from litestar_filestore.validation.reading import Passage
 from litestar_filestore.validation.signatures import BY_NAME, signature_of
 from litestar_filestore.validation.text import read_text, text_type
@@ -98,11 +104,11 @@ class SignatureDetector:
         return None if found is None or found.read is None else found.read(head, claimed)
 
 
-def _first_guess(found: Signature, head: bytes, claimed: tuple[str, ...]) -> str:
+def _first_guess(found: Signature, head: bytes, claimed: Claims) -> str:
     return found.tell(head, claimed) if found.tell is not None else choose(found.types, claimed)
 
 
-def _by_name(head: bytes, claimed: tuple[str, ...]) -> Signature | None:
+def _by_name(head: bytes, claimed: Claims) -> Signature | None:
     """Return the row of a type without a magic number that the name claims, if the bytes are like that."""
     for each in claimed:
         row = BY_NAME.get(each)
@@ -116,7 +122,7 @@ def _has_late_pdf(head: bytes) -> bool:
     return head.find(b"%PDF-", 0, 1029) >= 0
 
 
-def _of_text(found: str, head: bytes, claimed: tuple[str, ...]) -> str:
+def _of_text(found: str, head: bytes, claimed: Claims) -> str:
     return "application/pdf" if found in _BEFORE_PDF and "application/pdf" in claimed and _has_late_pdf(head) else found
 
 

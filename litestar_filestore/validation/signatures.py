@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeAlias, cast
 
 from litestar_filestore.core.rule import Reading, Wanted
 from litestar_filestore.validation import containers, sound
+from litestar_filestore.validation.media_types import UNKNOWN, Claims, choose
 
 __all__ = ("BY_NAME", "Signature", "signature_of")
 
-Claims: TypeAlias = tuple[str, ...]
 Tell: TypeAlias = Callable[[bytes, Claims], str]
 Read: TypeAlias = Callable[[bytes, Claims], Reading[str]]
 
@@ -59,11 +59,7 @@ def _u32(head: bytes, at: int, order: str = "<") -> int:
     return cast("int", struct.unpack_from(order + "I", head, at)[0]) if len(head) >= at + 4 else -1
 
 
-def _has(mark: bytes, at: int) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(mark, at)
-
-
-def _one_of(at: int, *marks: bytes) -> Callable[[bytes], bool]:
+def _has(at: int, *marks: bytes) -> Callable[[bytes], bool]:
     return lambda head: head.startswith(marks, at)
 
 
@@ -71,52 +67,8 @@ def _at_least(length: int) -> Callable[[bytes], bool]:
     return lambda head: len(head) >= length
 
 
-def _jpeg(head: bytes) -> bool:
-    return head[3:4] >= b"\xc0"
-
-
-def _bmp(head: bytes) -> bool:
-    return _u32(head, 14) in {12, 16, 40, 52, 56, 64, 108, 124}
-
-
-def _icns(head: bytes) -> bool:
-    return _u32(head, 4, ">") >= 16
-
-
-def _drawing(head: bytes) -> bool:
-    return head[4:6].isdigit() and head[6:7] == b"\0"
-
-
-def _monkey(head: bytes) -> bool:
-    return 3000 < _u16(head, 4) < 5000
-
-
-def _matroska(head: bytes) -> bool:
-    return len(containers.matroska_types(head)) > 1
-
-
-def _program_stream(head: bytes) -> bool:
-    return head[4:5] >= b"\x20"
-
-
-def _video_sequence(head: bytes) -> bool:
-    return _u16(head, 4, ">") >= 16
-
-
-def _gzip(head: bytes) -> bool:
-    return len(head) >= 10 and head[3] < 32
-
-
-def _compress(head: bytes) -> bool:
-    return len(head) > 3 and 9 <= head[2] & 31 <= 16
-
-
 def _web_font(head: bytes) -> bool:
     return len(head) >= 44 and head[14:16] == b"\0\0"
-
-
-def _flash(head: bytes) -> bool:
-    return len(head) > 8 and 0 < head[3] < 64
 
 
 def _tiff(head: bytes) -> bool:
@@ -168,19 +120,11 @@ def _java_class(head: bytes) -> bool:
 
 
 def _ac3(head: bytes) -> bool:
-    return sound.tell_ac3(head, ()) != "application/octet-stream"
+    return sound.tell_ac3(head, ()) != UNKNOWN
 
 
 def _frames(head: bytes) -> bool:
-    return sound.tell_frames(head, ()) != "application/octet-stream"
-
-
-def _transport(head: bytes) -> bool:
-    return sound.is_transport_stream(head, 0, 188)
-
-
-def _blu_ray(head: bytes) -> bool:
-    return sound.is_transport_stream(head, 4, 192)
+    return sound.tell_frames(head, ()) != UNKNOWN
 
 
 def _tga(head: bytes) -> bool:
@@ -202,7 +146,7 @@ def _read_tga(head: bytes, claims: Claims) -> Reading[str]:
     colours = _u16(head, 5) * -(-head[7] // 8) if head[1] else 0
     pixels = width * height * -(-depth // 8) if head[2] < 8 else 1
     whole = piece.offset + len(piece.data) >= 18 + head[0] + colours + pixels
-    return "image/x-tga" if whole and "image/x-tga" in claims else "application/octet-stream"
+    return "image/x-tga" if whole and "image/x-tga" in claims else UNKNOWN
 
 
 def _tell_svgz(head: bytes, claims: Claims) -> str:
@@ -222,15 +166,15 @@ def _tell_svgz(head: bytes, claims: Claims) -> str:
 
 
 def _tell_matroska(head: bytes, claims: Claims) -> str:
-    return containers.choose(containers.matroska_types(head), claims)
+    return choose(containers.matroska_types(head), claims)
 
 
 def _tell_brand(head: bytes, claims: Claims) -> str:
-    return containers.choose(containers.brand_types(head), claims)
+    return choose(containers.brand_types(head), claims)
 
 
 def _tell_png(head: bytes, claims: Claims) -> str:
-    return containers.choose(("image/png", "image/apng") if b"acTL" in head[:1024] else ("image/png",), claims)
+    return choose(("image/png", "image/apng") if b"acTL" in head[:1024] else ("image/png",), claims)
 
 
 def _tell_jp2(head: bytes, _: Claims) -> str:
@@ -239,7 +183,7 @@ def _tell_jp2(head: bytes, _: Claims) -> str:
 
 def _read_parquet(_head: bytes, _claims: Claims) -> Reading[str]:
     tail = yield Wanted(-4, 0)
-    return "application/vnd.apache.parquet" if tail.data == b"PAR1" else "application/octet-stream"
+    return "application/vnd.apache.parquet" if tail.data == b"PAR1" else UNKNOWN
 
 
 def _sun_audio(head: bytes) -> bool:
@@ -251,7 +195,7 @@ def _flash_video(head: bytes) -> bool:
 
 
 def _tell_portable(head: bytes, claims: Claims) -> str:
-    return containers.choose((_PORTABLE[head[1:2]], "image/x-portable-anymap"), claims)
+    return choose((_PORTABLE[head[1:2]], "image/x-portable-anymap"), claims)
 
 
 _PORTABLE = {
@@ -268,19 +212,19 @@ _MOVIES = ("video/mp4", "audio/mp4")
 
 _ROWS: tuple[Signature, ...] = (
     # Images
-    Signature(b"\x89PNG\r\n\x1a\n", ("image/png", "image/apng"), _one_of(12, b"IHDR", b"CgBI"), tell=_tell_png),
-    Signature(b"\xff\xd8\xff", ("image/jpeg",), _jpeg),
+    Signature(b"\x89PNG\r\n\x1a\n", ("image/png", "image/apng"), _has(12, b"IHDR", b"CgBI"), tell=_tell_png),
+    Signature(b"\xff\xd8\xff", ("image/jpeg",), lambda head: head[3:4] >= b"\xc0"),
     Signature(b"GIF89a", ("image/gif",)),
     Signature(b"GIF87a", ("image/gif",)),
-    Signature(b"RIFF", ("image/webp",), _has(b"WEBP", 8)),
-    Signature(b"BM", ("image/bmp",), _bmp),
+    Signature(b"RIFF", ("image/webp",), _has(8, b"WEBP")),
+    Signature(b"BM", ("image/bmp",), lambda head: _u32(head, 14) in {12, 16, 40, 52, 56, 64, 108, 124}),
     Signature(b"II*\0", ("image/tiff",), _tiff),
     Signature(b"MM\0*", ("image/tiff",), _tiff),
     Signature(b"II+\0\x08\0\0\0", ("image/tiff",)),
     Signature(b"MM\0+\0\x08\0\0", ("image/tiff",)),
     Signature(b"\0\0\1\0", ("image/vnd.microsoft.icon",), _icon),
     Signature(b"\0\0\2\0", ("image/vnd.microsoft.icon",), _icon),
-    Signature(b"icns", ("image/icns",), _icns),
+    Signature(b"icns", ("image/icns",), lambda head: _u32(head, 4, ">") >= 16),
     Signature(b"8BPS\0\1", ("image/vnd.adobe.photoshop",)),
     Signature(b"8BPS\0\2", ("image/vnd.adobe.photoshop",)),
     Signature(b"\0\0\0\x0cjP  \r\n\x87\n", ("image/jp2", "image/jpx", "image/jpm", "video/mj2"), tell=_tell_jp2),
@@ -290,41 +234,41 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"\x0a", ("image/vnd.zbrush.pcx",), _pcx),
     Signature(b"\x01\xda", ("image/x-rgb",), _sgi),
     Signature(b"\x59\xa6\x6a\x95", ("image/x-cmu-raster",), _at_least(32)),
-    Signature(b"qoif", ("image/qoi",), _one_of(12, b"\3\0", b"\3\1", b"\4\0", b"\4\1")),
-    Signature(b"AT&TFORM", ("image/vnd.djvu",), _one_of(12, b"DJVU", b"DJVM", b"DJVI", b"THUM")),
-    Signature(b"\1\0\0\0", ("image/emf",), _has(b" EMF", 40)),
+    Signature(b"qoif", ("image/qoi",), _has(12, b"\3\0", b"\3\1", b"\4\0", b"\4\1")),
+    Signature(b"AT&TFORM", ("image/vnd.djvu",), _has(12, b"DJVU", b"DJVM", b"DJVI", b"THUM")),
+    Signature(b"\1\0\0\0", ("image/emf",), _has(40, b" EMF")),
     Signature(b"\xd7\xcd\xc6\x9a\0\0", ("image/wmf",)),
-    Signature(b"AC10", ("image/vnd.dwg",), _drawing),
+    Signature(b"AC10", ("image/vnd.dwg",), lambda head: head[4:6].isdigit() and head[6:7] == b"\0"),
     Signature(b"\x76\x2f\x31\x01\2", ("image/x-exr",)),
     *(Signature(b"P%c" % each, ("image/x-portable-anymap",), _portable, tell=_tell_portable) for each in b"1234567"),
     # Sound
-    Signature(b"ID3", sound.TAGGED_TYPES, _one_of(3, b"\2", b"\3", b"\4"), read=sound.read_tagged),
-    Signature(b"fLaC", ("audio/flac",), _one_of(4, b"\0\0\0\x22", b"\x80\0\0\x22")),
+    Signature(b"ID3", sound.TAGGED_TYPES, _has(3, b"\2", b"\3", b"\4"), read=sound.read_tagged),
+    Signature(b"fLaC", ("audio/flac",), _has(4, b"\0\0\0\x22", b"\x80\0\0\x22")),
     Signature(b"\xff", ("audio/mpeg", "audio/aac"), _frames, tell=sound.tell_frames),
     Signature(b"\x0b\x77", ("audio/ac3", "audio/eac3"), _ac3, tell=sound.tell_ac3),
-    *(Signature(each, ("audio/wav",), _has(b"WAVE", 8)) for each in (b"RIFF", b"RF64", b"BW64")),
-    Signature(b"FORM", ("audio/aiff",), _one_of(8, b"AIFF", b"AIFC")),
+    *(Signature(each, ("audio/wav",), _has(8, b"WAVE")) for each in (b"RIFF", b"RF64", b"BW64")),
+    Signature(b"FORM", ("audio/aiff",), _has(8, b"AIFF", b"AIFC")),
     Signature(b"OggS\0", containers.OGG_TYPES, tell=containers.tell_ogg),
     Signature(b"MThd\0\0\0\6", ("audio/midi",)),
-    Signature(b"RIFF", ("audio/midi",), _has(b"RMID", 8)),
+    Signature(b"RIFF", ("audio/midi",), _has(8, b"RMID")),
     Signature(b"#!AMR\n", ("audio/amr",)),
     Signature(b"#!AMR-WB\n", ("audio/amr-wb",)),
     Signature(b"caff\0\1\0\0", ("audio/x-caf",)),
     Signature(b".snd", ("audio/basic",), _sun_audio),
     Signature(b".ra\xfd\0", ("audio/vnd.rn-realaudio",)),
-    Signature(b"MAC ", ("audio/x-ape",), _monkey),
-    Signature(b"wvpk", ("audio/x-wavpack",), _one_of(9, b"\4")),
+    Signature(b"MAC ", ("audio/x-ape",), lambda head: 3000 < _u16(head, 4) < 5000),
+    Signature(b"wvpk", ("audio/x-wavpack",), _has(9, b"\4")),
     # Video
     Signature(b"\x1a\x45\xdf\xa3", ("video/webm", "audio/webm", "video/x-matroska", "audio/x-matroska"),
-              _matroska,
+              lambda head: len(containers.matroska_types(head)) > 1,
               tell=_tell_matroska,
               read=containers.read_matroska),
-    Signature(b"RIFF", ("video/x-msvideo",), _has(b"AVI ", 8)),
+    Signature(b"RIFF", ("video/x-msvideo",), _has(8, b"AVI ")),
     Signature(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"), containers.ASF_TYPES, tell=containers.tell_asf),
     Signature(b"FLV\1", ("video/x-flv",), _flash_video),
-    Signature(b"\0\0\1\xba", ("video/mpeg",), _program_stream),
-    Signature(b"\0\0\1\xb3", ("video/mpeg",), _video_sequence),
-    Signature(b"G", ("video/mp2t",), _transport),
+    Signature(b"\0\0\1\xba", ("video/mpeg",), lambda head: head[4:5] >= b"\x20"),
+    Signature(b"\0\0\1\xb3", ("video/mpeg",), lambda head: _u16(head, 4, ">") >= 16),
+    Signature(b"G", ("video/mp2t",), lambda head: sound.is_transport_stream(head, 0, 188)),
     Signature(b".RMF\0\0\0", ("application/vnd.rn-realmedia",)),
     Signature(b"MOVI\0", ("video/x-sgi-movie",)),
     # Documents
@@ -338,7 +282,7 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"PK\5\6", ("application/zip",), _at_least(22)),
     Signature(b"PK\7\x08PK\3\4", ("application/zip",)),
     Signature(b"\x1f\x8b\x08", ("application/gzip", "image/svg+xml-compressed"),
-              _gzip, tell=_tell_svgz),
+              lambda head: len(head) >= 10 and head[3] < 32, tell=_tell_svgz),
     Signature(b"BZh", ("application/x-bzip2",), _bzip2),
     Signature(b"\xfd7zXZ\0", ("application/x-xz",)),
     Signature(b"7z\xbc\xaf\x27\x1c", ("application/x-7z-compressed",)),
@@ -346,17 +290,17 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"Rar!\x1a\7\1\0", ("application/vnd.rar",)),
     Signature(b"\x28\xb5\x2f\xfd", ("application/zstd",)),
     Signature(b"\x04\x22\x4d\x18", ("application/x-lz4",)),
-    Signature(b"\x1f\x9d", ("application/x-compress",), _compress),
+    Signature(b"\x1f\x9d", ("application/x-compress",), lambda head: len(head) > 3 and 9 <= head[2] & 31 <= 16),
     Signature(b"MSCF\0\0\0\0", ("application/vnd.ms-cab-compressed",)),
     Signature(b"!<arch>\ndebian-binary", ("application/x-deb",)),
     Signature(b"!<arch>\n", ("application/x-archive",)),
-    Signature(b"\xed\xab\xee\xdb", ("application/x-rpm",), _one_of(4, b"\3", b"\4")),
-    Signature(b"Cr24", ("application/x-chrome-extension",), _one_of(4, b"\2\0\0\0", b"\3\0\0\0")),
+    Signature(b"\xed\xab\xee\xdb", ("application/x-rpm",), _has(4, b"\3", b"\4")),
+    Signature(b"Cr24", ("application/x-chrome-extension",), _has(4, b"\2\0\0\0", b"\3\0\0\0")),
     # Fonts
     Signature(b"OTTO\0", ("font/otf",), _font),
     Signature(b"\0\1\0\0", ("font/ttf",), _font),
     Signature(b"true\0", ("font/ttf",), _font),
-    Signature(b"ttcf\0", ("font/collection",), _one_of(5, b"\1\0\0", b"\2\0\0")),
+    Signature(b"ttcf\0", ("font/collection",), _has(5, b"\1\0\0", b"\2\0\0")),
     Signature(b"wOFF", ("font/woff",), _web_font),
     Signature(b"wOF2", ("font/woff2",), _web_font),
     # Data
@@ -367,18 +311,18 @@ _ROWS: tuple[Signature, ...] = (
     Signature(b"\x89HDF\r\n\x1a\n", ("application/x-hdf5", "application/x-netcdf")),
     Signature(b"CDF\1", ("application/x-netcdf",)),
     Signature(b"CDF\2", ("application/x-netcdf",)),
-    Signature(b"glTF", ("model/gltf-binary",), _one_of(4, b"\1\0\0\0", b"\2\0\0\0")),
+    Signature(b"glTF", ("model/gltf-binary",), _has(4, b"\1\0\0\0", b"\2\0\0\0")),
     Signature(b"\xd4\xc3\xb2\xa1\2\0\4\0", ("application/vnd.tcpdump.pcap",)),
     Signature(b"\xa1\xb2\xc3\xd4\0\2\0\4", ("application/vnd.tcpdump.pcap",)),
     # Programs
     Signature(b"MZ", _PROGRAM, _at_least(28)),
-    Signature(b"\x7fELF", ("application/x-elf",), _one_of(4, b"\1", b"\2")),
+    Signature(b"\x7fELF", ("application/x-elf",), _has(4, b"\1", b"\2")),
     Signature(b"\0asm\1\0\0\0", ("application/wasm",)),
     Signature(b"\xca\xfe\xba\xbe", ("application/java-vm",), _java_class),
     *(Signature(each, ("application/x-mach-binary",)) for each in (
         b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xfe\xed\xfa\xce", b"\xca\xfe\xba\xbe\0\0\0")),
     Signature(bytes.fromhex("4c0000000114020000000000c000000000000046"), ("application/x-ms-shortcut",)),
-    *(Signature(each, ("application/vnd.adobe.flash.movie",), _flash)
+    *(Signature(each, ("application/vnd.adobe.flash.movie",), lambda head: len(head) > 8 and 0 < head[3] < 64)
       for each in (b"FWS", b"CWS", b"ZWS")),
 )  # fmt: skip
 
@@ -406,14 +350,14 @@ _AT_FOUR = {
     ),
     b"\0\0\0\7": Signature(b"", ("image/x-xwindowdump",), _window_dump),
 }
-_BLU_RAY = Signature(b"G", ("video/mp2t",), _blu_ray)
+_BLU_RAY = Signature(b"G", ("video/mp2t",), lambda head: sound.is_transport_stream(head, 4, 192))
 _EMBEDDED_FONTS = (b"\0\0\1\0", b"\1\0\2\0", b"\2\0\2\0")
 _FURTHER_ON = (
     (4, _AT_FOUR),
     (128, {b"DICM": Signature(b"DICM", ("application/dicom",))}),
-    (257, {b"usta": Signature(b"ustar", ("application/x-tar",), _one_of(257, b"ustar\0", b"ustar "))}),
-    (60, {b"BOOK": Signature(b"BOOK", ("application/x-mobipocket-ebook",), _has(b"BOOKMOBI", 60))}),
-    (34, {b"LP\0\0": Signature(b"LP", ("application/vnd.ms-fontobject",), _one_of(8, *_EMBEDDED_FONTS))}),
+    (257, {b"usta": Signature(b"ustar", ("application/x-tar",), _has(257, b"ustar\0", b"ustar "))}),
+    (60, {b"BOOK": Signature(b"BOOK", ("application/x-mobipocket-ebook",), _has(60, b"BOOKMOBI"))}),
+    (34, {b"LP\0\0": Signature(b"LP", ("application/vnd.ms-fontobject",), _has(8, *_EMBEDDED_FONTS))}),
 )  # fmt: skip
 
 # What begins with any byte, and is looked for where the name asks for it.

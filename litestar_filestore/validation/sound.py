@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from litestar_filestore.core.rule import Wanted
-from litestar_filestore.validation.media_types import UNKNOWN
+from litestar_filestore.validation.media_types import UNKNOWN, Claims
 
 if TYPE_CHECKING:
     from litestar_filestore.core.rule import Reading
 
 __all__ = ("TAGGED_TYPES", "is_transport_stream", "read_tagged", "tell_ac3", "tell_frames")
-
-Claims: TypeAlias = tuple[str, ...]
 
 TAGGED_TYPES = ("audio/mpeg", "audio/aac", "audio/flac", "audio/aiff", "audio/wav", "audio/x-ape")
 _MOST_TAGS = 4

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from litestar_filestore.validation.media_types import is_text_type
+from litestar_filestore.validation.media_types import Claims, is_text_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,7 +124,7 @@ _ALWAYS = (
 _UNNAMED = ("text/calendar", "text/vcard", "text/vtt")
 
 
-def text_type(text: Text, claimed: tuple[str, ...]) -> str:
+def text_type(text: Text, claimed: Claims) -> str:
     """Return the media type of a text.
 
     Args:
@@ -249,7 +249,7 @@ def _word(text: str, at: int) -> str:
     return word if end is None else word[: end.start()]
 
 
-def _markup_type(text: str, claimed: tuple[str, ...]) -> str | None:
+def _markup_type(text: str, claimed: Claims) -> str | None:
     """Return the type of mark-up, ``None`` for other text."""
     found = _prologue(text)
     tag = found.root.lower()
@@ -268,7 +268,7 @@ def _markup_type(text: str, claimed: tuple[str, ...]) -> str | None:
     return _other_markup(found, claimed)
 
 
-def _other_markup(found: _Prologue, claimed: tuple[str, ...]) -> str | None:
+def _other_markup(found: _Prologue, claimed: Claims) -> str | None:
     if found.declared or found.root[:1].isalpha():
         fitting = (each for each in claimed if _is_markup(each) and each not in _WITH_ROOT)
         markup = next((each for each in fitting if not (found.declared and each == "text/html")), None)
@@ -279,7 +279,7 @@ def _other_markup(found: _Prologue, claimed: tuple[str, ...]) -> str | None:
     return "text/html" if found.comment or found.doctype else None
 
 
-def _is_table(text: str, found: _Prologue, tag: str, claimed: tuple[str, ...]) -> bool:
+def _is_table(text: str, found: _Prologue, tag: str, claimed: Claims) -> bool:
     if tag not in _TAGS_IN_CELLS or found.at or not {"text/csv", "text/tab-separated-values"} & set(claimed):
         return False
     line = text.partition("\n")[0]

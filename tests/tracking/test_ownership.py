@@ -26,8 +26,8 @@ from litestar_filestore.ledger.sweep import SweepResult
 from litestar_filestore.ledger.table import State, ledger_of
 from litestar_filestore.ledger.wake import on_doomed
 from litestar_filestore.plugin.databases import LedgerConfig
-from litestar_filestore.uploads.plan import RequestFiles, owned_by
-from litestar_filestore.uploads.storing import PlainStorer
+from litestar_filestore.uploads.intake import RequestFiles, UploadSettings, owned_by
+from litestar_filestore.uploads.storing import ApplicationStorer
 from tests.ledger.models import BACKEND, Document
 from tests.ledger.world import LEDGER, World
 from tests.tracking.conftest import Serve
@@ -418,7 +418,7 @@ def test_connection_without_the_middleware() -> None:
 
 async def test_files_of_a_request(world: World) -> None:
     """A request knows its files in their order, until it gives them up."""
-    files = RequestFiles(PlainStorer())
+    files = RequestFiles(ApplicationStorer(), UploadSettings())
     for name in ("1", "2"):
         files.add(await files.storer.store(world.backend, b"content", NewFile(filename=name)))
     assert [file.filename for file in files] == ["1", "2"]

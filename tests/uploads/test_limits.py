@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from litestar_filestore import MaxSize, UploadLimits
 from litestar_filestore.core.rule import Rule
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.uploads.limits import form_limits
-from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
+from litestar_filestore.uploads.plan import PlannedFile, UploadForm
 from litestar_filestore.validation.rules import MaxFiles
 from tests.uploads.conftest import Receiving
 from tests.uploads.multipart_bodies import Piece, body_of
@@ -193,19 +194,19 @@ def planned(*rules: Rule, many: bool = False) -> PlannedFile:
 
 
 @pytest.mark.parametrize(
-    ("plan", "files", "file_bytes"),
+    ("form", "files", "file_bytes"),
     [
-        (UploadPlan({"a": planned()}), 10, 25 * MIB),
-        (UploadPlan({"a": planned(MaxSize(1000))}), 10, 1000),
-        (UploadPlan({"a": planned(MaxSize(1000), many=True)}), 10, 10 * 1000),
-        (UploadPlan({"a": planned(MaxSize(1000), MaxFiles(50), many=True)}), 50, 50 * 1000),
-        (UploadPlan({}, spooled=frozenset({"a", "b"})), 10, 50 * MIB),
-        (UploadPlan({}, any_name=planned(MaxSize("1 GB"))), 10, 10**9),
+        (UploadForm((planned(),)), 10, 25 * MIB),
+        (UploadForm((planned(MaxSize(1000)),)), 10, 1000),
+        (UploadForm((planned(MaxSize(1000), many=True),)), 10, 10 * 1000),
+        (UploadForm((planned(MaxSize(1000), MaxFiles(50), many=True),)), 50, 50 * 1000),
+        (UploadForm(spooled=frozenset({"a", "b"})), 10, 50 * MIB),
+        (UploadForm((planned(MaxSize("1 GB")),), whole=True), 10, 10**9),
     ],
 )
-def test_body_limit_follows_from_what_the_form_holds(plan: UploadPlan, files: int, file_bytes: int) -> None:
+def test_body_limit_follows_from_what_the_form_holds(form: UploadForm, files: int, file_bytes: int) -> None:
     """Where nobody has limited the body, it is as long as its files and fields may be together."""
-    limits = form_limits(plan, UploadLimits())
+    limits = form_limits(form, UploadLimits())
     assert limits.files == files
     assert limits.total_bytes == file_bytes + MIB + 64 * KIB
 
@@ -213,6 +214,5 @@ def test_body_limit_follows_from_what_the_form_holds(plan: UploadPlan, files: in
 def test_field_of_two_names_counts_once() -> None:
     """A field that clients may call by another name is still one field."""
     one = planned(MaxSize(1000))
-    assert form_limits(UploadPlan({"a": one, "b": one}), UploadLimits()) == form_limits(
-        UploadPlan({"a": one}), UploadLimits()
-    )
+    two_names = UploadForm((replace(one, aliases=("other",)),))
+    assert form_limits(two_names, UploadLimits()) == form_limits(UploadForm((one,)), UploadLimits())

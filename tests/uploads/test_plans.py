@@ -29,7 +29,7 @@ from litestar_filestore import (
     StoredObject,
 )
 from litestar_filestore.orm.stored_object import TrackedFiles
-from litestar_filestore.uploads.plan import PlannedFile, UploadPlan
+from litestar_filestore.uploads.plan import PlannedFile, UploadForm
 
 if TYPE_CHECKING:
     from litestar_filestore import ObstoreBackend
@@ -51,7 +51,7 @@ class Document(Base):
     )
 
 
-def plans_of(*bodies: Any, backends: tuple[StorageBackend, ...] = (), **options: Any) -> Iterator[UploadPlan | None]:
+def plans_of(*bodies: Any, backends: tuple[StorageBackend, ...] = (), **options: Any) -> Iterator[UploadForm | None]:
     """Yield the plan of a handler for each body, ``None`` where there is none."""
     handlers = []
     for number, body in enumerate(bodies):
@@ -72,7 +72,7 @@ def multipart(body: Any) -> Any:
     return Annotated[body, BodyKwarg(media_type=RequestEncodingType.MULTI_PART)]
 
 
-def plan_of(body: Any, **options: Any) -> UploadPlan:
+def plan_of(body: Any, **options: Any) -> UploadForm:
     """Return the plan of a handler whose body is a multipart form."""
     (plan,) = plans_of(multipart(body), **options)
     assert plan is not None
@@ -82,7 +82,7 @@ def plan_of(body: Any, **options: Any) -> UploadPlan:
 def file_of(annotation: Any, **options: Any) -> PlannedFile:
     """Return what is planned for a field of a form."""
     form = msgspec.defstruct("Form", [("file", annotation)])
-    return plan_of(form, **options).files["file"]
+    return plan_of(form, **options).by_name["file"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_body_that_is_no_multipart_form_is_left_alone() -> None:
 def test_renamed_field_of_a_struct_is_planned_by_its_name_on_the_wire() -> None:
     """The parts are called what msgspec calls the field."""
     form = msgspec.defstruct("Form", [("main_file", FileObject)], rename="camel")
-    assert set(plan_of(form).files) == {"mainFile"}
+    assert set(plan_of(form).by_name) == {"mainFile"}
 
 
 class AliasForm(pydantic.BaseModel):
@@ -138,7 +138,7 @@ class NamedAliasForm(AliasForm):
 )
 def test_aliases_of_a_pydantic_model_are_planned(form: type, names: set[str]) -> None:
     """Every name that pydantic accepts is one that a part may have."""
-    assert set(plan_of(form).files) == names
+    assert set(plan_of(form).by_name) == names
 
 
 @attrs.define
@@ -148,7 +148,7 @@ class PrivateForm:
 
 def test_private_attribute_of_an_attrs_class_is_planned_by_its_own_name() -> None:
     """Litestar reads attrs classes by attribute, not by the argument of their constructor."""
-    assert set(plan_of(PrivateForm).files) == {"_file"}
+    assert set(plan_of(PrivateForm).by_name) == {"_file"}
 
 
 @dataclass
@@ -158,7 +158,7 @@ class GenericForm(Generic[T]):
 
 def test_type_argument_of_a_generic_form_is_understood() -> None:
     """A generic form has the files of its arguments."""
-    assert set(plan_of(GenericForm[FileObject]).files) == {"value"}
+    assert set(plan_of(GenericForm[FileObject]).by_name) == {"value"}
 
 
 @dataclass
@@ -175,7 +175,8 @@ def test_fields_that_are_litestars_own_files_are_known() -> None:
 @pytest.mark.parametrize("annotation", [FileObject, list[FileObject], FileObject | None, list[FileObject] | None])
 def test_body_that_is_a_file_takes_any_name(annotation: Any) -> None:
     """A body without a form around takes files whatever their parts are called."""
-    assert plan_of(annotation).any_name is not None
+    form = plan_of(annotation)
+    assert form.planned("anything") is form.files[0]
 
 
 # -- where files go, and what they have to be
@@ -209,7 +210,6 @@ def test_file_is_as_the_column_says() -> None:
         backend="archive",
         rules=(MaxSize(10), ContentTypes("text/plain")),
         key_template="documents/{random}{ext}",
-        key_maker=Document.file.type.key_template_for,
         model=Document,
     )
 
@@ -218,9 +218,10 @@ def test_key_is_made_as_the_column_makes_it() -> None:
     """A column that makes the key of each file does so for uploads, and a field's own template comes first."""
     column = StoredObject("archive", key=lambda file: f"by-name/{file.filename[0]}/{{random}}{{ext}}")
     file = FileObject("archive", "a.txt")
-    made = file_of(Annotated[FileObject, column]).template_for(file)
-    own = file_of(Annotated[FileObject, column, FileField(key_template="own/{random}")]).template_for(file)
-    assert (made, own) == ("by-name/a/{random}{ext}", "own/{random}")
+    made = file_of(Annotated[FileObject, column]).key_template
+    own = file_of(Annotated[FileObject, column, FileField(key_template="own/{random}")]).key_template
+    assert callable(made)
+    assert (made(file), own) == ("by-name/a/{random}{ext}", "own/{random}")
 
 
 def test_file_is_as_a_type_of_columns_says() -> None:
@@ -265,18 +266,18 @@ class Marked:
 )
 def test_dto_decides_which_files_are_taken(config: DTOConfig, names: set[str]) -> None:
     """A DTO's inclusions, exclusions and names hold for files too."""
-    assert set(plan_of(Data, dto=DataclassDTO[Annotated[Data, config]]).files) == names
+    assert set(plan_of(Data, dto=DataclassDTO[Annotated[Data, config]]).by_name) == names
 
 
 def test_rules_hold_below_a_dto() -> None:
     """What the model's annotation says holds for a DTO of the model."""
-    assert plan_of(Data, dto=DataclassDTO[Data]).files["first"].rules == (MaxSize(7),)
+    assert plan_of(Data, dto=DataclassDTO[Data]).by_name["first"].rules == (MaxSize(7),)
 
 
 def test_partial_dto_requires_nothing() -> None:
     """No file of a partial form is required."""
     plan = plan_of(Data, dto=DataclassDTO[Annotated[Data, DTOConfig(partial=True)]])
-    assert [each.required for each in plan.files.values()] == [False, False]
+    assert [each.required for each in plan.files] == [False, False]
 
 
 def test_private_field_of_a_dto_takes_no_files() -> None:

@@ -7,10 +7,9 @@ import pytest
 from litestar_filestore import ContentTypes, Extensions, FileField, MaxFiles, MaxSize, MinSize
 from litestar_filestore.core.rule import Candidate, Rule, max_bytes, max_files
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError, FileTypeNotAllowedError
+from litestar_filestore.uploads.forms import file_field
 from litestar_filestore.validation.checking import FileCheck
-from litestar_filestore.validation.field import file_field
-from litestar_filestore.validation.rules import effective_rules
-from litestar_filestore.validation.sizes import format_size, parse_size
+from litestar_filestore.validation.rules import effective_rules, format_size, parse_size
 from tests.validation.samples.archives import zipped
 from tests.validation.samples.images import png
 
