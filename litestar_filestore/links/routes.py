@@ -1,4 +1,4 @@
-"""Uploads through links: one body, bounded, under the key that was signed, once."""
+"""The routes of links: downloads, and uploads of one bounded body under the key that was signed, once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from litestar_filestore.uploads.raw import RawUpload
 __all__ = (
     "ReferredFile",
     "make_link_routes",
-    "store_upload",
 )
 
 
@@ -28,10 +27,31 @@ class ReferredFile(PublicFile, frozen=True, kw_only=True):
     """The JSON form of a file that is stored and in no row yet."""
 
     reference: str
-    """What to send where a file is expected."""
+    """Sent where a file is expected."""
 
 
-async def store_upload(request: Request[Any, Any, Any], token: str, signer: LinkSigner) -> ReferredFile:
+def make_link_routes(signer: LinkSigner) -> Sequence[Any]:
+    """Return the handlers that serve the links of `signer`."""
+    config = signer.config
+    path = f"{config.path}/{{token:str}}"
+
+    async def download(token: FromPath[str]) -> FileDownload:
+        """Send the file of a link, or its headers."""
+        file, claims, seconds_left = signer.read_download(token)
+        # What a browser keeps must not outlive the link: after its end, its holder asks and is refused.
+        kept = "private, no-store" if config.cache == "no-store" else f"{config.cache}, max-age={seconds_left}"
+        return FileDownload(file, disposition=claims.disposition, cache_control=kept)
+
+    @put(path, status_code=201, include_in_schema=False, opt=dict(config.opt), request_max_body_size=None)
+    async def upload(request: Request[Any, Any, Any], token: FromPath[str]) -> ReferredFile:
+        """Store the body of an upload."""
+        return await _store_upload(request, token, signer)
+
+    reading = [each(path, include_in_schema=False, opt=dict(config.opt))(download) for each in (get, head)]
+    return [*reading, upload]
+
+
+async def _store_upload(request: Request[Any, Any, Any], token: str, signer: LinkSigner) -> ReferredFile:
     """Store the body of a request under the key of a link.
 
     The file is in nobody's row. It is swept when its lease runs out, unless the client sends the reference in time.
@@ -54,32 +74,3 @@ async def store_upload(request: Request[Any, Any, Any], token: str, signer: Link
     files.hand_over(file)
     known: dict[str, Any] = msgspec.structs.asdict(public_file(file))
     return ReferredFile(**known, reference=signer.reference_for(file, None))
-
-
-def make_link_routes(signer: LinkSigner) -> Sequence[Any]:
-    """Return the handlers that serve the links of `signer`."""
-    config = signer.config
-    path = f"{config.path}/{{token:str}}"
-
-    def answer(token: str) -> FileDownload:
-        file, claims, seconds_left = signer.read_download(token)
-        # What a browser keeps must not outlive the link: after its end, its holder asks and is refused.
-        kept = "private, no-store" if config.cache == "no-store" else f"{config.cache}, max-age={seconds_left}"
-        return FileDownload(file, disposition=claims.disposition, cache_control=kept)
-
-    @get(path, include_in_schema=False, opt=dict(config.opt))
-    async def download(token: FromPath[str]) -> FileDownload:
-        """Send the file of a link."""
-        return answer(token)
-
-    @head(path, include_in_schema=False, opt=dict(config.opt))
-    async def look(token: FromPath[str]) -> FileDownload:
-        """Send the headers of the file of a link."""
-        return answer(token)
-
-    @put(path, status_code=201, include_in_schema=False, opt=dict(config.opt), request_max_body_size=None)
-    async def upload(request: Request[Any, Any, Any], token: FromPath[str]) -> ReferredFile:
-        """Store the body of an upload."""
-        return await store_upload(request, token, signer)
-
-    return [download, look, upload]

@@ -1,13 +1,12 @@
-"""What tokens say about files."""
+"""The links and references of an application: made, and read again."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -32,16 +31,12 @@ if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.registry import LinkWish, StorageRegistry
     from litestar_filestore.links.link_config import LinkConfig
-    from litestar_filestore.sansio.tokens import KeyRing
+    from litestar_filestore.sansio.tokens import KeyRing, Purpose
 
 __all__ = (
     "DownloadClaims",
     "LinkSigner",
-    "ReferenceClaims",
     "UploadClaims",
-    "read_claims",
-    "stored_file",
-    "write_claims",
 )
 
 _NOT_OF_FILES = frozenset({"backend", "disposition", "referred"})
@@ -71,10 +66,10 @@ class UploadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     filename: str = msgspec.field(name="fn")
     max_bytes: int = msgspec.field(name="mx")
     owner: str | None = msgspec.field(default=None, name="ow")
-    """Whose quota counts it."""
+    """The owner whose quota counts it."""
 
 
-class ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class _ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One stored file, with what its row is going to keep; not the metadata: tokens can be read by who has them."""
 
     backend: str = msgspec.field(name="st")
@@ -89,32 +84,8 @@ class ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     referred: Referred = msgspec.field(default=Referred.FREE, name="rf")
 
 
-def write_claims(claims: msgspec.Struct) -> dict[str, Any]:
-    """Return what a token holds."""
-    written: dict[str, Any] = msgspec.to_builtins(claims)
-    return written
-
-
-def read_claims(type_: type[C], written: Mapping[str, Any]) -> C:
-    """Return the claims of a token whose signature was right.
-
-    Raises:
-        InvalidTokenError: If a release with other claims has signed it.
-    """
-    try:
-        return msgspec.convert(written, type_)
-    except msgspec.ValidationError as error:
-        raise InvalidTokenError from error
-
-
-def stored_file(claims: DownloadClaims | ReferenceClaims, backend: StorageBackend) -> FileObject:
-    """Return the file that claims describe."""
-    known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in _NOT_OF_FILES}
-    return FileObject.from_dict({**known, "to_filename": known.pop("key")}, backend)
-
-
 _URL = "/:@%[]!$&'()*+,;=~"
-"""What stays as it is in the beginning of a URL."""
+"""Characters that stay as they are in the beginning of a URL."""
 
 
 class _StoreLink(NamedTuple):
@@ -174,7 +145,7 @@ class LinkSigner:
 
     @property
     def config(self) -> LinkConfig:
-        """How links look."""
+        """The form and the life of links."""
         return self._config
 
     # -- making
@@ -216,7 +187,7 @@ class LinkSigner:
         """Return a reference; see `StorageRegistry.reference_for`."""
         backend, key = self._where(file)
         life = self._life(expires_in, self._config.reference_expires_in)
-        claims = ReferenceClaims(
+        claims = _ReferenceClaims(
             backend=backend.key,
             key=key,
             filename=safe_filename(file.filename),
@@ -228,7 +199,7 @@ class LinkSigner:
             version_id=file.version_id,
             referred=Referred.HELD if file.in_row else Referred.KEPT if kept else Referred.FREE,
         )
-        return self._ring.sign("reference", write_claims(claims), expires_at=int(self._clock()) + life)
+        return self._token("reference", claims, int(self._clock()) + life)
 
     def _upload_url(self, file: FileObject, wish: LinkWish) -> str:
         backend = self._registry.get_backend(file.backend_key)
@@ -244,7 +215,7 @@ class LinkSigner:
             max_bytes=max_bytes,
             owner=owner_of_new_objects.get(),
         )
-        return self._url(self._ring.sign("upload", write_claims(claims), expires_at=int(self._clock()) + life))
+        return f"{self._base}/{self._token('upload', claims, int(self._clock()) + life)}"
 
     def _download_url(self, file: FileObject, backend: StorageBackend, key: str, wish: LinkWish, life: int) -> str:
         claims = DownloadClaims(
@@ -259,7 +230,7 @@ class LinkSigner:
         )
         window = self._window(life)
         end = (int(self._clock()) + life) // window * window
-        return self._url(self._ring.sign("download", write_claims(claims), expires_at=end))
+        return f"{self._base}/{self._token('download', claims, end)}"
 
     def _answer(self, file: FileObject, wish: LinkWish, life: int) -> SignedAnswer:
         window = self._window(life)
@@ -272,8 +243,8 @@ class LinkSigner:
             expires_in=life,
         )
 
-    def _url(self, token: str) -> str:
-        return f"{self._base}/{token}"
+    def _token(self, purpose: Purpose, claims: msgspec.Struct, expires_at: int) -> str:
+        return self._ring.sign(purpose, msgspec.to_builtins(claims), expires_at=expires_at)
 
     def _window(self, life: int) -> int:
         return max(1, min(self._config.window_seconds, life // 2))
@@ -302,10 +273,8 @@ class LinkSigner:
         Raises:
             InvalidTokenError: For whatever is no living link to download.
         """
-        now = self._clock()
-        written, end = self._ring.read("download", token, now=now)
-        claims = read_claims(DownloadClaims, written)
-        return stored_file(claims, self._backend(claims.backend)), claims, max(1, end - int(now))
+        claims, end = self._claims("download", token, DownloadClaims)
+        return self._stored_file(claims), claims, max(1, end - int(self._clock()))
 
     def read_upload(self, token: str) -> tuple[UploadClaims, UsedLink]:
         """Return what a link to upload says, and what is to be remembered of it.
@@ -313,24 +282,32 @@ class LinkSigner:
         Raises:
             InvalidTokenError: For whatever is no living link to upload.
         """
-        written, end = self._ring.read("upload", token, now=self._clock())
+        claims, end = self._claims("upload", token, UploadClaims)
         # A token has one spelling. What is remembered is not the token: that would be a living link in the store.
         link = UsedLink(digest=hashlib.sha256(token.encode()).hexdigest(), expires_at=end)
-        return read_claims(UploadClaims, written), link
+        return claims, link
 
     def file_for(self, reference: str) -> FileObject:
         """Return the file of a reference; see `StorageRegistry.file_for`."""
-        written, _ = self._ring.read("reference", reference, now=self._clock())
-        claims = read_claims(ReferenceClaims, written)
-        file = stored_file(claims, self._backend(claims.backend))
+        claims, _ = self._claims("reference", reference, _ReferenceClaims)
+        file = self._stored_file(claims)
         file.referred = claims.referred
         return file
 
-    def _backend(self, key: str) -> StorageBackend:
+    def _claims(self, purpose: Purpose, token: str, type_: type[C]) -> tuple[C, int]:
+        written, end = self._ring.read(purpose, token, now=self._clock())
         try:
-            return self._registry.get_backend(key)
+            return msgspec.convert(written, type_), end
+        except msgspec.ValidationError as error:
+            raise InvalidTokenError from error  # a release with other claims has signed it
+
+    def _stored_file(self, claims: DownloadClaims | _ReferenceClaims) -> FileObject:
+        try:
+            backend = self._registry.get_backend(claims.backend)
         except BackendNotRegisteredError as error:
             raise InvalidTokenError from error  # a link outlives the configuration that it was made with
+        known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in _NOT_OF_FILES}
+        return FileObject.from_dict({**known, "to_filename": known.pop("key")}, backend)
 
 
 def _public_url(backend: StorageBackend, key: str, wish: LinkWish) -> str | None:

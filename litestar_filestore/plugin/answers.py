@@ -22,40 +22,12 @@ from litestar.exceptions.responses import (
     create_debug_response,  # pyright: ignore[reportUnknownVariableType]
     create_exception_response,  # pyright: ignore[reportUnknownVariableType]
 )
-from litestar.status_codes import (
-    HTTP_409_CONFLICT,
-    HTTP_415_UNSUPPORTED_MEDIA_TYPE,
-    HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE,
-    HTTP_500_INTERNAL_SERVER_ERROR,
-    HTTP_501_NOT_IMPLEMENTED,
-    HTTP_503_SERVICE_UNAVAILABLE,
-    HTTP_507_INSUFFICIENT_STORAGE,
-)
+from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 
-from litestar_filestore.errors import (
-    AccessError,
-    BackendUnavailableError,
-    BucketNotFoundError,
-    ConflictError,
-    DatabaseFullError,
-    DatabaseUnavailableError,
-    FileRejectedError,
-    FileTooLargeError,
-    FileTypeNotAllowedError,
-    InvalidKeyError,
-    InvalidTokenError,
-    LinkLostError,
-    MultipartError,
-    MultipartLimitError,
-    ObjectChangedError,
-    ObjectExistsError,
-    ObjectNotFoundError,
-    QuotaExceededError,
-    RangeNotSatisfiableError,
-    StorageError,
-    StorageFullError,
-    UnsupportedOperationError,
-)
+from litestar_filestore import errors
+from litestar_filestore.downloads.answer import PreconditionFailedException, RangeNotSatisfiableException
+from litestar_filestore.errors import FileRejectedError, FileTooLargeError, RangeNotSatisfiableError, StorageError
+from litestar_filestore.uploads.refusals import Conflict, InsufficientStorage, RequestTimeout, UnsupportedMediaType
 from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
@@ -64,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "ANSWERS",
+    "RAISED",
     "Answer",
     "answer_exception",
     "answer_storage_error",
@@ -79,70 +52,74 @@ _default_answer = cast("_Handler", create_exception_response)
 _debug_answer = cast("_Handler", create_debug_response)
 
 
-_RETRY_SECONDS = 5
-_PASSING = (BackendUnavailableError, DatabaseUnavailableError, ObjectChangedError)
-"""What may be over soon. Refused credentials and a missing bucket are not: somebody has to mend them."""
+_SOON = {"Retry-After": "5"}  # RFC 9110 §10.2.3
 
 
 class Answer(NamedTuple):
-    """How one class of errors looks to a client."""
+    """One class of errors as a client sees it."""
 
-    exception: type[HTTPException]
-    """Litestar's exception: with ProblemDetailsPlugin and handlers for it, the answer is as for any other."""
     status_code: int
     """HTTP status."""
+    exception: type[HTTPException]
+    """Litestar's exception: with ProblemDetailsPlugin and handlers for it, the answer is as for any other."""
     detail: str
     """What the client reads."""
+    headers: Mapping[str, str] | None = None
+    """Sent with it. `_SOON` is for what may be over soon; refused credentials and a missing bucket wait for somebody
+    to mend them."""
 
+
+_STORE_AWAY = Answer(503, ServiceUnavailableException, "The file storage is unavailable")
 
 ANSWERS: Mapping[type[StorageError], Answer] = {
-    MultipartError: Answer(ClientException, 400, "The form cannot be read"),
-    MultipartLimitError: Answer(RequestEntityTooLarge, 413, "The form is too large"),
-    InvalidKeyError: Answer(ClientException, 400, "This cannot be the key of a file"),
-    InvalidTokenError: Answer(PermissionDeniedException, 403, "This link is not valid, or not any longer"),
-    ObjectNotFoundError: Answer(NotFoundException, 404, "The file does not exist"),
-    ObjectExistsError: Answer(ClientException, HTTP_409_CONFLICT, "The file exists already"),
-    FileRejectedError: Answer(ValidationException, 400, "The file is not acceptable"),
-    FileTooLargeError: Answer(RequestEntityTooLarge, 413, "The file is too large"),
-    FileTypeNotAllowedError: Answer(
-        ClientException, HTTP_415_UNSUPPORTED_MEDIA_TYPE, "Files of this type are not allowed here"
+    errors.MultipartError: Answer(400, ClientException, "The form cannot be read"),
+    errors.InvalidKeyError: Answer(400, ClientException, "This cannot be the key of a file"),
+    errors.FileRejectedError: Answer(400, ValidationException, "The file is not acceptable"),
+    errors.InvalidTokenError: Answer(403, PermissionDeniedException, "This link is not valid, or not any longer"),
+    errors.ObjectNotFoundError: Answer(404, NotFoundException, "The file does not exist"),
+    errors.ObjectExistsError: Answer(409, ClientException, "The file exists already"),
+    errors.LinkLostError: Answer(409, ClientException, "The upload was given up meanwhile, upload it again"),
+    errors.ConflictError: Answer(409, ClientException, "The file was changed meanwhile, try again"),
+    errors.MultipartLimitError: Answer(413, RequestEntityTooLarge, "The form is too large"),
+    errors.FileTooLargeError: Answer(413, RequestEntityTooLarge, "The file is too large"),
+    errors.QuotaExceededError: Answer(413, RequestEntityTooLarge, "There is no room left for this file"),
+    errors.FileTypeNotAllowedError: Answer(415, ClientException, "Files of this type are not allowed here"),
+    errors.RangeNotSatisfiableError: Answer(416, ClientException, "The range lies outside the file"),
+    errors.UnsupportedOperationError: Answer(501, InternalServerException, "The file storage cannot do this"),
+    errors.AccessError: _STORE_AWAY,
+    errors.BucketNotFoundError: _STORE_AWAY,
+    errors.BackendUnavailableError: _STORE_AWAY._replace(headers=_SOON),
+    errors.ObjectChangedError: Answer(
+        503, ServiceUnavailableException, "The file was replaced meanwhile, try again", _SOON
     ),
-    RangeNotSatisfiableError: Answer(
-        ClientException, HTTP_416_REQUESTED_RANGE_NOT_SATISFIABLE, "The range lies outside the file"
+    errors.DatabaseUnavailableError: Answer(
+        503, ServiceUnavailableException, "The database is unavailable, try again later", _SOON
     ),
-    UnsupportedOperationError: Answer(
-        InternalServerException, HTTP_501_NOT_IMPLEMENTED, "The file storage cannot do this"
-    ),
-    AccessError: Answer(ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file storage is unavailable"),
-    BackendUnavailableError: Answer(
-        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file storage is unavailable"
-    ),
-    BucketNotFoundError: Answer(
-        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file storage is unavailable"
-    ),
-    ObjectChangedError: Answer(
-        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The file was replaced meanwhile, try again"
-    ),
-    LinkLostError: Answer(ClientException, HTTP_409_CONFLICT, "The upload was given up meanwhile, upload it again"),
-    ConflictError: Answer(ClientException, HTTP_409_CONFLICT, "The file was changed meanwhile, try again"),
-    QuotaExceededError: Answer(RequestEntityTooLarge, 413, "There is no room left for this file"),
-    StorageFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The file storage is full"),
-    DatabaseUnavailableError: Answer(
-        ServiceUnavailableException, HTTP_503_SERVICE_UNAVAILABLE, "The database is unavailable, try again later"
-    ),
-    DatabaseFullError: Answer(InternalServerException, HTTP_507_INSUFFICIENT_STORAGE, "The database is full"),
+    errors.StorageFullError: Answer(507, InternalServerException, "The file storage is full"),
+    errors.DatabaseFullError: Answer(507, InternalServerException, "The database is full"),
     # Everything else is a mistake of the program, which no client can mend: wrong arguments, types and set-ups.
-    StorageError: Answer(InternalServerException, HTTP_500_INTERNAL_SERVER_ERROR, ""),
+    errors.StorageError: Answer(500, InternalServerException, ""),
 }
-"""Answers by class of error."""
+"""Answers by class of error; a class that is not here is answered as its nearest parent."""
+
+RAISED: Mapping[type[HTTPException], int] = {
+    RequestTimeout: 408,  # an upload is too slow
+    Conflict: 409,
+    PreconditionFailedException: 412,  # If-Match and its like, on downloads and changes
+    UnsupportedMediaType: 415,  # a body that is no form, or a form where a file is expected
+    RangeNotSatisfiableException: 416,
+    InsufficientStorage: 507,
+}
+"""The package's own HTTP errors, which uploads and downloads raise without an error of the core, with their statuses.
+
+The others that they raise are Litestar's: 400, 404, 413 and 503.
+"""
 
 
 def to_http_exception(error: StorageError) -> HTTPException:
     """Return the HTTP error that stands for `error`, which is its ``__cause__``."""
     answer = next(ANSWERS[each] for each in type(error).__mro__ if each in ANSWERS)
-    headers: dict[str, str] | None = None
-    if isinstance(error, _PASSING):
-        headers = {"Retry-After": str(_RETRY_SECONDS)}  # RFC 9110 §10.2.3
+    headers = dict(answer.headers) if answer.headers is not None else None
     if isinstance(error, RangeNotSatisfiableError) and error.size is not None:
         headers = {"Content-Range": f"bytes */{error.size}"}  # RFC 9110 §14.4
     detail, extra = answer.detail, None

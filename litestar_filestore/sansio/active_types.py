@@ -1,6 +1,6 @@
-"""As which types files are served, which a browser may show in place, and which it would execute.
+"""The types as which files are served, those that a browser may show in place, and those that it would execute.
 
-What is served is a list of what is allowed: of what browsers run nobody has a list that is complete.
+Serving follows a list of allowed types, because nobody has a complete list of what browsers run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = (
 )
 
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
-"""What is served where the stored type is not on the list of those that may be: no program is started for it."""
+"""Served where the stored type is not on the list of those that may be: no program is started for it."""
 PDF_TYPE: Final = "application/pdf"
 """Shown in place on request only: its viewers parse much, and do not start in a sandboxed document."""
 
@@ -52,283 +52,82 @@ INLINE_TYPES: Final = frozenset(INLINE_EXTENSIONS)
 """Types that may be shown in place: nothing in them is executed."""
 
 SERVED_TYPES: Final = frozenset(
-    {
+    (  # noqa: SIM905  # a list literal would be one line per type
         # documents
-        "application/epub+zip",
-        "application/msword",
-        "application/oxps",
-        "application/pdf",
-        "application/rtf",
-        "application/vnd.amazon.ebook",
-        "application/vnd.ms-excel",
-        "application/vnd.ms-outlook",
-        "application/vnd.ms-powerpoint",
-        "application/vnd.ms-project",
-        "application/vnd.oasis.opendocument.chart",
-        "application/vnd.oasis.opendocument.formula",
-        "application/vnd.oasis.opendocument.graphics",
-        "application/vnd.oasis.opendocument.presentation",
-        "application/vnd.oasis.opendocument.presentation-template",
-        "application/vnd.oasis.opendocument.spreadsheet",
-        "application/vnd.oasis.opendocument.spreadsheet-template",
-        "application/vnd.oasis.opendocument.text",
-        "application/vnd.oasis.opendocument.text-template",
-        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-        "application/vnd.openxmlformats-officedocument.presentationml.slideshow",
-        "application/vnd.openxmlformats-officedocument.presentationml.template",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.template",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.template",
-        "application/vnd.visio",
-        "application/vnd.ms-visio.drawing",
-        "application/vnd.ms-xpsdocument",
-        "application/x-mobipocket-ebook",
-        "application/x-ole-storage",
-        "text/rtf",
+        "application/epub+zip application/msword application/oxps application/pdf application/rtf"
+        " application/vnd.amazon.ebook application/vnd.ms-excel application/vnd.ms-outlook"
+        " application/vnd.ms-powerpoint application/vnd.ms-project application/vnd.oasis.opendocument.chart"
+        " application/vnd.oasis.opendocument.formula application/vnd.oasis.opendocument.graphics"
+        " application/vnd.oasis.opendocument.presentation application/vnd.oasis.opendocument.presentation-template"
+        " application/vnd.oasis.opendocument.spreadsheet application/vnd.oasis.opendocument.spreadsheet-template"
+        " application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.text-template"
+        " application/vnd.openxmlformats-officedocument.presentationml.presentation"
+        " application/vnd.openxmlformats-officedocument.presentationml.slideshow"
+        " application/vnd.openxmlformats-officedocument.presentationml.template"
+        " application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+        " application/vnd.openxmlformats-officedocument.spreadsheetml.template"
+        " application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+        " application/vnd.openxmlformats-officedocument.wordprocessingml.template application/vnd.visio"
+        " application/vnd.ms-visio.drawing application/vnd.ms-xpsdocument application/x-mobipocket-ebook"
+        " application/x-ole-storage text/rtf"
         # text and data
-        "application/dicom",
-        "application/geo+json",
-        "application/json",
-        "application/jsonl",
-        "application/ld+json",
-        "application/toml",
-        "application/vnd.apache.avro",
-        "application/vnd.apache.arrow.file",
-        "application/vnd.apache.parquet",
-        "application/n-quads",
-        "application/n-triples",
-        "application/trig",
-        "application/vnd.google-earth.kmz",
-        "application/vnd.tcpdump.pcap",
-        "application/x-ipynb+json",
-        "application/x-jsonlines",
-        "application/x-netcdf",
-        "application/x-parquet",
-        "application/x-yaml",
-        "model/gltf-binary",
-        "application/vnd.sqlite3",
-        "application/x-hdf5",
-        "application/x-ndjson",
-        "application/x-sqlite3",
-        "application/x-subrip",
-        "application/yaml",
-        "text/calendar",
-        "text/csv",
-        "text/markdown",
-        "text/plain",
-        "text/tab-separated-values",
-        "text/vcard",
-        "text/x-vcalendar",
-        "text/x-vcard",
-        "text/vtt",
-        "text/x-markdown",
-        "text/x-yaml",
-        "text/yaml",
+        " application/dicom application/geo+json application/json application/jsonl application/ld+json"
+        " application/toml application/vnd.apache.avro application/vnd.apache.arrow.file"
+        " application/vnd.apache.parquet application/n-quads application/n-triples application/trig"
+        " application/vnd.google-earth.kmz application/vnd.tcpdump.pcap application/x-ipynb+json"
+        " application/x-jsonlines application/x-netcdf application/x-parquet application/x-yaml model/gltf-binary"
+        " application/vnd.sqlite3 application/x-hdf5 application/x-ndjson application/x-sqlite3"
+        " application/x-subrip application/yaml text/calendar text/csv text/markdown text/plain"
+        " text/tab-separated-values text/vcard text/x-vcalendar text/x-vcard text/vtt text/x-markdown text/x-yaml"
+        " text/yaml"
         # archives
-        "application/bzip2",
-        "application/gzip",
-        "application/vnd.ms-cab-compressed",
-        "application/vnd.rar",
-        "application/x-7z-compressed",
-        "application/x-brotli",
-        "application/x-bzip2",
-        "application/x-compress",
-        "application/x-gzip",
-        "application/x-lz4",
-        "application/x-lzip",
-        "application/x-lzma",
-        "application/x-rar-compressed",
-        "application/x-tar",
-        "application/x-xz",
-        "application/x-zip-compressed",
-        "application/x-zstd",
-        "application/zip",
-        "application/zstd",
+        " application/bzip2 application/gzip application/vnd.ms-cab-compressed application/vnd.rar"
+        " application/x-7z-compressed application/x-brotli application/x-bzip2 application/x-compress"
+        " application/x-gzip application/x-lz4 application/x-lzip application/x-lzma application/x-rar-compressed"
+        " application/x-tar application/x-xz application/x-zip-compressed application/x-zstd application/zip"
+        " application/zstd"
         # pictures
-        "image/apng",
-        "image/avif",
-        "image/avif-sequence",
-        "image/bmp",
-        "image/gif",
-        "image/heic",
-        "image/heic-sequence",
-        "image/heif",
-        "image/heif-sequence",
-        "image/ief",
-        "image/jp2",
-        "image/jpeg",
-        "image/jpg",
-        "image/jpm",
-        "image/jpx",
-        "image/jxl",
-        "image/ktx",
-        "image/ktx2",
-        "image/pjpeg",
-        "image/png",
-        "image/qoi",
-        "image/tiff",
-        "image/tiff-fx",
-        "image/vnd.adobe.photoshop",
-        "image/vnd.djvu",
-        "image/vnd.dwg",
-        "image/vnd.dxf",
-        "image/vnd.microsoft.icon",
-        "image/vnd.ms-dds",
-        "image/vnd.ms-photo",
-        "image/vnd.radiance",
-        "image/vnd.zbrush.pcx",
-        "image/webp",
-        "image/icns",
-        "image/x-adobe-dng",
-        "image/x-bmp",
-        "image/x-canon-cr2",
-        "image/x-canon-cr3",
-        "image/x-cmu-raster",
-        "image/x-exr",
-        "image/x-fuji-raf",
-        "image/x-icns",
-        "image/x-icon",
-        "image/x-ms-bmp",
-        "image/x-nikon-nef",
-        "image/x-olympus-orf",
-        "image/x-panasonic-rw2",
-        "image/x-pcx",
-        "image/x-png",
-        "image/x-portable-anymap",
-        "image/x-portable-bitmap",
-        "image/x-portable-graymap",
-        "image/x-portable-pixmap",
-        "image/x-rgb",
-        "image/x-sony-arw",
-        "image/x-targa",
-        "image/x-tga",
-        "image/x-xbitmap",
-        "image/x-xcf",
-        "image/x-xpixmap",
-        "image/x-xwindowdump",
-        "image/ico",
-        "image/pcx",
-        "image/tga",
-        "image/x-jp2-codestream",
-        "image/x-psd",
+        " image/apng image/avif image/avif-sequence image/bmp image/gif image/heic image/heic-sequence image/heif"
+        " image/heif-sequence image/ief image/jp2 image/jpeg image/jpg image/jpm image/jpx image/jxl image/ktx"
+        " image/ktx2 image/pjpeg image/png image/qoi image/tiff image/tiff-fx image/vnd.adobe.photoshop"
+        " image/vnd.djvu image/vnd.dwg image/vnd.dxf image/vnd.microsoft.icon image/vnd.ms-dds image/vnd.ms-photo"
+        " image/vnd.radiance image/vnd.zbrush.pcx image/webp image/icns image/x-adobe-dng image/x-bmp"
+        " image/x-canon-cr2 image/x-canon-cr3 image/x-cmu-raster image/x-exr image/x-fuji-raf image/x-icns"
+        " image/x-icon image/x-ms-bmp image/x-nikon-nef image/x-olympus-orf image/x-panasonic-rw2 image/x-pcx"
+        " image/x-png image/x-portable-anymap image/x-portable-bitmap image/x-portable-graymap"
+        " image/x-portable-pixmap image/x-rgb image/x-sony-arw image/x-targa image/x-tga image/x-xbitmap"
+        " image/x-xcf image/x-xpixmap image/x-xwindowdump image/ico image/pcx image/tga image/x-jp2-codestream"
+        " image/x-psd"
         # sound
-        "application/ogg",
-        "audio/3gpp",
-        "audio/3gpp2",
-        "audio/aac",
-        "audio/ac3",
-        "audio/aiff",
-        "audio/amr",
-        "audio/amr-wb",
-        "audio/ape",
-        "audio/basic",
-        "audio/eac3",
-        "audio/flac",
-        "audio/m4a",
-        "audio/midi",
-        "audio/mp3",
-        "audio/mp4",
-        "audio/mpeg",
-        "audio/ogg",
-        "audio/opus",
-        "audio/vnd.dts",
-        "audio/vnd.wave",
-        "audio/wav",
-        "audio/wave",
-        "audio/webm",
-        "audio/vnd.rn-realaudio",
-        "audio/x-aac",
-        "audio/x-aiff",
-        "audio/x-ape",
-        "audio/x-caf",
-        "audio/x-flac",
-        "audio/x-m4a",
-        "audio/x-m4b",
-        "audio/x-matroska",
-        "audio/x-midi",
-        "audio/x-ms-wma",
-        "audio/x-pn-realaudio",
-        "audio/x-wav",
-        "application/vnd.rn-realmedia",
-        "audio/mp2",
-        "audio/x-ac3",
-        "audio/x-aifc",
-        "audio/x-au",
-        "audio/x-wavpack",
+        " application/ogg audio/3gpp audio/3gpp2 audio/aac audio/ac3 audio/aiff audio/amr audio/amr-wb audio/ape"
+        " audio/basic audio/eac3 audio/flac audio/m4a audio/midi audio/mp3 audio/mp4 audio/mpeg audio/ogg"
+        " audio/opus audio/vnd.dts audio/vnd.wave audio/wav audio/wave audio/webm audio/vnd.rn-realaudio"
+        " audio/x-aac audio/x-aiff audio/x-ape audio/x-caf audio/x-flac audio/x-m4a audio/x-m4b audio/x-matroska"
+        " audio/x-midi audio/x-ms-wma audio/x-pn-realaudio audio/x-wav application/vnd.rn-realmedia audio/mp2"
+        " audio/x-ac3 audio/x-aifc audio/x-au audio/x-wavpack"
         # films
-        "video/3gpp",
-        "video/3gpp2",
-        "video/mp2t",
-        "video/mp4",
-        "video/mp4v",
-        "video/mpeg",
-        "video/ogg",
-        "video/quicktime",
-        "video/webm",
-        "video/x-flv",
-        "video/x-m4v",
-        "video/x-matroska",
-        "video/x-ms-asf",
-        "video/x-ms-wmv",
-        "video/x-msvideo",
-        "video/x-sgi-movie",
-        "video/avi",
-        "video/mj2",
-        "video/msvideo",
-        "video/vnd.avi",
-        "video/vnd.dlna.mpeg-tts",
+        " video/3gpp video/3gpp2 video/mp2t video/mp4 video/mp4v video/mpeg video/ogg video/quicktime video/webm"
+        " video/x-flv video/x-m4v video/x-matroska video/x-ms-asf video/x-ms-wmv video/x-msvideo video/x-sgi-movie"
+        " video/avi video/mj2 video/msvideo video/vnd.avi video/vnd.dlna.mpeg-tts"
         # typefaces
-        "application/font-sfnt",
-        "application/font-woff",
-        "application/vnd.ms-fontobject",
-        "font/collection",
-        "font/otf",
-        "font/sfnt",
-        "font/ttf",
-        "font/woff",
-        "font/woff2",
-        DEFAULT_CONTENT_TYPE,
-    }
+        " application/font-sfnt application/font-woff application/vnd.ms-fontobject font/collection font/otf"
+        " font/sfnt font/ttf font/woff font/woff2 application/octet-stream"
+    ).split()
 )
 """Types as which files are served; all others are served as bytes of no type. No browser and no viewer that a browser
 starts runs what is in them without asking; office documents with macros, programs and installers are not here."""
 
 ACTIVE_TYPES: Final = frozenset(
-    {
-        "application/hta",
-        "application/mathml+xml",
-        "application/postscript",
-        "application/rdf+xml",
-        "application/wasm",
-        "application/x-shockwave-flash",
-        "application/xhtml+xml",
-        "application/xml",
-        "application/xslt+xml",
-        "image/svg+xml",
-        "text/cache-manifest",
-        "text/css",
-        "text/html",
-        "text/xml",
-        "text/xsl",
+    (  # noqa: SIM905  # a list literal would be one line per type
+        "application/hta application/mathml+xml application/postscript application/rdf+xml application/wasm"
+        " application/x-shockwave-flash application/xhtml+xml application/xml application/xslt+xml image/svg+xml"
+        " text/cache-manifest text/css text/html text/xml text/xsl"
         # All that the WHATWG's MIME Sniffing Standard, section 4.6, takes for JavaScript.
-        "application/ecmascript",
-        "application/javascript",
-        "application/x-ecmascript",
-        "application/x-javascript",
-        "text/ecmascript",
-        "text/javascript",
-        "text/javascript1.0",
-        "text/javascript1.1",
-        "text/javascript1.2",
-        "text/javascript1.3",
-        "text/javascript1.4",
-        "text/javascript1.5",
-        "text/jscript",
-        "text/livescript",
-        "text/x-ecmascript",
-        "text/x-javascript",
-    }
+        " application/ecmascript application/javascript application/x-ecmascript application/x-javascript"
+        " text/ecmascript text/javascript text/javascript1.0 text/javascript1.1 text/javascript1.2"
+        " text/javascript1.3 text/javascript1.4 text/javascript1.5 text/jscript text/livescript text/x-ecmascript"
+        " text/x-javascript"
+    ).split()
 )
 """Types whose content can run a script, style a page or load others. No configuration has files served as these."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from litestar import Controller, Litestar, MediaType, Request, Response, get
-from litestar.exceptions import HTTPException
+from litestar.exceptions import ClientException, HTTPException, InternalServerException
 from litestar.logging import LoggingConfig
 from litestar.params import FromPath
 from litestar.plugins.problem_details import ProblemDetailsConfig, ProblemDetailsPlugin
@@ -44,6 +44,7 @@ from litestar_filestore.errors import (
     StorageFullError,
     UnsupportedOperationError,
 )
+from litestar_filestore.plugin.answers import ANSWERS, RAISED
 from tests.plugin.conftest import Serve
 
 PLACE: dict[str, Any] = {"operation": "get", "backend": "backend-7", "key": "2026/11/key-7"}
@@ -101,6 +102,30 @@ def say(word: str) -> Any:
         return Response(f"{word}: {type(error).__name__}", status_code=418, media_type=MediaType.TEXT)
 
     return handle
+
+
+@pytest.mark.parametrize(("class_", "status"), [*STATUS.items()], ids=lambda value: getattr(value, "__name__", value))
+def test_table_names_the_status(class_: type[StorageError], status: int) -> None:
+    """Every class of errors has its status in the one table, by itself or by its nearest parent."""
+    assert next(ANSWERS[each] for each in class_.__mro__ if each in ANSWERS).status_code == status
+
+
+def test_table_agrees_with_the_exceptions() -> None:
+    """The status in the table is that of the exception, unless the exception stands for a whole class of statuses."""
+    wide = (ClientException, InternalServerException)
+    answers = [each for each in ANSWERS.values() if each.exception not in wide]
+    assert [each.exception.status_code for each in answers] == [each.status_code for each in answers]
+
+
+def test_every_own_http_error_is_in_the_table() -> None:
+    """What the package raises as an HTTP error of its own has its status in the table too."""
+
+    def below(class_: type[HTTPException]) -> set[type[HTTPException]]:
+        return {class_}.union(*map(below, class_.__subclasses__()))
+
+    own = {each for each in below(HTTPException) if each.__module__.startswith("litestar_filestore.")}
+    assert own == set(RAISED)
+    assert [each.status_code for each in RAISED] == [*RAISED.values()]
 
 
 def test_every_error_has_a_test() -> None:
