@@ -17,9 +17,9 @@ from litestar.openapi.spec import Operation
 from litestar.params import FromPath
 
 from litestar_filestore.core.backend import StorageBackend
-from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.file_object import Disposition, FileObject
 from litestar_filestore.core.keys import check_key, check_prefix, join_prefix
-from litestar_filestore.core.registry import Disposition, StorageRegistry, storages
+from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.core.types import Capability
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, ObjectNotFoundError

@@ -18,8 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
-from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.core.registry import Disposition
+from litestar_filestore.core.file_object import Disposition, FileObject
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import ConfigurationError, ConflictError

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping, MutableMapping
 
     from litestar_filestore.core.backend import StorageBackend
-    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.file_object import FileObject, Saver
     from litestar_filestore.core.new_file import NewFile, UsedLink
-    from litestar_filestore.core.registry import Saver
     from litestar_filestore.core.rule import Rule
     from litestar_filestore.core.types import AsyncDataLike
     from litestar_filestore.validation.detect import Detector
