@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import greenlet_spawn
 
-from litestar_filestore.core.backend import Guard
 from litestar_filestore.core.keys import RESERVED_SEGMENT, join_prefix
 from litestar_filestore.core.types import PutOptions
 from litestar_filestore.errors import LedgerError, ObjectNotFoundError
@@ -179,8 +178,13 @@ def _read(backend: StorageBackend, path: str) -> bytes:
     async def read() -> bytes:
         return b"".join([block async for block in driver.get_async(path, 0, None)])
 
-    with Guard(driver, backend.key, "fsck", _MARKER):
+    try:
         return call(lambda: b"".join(driver.get(path, 0, None)), read)
+    except Exception as error:
+        translated = driver.translate(error)
+        if translated is None:
+            raise
+        raise translated from error
 
 
 def _write(backend: StorageBackend, path: str, content: bytes) -> None:
@@ -190,8 +194,7 @@ def _write(backend: StorageBackend, path: str, content: bytes) -> None:
     async def blocks() -> AsyncGenerator[bytes, None]:
         yield content
 
-    with Guard(driver, backend.key, "fsck", _MARKER):
-        call(partial(driver.put, path, iter([content]), options), partial(driver.put_async, path, blocks(), options))
+    call(partial(driver.put, path, iter([content]), options), partial(driver.put_async, path, blocks(), options))
 
 
 _PAGE = 500
