@@ -8,7 +8,7 @@ from litestar_filestore.backends.memory import MemoryBackend
 from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
-from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.file_object import FileObject, public_file
 from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.core.rule import Candidate, FileRule, Piece, Reading, Wanted
 from litestar_filestore.core.types import AsyncDataLike, Capability, DataLike, ObjectInfo, PathLike
@@ -83,5 +83,6 @@ __all__ = (
     "Wanted",
     "XSendfile",
     "create_file_router",
+    "public_file",
     "storages",
 )

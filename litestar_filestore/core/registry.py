@@ -56,6 +56,7 @@ class StorageRegistry:
         self.json_deserializer = json_deserializer
         self._default_backend = default_backend
         self._surroundings = Surroundings() if surroundings is None else surroundings
+        self._backends = self._surroundings.backends  # Advanced Alchemy's documentation uses this name
 
     @property
     def default_backend(self) -> str | type[StorageBackend]:
@@ -85,11 +86,11 @@ class StorageRegistry:
         if not isinstance(value, str):
             if key is not None:
                 raise ConfigurationError("key is not allowed when registering a StorageBackend: it has its own")
-            self._surroundings.backends[value.key] = value
+            self._backends[value.key] = value
             return
         if key is None:
             raise ConfigurationError("key is required when registering a string value")
-        self._surroundings.backends[key] = self._default_class()(key=key, fs=value)
+        self._backends[key] = self._default_class()(key=key, fs=value)
 
     def _default_class(self) -> type[StorageBackend]:
         default = self.default_backend
@@ -104,15 +105,15 @@ class StorageRegistry:
 
     def unregister_backend(self, key: str) -> None:
         """Forget a backend; an unknown key is fine. The backend is not closed."""
-        self._surroundings.backends.pop(key, None)
+        self._backends.pop(key, None)
 
     def clear_backends(self) -> None:
         """Forget all backends. None is closed."""
-        self._surroundings.backends.clear()
+        self._backends.clear()
 
     def is_registered(self, key: str) -> bool:
         """Return whether a backend of that key is registered."""
-        return key in self._surroundings.backends
+        return key in self._backends
 
     def get_backend(self, key: str) -> StorageBackend:
         """Return the backend of that key.
@@ -120,7 +121,7 @@ class StorageRegistry:
         Raises:
             BackendNotRegisteredError: If there is none.
         """
-        return find_backend(key, self._surroundings.backends)
+        return find_backend(key, self._backends)
 
     def get(self, key: str) -> StorageBackend:
         """Return the backend of that key; short for `get_backend`.
@@ -132,15 +133,15 @@ class StorageRegistry:
 
     def all(self) -> list[StorageBackend]:
         """Return all backends in the order of their registration."""
-        return list(self._surroundings.backends.values())
+        return list(self._backends.values())
 
     def registered_backends(self) -> list[str]:
         """Return the keys of all backends in the order of their registration."""
-        return list(self._surroundings.backends)
+        return list(self._backends)
 
     def __contains__(self, key: object) -> bool:
         """Return whether a backend of that key is registered."""
-        return key in self._surroundings.backends
+        return key in self._backends
 
     def __getitem__(self, key: str) -> StorageBackend:
         """Return the backend of that key, as `get_backend` does."""
@@ -148,11 +149,11 @@ class StorageRegistry:
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys."""
-        return iter(list(self._surroundings.backends))
+        return iter(list(self._backends))
 
     def __len__(self) -> int:
         """Return the number of backends."""
-        return len(self._surroundings.backends)
+        return len(self._backends)
 
     def kept_by(self, keeper: Keeper) -> AbstractContextManager[None]:
         """Let `keeper` look after what is stored outside of requests, for the time of the context."""
