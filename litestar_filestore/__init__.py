@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.driver import Driver
-    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.file_object import FileObject, public_file
     from litestar_filestore.core.registry import StorageRegistry, storages
     from litestar_filestore.core.rule import Candidate, FileRule, Piece, Reading, Wanted
     from litestar_filestore.core.types import AsyncDataLike, Capability, DataLike, ObjectInfo, PathLike
@@ -84,6 +84,7 @@ __all__ = (
     "Wanted",
     "XSendfile",
     "create_file_router",
+    "public_file",
     "storages",
 )
 
@@ -134,6 +135,7 @@ _HOMES = {
     "Wanted": "core.rule",
     "XSendfile": "downloads.download_config",
     "create_file_router": "router.router",
+    "public_file": "core.file_object",
     "storages": "core.registry",
 }
 """The module of each name, for the interpreter; the imports above say the same to type checkers."""

@@ -223,5 +223,5 @@ def test_unknown_backend_is_named() -> None:
 
 def test_backend_is_abstract_in_effect() -> None:
     """A backend with neither driver nor methods of its own says so when it is used."""
-    with pytest.raises(ConfigurationError, match="neither a driver"):
+    with pytest.raises(ConfigurationError, match="can do nothing: pass a driver"):
         StorageBackend("empty").put(b"")

@@ -7,14 +7,13 @@ old interface allows: content passes through memory as a whole, and there is no 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import mimetypes
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from litestar_filestore.core.backend import AdvancedAlchemyMethods
 from litestar_filestore.core.driver import Driver
-from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.types import Capability, ObjectInfo
 from litestar_filestore.errors import (
-    ConfigurationError,
     ObjectExistsError,
     ObjectNotFoundError,
     RangeNotSatisfiableError,
@@ -22,12 +21,43 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
-    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.types import Block, PutOptions, SignMethod
 
-__all__ = ("LegacyDriver",)
+__all__ = ("LegacyDriver", "LegacyFile")
+
+
+@dataclass(kw_only=True)
+class LegacyFile:
+    """The file that ``save_object`` is given for content that is put by key: the fields that a `FileObject` has.
+
+    ``save_object`` reads the first ones and fills in the others.
+    """
+
+    backend: Any
+    filename: str
+    content_type: str
+    metadata: dict[str, Any]
+    size: int | None = None
+    last_modified: float | None = None
+    checksum: str | None = None
+    etag: str | None = None
+    version_id: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Key to save under."""
+        return self.filename
+
+    @property
+    def to_filename(self) -> str:
+        """Key to save under."""
+        return self.filename
+
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Merge `metadata` into the user metadata."""
+        self.metadata.update(metadata)
 
 
 class LegacyDriver(Driver):
@@ -35,27 +65,19 @@ class LegacyDriver(Driver):
 
     name: ClassVar[str] = "legacy"
 
-    def __init__(self, backend: StorageBackend) -> None:
-        """Drive `backend`.
-
-        Raises:
-            ConfigurationError: If it does not override the old methods: then nothing could do the work.
-        """
-        if type(backend).save_object is AdvancedAlchemyMethods.save_object:
-            raise ConfigurationError(
-                f"{type(backend).__name__} has neither a driver nor a save_object method of its own"
-            )
+    def __init__(self, backend: Any) -> None:
+        """Drive `backend`, a `StorageBackend`; its class stands above this module."""
         self._backend = backend
         self.protocol = getattr(backend, "protocol", "unknown")
         self.capabilities = Capability.SIGN_GET | Capability.SIGN_PUT  # unknown until asked
 
-    def _file(self, path: str, options: PutOptions) -> FileObject:
-        return FileObject(
+    def _file(self, path: str, options: PutOptions | None = None) -> LegacyFile:
+        given = options.content_type if options is not None else None
+        return LegacyFile(
             backend=self._backend,
             filename=path,
-            to_filename=path,
-            content_type=options.content_type,
-            metadata=dict(options.metadata),
+            content_type=given or mimetypes.guess_type(path)[0] or "application/octet-stream",
+            metadata=dict(options.metadata) if options is not None else {},
         )
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
@@ -126,14 +148,14 @@ class LegacyDriver(Driver):
         """Read the object and save it again."""
         if not overwrite and self._exists(target):
             raise ObjectExistsError("There is already an object of that key")
-        self._backend.save_object(FileObject(self._backend, target, target), self._backend.get_content(source))
+        self._backend.save_object(self._file(target), self._backend.get_content(source))
 
     async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
         """Read the object and save it again."""
         if not overwrite and await self._exists_async(target):
             raise ObjectExistsError("There is already an object of that key")
         content = await self._backend.get_content_async(source)
-        await self._backend.save_object_async(FileObject(self._backend, target, target), content)
+        await self._backend.save_object_async(self._file(target), content)
 
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Call the old ``sign``."""
@@ -158,7 +180,7 @@ class LegacyDriver(Driver):
         return True
 
 
-def _info(path: str, saved: FileObject, size: int) -> ObjectInfo:
+def _info(path: str, saved: Any, size: int) -> ObjectInfo:
     return ObjectInfo(
         key=path, size=size, etag=saved.etag, last_modified=saved.last_modified, version_id=saved.version_id
     )

@@ -1,16 +1,23 @@
-"""What may travel with an object to a store: content types and user metadata as every store can keep them."""
+"""The portable backend: the same calls on every store, sync and async, over a driver that does the work.
+
+Here stand as well the table of the backends that are registered in this process, and the source that is an object of a
+backend.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
+from litestar_filestore.core.advanced_alchemy import LegacyDriver
 from litestar_filestore.core.keys import (
     DEFAULT_KEY_TEMPLATE,
     RESERVED_SEGMENT,
@@ -23,6 +30,7 @@ from litestar_filestore.core.keys import (
 from litestar_filestore.core.sources import AsyncFeed, Feed, Meter, check_digest, source_size
 from litestar_filestore.core.types import ObjectInfo, PutOptions, SignedAnswer
 from litestar_filestore.errors import (
+    BackendNotRegisteredError,
     ConfigurationError,
     FileTooLargeError,
     InvalidArgumentError,
@@ -32,12 +40,11 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from litestar_filestore.core.driver import Driver
-    from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.types import (
         AsyncDataLike,
         AsyncSource,
@@ -51,9 +58,12 @@ if TYPE_CHECKING:
 __all__ = (
     "MAX_EXPIRES_SECONDS",
     "Guard",
+    "ObjectCopy",
     "StorageBackend",
     "check_content_type",
+    "find_backend",
     "portable_metadata",
+    "registered",
 )
 
 _MAX_CONTENT_TYPE = 255
@@ -143,20 +153,6 @@ class Guard:
 
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 """Longest life of a signed URL: the limit of S3 and GCS."""
-_PART_BYTES = 5 * 1024 * 1024
-_CONCURRENCY = 12
-
-
-def _put_arguments(file_object: FileObject, chunk_size: int, max_concurrency: int) -> dict[str, Any]:
-    # Advanced Alchemy's defaults hold 60 MiB in flight for one upload. They mean that nobody chose: the driver does.
-    return {
-        "key": file_object.path,
-        "content_type": file_object.content_type,
-        "metadata": file_object.metadata,
-        "overwrite": file_object.key_is_new,
-        "part_bytes": None if chunk_size == _PART_BYTES else chunk_size,
-        "max_concurrency": None if max_concurrency == _CONCURRENCY else max_concurrency,
-    }
 
 
 class StorageBackend:
@@ -189,6 +185,8 @@ class StorageBackend:
     """Largest object in bytes that a put accepts."""
     base_url: str | None = None
     """Public URL below which the store serves its objects."""
+    default_expires_in: int = 3600
+    """Life in seconds of a signed URL where the caller names none. Subclasses and instances may set it."""
     _storage_driver: Driver | None = None
 
     def __init__(
@@ -244,9 +242,13 @@ class StorageBackend:
     def storage_driver(self) -> Driver:
         """The driver underneath; for subclasses of the old form, one that calls their methods."""
         if self._storage_driver is None:
-            from litestar_filestore.core.advanced_alchemy import LegacyDriver
-
-            self._storage_driver = LegacyDriver(cast("StorageBackend", self))
+            if type(self).save_object is StorageBackend.save_object:
+                raise ConfigurationError(
+                    f"{type(self).__name__} can do nothing: pass a driver to its __init__, or override save_object and "
+                    "the other methods of Advanced Alchemy's backends",
+                    backend=self.key,
+                )
+            self._storage_driver = LegacyDriver(self)
         return self._storage_driver
 
     @property
@@ -383,23 +385,6 @@ class StorageBackend:
             return False
         return True
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Yield every object below `prefix` (whole segments), in no promised order and with bounded memory."""
-        path = join_prefix(self.prefix or "", check_prefix(prefix))
-        with self._guard("list", prefix):
-            for info in self.storage_driver.list(path):
-                if (listed := self._listed(info)) is not None:
-                    yield listed
-
-    async def list_async(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
-        """`list` without blocking the event loop."""
-        path = join_prefix(self.prefix or "", check_prefix(prefix))
-        with self._guard("list", prefix):
-            async with aclosing(self.storage_driver.list_async(path)) as infos:
-                async for info in infos:
-                    if (listed := self._listed(info)) is not None:
-                        yield listed
-
     def public_url(self, key: str) -> str:
         """Return the unsigned URL of an object below `base_url`, percent-encoded.
 
@@ -417,12 +402,6 @@ class StorageBackend:
                 f"The range [{start}, {end}) is not one: 0 <= start <= end", operation="get", backend=self.key, key=key
             )
         return self._path(key)
-
-    def _listed(self, info: ObjectInfo) -> ObjectInfo | None:
-        key = info.key[len(self.prefix) + 1 :] if self.prefix else info.key
-        if key.split("/", 1)[0] == RESERVED_SEGMENT:
-            return None
-        return msgspec.structs.replace(info, key=key)
 
     def put(
         self,
@@ -550,7 +529,7 @@ class StorageBackend:
         target = key if key is not None else self.make_key()
         path = self._path(target)
         limit = min((limit for limit in (max_bytes, self.max_bytes) if limit is not None), default=None)
-        size = source_size(source)
+        size = source.size if isinstance(source, ObjectCopy) else source_size(source)
         if limit is not None and size is not None and size > limit:
             raise FileTooLargeError(
                 f"The file is larger than {limit} bytes",
@@ -599,9 +578,6 @@ class StorageBackend:
         with self._guard("sign", key):
             return await self.storage_driver.sign_answer_async(path, answer)
 
-    default_expires_in: int = 3600
-    """Life in seconds of a signed URL where the caller names none. Subclasses and instances may set it."""
-
     @staticmethod
     def _to_path(path: PathLike) -> str:
         return path if isinstance(path, str) else os.fspath(path)
@@ -626,21 +602,21 @@ class StorageBackend:
 
     def save_object(
         self,
-        file_object: FileObject,
+        file_object: Any,
         data: DataLike,
         *,
         use_multipart: bool | None = None,
-        chunk_size: int = _PART_BYTES,
-        max_concurrency: int = 12,
-    ) -> FileObject:
+        chunk_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> Any:
         """Store `data` under the key of `file_object` and complete its metadata.
 
         Args:
-            file_object: Brings key, content type and metadata.
+            file_object: A `FileObject`, which stands above this module; it brings key, content type and metadata.
             data: See `put`.
             use_multipart: Accepted for compatibility; the driver decides by size.
-            chunk_size: Size of the parts of a multipart upload in bytes.
-            max_concurrency: Parts in flight.
+            chunk_size: Size of the parts of a multipart upload in bytes; ``None`` lets the driver choose.
+            max_concurrency: Parts in flight; ``None`` lets the driver choose.
 
         Returns:
             The same `file_object`.
@@ -649,18 +625,17 @@ class StorageBackend:
             ObjectExistsError: If the key is taken; new content always has a new key.
         """
         del use_multipart
-        info = self.put(data, **_put_arguments(file_object, chunk_size, max_concurrency))
-        return file_object.complete(info)
+        return file_object.complete(self.put(data, **_put_arguments(file_object, chunk_size, max_concurrency)))
 
     async def save_object_async(
         self,
-        file_object: FileObject,
+        file_object: Any,
         data: AsyncDataLike,
         *,
         use_multipart: bool | None = None,
-        chunk_size: int = _PART_BYTES,
-        max_concurrency: int = 12,
-    ) -> FileObject:
+        chunk_size: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> Any:
         """`save_object` without blocking the event loop; takes async sources as well."""
         del use_multipart
         info = await self.put_async(data, **_put_arguments(file_object, chunk_size, max_concurrency))
@@ -718,3 +693,99 @@ class StorageBackend:
                 f"expires_in is 1 to {MAX_EXPIRES_SECONDS} seconds, not {seconds}", operation="sign", backend=self.key
             )
         return ("PUT" if for_upload else "GET"), seconds
+
+    # The last ones: in a class that has a method of this name, list[...] means the method.
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Yield every object below `prefix` (whole segments), in no promised order and with bounded memory."""
+        path = join_prefix(self.prefix or "", check_prefix(prefix))
+        with self._guard("list", prefix):
+            for info in self.storage_driver.list(path):
+                if (listed := self._listed(info)) is not None:
+                    yield listed
+
+    async def list_async(self, prefix: str = "") -> AsyncGenerator[ObjectInfo, None]:
+        """`list` without blocking the event loop."""
+        path = join_prefix(self.prefix or "", check_prefix(prefix))
+        with self._guard("list", prefix):
+            async with aclosing(self.storage_driver.list_async(path)) as infos:
+                async for info in infos:
+                    if (listed := self._listed(info)) is not None:
+                        yield listed
+
+    def _listed(self, info: ObjectInfo) -> ObjectInfo | None:
+        key = info.key[len(self.prefix) + 1 :] if self.prefix else info.key
+        if key.split("/", 1)[0] == RESERVED_SEGMENT:
+            return None
+        return msgspec.structs.replace(info, key=key)
+
+
+def _put_arguments(file_object: Any, part_bytes: int | None, max_concurrency: int | None) -> dict[str, Any]:
+    return {
+        "key": file_object.path,
+        "content_type": file_object.content_type,
+        "metadata": file_object.metadata,
+        "overwrite": file_object.key_is_new,
+        "part_bytes": part_bytes,
+        "max_concurrency": max_concurrency,
+    }
+
+
+registered: dict[str, StorageBackend] = {}
+"""The backends of this process by their keys, as `storages` registers them. Columns and files look here."""
+
+
+def find_backend(key: str, backends: Mapping[str, StorageBackend] = registered) -> StorageBackend:
+    """Return the backend of that key.
+
+    Raises:
+        BackendNotRegisteredError: If there is none.
+    """
+    try:
+        return backends[key]
+    except KeyError:
+        known = ", ".join(map(repr, backends)) or "none"
+        raise BackendNotRegisteredError(
+            f'No storage backend registered with key "{key}"; registered: {known}', backend=key
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCopy:
+    """A source that is a stored object. Nothing is read before it is stored, and nothing at all in one store.
+
+    It can be read as often as one likes, as long as the object is there.
+    """
+
+    place: str | StorageBackend
+    """The backend of the object, or its key."""
+    key: str
+    """Key of the object."""
+    size: int | None = None
+    """Its length in bytes, if known."""
+    checksum: str | None = None
+    """Its digest, if known."""
+    etag: str | None = None
+    """Its entity tag, if known."""
+
+    @property
+    def backend(self) -> StorageBackend:
+        """The backend, looked up in `registered` if it was given by key.
+
+        Raises:
+            BackendNotRegisteredError: If no backend of that key is registered.
+        """
+        return find_backend(self.place) if isinstance(self.place, str) else self.place
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Read the object."""
+        return self.backend.get(self.key)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Read the object without blocking the event loop."""
+        return self.backend.get_async(self.key)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the key of the backend; it must be registered where the source is used again."""
+        key = self.place if isinstance(self.place, str) else self.place.key
+        return ObjectCopy, (key, self.key, self.size, self.checksum, self.etag)

@@ -1,4 +1,4 @@
-"""What the operating system's errors mean for stored objects."""
+"""The contract between the portable backend and what an implementor writes for one kind of store."""
 
 from __future__ import annotations
 
@@ -29,37 +29,25 @@ __all__ = (
     "translate_os_error",
 )
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
-
-
-def translate_os_error(error: Exception) -> StorageError | None:
-    """Return the storage error that an ``OSError`` means, or ``None`` for other exceptions.
-
-    Messages name the kind of error only: those of the operating system hold absolute paths.
-    """
-    if not isinstance(error, OSError):
-        return None
-    result: StorageError
-    if isinstance(error, FileNotFoundError):
-        result = ObjectNotFoundError("There is no such object")
-    elif isinstance(error, FileExistsError):
-        result = ObjectExistsError("There is already an object of that key")
-    elif isinstance(error, (IsADirectoryError, NotADirectoryError)):
-        result = InvalidKeyError("Another key uses this one as a folder, or the other way round")
-    elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
-        result = AccessDeniedError("The store does not allow this operation; check its permissions")
-    elif error.errno in _FULL:
-        result = StorageFullError("No space is left in the store")
-    elif isinstance(error, (ConnectionError, TimeoutError)) or error.errno in _UNREACHABLE:
-        result = BackendUnavailableError("The store cannot be reached or did not answer in time")
-    else:
-        result = StorageError(f"The store failed with {errno.errorcode.get(error.errno or 0, type(error).__name__)}")
-    return result
-
 
 class Driver(ABC):
-    """One kind of store. See the module for what callers and implementors owe each other."""
+    """One kind of store, seen as seven operations, each sync and async; users hold a `StorageBackend` over it.
+
+    What the backend has done before a driver is called
+        Keys are checked, joined with the prefix and never hostile. Ranges are non-negative and not empty. Content is
+        counted, hashed and limited on its way. Content types and metadata are printable ASCII. Expiry is within bounds.
+
+    What a driver guarantees without exception
+        * ``put`` is atomic. Nobody sees partial content at any time. When the blocks raise, the task is cancelled or
+          the process dies, the key holds the old object or none, and ``clean`` removes what is left in hidden places.
+        * ``get`` reads the range it was asked for and nothing else, in blocks of at most a few MiB, and raises
+          `ObjectChangedError` rather than mix two versions of an object or end early.
+        * A missing object is `ObjectNotFoundError` or an error that ``translate`` turns into it. ``delete`` of a
+          missing object is a success.
+        * The async half neither blocks the event loop nor leaves anything running behind, and works from any loop.
+
+    ``litestar_filestore.testing.conformance`` is the definition of these words; a new driver runs it.
+    """
 
     name: ClassVar[str]
     """Name of the library or technique underneath, for example ``"obstore"``."""
@@ -227,3 +215,32 @@ class Driver(ABC):
             is not the library's, which then goes to the caller as it is.
         """
         return translate_os_error(error)
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
+
+
+def translate_os_error(error: Exception) -> StorageError | None:
+    """Return the storage error that an ``OSError`` means, or ``None`` for other exceptions.
+
+    Messages name the kind of error only: those of the operating system hold absolute paths.
+    """
+    if not isinstance(error, OSError):
+        return None
+    result: StorageError
+    if isinstance(error, FileNotFoundError):
+        result = ObjectNotFoundError("There is no such object")
+    elif isinstance(error, FileExistsError):
+        result = ObjectExistsError("There is already an object of that key")
+    elif isinstance(error, (IsADirectoryError, NotADirectoryError)):
+        result = InvalidKeyError("Another key uses this one as a folder, or the other way round")
+    elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        result = AccessDeniedError("The store does not allow this operation; check its permissions")
+    elif error.errno in _FULL:
+        result = StorageFullError("No space is left in the store")
+    elif isinstance(error, (ConnectionError, TimeoutError)) or error.errno in _UNREACHABLE:
+        result = BackendUnavailableError("The store cannot be reached or did not answer in time")
+    else:
+        result = StorageError(f"The store failed with {errno.errorcode.get(error.errno or 0, type(error).__name__)}")
+    return result

@@ -1,109 +1,60 @@
-"""How a stored file looks to a client: never its key, backend or metadata."""
+"""A stored file: `FileObject`, its form for clients, and what it finds in the process that it lives in.
+
+Backends by key, makers of links and keepers of files are put there by `litestar_filestore.core.registry`, which knows
+files; so their contracts stand here.
+"""
 
 from __future__ import annotations
 
 import enum
 import mimetypes
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import msgspec
 
+from litestar_filestore.core.backend import ObjectCopy, find_backend, registered
 from litestar_filestore.core.reader import AsyncObjectReader, open_object
-from litestar_filestore.core.registry import LinkWish, referred_file, storages
-from litestar_filestore.core.sources import ObjectCopy, check_source
-from litestar_filestore.errors import InvalidArgumentError, SourceTypeError, StorageError
+from litestar_filestore.core.sources import check_source
+from litestar_filestore.errors import (
+    ConfigurationError,
+    InvalidArgumentError,
+    InvalidTokenError,
+    SourceTypeError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     import io
     from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from typing import Self
 
     from litestar_filestore.core.backend import StorageBackend
-    from litestar_filestore.core.registry import Disposition
     from litestar_filestore.core.rule import Rule
     from litestar_filestore.core.types import AsyncDataLike, DataLike, ObjectInfo, PathLike
 
 __all__ = (
+    "Answering",
+    "Disposition",
     "FileObject",
+    "Keeper",
+    "LinkMaker",
+    "LinkWish",
     "PendingContent",
     "PublicFile",
     "Referred",
+    "Saver",
+    "Surroundings",
+    "answering",
     "public_file",
-    "pydantic_core_schema",
-    "pydantic_json_schema",
-    "url_builder",
+    "referred_file",
+    "surroundings",
 )
-
-
-class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON form of a stored file."""
-
-    filename: str
-    """Name for people, as it is offered for download."""
-    content_type: str
-    """Media type."""
-    size: int | None = None
-    """Length in bytes."""
-    etag: str | None = None
-    """Strong entity tag with its quotes (RFC 9110 §8.8.3)."""
-    url: str | None = None
-    """Where to download it, where the application has a place for that."""
-
-
-url_builder: ContextVar[Callable[[FileObject], str | None] | None] = ContextVar(
-    "litestar_filestore_url_builder", default=None
-)
-"""Makes the `url` of a file for the request that is being answered; encoders are given the value alone."""
-
-
-def public_file(file: FileObject) -> PublicFile:
-    """Return what a client may know about `file`."""
-    build = url_builder.get()
-    return PublicFile(
-        filename=file.filename,
-        content_type=file.content_type,
-        size=file.size,
-        etag=file.etag,
-        url=build(file) if build is not None else None,
-    )
-
-
-def pydantic_core_schema(cls: type[FileObject]) -> Any:
-    """Return a schema that accepts instances of `cls` and writes JSON as clients may see it.
-
-    References that the application has signed are accepted as well. A mapping is refused: it would let a client name
-    any object of any backend, have it read, and later deleted with the row.
-    """
-    from pydantic_core import PydanticCustomError, core_schema
-
-    def validate(value: Any) -> Any:
-        try:
-            file = referred_file(value) if isinstance(value, str) else value
-        except ValueError:
-            file = None
-        if not isinstance(file, cls):
-            raise PydanticCustomError("file_expected", "Input should be an uploaded file, or the reference of one")
-        return file
-
-    return core_schema.no_info_plain_validator_function(
-        validate,
-        serialization=core_schema.plain_serializer_function_ser_schema(
-            lambda file: msgspec.to_builtins(public_file(file)), when_used="json"
-        ),
-    )
-
-
-def pydantic_json_schema() -> dict[str, Any]:
-    """Return the JSON schema of the public form."""
-    (schema,), components = msgspec.json.schema_components([PublicFile])
-    return components["PublicFile"] if "$ref" in schema else schema
-
-
-_FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
 
 
 class Referred(enum.StrEnum):
@@ -137,7 +88,32 @@ class _Consumed:
         raise SourceTypeError("The content was read once and its transaction rolled back: assign a new file")
 
 
-_PART_BYTES = 5 * 1024 * 1024
+Disposition: TypeAlias = Literal["attachment", "inline"]
+"""Whether a browser saves a file or shows it; files that could run a script are saved in any case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkWish:
+    """What a link is to be like."""
+
+    expires_in: int | None = None
+    """Longest life in seconds; ``None`` takes the application's default."""
+    disposition: Disposition | None = None
+    """``None`` is ``"attachment"``."""
+    filename: str | None = None
+    """Name to save under; ``None`` takes the file's."""
+    for_upload: bool = False
+    """A link to PUT instead of one to GET."""
+    key: str | None = None
+    """Key of an upload; ``None`` takes the one that the file pins, or makes a new one."""
+    max_bytes: int | None = None
+    """Largest upload in bytes; ``None`` takes the limit of the backend or of the application."""
+    native: bool = True
+    """Whether the store's own link will do where it can carry the rest."""
+
+
+_FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
+"""Of a row, beside names and backend."""
 
 
 class FileObject:
@@ -260,7 +236,7 @@ class FileObject:
         Raises:
             BackendNotRegisteredError: If no backend of that key is registered.
         """
-        return storages.get_backend(self._backend) if isinstance(self._backend, str) else self._backend
+        return find_backend(self._backend) if isinstance(self._backend, str) else self._backend
 
     @property
     def backend_key(self) -> str:
@@ -444,8 +420,8 @@ class FileObject:
         data: DataLike | None = None,
         *,
         use_multipart: bool | None = None,
-        chunk_size: int = _PART_BYTES,
-        max_concurrency: int = 12,
+        chunk_size: int | None = None,
+        max_concurrency: int | None = None,
     ) -> FileObject:
         """Store content and complete the metadata. New content gets a new key, also on a file that was stored before.
 
@@ -456,8 +432,8 @@ class FileObject:
         Args:
             data: See `StorageBackend.put`; ``None`` takes the pending content.
             use_multipart: Accepted for compatibility; the driver decides by size.
-            chunk_size: Size of the parts of a multipart upload in bytes.
-            max_concurrency: Parts in flight.
+            chunk_size: Size of the parts of a multipart upload in bytes; ``None`` lets the driver choose.
+            max_concurrency: Parts in flight; ``None`` lets the driver choose.
 
         Returns:
             This file, as the backend returned it.
@@ -470,7 +446,7 @@ class FileObject:
             StorageError: If the store fails; the file is then as it was before.
         """
         source = cast("DataLike", self._source(data))
-        with self._taking_key(), storages.saving(self):
+        with self._taking_key(), surroundings.saving(self):
             saved = self._write(
                 source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
             )
@@ -481,13 +457,13 @@ class FileObject:
         data: AsyncDataLike | None = None,
         *,
         use_multipart: bool | None = None,
-        chunk_size: int = _PART_BYTES,
-        max_concurrency: int = 12,
+        chunk_size: int | None = None,
+        max_concurrency: int | None = None,
     ) -> FileObject:
         """`save` without blocking the event loop; takes async sources as well."""
         source = self._source(data)
         with self._taking_key():
-            async with storages.saving_async(self):
+            async with surroundings.saving_async(self):
                 saved = await self._write_async(
                     source, use_multipart=use_multipart, chunk_size=chunk_size, max_concurrency=max_concurrency
                 )
@@ -514,12 +490,14 @@ class FileObject:
     def _write(self, source: DataLike, **options: Any) -> FileObject:
         if isinstance(source, ObjectCopy) and source.backend is self.backend and self._copy_within(source):
             return self._copied(source, None if _is_known(source) else self.backend.head(self.path))
-        return self.backend.save_object(self, source, **options)
+        saved: FileObject = self.backend.save_object(self, source, **_said(options))
+        return saved
 
     async def _write_async(self, source: AsyncDataLike, **options: Any) -> FileObject:
         if isinstance(source, ObjectCopy) and source.backend is self.backend and await self._copy_within_async(source):
             return self._copied(source, None if _is_known(source) else await self.backend.head_async(self.path))
-        return await self.backend.save_object_async(self, source, **options)
+        saved: FileObject = await self.backend.save_object_async(self, source, **_said(options))
+        return saved
 
     def _copy_within(self, source: ObjectCopy) -> bool:
         """Copy inside the store, and return whether it can do that."""
@@ -684,7 +662,7 @@ class FileObject:
         try:
             return _single(self.backend.sign(self.path, expires_in=expires_in, for_upload=for_upload))
         except NotImplementedError:
-            if (links := storages.link_maker) is None:
+            if (links := surroundings.link_maker) is None:
                 raise
             return links.url_for(self, self._wish(expires_in, for_upload=for_upload))
 
@@ -693,7 +671,7 @@ class FileObject:
         try:
             return _single(await self.backend.sign_async(self.path, expires_in=expires_in, for_upload=for_upload))
         except NotImplementedError:
-            if (links := storages.link_maker) is None:
+            if (links := surroundings.link_maker) is None:
                 raise
             return await links.url_for_async(self, self._wish(expires_in, for_upload=for_upload))
 
@@ -721,8 +699,9 @@ class FileObject:
             UnsupportedOperationError: If there is neither an application nor a URL of the store.
             ConfigurationError: If headers are asked for and no application with a secret runs.
         """
-        if storages.link_maker is not None or disposition is not None or filename is not None:
-            return storages.url_for(self, expires_in=expires_in, disposition=disposition, filename=filename)
+        if surroundings.link_maker is not None or disposition is not None or filename is not None:
+            wish = LinkWish(expires_in=expires_in, disposition=disposition, filename=filename)
+            return surroundings.needed_link_maker().url_for(self, wish)
         return self.backend.public_url(self.path) if self.backend.base_url else self.sign(expires_in=expires_in)
 
     async def url_async(
@@ -733,8 +712,9 @@ class FileObject:
         filename: str | None = None,
     ) -> str:
         """`url` without blocking the event loop."""
-        if storages.link_maker is not None or disposition is not None or filename is not None:
-            return await storages.url_for_async(self, expires_in=expires_in, disposition=disposition, filename=filename)
+        if surroundings.link_maker is not None or disposition is not None or filename is not None:
+            wish = LinkWish(expires_in=expires_in, disposition=disposition, filename=filename)
+            return await surroundings.needed_link_maker().url_for_async(self, wish)
         if self.backend.base_url:
             return self.backend.public_url(self.path)
         return await self.sign_async(expires_in=expires_in)
@@ -770,12 +750,17 @@ class FileObject:
     @classmethod
     def __get_pydantic_core_schema__(cls, source_type: Any, handler: Any) -> Any:
         """Accept instances only; write the public form as JSON."""
-        return pydantic_core_schema(cls)
+        return _pydantic_core_schema(cls)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
         """Describe the public form."""
-        return pydantic_json_schema()
+        return _pydantic_json_schema()
+
+
+def _said(options: dict[str, Any]) -> dict[str, Any]:
+    # Backends written for Advanced Alchemy have defaults of their own, and None is none of their numbers.
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _is_known(source: ObjectCopy) -> bool:
@@ -796,3 +781,196 @@ def _unpickle(data: dict[str, Any], pending: dict[str, Any]) -> FileObject:
     for name, value in pending.items():
         setattr(file, name, value)
     return file
+
+
+class Saver(Protocol):
+    """Knows of files that the program stores by itself."""
+
+    def knows(self, backend: str) -> bool:
+        """Return whether objects in the backend of a key can be known."""
+        ...
+
+    def saving(self, file: FileObject) -> AbstractContextManager[None]:
+        """Return a context in which a file that has its key is stored by hand: it is known before its first byte."""
+        ...
+
+    def saving_async(self, file: FileObject) -> AbstractAsyncContextManager[None]:
+        """`saving` without blocking the event loop."""
+        ...
+
+
+class Keeper(Saver, Protocol):
+    """Looks after files that no row holds: those of a request, or those of an application outside of its requests."""
+
+    async def keep(self, file: FileObject) -> None:
+        """Keep a file beyond the request."""
+        ...
+
+    async def discard(self, file: FileObject) -> object:
+        """Give up a file that was kept."""
+        ...
+
+
+class LinkMaker(Protocol):
+    """Makes links and references, and reads references."""
+
+    def url_for(self, file: FileObject, wish: LinkWish) -> str:
+        """Return a link; see `StorageRegistry.url_for`."""
+        ...
+
+    async def url_for_async(self, file: FileObject, wish: LinkWish) -> str:
+        """`url_for` without blocking the event loop."""
+        ...
+
+    def reference_for(self, file: FileObject, expires_in: int | None, *, kept: bool = False) -> str:
+        """Return a reference; see `StorageRegistry.reference_for`."""
+        ...
+
+    def file_for(self, reference: str) -> FileObject:
+        """Return the file of a reference; see `StorageRegistry.file_for`."""
+        ...
+
+
+class Answering(NamedTuple):
+    """What files find in the application that answers a request."""
+
+    keeper: Keeper | None = None
+    """Looks after the files that the request stores."""
+    links: LinkMaker | None = None
+    """Makes links; ``None`` in an application without links."""
+    build_url: Callable[[FileObject], str | None] | None = None
+    """Makes the `url` of a file in the answer."""
+
+
+answering: ContextVar[Answering | None] = ContextVar("litestar_filestore_answering", default=None)
+"""Of the request that is being answered. Encoders, decoders and `FileObject.save` are given no request."""
+
+
+class Surroundings:
+    """What files find outside of requests: backends by key, and what the applications of the process bring."""
+
+    def __init__(self, backends: dict[str, StorageBackend] | None = None) -> None:
+        """Start without applications.
+
+        Args:
+            backends: The table of backends; ``None`` for an empty one.
+        """
+        self.backends: dict[str, StorageBackend] = {} if backends is None else backends
+        self.keepers: list[Keeper] = []
+        """Of the running applications, in the order of their start."""
+        self.link_makers: list[LinkMaker] = []
+        """Of the running applications, in the order of their start."""
+
+    @property
+    def link_maker(self) -> LinkMaker | None:
+        """Who makes links here and now: the application that answers the request, else the one that started last."""
+        if (here := answering.get()) is not None:
+            return here.links
+        return self.link_makers[-1] if self.link_makers else None
+
+    def needed_link_maker(self) -> LinkMaker:
+        """Return who makes links here and now.
+
+        Raises:
+            ConfigurationError: If nobody does.
+        """
+        if (maker := self.link_maker) is None:
+            raise ConfigurationError(
+                "Links need a running application with a secret: FilestoreConfig(secret=...)", operation="sign"
+            )
+        return maker
+
+    def keeper_of(self, file: FileObject) -> Keeper | None:
+        """Return who looks after a file: the request that is answered, else the application that started last."""
+        if (here := answering.get()) is not None and here.keeper is not None:
+            return here.keeper
+        return next((each for each in reversed(self.keepers) if each.knows(file.backend_key)), None)
+
+    def saving(self, file: FileObject) -> AbstractContextManager[None]:
+        """Return a context in which a file is stored by hand; one that does nothing where no application runs."""
+        found = self.keeper_of(file)
+        return nullcontext() if found is None else found.saving(file)
+
+    def saving_async(self, file: FileObject) -> AbstractAsyncContextManager[None]:
+        """`saving` without blocking the event loop."""
+        found = self.keeper_of(file)
+        return nullcontext() if found is None else found.saving_async(file)
+
+
+surroundings = Surroundings(registered)
+"""Those of this process; `storages` stands over them."""
+
+
+def referred_file(reference: str) -> FileObject:
+    """Return the file that a reference in a request names; for decoders, which know the text and nothing else.
+
+    Only while a request is answered, and by the application that answers it.
+
+    Raises:
+        ValueError: If the text is no reference of this application that is still good. Its message is for clients.
+    """
+    here = answering.get()
+    try:
+        if here is not None and here.links is not None:
+            return here.links.file_for(reference)
+    except InvalidTokenError:
+        pass
+    raise ValueError("expected an uploaded file, or the reference of one")
+
+
+class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON form of a stored file: never its key, backend or metadata."""
+
+    filename: str
+    """Name for people, as it is offered for download."""
+    content_type: str
+    """Media type."""
+    size: int | None = None
+    """Length in bytes."""
+    etag: str | None = None
+    """Strong entity tag with its quotes (RFC 9110 §8.8.3)."""
+    url: str | None = None
+    """Where to download it, where the application has a place for that."""
+
+
+def public_file(file: FileObject) -> PublicFile:
+    """Return what a client may know about `file`."""
+    here = answering.get()
+    return PublicFile(
+        filename=file.filename,
+        content_type=file.content_type,
+        size=file.size,
+        etag=file.etag,
+        url=here.build_url(file) if here is not None and here.build_url is not None else None,
+    )
+
+
+def _pydantic_core_schema(cls: type[FileObject]) -> Any:
+    """Return a schema that accepts instances of `cls` and writes JSON as clients may see it.
+
+    References that the application has signed are accepted as well. A mapping is refused: it would let a client name
+    any object of any backend, have it read, and later deleted with the row.
+    """
+    from pydantic_core import PydanticCustomError, core_schema
+
+    def validate(value: Any) -> Any:
+        try:
+            file = referred_file(value) if isinstance(value, str) else value
+        except ValueError:
+            file = None
+        if not isinstance(file, cls):
+            raise PydanticCustomError("file_expected", "Input should be an uploaded file, or the reference of one")
+        return file
+
+    return core_schema.no_info_plain_validator_function(
+        validate,
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            lambda file: msgspec.to_builtins(public_file(file)), when_used="json"
+        ),
+    )
+
+
+def _pydantic_json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the public form."""
+    (schema,), components = msgspec.json.schema_components([PublicFile])
+    return components["PublicFile"] if "$ref" in schema else schema

@@ -1,4 +1,8 @@
-"""Counts and hashes content on its way, and stops it at a limit."""
+"""Content on its way into a store: whatever bytes can be read from, cut into blocks that are counted and hashed.
+
+Blocks hold 1 to `BLOCK_BYTES` bytes: small pieces are gathered, large ones cut. Each is valid until the next is asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,10 @@ import io
 import os
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from litestar_filestore.core.registry import storages
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import BLOCK_BYTES, Block
 from litestar_filestore.errors import ConfigurationError, FileTooLargeError, SourceTypeError, StorageError
@@ -21,7 +23,6 @@ from litestar_filestore.errors import ConfigurationError, FileTooLargeError, Sou
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.types import AsyncReadable, AsyncSource, Source
 
 __all__ = (
@@ -29,7 +30,6 @@ __all__ = (
     "Feed",
     "LiveSource",
     "Meter",
-    "ObjectCopy",
     "check_digest",
     "check_source",
     "iter_blocks",
@@ -109,47 +109,6 @@ class LiveSource(AsyncIterator[Block]):
         """Return the next block, which is not empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectCopy:
-    """A source that is a stored object. Nothing is read before it is stored, and nothing at all in one store.
-
-    It can be read as often as one likes, as long as the object is there.
-    """
-
-    place: str | StorageBackend
-    """The backend of the object, or its key."""
-    key: str
-    """Key of the object."""
-    size: int | None = None
-    """Its length in bytes, if known."""
-    checksum: str | None = None
-    """Its digest, if known."""
-    etag: str | None = None
-    """Its entity tag, if known."""
-
-    @property
-    def backend(self) -> StorageBackend:
-        """The backend, looked up in `storages` if it was given by key.
-
-        Raises:
-            BackendNotRegisteredError: If no backend of that key is registered.
-        """
-        return storages.get_backend(self.place) if isinstance(self.place, str) else self.place
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Read the object."""
-        return self.backend.get(self.key)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Read the object without blocking the event loop."""
-        return self.backend.get_async(self.key)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the key of the backend; it must be registered where the source is used again."""
-        key = self.place if isinstance(self.place, str) else self.place.key
-        return ObjectCopy, (key, self.key, self.size, self.checksum, self.etag)
-
-
 def check_source(source: object) -> None:
     """Refuse text, the one thing that is easily passed by mistake.
 
@@ -167,15 +126,13 @@ def source_size(source: object) -> int | None:
         return len(source)
     if isinstance(source, memoryview):
         return source.nbytes
-    if isinstance(source, ObjectCopy):
-        return source.size
     if isinstance(source, os.PathLike):
         return Path(cast("os.PathLike[str]", source)).stat().st_size
     return None
 
 
 def iter_blocks(source: Source) -> Iterator[Block]:
-    """Yield the blocks of `source`; see the module for their shape.
+    """Yield the blocks of `source`; the module says how large they are.
 
     Raises:
         SourceTypeError: If nothing can be read from `source`, or only asynchronously.
@@ -186,9 +143,7 @@ def iter_blocks(source: Source) -> Iterator[Block]:
     elif isinstance(source, os.PathLike):
         with Path(source).open("rb", buffering=0) as file:
             yield from _gather(iter(lambda: file.read(BLOCK_BYTES), b""))
-    elif isinstance(source, ObjectCopy):
-        yield from _gather(source)
-    elif _reads_async(source) or isinstance(source, AsyncIterable):
+    elif _reads_async(source) or (isinstance(source, AsyncIterable) and not isinstance(source, Iterable)):
         raise SourceTypeError(f"A {type(source).__name__} can only be read asynchronously: use the _async method")
     elif callable(read := getattr(source, "read", None)):
         yield from _gather(_read_pieces(read))

@@ -6,7 +6,7 @@ import enum
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol, TypeAlias
+from typing import IO, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -142,8 +142,6 @@ class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Size of a part of a multipart upload in bytes; ``None`` lets the driver choose."""
     max_concurrency: int | None = None
     """Parts in flight at a time; ``None`` lets the driver choose."""
-    extra: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
-    """Options that only one driver knows."""
 
 
 class SignedAnswer(msgspec.Struct, frozen=True, kw_only=True):

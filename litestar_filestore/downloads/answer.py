@@ -16,8 +16,7 @@ from litestar_filestore.sansio.ranges import ByteRange, RangesBody, parse_ranges
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.registry import Disposition
+    from litestar_filestore.core.file_object import Disposition, FileObject
     from litestar_filestore.downloads.download_config import DownloadConfig
 
 __all__ = (

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from litestar.background_tasks import BackgroundTask, BackgroundTasks
     from litestar.response.redirect import RedirectStatusType
 
-    from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.registry import Disposition
+    from litestar_filestore.core.file_object import Disposition, FileObject
 
 __all__ = ("FileRedirect",)
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
     from litestar_filestore.core.backend import StorageBackend
-    from litestar_filestore.core.registry import Disposition
+    from litestar_filestore.core.file_object import Disposition
     from litestar_filestore.downloads.download_config import Delivery, DownloadConfig
 
 __all__ = (

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from litestar_filestore.core.backend import StorageBackend
-    from litestar_filestore.core.registry import LinkWish, StorageRegistry
+    from litestar_filestore.core.file_object import LinkWish
+    from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.links.link_config import LinkConfig
     from litestar_filestore.sansio.tokens import KeyRing, Purpose
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from litestar_filestore.core.registry import LinkWish, answering_links
+from litestar_filestore.core.file_object import LinkWish, answering
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
@@ -25,7 +25,8 @@ _WISH = LinkWish(native=False)  # making the store's own link may take a request
 def build_link(file: FileObject, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
     """Return the `url` of a file in responses: a link of the application that answers."""
     del connection  # what a client says about host and scheme is not repeated to others
-    links = answering_links.get(None)
+    here = answering.get()
+    links = here.links if here is not None else None
     return links.url_for(file, _WISH) if links is not None and file.key is not None else None
 
 

@@ -9,8 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 
-from litestar_filestore.core.file_object import url_builder
-from litestar_filestore.core.registry import answering_links, keeper
+from litestar_filestore.core.file_object import Answering, answering
 from litestar_filestore.core.threads import finish
 from litestar_filestore.ledger.intents import leases_renewed
 from litestar_filestore.links.urls import signer_here
@@ -58,13 +57,12 @@ class FilestoreMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the connection with the builder set."""
-        token = url_builder.set(self._bound(scope))
-        links_token = answering_links.set(self._links_here(scope))
+        here = answering.get() or Answering()
+        token = answering.set(here._replace(links=self._links_here(scope), build_url=self._bound(scope)))
         try:
             await next_app(scope, receive, send)
         finally:
-            answering_links.reset(links_token)
-            url_builder.reset(token)
+            answering.reset(token)
 
     def _bound(self, scope: Scope) -> _BoundBuilder | None:
         return _BoundBuilder(self._build, scope) if self._build is not None else None
@@ -117,12 +115,12 @@ class OwnershipMiddleware(ASGIMiddleware):
                 status.append(message["status"])
             await send(message)
 
-        token = keeper.set(files)
+        token = answering.set((answering.get() or Answering())._replace(keeper=files))
         try:
             async with leases_renewed():
                 await next_app(scope, receive, noting)
         finally:
-            keeper.reset(token)
+            answering.reset(token)
             try:
                 await finish(_release(files, scope, status), seconds=_RELEASE_SECONDS)
             except TimeoutError:

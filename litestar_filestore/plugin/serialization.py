@@ -11,8 +11,7 @@ from litestar.typing import FieldDefinition
 from sqlalchemy.ext.mutable import MutableList
 from typing_extensions import TypeIs
 
-from litestar_filestore.core.file_object import FileObject, PublicFile, public_file
-from litestar_filestore.core.registry import referred_file
+from litestar_filestore.core.file_object import FileObject, PublicFile, public_file, referred_file
 from litestar_filestore.orm.stored_object import TrackedFiles
 from litestar_filestore.uploads.form_reader import WholeBody
 

@@ -19,7 +19,7 @@ from litestar_filestore.uploads.documents import adjusted_operation
 
 if TYPE_CHECKING:
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.registry import Disposition
+    from litestar_filestore.core.file_object import Disposition
     from litestar_filestore.uploads.plan import PlannedFile
 
 __all__ = (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from litestar.types import Middleware
     from sqlalchemy.orm import InstrumentedAttribute
 
-    from litestar_filestore.core.registry import Disposition
+    from litestar_filestore.core.file_object import Disposition
     from litestar_filestore.router.options import Authorize, FileMethod
 
 __all__ = ("create_file_router",)

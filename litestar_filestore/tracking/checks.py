@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from litestar_filestore.core.backend import ObjectCopy
 from litestar_filestore.core.rule import FileRule, Piece, max_files
-from litestar_filestore.core.sources import ObjectCopy, iter_blocks, iter_blocks_async
+from litestar_filestore.core.sources import iter_blocks, iter_blocks_async
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError
 from litestar_filestore.orm.bridge import call

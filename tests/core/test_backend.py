@@ -12,6 +12,7 @@ import pytest
 
 from litestar_filestore.backends.memory import MemoryBackend, MemoryDriver
 from litestar_filestore.core.backend import StorageBackend
+from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.types import Block, Capability, ObjectInfo, PutOptions
 from litestar_filestore.errors import (
     BackendUnavailableError,
@@ -159,6 +160,17 @@ def test_options_reach_the_driver_checked(backend: FaultyBackend) -> None:
     options = options_of(backend)
     assert (options.content_type, dict(options.metadata)) == ("text/plain", {"author": "Zo%C3%AB"})
     assert (options.part_bytes, options.max_concurrency) == (7, 2)
+
+
+async def test_saved_file_chooses_parts_as_said(backend: FaultyBackend) -> None:
+    """Part size and concurrency reach the driver as they were given, 5 MiB and 12 too; unsaid, the driver chooses."""
+    said = {"chunk_size": 5 * 1024 * 1024, "max_concurrency": 12}
+    FileObject(backend, "a", content=b"abc").save(**said)
+    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (5 * 1024 * 1024, 12)
+    await FileObject(backend, "a", content=b"abc").save_async()
+    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (None, None)
+    await FileObject(backend, "a", content=b"abc").save_async(**said)
+    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (5 * 1024 * 1024, 12)
 
 
 def test_content_type_that_is_none_is_refused(backend: FaultyBackend) -> None:

@@ -17,7 +17,7 @@ from advanced_alchemy.types.file_object.backends.obstore import ObstoreBackend a
 
 from litestar_filestore.backends.memory import MemoryBackend, MemoryDriver
 from litestar_filestore.core.backend import StorageBackend
-from litestar_filestore.core.file_object import FileObject, public_file, url_builder
+from litestar_filestore.core.file_object import Answering, FileObject, answering, public_file
 from litestar_filestore.core.registry import storages
 from litestar_filestore.errors import (
     BackendNotRegisteredError,
@@ -442,11 +442,11 @@ def test_public_form_hides_the_key(stored: FileObject) -> None:
 
 def test_public_url_is_made_by_the_application(stored: FileObject) -> None:
     """The URL comes from whoever answers the request."""
-    token = url_builder.set(lambda file: f"/files/{file.filename}")
+    token = answering.set(Answering(build_url=lambda file: f"/files/{file.filename}"))
     try:
         assert public_file(stored).url == "/files/report.pdf"
     finally:
-        url_builder.reset(token)
+        answering.reset(token)
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled], ids=["copy", "deepcopy", "pickle"])

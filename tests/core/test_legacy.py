@@ -156,3 +156,41 @@ async def test_there_is_no_listing(backend: DictBackend) -> None:
         list(backend.list())
     with pytest.raises(UnsupportedOperationError):
         assert [info async for info in backend.list_async()]
+
+
+class Choosing(DictBackend):
+    """One with Advanced Alchemy's own defaults, which notes what it is asked for."""
+
+    asked: tuple[int, int] | None = None
+
+    def save_object(
+        self, file_object: FileObject, data: DataLike, *, chunk_size: int = 5, max_concurrency: int = 12, **options: Any
+    ) -> FileObject:
+        self.asked = chunk_size, max_concurrency
+        return super().save_object(file_object, data)
+
+
+def test_defaults_of_the_old_methods_are_their_own() -> None:
+    """What the caller does not say is not passed on, so a backend's own default holds; what he says is."""
+    backend = Choosing()
+    FileObject(backend, "a.txt", content=b"abc").save()
+    assert backend.asked == (5, 12)
+    FileObject(backend, "a.txt", content=b"abc").save(max_concurrency=3)
+    assert backend.asked == (5, 3)
+
+
+def test_content_put_by_key_comes_as_a_file() -> None:
+    """For content that is put by key, ``save_object`` is given a file with what the old interface reads of one."""
+    seen: list[Any] = []
+
+    class Looking(DictBackend):
+        def save_object(self, file_object: FileObject, data: DataLike, **options: Any) -> FileObject:
+            file_object.update_metadata({"seen": "yes"})
+            seen.append(file_object)
+            return super().save_object(file_object, data)
+
+    looking = Looking()
+    looking.put(b"abc", key="folder/a.txt", metadata={"author": "me"})
+    (file,) = seen
+    assert (file.backend, file.path, file.filename, file.to_filename) == (looking, *["folder/a.txt"] * 3)
+    assert (file.content_type, file.metadata) == ("text/plain", {"author": "me", "seen": "yes"})

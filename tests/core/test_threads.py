@@ -12,7 +12,7 @@ from functools import partial
 import anyio
 import pytest
 
-from litestar_filestore.core.threads import finish, run_blocking, within
+from litestar_filestore.core.threads import finish, run_blocking, run_in_thread, within
 
 
 async def test_runs_in_another_thread() -> None:
@@ -218,3 +218,48 @@ def test_a_thread_that_hangs_keeps_no_process() -> None:
     """Neither the end of the event loop nor that of the process waits for a thread that never ends."""
     done = subprocess.run([sys.executable, "-c", _HANGS], timeout=30, check=True, capture_output=True)
     assert done.stderr == b""
+
+
+def test_sync_code_runs_something_elsewhere() -> None:
+    """`run_in_thread` runs a function in another thread, in the caller's context, and returns what it returns."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("mine")
+    value, thread = run_in_thread(lambda: (variable.get(), threading.get_ident()))
+    assert value == "mine"
+    assert thread != threading.get_ident()
+
+
+def test_sync_code_gets_what_is_raised() -> None:
+    """What the function raises is raised, ``StopIteration`` and a ``TimeoutError`` of its own too."""
+    for error in (LookupError("no such thing"), StopIteration(1), TimeoutError("its own")):
+        with pytest.raises(type(error)) as caught:
+            run_in_thread(partial(raise_, error), seconds=10)
+        assert caught.value is error
+
+
+def raise_(error: Exception) -> None:
+    """Raise `error`."""
+    raise error
+
+
+def test_sync_code_leaves_what_takes_too_long() -> None:
+    """A function that does not end in time is left behind."""
+    released = threading.Event()
+    with pytest.raises(TimeoutError, match=r"not ended within 0\.01 s"):
+        run_in_thread(released.wait, seconds=0.01)
+    released.set()
+
+
+def test_import_registers_nothing() -> None:
+    """Importing the package hangs nothing into the process's fork."""
+    program = (
+        "import os\n"
+        "real, seen = os.register_at_fork, []\n"
+        "os.register_at_fork = lambda **hooks: seen.append(getattr(hooks.get('after_in_child'), '__module__', ''))\n"
+        "import litestar_filestore.core.threads as threads, litestar_filestore.backends.local.local_backend\n"
+        "before = len([name for name in seen if name is None])\n"
+        "threads.run_in_thread(int)\n"
+        "print(before, len([name for name in seen if name is None]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1"]

@@ -24,7 +24,8 @@ from litestar_filestore import (
     create_file_router,
     storages,
 )
-from litestar_filestore.core.registry import LinkWish, StorageRegistry
+from litestar_filestore.core.file_object import LinkWish
+from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.links.link_config import LinkConfig
 from litestar_filestore.links.signer import LinkSigner

@@ -12,7 +12,7 @@ from litestar import get
 from litestar.di import NamedDependency, Provide
 
 from litestar_filestore import FileObject, MemoryBackend, StorageBackend, storages
-from litestar_filestore.core.registry import LinkWish
+from litestar_filestore.core.file_object import LinkWish
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError
 from litestar_filestore.links.link_config import LinkConfig
 from tests.links.conftest import OTHER_SECRET, SECRET, Clock, Serve, Served, put

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from litestar_filestore import FileObject, MemoryBackend, storages
-from litestar_filestore.core.registry import LinkWish
+from litestar_filestore.core.file_object import LinkWish
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, InvalidTokenError
 from tests.links.conftest import OTHER_SECRET, Serve, put
 from tests.plugin.test_decoding import Bodies
