@@ -21,20 +21,19 @@ from litestar_filestore.errors import ConfigurationError, LedgerError, StorageEr
 from litestar_filestore.ledger.adopt import Adoption, adopt
 from litestar_filestore.ledger.fsck import FsckConfig, fsck
 from litestar_filestore.ledger.ledger import Ledger
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.outages import guard_database
-from litestar_filestore.plugin.databases import (
-    LedgerConfig,
+from litestar_filestore.ledger.places import (
     Place,
     class_names,
     classes_with_files,
-    find_databases,
     find_places,
     places_in,
     run_on,
     unhoused,
 )
+from litestar_filestore.plugin.keeper import find_databases
 from litestar_filestore.plugin.sweeper import sweep_places
-from litestar_filestore.uploads.storing import ledger_id, stores_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from litestar_filestore.ledger.fsck import FsckReport
+    from litestar_filestore.ledger.ledger_config import Database
     from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.plugin.databases import Database
 
 __all__ = ("storages_group",)
 
@@ -186,7 +185,7 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
 def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None:
     """Refuse to look at a backend of several ledgers: each would take the objects of the others for nobody's."""
     for backend in config.backends:
-        if len({ledger_id(place) for place in places if stores_in(place, backend.key)}) > 1:
+        if len({place.identity for place in places if place.stores_in(backend.key)}) > 1:
             raise LedgerError("Several ledgers store in this backend", operation="fsck", backend=backend.key)
 
 

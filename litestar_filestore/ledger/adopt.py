@@ -34,7 +34,6 @@ __all__ = (
     "adopt",
     "adopt_async",
     "enter",
-    "mappers_with_files",
     "row_files",
     "survey_rows",
 )
@@ -177,18 +176,6 @@ class Adoption(NamedTuple):
     that holds it."""
     shared_count: int = 0
     """How many such objects there are."""
-
-
-def mappers_with_files(metadata: sa.MetaData, mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
-    """Return those of `mappers` whose own table lies in `metadata` and has file columns, each table once."""
-    found: dict[Any, Mapper[Any]] = {}
-    for mapper in mappers:
-        table = mapper.local_table
-        if isinstance(table, sa.Table) and table.metadata is metadata and single_table_columns(mapper):
-            base = found.get(table)
-            if base is None or base.isa(mapper):
-                found[table] = mapper
-    return list(found.values())
 
 
 def row_files(engine: Engine, mapper: Mapper[Any]) -> Iterator[list[Held]]:

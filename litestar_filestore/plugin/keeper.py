@@ -3,21 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from litestar_filestore.core.threads import within
+from litestar_filestore.errors import DatabaseUnavailableError, LedgerMissingError, StorageError
+from litestar_filestore.ledger.conversations import close_in_time
+from litestar_filestore.ledger.outages import guard_database
+from litestar_filestore.ledger.places import class_names, classes_with_files, places_in, unhoused
 from litestar_filestore.ledger.quota import enforce_quota
-from litestar_filestore.plugin.databases import LedgerFinder
+from litestar_filestore.plugin.look_again import LONGEST_PAUSE_SECONDS, look_again
 from litestar_filestore.plugin.sweeper import STOP_SECONDS, Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import sqlalchemy as sa
 
     from litestar_filestore.core.registry import StorageRegistry
-    from litestar_filestore.plugin.databases import Database, LedgerConfig, Place
+    from litestar_filestore.ledger.ledger_config import Database, LedgerConfig
+    from litestar_filestore.ledger.places import Place
 
-__all__ = ("LedgerKeeper",)
+__all__ = ("LedgerKeeper", "find_databases")
+
+logger = logging.getLogger("litestar_filestore")
+
+_START_SECONDS = 5.0
+"""So long an application's start waits for a database that does not answer. Drivers wait for a minute, or for ever."""
+_RARE_PAUSE_SECONDS = 300.0
+"""Between two looks for what may never come, such as the tables of a class that another application maps."""
+_HANGING = 4
+"""So many looks that hang in threads are left to themselves; further ones wait for one of them to end."""
+
+
+def find_databases(plugins: Iterable[object]) -> list[Database]:
+    """Return the engines of Advanced Alchemy's plugin among `plugins`.
+
+    Told by its shape (``config`` holds objects with ``get_engine``), so that this package does not depend on it.
+    """
+    engines: dict[Database, None] = {}
+    for plugin in plugins:
+        configs: Any = getattr(plugin, "config", None)
+        found: list[Any] = list(configs) if isinstance(configs, (list, tuple)) else [configs]  # pyright: ignore[reportUnknownArgumentType]
+        for config in found:
+            if callable(getattr(config, "get_engine", None)):
+                engines[config.get_engine()] = None
+    return list(engines)
 
 
 class LedgerKeeper:
@@ -66,3 +99,139 @@ class LedgerKeeper:
         await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers))
         if looking:
             await asyncio.wait(looking, timeout=STOP_SECONDS)
+
+
+class Found(Protocol):
+    """Is told what a `LedgerFinder` knows."""
+
+    def __call__(self, places: Sequence[Place], *, is_away: bool) -> None:
+        """Take all ledgers that are known, and whether a database has not been looked into yet."""
+
+
+class LedgerFinder:
+    """Looks for the ledgers in databases, and tells of those that it finds."""
+
+    def __init__(self, databases: Sequence[Database], *, named: bool, found: Found) -> None:
+        """Prepare; nothing is contacted yet.
+
+        Args:
+            databases: Where to look.
+            named: See `unhoused`.
+            found: Told of what is known, and again whenever that changes.
+        """
+        self._databases = databases
+        self._named = named
+        self._found = found
+        self._places: dict[int, list[Place]] = {}
+        """What was found, by the place of the database in the list."""
+        self._away: set[int] = set(range(len(databases)))
+        self._said: set[str] = set()
+        """What the log says already about ledgers that are missing."""
+        self._hanging: dict[int, set[asyncio.Future[list[Place]]]] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def places(self) -> list[Place]:
+        """The ledgers that were found so far, in the order of the databases."""
+        return [place for number in sorted(self._places) for place in self._places[number]]
+
+    async def start(self) -> None:
+        """Look into all databases, and go on to look for what is not there.
+
+        Raises:
+            LedgerMissingError: If a database has rows with files and no ledger.
+            Exception: If a database refuses to be looked into, for another reason than an outage.
+        """
+        for database in self._databases:
+            close_in_time(database.sync_engine if isinstance(database, AsyncEngine) else database)
+        outcomes = await asyncio.gather(*map(self._try, range(len(self._databases))), return_exceptions=True)
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, DatabaseUnavailableError):
+                logger.warning(
+                    "The database %r is away. The application starts without it and looks again; until then uploads "
+                    "for its rows are answered 503, and nothing in it is swept: %s",
+                    self._databases[number].url,
+                    outcome.__cause__ or outcome.detail,
+                )
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        self._found(self.places, is_away=bool(self._away))
+        if self._say_what_is_missing():
+            self._task = asyncio.create_task(look_again(self._look, self._wake), name="litestar-filestore ledgers")
+
+    def wake(self) -> None:
+        """Look again soon."""
+        self._wake.set()
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Stop to look, and return what ends with that."""
+        if self._task is None:
+            return []
+        self._task.cancel()
+        return [self._task]
+
+    async def _try(self, number: int, *, beside: bool = False) -> None:
+        """Look into one database, for a while.
+
+        Raises:
+            DatabaseUnavailableError: If it is away.
+        """
+        hanging = self._hanging.setdefault(number, set())
+        if len(hanging) >= _HANGING:
+            raise DatabaseUnavailableError("The database does not answer")
+        look = asyncio.ensure_future(places_in(self._databases[number], beside=beside))
+        hanging.add(look)
+        look.add_done_callback(hanging.discard)
+        with guard_database():
+            self._places[number] = await within(_START_SECONDS, look)
+        self._away.discard(number)
+
+    async def _look(self) -> float:
+        """Look into all databases again; see `look_again`."""
+        before, away = dict(self._places), set(self._away)
+        for number, database in enumerate(self._databases):
+            try:
+                await self._try(number, beside=True)
+            except DatabaseUnavailableError as error:
+                logger.debug("The database %r is still away: %s", database.url, error)
+            except LedgerMissingError as error:
+                self._away.discard(number)
+                self._say(error.detail)
+            except Exception:
+                # There is no caller to raise to, and whoever mends it should not have to start the application again.
+                logger.exception("The database %r cannot be looked into; it is tried again", database.url)
+            else:
+                if number in away or self._places[number] != before.get(number):
+                    # A warning, as who was told that it is missing wants to know.
+                    logger.warning("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
+        if self._places != before or self._away != away:
+            self._tell()
+        return self._say_what_is_missing()
+
+    def _tell(self) -> None:
+        try:
+            self._found(self.places, is_away=bool(self._away))
+        except StorageError:
+            logger.exception("The ledgers that were found do not fit the application")
+
+    def _say_what_is_missing(self) -> float:
+        """Log what is missing, once, and return the longest pause before the next look; 0 if nothing is."""
+        looked = [each for number, each in enumerate(self._databases) if number not in self._away]
+        if without := unhoused(looked, named=self._named, places=self.places):
+            where = ", ".join(repr(database.url) for database in without)
+            self._say(
+                f"There is no ledger in {where}: nothing is swept there until a migration, or metadata.create_all(), "
+                f"has made the tables of {class_names(classes_with_files())}. The application looks again"
+            )
+        if without or self._away:
+            return LONGEST_PAUSE_SECONDS
+        housed = {mapper for place in self.places for mapper in place.mappers}
+        if self._databases and any(mapper not in housed for mapper in classes_with_files()):
+            return _RARE_PAUSE_SECONDS  # of another application, or the next migration makes its table
+        return 0.0
+
+    def _say(self, message: str) -> None:
+        if message not in self._said:
+            self._said.add(message)
+            logger.warning("%s", message)

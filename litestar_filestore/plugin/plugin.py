@@ -17,9 +17,8 @@ from litestar_filestore.downloads.redirect import prepare_redirect
 from litestar_filestore.links.urls import build_link, link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
 from litestar_filestore.plugin.answers import ANSWERS, answer_storage_error, log_wrapped_error
-from litestar_filestore.plugin.databases import find_databases
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
-from litestar_filestore.plugin.keeper import LedgerKeeper
+from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
 from litestar_filestore.plugin.middleware import FilestoreMiddleware, OwnershipMiddleware, check_uploads
 from litestar_filestore.plugin.serialization import (
     TYPE_DECODERS,
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
     from litestar.routes import BaseRoute
     from litestar.typing import FieldDefinition
 
+    from litestar_filestore.ledger.places import Place
     from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.plugin.databases import Place
 
 __all__ = ("FilestorePlugin",)
 

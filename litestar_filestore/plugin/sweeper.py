@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import OperationalError
 
+from litestar_filestore.ledger.places import run_on
 from litestar_filestore.ledger.staging import is_locked, staging_engine
 from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes
 from litestar_filestore.ledger.wake import on_doomed
-from litestar_filestore.plugin.databases import run_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from litestar_filestore.core.registry import StorageRegistry
-    from litestar_filestore.plugin.databases import LedgerConfig, Place
+    from litestar_filestore.ledger.ledger_config import LedgerConfig
+    from litestar_filestore.ledger.places import Place
 
 __all__ = ("STOP_SECONDS", "Sweeper", "pause_seconds", "sweep_places")
 

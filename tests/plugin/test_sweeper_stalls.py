@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from litestar_filestore import MemoryBackend, StorageBackend, StorageRegistry, storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
+from litestar_filestore.ledger.ledger_config import LedgerConfig
+from litestar_filestore.ledger.places import find_places
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep, sweep_async
-from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.plugin.sweeper import sweep_places
 from litestar_filestore.testing.faults import Fault, FaultyBackend, FaultyDriver
 from tests.ledger.world import LEDGER, World
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from litestar_filestore.core.driver import Driver
-    from litestar_filestore.plugin.databases import Database
+    from litestar_filestore.ledger.ledger_config import Database
 
 OTHER = "stalled"
 
