@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -16,7 +17,7 @@ from anyio.to_thread import current_default_thread_limiter
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("finish", "run_blocking", "within")
+__all__ = ("finish", "run_blocking", "run_in_thread", "within")
 
 T = TypeVar("T")
 
@@ -37,6 +38,34 @@ async def run_blocking(function: Callable[[], T]) -> T:
         asyncio.CancelledError: If the caller was cancelled; the outcome of `function` is dropped then.
     """
     return await finish(_run(function))
+
+
+def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) -> T:
+    """Run `function` in a worker thread, in the caller's context, and block until its end.
+
+    Args:
+        function: What is run.
+        seconds: Time after which the thread is left behind; ``None`` for no limit.
+
+    Raises:
+        TimeoutError: If it took longer.
+    """
+    outcome: Future[T] = Future()
+    context = copy_context()
+
+    def run() -> Callable[[], None]:
+        try:
+            return partial(outcome.set_result, context.run(function))
+        except BaseException as error:  # noqa: BLE001  # raised again by the caller
+            return partial(outcome.set_exception, error)
+
+    _submit(run)
+    try:
+        return outcome.result(seconds)
+    except TimeoutError as error:
+        if outcome.done():
+            raise
+        raise TimeoutError(f"It has not ended within {seconds:g} s") from error
 
 
 async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
@@ -109,7 +138,7 @@ async def _run(function: Callable[[], T]) -> T:
     async with current_default_thread_limiter():
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
-        _submit(_Job(loop, outcome, function))
+        _submit(_Job(loop, outcome, function).run)
         return await outcome
 
 
@@ -169,7 +198,7 @@ class _Worker(Thread):
 
     def __init__(self) -> None:
         super().__init__(name="litestar-filestore worker", daemon=True)
-        self.jobs: SimpleQueue[_Job] = SimpleQueue()
+        self.jobs: SimpleQueue[Callable[[], Callable[[], None]]] = SimpleQueue()
 
     def run(self) -> None:
         """Work until there was nothing to do for a while."""
@@ -183,7 +212,7 @@ class _Worker(Thread):
                     job = self.jobs.get()
                 else:
                     return
-            tell = job.run()
+            tell = job()
             _idle.append(self)  # first, as whoever is told may come back at once
             tell()
             del job, tell  # they hold what was returned
@@ -194,7 +223,8 @@ _idle: deque[_Worker] = deque()
 os.register_at_fork(after_in_child=_idle.clear)  # a child has none of its parent's threads
 
 
-def _submit(job: _Job) -> None:
+def _submit(job: Callable[[], Callable[[], None]]) -> None:
+    """Have a thread run `job`, and then what it returns, which tells its caller."""
     try:
         worker = _idle.pop()
     except IndexError:

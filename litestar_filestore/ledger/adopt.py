@@ -295,8 +295,8 @@ def _enter(connection: Connection, ledger: Ledger, held: Survey, page: Sequence[
     states = ledger.states(connection, page)
     shared = {key for key in page if held.holders(key) > 1}
     new = {key: held.facts(key) for key in page if key not in states}
-    ledger.insert_linked(connection, {key: facts for key, facts in new.items() if key not in shared})
-    ledger.insert_shared(connection, {key: facts for key, facts in new.items() if key in shared})
+    ledger.insert(connection, {key: facts for key, facts in new.items() if key not in shared}, State.LINKED)
+    ledger.insert(connection, {key: facts for key, facts in new.items() if key in shared}, State.SHARED)
     ledger.change(connection, [key for key in shared if key in states], State.LINKED, State.SHARED)
     return len(new)
 

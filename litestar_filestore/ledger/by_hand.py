@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import copy_context
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
@@ -20,10 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
-from litestar_filestore.core.threads import finish, run_blocking
+from litestar_filestore.core.threads import finish, run_blocking, run_in_thread
 from litestar_filestore.errors import DatabaseUnavailableError, ObjectExistsError, StorageError
 from litestar_filestore.ledger.intents import intents_of, leased
-from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey, abandon
+from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.notes import note
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.points import reach
@@ -150,7 +148,7 @@ class _Entry:
                 raise
 
     def _record(self, connection: Connection) -> None:
-        self._ledger.record(connection, {self.key: Facts(self._file.size, self._file.checksum)})
+        self._ledger.record(connection, self.key, Facts(self._file.size, self._file.checksum))
         ask_quota(self._ledger, connection, self._owner)
 
     def give_up(self, beside: Engine) -> None:
@@ -160,7 +158,7 @@ class _Entry:
                 run_beside(beside, self._give_up)
 
     def _give_up(self, connection: Connection) -> None:
-        abandon(self._ledger, connection, [self.key])
+        self._ledger.abandon(connection, [self.key])
 
     def mark(self) -> None:
         """Let sessions know that there is an entry."""
@@ -189,7 +187,7 @@ def _run(engine: Engine, work: Callable[[Engine], None]) -> None:
     except RuntimeError:
         main()
     else:
-        _in_thread(main)
+        run_in_thread(main)
 
 
 async def _run_alone(engine: Engine, work: Callable[[Engine], None]) -> None:
@@ -200,24 +198,6 @@ async def _run_alone(engine: Engine, work: Callable[[Engine], None]) -> None:
         await greenlet_spawn(work, alone.execution_options(**engine.get_execution_options()))
     finally:
         await greenlet_spawn(alone.dispose)
-
-
-def _in_thread(main: Callable[[], None]) -> None:
-    """Run `main` in a thread, with the context of the caller, and wait for it."""
-    failures: list[BaseException] = []
-    context = copy_context()
-
-    def run() -> None:
-        try:
-            context.run(main)
-        except BaseException as error:  # noqa: BLE001  # raised again below
-            failures.append(error)
-
-    thread = Thread(target=run, name="litestar-filestore-save")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
 
 
 async def _run_async(engine: Engine, work: Callable[[Engine], None]) -> None:

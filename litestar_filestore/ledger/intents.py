@@ -26,7 +26,7 @@ from litestar_filestore.errors import (
     ObjectExistsError,
     StorageError,
 )
-from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, abandon, forget, keep
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.outages import explain_database_error, translate_database_error
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
@@ -144,7 +144,7 @@ class Intents:
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
         """Take staged objects out that nobody has begun to write; see `forget`."""
-        await self._write(lambda connection: forget(self._ledger, connection, keys))
+        await self._write(lambda connection: self._ledger.forget(connection, keys))
 
     async def record(self, key: ObjectKey, facts: Facts) -> None:
         """Note what was written.
@@ -159,14 +159,14 @@ class Intents:
         def work(connection: Connection) -> None:
             nonlocal refusal
             if refusal is not None:  # the answer to the COMMIT was lost, and the entry may be doomed already
-                abandon(self._ledger, connection, [key])
+                self._ledger.abandon(connection, [key])
                 return
-            self._ledger.record(connection, {key: facts})
+            self._ledger.record(connection, key, facts)
             try:
                 ask_quota(self._ledger, connection, owner)
             except Exception as error:  # noqa: BLE001  # raised below, when it is committed that nobody gets the object
                 refusal = error
-                abandon(self._ledger, connection, [key])
+                self._ledger.abandon(connection, [key])
 
         await self._write(work)
         if refusal is not None:
@@ -211,7 +211,7 @@ class Intents:
 
     async def abandon(self, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)) -> int:
         """Doom those objects that are in one of `states`, wake the sweepers, and return how many they are."""
-        doomed = await self._write(lambda connection: abandon(self._ledger, connection, keys, states))
+        doomed = await self._write(lambda connection: self._ledger.abandon(connection, keys, states))
         if doomed:
             tell_doomed()
         return int(doomed)
@@ -222,15 +222,16 @@ class Intents:
         Raises:
             LinkLostError: If the object was given up.
         """
-        work = partial(self._keep, key, facts, owner_of_new_objects.get())
+        owner = owner_of_new_objects.get()
+
+        def work(connection: Connection) -> None:
+            self._ledger.keep(connection, key, facts, owner=owner)
+
         try:
             await self._write(work)
         except IntegrityError:
             # A transaction has entered it at the same moment. Now that it is committed, its row keeps the object.
             await self._write(work)
-
-    def _keep(self, key: ObjectKey, facts: Facts, owner: str | None, connection: Connection) -> None:
-        keep(self._ledger, connection, key, facts, owner=owner)
 
     async def _write(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> Any:
         entry = _Entry(work, staged)
@@ -321,7 +322,7 @@ class Intents:
                 entry.done.set_exception(_explained(error))
         if doubtful:
             # Nobody waits for it. Where this cannot be said either, the lease ends it.
-            self._waiting.append(_Entry(lambda connection: forget(self._ledger, connection, doubtful)))
+            self._waiting.append(_Entry(lambda connection: self._ledger.forget(connection, doubtful)))
             self._begin()
 
     def _commit(self, batch: list[_Entry]) -> _Outcomes:

@@ -25,7 +25,7 @@ from litestar_filestore.ledger.ledger import LEASE_SECONDS, Ledger, ObjectKey
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.staging import run_beside
-from litestar_filestore.ledger.table import database_now, is_one_of, notes_of
+from litestar_filestore.ledger.table import State, database_now, is_one_of, notes_of
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _doom(engine: Engine, ledger: Ledger, key: ObjectKey) -> bool:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(_LOCK_WAIT)
-            ledger.insert_doomed(connection, key)
+            ledger.insert(connection, {key: None}, State.DOOMED)
     except IntegrityError:
         return True  # its transaction has entered it after all
     except DBAPIError as error:

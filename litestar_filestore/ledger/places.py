@@ -18,7 +18,7 @@ from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import LedgerMissingError
 from litestar_filestore.ledger.ledger_config import Database
 from litestar_filestore.ledger.staging import schema_map, staging_engine
-from litestar_filestore.ledger.table import LEDGER_TABLE, ledger_of
+from litestar_filestore.ledger.table import LEDGER_TABLE, ledger_of, tables_of_ledger
 from litestar_filestore.orm.columns import configured_mappers, file_columns, single_table_columns
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def places_in(database: Database, *, beside: bool = False) -> list[Place]:
             then none of the application's.
 
     Raises:
-        LedgerMissingError: If a class has its rows there and the ledger is not.
+        LedgerMissingError: If a class has its rows there and the ledger is not, or not all of its tables are.
     """
     configure_mappers()
     found: list[_Housed] = await run_on(database, partial(_look_into, configured_mappers(), beside=beside))
@@ -175,6 +175,7 @@ def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> l
     known = _Tables(connection, [_table(mapper) for mapper in mappers if isinstance(mapper.local_table, sa.Table)])
     housed: dict[tuple[str | None, str], list[Mapper[Any]]] = {}
     homeless: list[Mapper[Any]] = []
+    incomplete: dict[str, None] = {}
     for metadata in _metadata_of(mappers):
         ledger = ledger_of(metadata)
         here = [mapper for mapper in mappers_with_files(metadata, mappers) if known.file_columns(mapper)]
@@ -182,12 +183,18 @@ def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> l
             continue
         if known.columns(ledger):
             housed.setdefault((connection.schema_for_object(ledger), ledger.name), []).extend(here)
+            incomplete |= {table.name: None for table in tables_of_ledger(metadata) if not known.columns(table)}
         else:
             homeless += [mapper for mapper in here if not known.is_anothers(mapper)]
     if homeless:
         raise LedgerMissingError(
             f"The database with the rows of {class_names(homeless)} has no table {LEDGER_TABLE!r}: create it "
             "there with the models' metadata or a migration"
+        )
+    if incomplete:
+        raise LedgerMissingError(
+            f"The ledger of the database lacks {', '.join(map(repr, incomplete))}: create it with the models' metadata "
+            "or a migration"
         )
     return [
         (cast("Table", ledger_of(_table(its[0]).metadata)), tuple(_readable(known, its))) for its in housed.values()

@@ -7,18 +7,16 @@ transactions, and a claim that dies with its process runs out by itself. Deletin
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.util import greenlet_spawn
 
-from litestar_filestore.core.threads import within
+from litestar_filestore.core.threads import run_in_thread, within
 from litestar_filestore.errors import StorageError
 from litestar_filestore.ledger.conversations import limited
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
@@ -329,7 +327,7 @@ class _Sweeper:
         try:
             found = self._registry.get_backend(self._backend)
             call(
-                partial(_run_in_time, seconds, partial(found.delete, keys)),
+                partial(run_in_thread, partial(found.delete, keys), seconds=seconds),
                 lambda: within(seconds, found.delete_async(keys)),
             )
         except (StorageError, TimeoutError) as error:
@@ -359,31 +357,6 @@ class _Sweeper:
             .where(is_one_of(self._table, [claim.object]), self._c.state == _held_state(claim.state))
             .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
         )
-
-
-def _run_in_time(seconds: float, function: Callable[[], None]) -> None:
-    """Run `function` in a thread that is left behind if it takes too long.
-
-    Raises:
-        TimeoutError: If it does.
-    """
-    outcome: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            function()
-            outcome.set_result(None)
-        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for it
-            outcome.set_exception(error)
-
-    # A daemon: one that hangs in a library must not keep the process.
-    Thread(target=run, name="litestar-filestore delete", daemon=True).start()
-    try:
-        outcome.result(seconds)
-    except TimeoutError as error:
-        if outcome.done():
-            raise
-        raise TimeoutError(f"The store has not deleted within {seconds:g} s") from error
 
 
 def _held_state(state: State) -> State:

@@ -19,7 +19,7 @@ from litestar_filestore.errors import (
     ObjectExistsError,
     ObjectNotFoundError,
 )
-from litestar_filestore.ledger.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey, abandon
+from litestar_filestore.ledger.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.notes import note, write_notes
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.points import reach
@@ -200,7 +200,7 @@ class LedgerCustody:
             if self._link(gained):
                 ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
         except Exception:
-            abandon(self._ledger, self._connection, own, (State.STAGED, State.LINKED))
+            self._ledger.abandon(self._connection, own, (State.STAGED, State.LINKED))
             raise
         return True
 
@@ -308,9 +308,9 @@ class LedgerCustody:
             return
         try:
             if shared:
-                self._ledger.insert_shared(self._connection, facts)
+                self._ledger.insert(self._connection, facts, State.SHARED)
             else:
-                self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
+                self._ledger.insert(self._connection, facts, State.LINKED, owner=owner_of_new_objects.get())
         except IntegrityError as error:
             raise (ConflictError(BELONGS_TO_ANOTHER_ROW) if self._is_linked(facts) else refusal()) from error
 

@@ -12,7 +12,7 @@ from functools import partial
 import anyio
 import pytest
 
-from litestar_filestore.core.threads import finish, run_blocking, within
+from litestar_filestore.core.threads import finish, run_blocking, run_in_thread, within
 
 
 async def test_runs_in_another_thread() -> None:
@@ -218,3 +218,20 @@ def test_a_thread_that_hangs_keeps_no_process() -> None:
     """Neither the end of the event loop nor that of the process waits for a thread that never ends."""
     done = subprocess.run([sys.executable, "-c", _HANGS], timeout=30, check=True, capture_output=True)
     assert done.stderr == b""
+
+
+def test_a_caller_without_an_event_loop_waits_for_a_thread() -> None:
+    """It gets what the function returns or raises, which runs in its context."""
+    told = ContextVar("told", default="nothing")
+    told.set("this")
+    assert run_in_thread(told.get) == "this"
+    with pytest.raises(ZeroDivisionError):
+        run_in_thread(lambda: 1 / 0, seconds=5)
+
+
+def test_a_caller_without_an_event_loop_leaves_a_thread_that_hangs() -> None:
+    """After its time it goes on without it."""
+    end = threading.Event()
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+        run_in_thread(end.wait, seconds=0.01)
+    end.set()

@@ -16,6 +16,7 @@ from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.places import find_places
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep, sweep_async
+from litestar_filestore.ledger.table import State
 from litestar_filestore.plugin.sweeper import sweep_places
 from litestar_filestore.testing.faults import Fault, FaultyBackend, FaultyDriver
 from tests.ledger.world import LEDGER, World
@@ -44,7 +45,7 @@ def doom(world: World, backend: str, count: int) -> None:
     ledger = Ledger(LEDGER)
     with world.engine.begin() as connection:
         for number in range(count):
-            ledger.insert_doomed(connection, ObjectKey(backend, f"{number:03}.txt"))
+            ledger.insert(connection, {ObjectKey(backend, f"{number:03}.txt"): None}, State.DOOMED)
 
 
 def forget(world: World, backend: str) -> None:
