@@ -7,7 +7,7 @@ another application, of a test. They are told apart by their columns.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,6 +36,9 @@ __all__ = (
     "run_on",
     "unhoused",
 )
+
+
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -72,13 +75,13 @@ class Place(NamedTuple):
         return any(column.type.storage_key == backend for mapper in self.mappers for column in file_columns(mapper))
 
 
-async def run_on(database: Database, function: Callable[[sa.Engine], Any]) -> Any:
+async def run_on(database: Database, function: Callable[[sa.Engine], T]) -> T:
     """Run `function` with the engine of `database` without blocking the event loop, and return what it returns.
 
     Storage is called asynchronously for an async engine, and in the worker thread of `function` for a sync one.
     """
     if isinstance(database, AsyncEngine):
-        return await greenlet_spawn(partial(function, database.sync_engine))
+        return await greenlet_spawn(function, database.sync_engine)
     return await run_blocking(partial(function, database))
 
 
@@ -107,7 +110,7 @@ async def places_in(database: Database, *, beside: bool = False) -> list[Place]:
         LedgerMissingError: If a class has its rows there and the ledger is not, or not all of its tables are.
     """
     configure_mappers()
-    found: list[_Housed] = await run_on(database, partial(_look_into, configured_mappers(), beside=beside))
+    found = await run_on(database, partial(_look_into, configured_mappers(), beside=beside))
     return [Place(database, table, mappers) for table, mappers in found]
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from litestar_filestore.tracking import flush as _tracking, transactions as _ends  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from litestar_filestore.tracking import flush as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 __all__ = ()

@@ -38,18 +38,19 @@ _HANGING = 4
 """So many looks that hang in threads are left to themselves; further ones wait for one of them to end."""
 
 
-def find_databases(plugins: Iterable[object]) -> list[Database]:
-    """Return the engines of Advanced Alchemy's plugin among `plugins`.
+def find_databases(config: LedgerConfig, plugins: Iterable[object]) -> list[Database]:
+    """Return the engines that `config` names, else those of Advanced Alchemy's plugin among `plugins`.
 
-    Told by its shape (``config`` holds objects with ``get_engine``), so that this package does not depend on it.
+    That is told by its shape (``config`` holds objects with ``get_engine``), so this package does not depend on it.
     """
+    if config.engines:
+        return list(config.engines)
     engines: dict[Database, None] = {}
     for plugin in plugins:
-        configs: Any = getattr(plugin, "config", None)
-        found: list[Any] = list(configs) if isinstance(configs, (list, tuple)) else [configs]  # pyright: ignore[reportUnknownArgumentType]
-        for config in found:
-            if callable(getattr(config, "get_engine", None)):
-                engines[config.get_engine()] = None
+        found: Any = getattr(plugin, "config", None)
+        for each in found if isinstance(found, (list, tuple)) else (found,):
+            if callable(getattr(each, "get_engine", None)):
+                engines[each.get_engine()] = None
     return list(engines)
 
 

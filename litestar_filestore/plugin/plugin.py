@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from litestar.di import Provide
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from litestar_filestore.plugin.config import FilestoreConfig
 
 __all__ = ("FilestorePlugin",)
+
+_COMMANDS = "litestar_filestore.cli.commands"
 
 _NAMES = {
     "FileObject": FileObject,
@@ -128,9 +131,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         ledger = self._config.ledger
         if ledger is None:
             return
-        keeper = self._keepers[app] = LedgerKeeper(
-            ledger, self._config.registry, list(ledger.engines or find_databases(app.plugins))
-        )
+        keeper = self._keepers[app] = LedgerKeeper(ledger, self._config.registry, find_databases(ledger, app.plugins))
 
         def found(places: Sequence[Place], look_again: Callable[[], None] | None) -> None:
             storer.open(places, look_again=look_again)
@@ -155,9 +156,9 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
     def on_cli_init(self, cli: Any) -> None:
         """Add the command group ``storages``."""
-        from litestar_filestore.cli.commands import storages_group  # click and rich are optional in Litestar 3
-
-        cli.add_command(storages_group)
+        # By its name, and now only: the commands stand above the plugin, and need click and rich, which are optional
+        # in Litestar 3.
+        cli.add_command(import_module(_COMMANDS).storages_group)
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
         """Return whether a field is a file, a list of files, or the body of a handler that takes uploads."""

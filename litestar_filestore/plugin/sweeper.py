@@ -85,7 +85,7 @@ async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, 
 
     total = SweepResult()
     while True:
-        result: SweepResult = await run_on(place.database, run)
+        result = await run_on(place.database, run)
         total = total.plus(result)
         if sum(result) < _OBJECTS_AT_A_TIME:
             return total
