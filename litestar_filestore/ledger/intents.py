@@ -8,35 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.errors import (
-    DatabaseFullError,
     DatabaseUnavailableError,
     ObjectExistsError,
     StorageError,
 )
 from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
-from litestar_filestore.ledger.outages import explain_database_error, translate_database_error
+from litestar_filestore.ledger.outages import explain_database_error, is_locked, translate_database_error
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
 from litestar_filestore.ledger.schemas import mark_staged
-from litestar_filestore.ledger.staging import in_time, is_locked, owner_of_pool, schema_map, staging_engine
+from litestar_filestore.ledger.staging import in_time, owner_of_pool, patiently, schema_map, staging_engine, sync_engine
 from litestar_filestore.ledger.table import State
 from litestar_filestore.ledger.wake import tell_doomed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -50,6 +49,7 @@ __all__ = (
     "intents_of",
     "leased",
     "leases_renewed",
+    "noted_on",
     "save_with",
     "store_async",
 )
@@ -58,8 +58,6 @@ logger = logging.getLogger("litestar_filestore")
 
 RETRY_SECONDS = 10.0
 """Wait after a failed renewal of leases, which are for an hour."""
-_ATTEMPTS = 25
-"""To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
 _TRIES = 2
 """How many connections a transaction is tried on. After a firewall has forgotten those that were idle, all of the pool
 are silent; when the first one is shut, SQLAlchemy makes new ones."""
@@ -99,7 +97,7 @@ class Intents:
 
     def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
         """Write to `table` on a connection pool beside that of `engine`."""
-        self._engine = _sync(engine)
+        self._engine = sync_engine(engine)
         self._ledger = Ledger(table)
         self._waiting: list[_Entry] = []
         self._held: set[ObjectKey] = set()
@@ -329,7 +327,7 @@ class Intents:
         try:
             values = self._write_together(batch)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
-            if len(batch) == 1 or self._is_lost(error) or (isinstance(error, OperationalError) and is_locked(error)):
+            if len(batch) == 1 or self._is_lost(error) or is_locked(error):
                 return [(entry, None, error) for entry in batch]
             # One of them spoils the transaction of all: each gets its own.
             return [self._commit_alone(entry) for entry in batch]
@@ -349,20 +347,11 @@ class Intents:
         return away and self._engine.dialect.name != "sqlite"
 
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
-        attempt = 1
-        while True:
-            try:
-                with (staging_engine(self._engine) or self._engine).begin() as connection:
-                    return [entry.work(connection) for entry in batch]
-            except OperationalError as error:
-                # The staging connection waits shortly, for the sake of sessions that write; uploads hold up nobody.
-                if not is_locked(error) or attempt == _ATTEMPTS:
-                    raise
-            attempt += 1
+        def write() -> list[Any]:
+            with (staging_engine(self._engine) or self._engine).begin() as connection:
+                return [entry.work(connection) for entry in batch]
 
-
-def _sync(engine: Engine | AsyncEngine) -> Engine:
-    return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        return patiently(write)
 
 
 def _has_worked(done: asyncio.Future[Any]) -> bool:
@@ -387,7 +376,7 @@ _intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictiona
 def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
     """Return what writes to a ledger on the running event loop; uploads that share it share its transactions."""
     by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    by_table = by_engine.setdefault(owner_of_pool(sync := _sync(engine)), {})
+    by_table = by_engine.setdefault(owner_of_pool(sync := sync_engine(engine)), {})
     return by_table.setdefault((table, frozenset(schema_map(sync).items())), Intents(engine, table))
 
 
@@ -467,11 +456,18 @@ async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDa
         yield
     except BaseException as error:
         was_read = not isinstance(source, LiveSource) or source.has_ended
-        try:
+        with noted_on(error):
             await finish(intents.abandon([key]) if was_read else intents.forget([key]))
-        except (SQLAlchemyError, DatabaseUnavailableError, DatabaseFullError) as second:
-            error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
         raise
+
+
+@contextmanager
+def noted_on(error: BaseException) -> Generator[None]:
+    """Note on `error` that the object could not be given up either, where that fails."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageError) as second:
+        error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
 
 
 class Leases:

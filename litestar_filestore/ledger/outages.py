@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = (
     "explain_database_error",
     "guard_database",
+    "is_locked",
     "translate_database_error",
 )
 
@@ -106,6 +107,13 @@ def guard_database() -> Generator[None]:
         if explained is error:
             raise
         raise explained from error
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Return whether SQLite says that another connection writes, in its words or in ours."""
+    if isinstance(error, DatabaseUnavailableError):
+        error = error.__cause__
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def _is_full(error: Any) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy.util import greenlet_spawn
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import LedgerMissingError
 from litestar_filestore.ledger.ledger_config import Database
-from litestar_filestore.ledger.staging import schema_map, staging_engine
+from litestar_filestore.ledger.staging import schema_map, staging_engine, sync_engine
 from litestar_filestore.ledger.table import LEDGER_TABLE, ledger_of, tables_of_ledger
 from litestar_filestore.orm.columns import configured_mappers, file_columns, single_table_columns
 
@@ -54,7 +54,7 @@ class Place(NamedTuple):
     @property
     def engine(self) -> sa.Engine:
         """The sync engine of `database`."""
-        return self.database.sync_engine if isinstance(self.database, AsyncEngine) else self.database
+        return sync_engine(self.database)
 
     @property
     def tables(self) -> tuple[sa.Table, ...]:

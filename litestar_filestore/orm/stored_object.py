@@ -125,7 +125,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     cache_ok = True
     multiple: bool
     """Whether the column holds a list of files."""
-    # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see litestar_filestore.ledger.migrations.
+    # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see `ledger.migrations`.
     __module__ = "litestar_filestore"
 
     def __init__(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
-
-from sqlalchemy.ext.asyncio import AsyncEngine
+from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.core.threads import within
 from litestar_filestore.errors import DatabaseUnavailableError, LedgerMissingError, StorageError
@@ -14,6 +12,7 @@ from litestar_filestore.ledger.conversations import close_in_time
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.places import class_names, classes_with_files, places_in, unhoused
 from litestar_filestore.ledger.quota import enforce_quota
+from litestar_filestore.ledger.staging import sync_engine
 from litestar_filestore.plugin.look_again import LONGEST_PAUSE_SECONDS, look_again
 from litestar_filestore.plugin.sweeper import STOP_SECONDS, Sweeper
 
@@ -55,74 +54,13 @@ def find_databases(config: LedgerConfig, plugins: Iterable[object]) -> list[Data
 
 
 class LedgerKeeper:
-    """What runs for the ledgers of one application."""
+    """Looks for the ledgers of one application, and does what runs for those that it finds."""
 
     def __init__(self, config: LedgerConfig, registry: StorageRegistry, databases: Sequence[Database]) -> None:
         """Prepare; nothing is contacted yet."""
         self._config = config
         self._registry = registry
-        self._finder = LedgerFinder(databases, named=bool(config.engines), found=self._use)
-        self._quotas: dict[sa.Table, Callable[[], None]] = {}
-        self._sweepers: list[Sweeper] = []
-        self._swept: set[tuple[Database, sa.Table]] = set()
-
-    async def start(self, found: Callable[[Sequence[Place], Callable[[], None] | None], None]) -> None:
-        """Look for the ledgers, and do what is to be done for those that are there, now and later.
-
-        Args:
-            found: Called with the ledgers that are known, first of all, and with what has others looked for, if any may
-                be missing because a database is away.
-
-        Raises:
-            ConfigurationError: If a ledger is missing, or `found` refuses them.
-        """
-        self._tell = found
-        await self._finder.start()
-
-    def _use(self, places: Sequence[Place], *, is_away: bool) -> None:
-        self._tell(places, self._finder.wake if is_away else None)
-        if self._config.quota is not None:
-            for table in (table for place in places for table in place.tables):
-                if table not in self._quotas:
-                    self._quotas[table] = enforce_quota(table, self._config.quota)
-        new = [place for place in places if (place.database, place.table) not in self._swept]
-        if self._config.run_sweeper and new:
-            self._swept.update((place.database, place.table) for place in new)
-            sweeper = Sweeper(new, self._registry, self._config)
-            self._sweepers.append(sweeper)
-            sweeper.start()
-
-    async def stop(self) -> None:
-        """Stop everything, and wait for what is being worked on, for some seconds at the most."""
-        for end in self._quotas.values():
-            end()
-        looking = self._finder.stop()
-        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers))
-        if looking:
-            await asyncio.wait(looking, timeout=STOP_SECONDS)
-
-
-class Found(Protocol):
-    """Is told what a `LedgerFinder` knows."""
-
-    def __call__(self, places: Sequence[Place], *, is_away: bool) -> None:
-        """Take all ledgers that are known, and whether a database has not been looked into yet."""
-
-
-class LedgerFinder:
-    """Looks for the ledgers in databases, and tells of those that it finds."""
-
-    def __init__(self, databases: Sequence[Database], *, named: bool, found: Found) -> None:
-        """Prepare; nothing is contacted yet.
-
-        Args:
-            databases: Where to look.
-            named: See `unhoused`.
-            found: Told of what is known, and again whenever that changes.
-        """
         self._databases = databases
-        self._named = named
-        self._found = found
         self._places: dict[int, list[Place]] = {}
         """What was found, by the place of the database in the list."""
         self._away: set[int] = set(range(len(databases)))
@@ -130,22 +68,25 @@ class LedgerFinder:
         """What the log says already about ledgers that are missing."""
         self._hanging: dict[int, set[asyncio.Future[list[Place]]]] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._quotas: dict[sa.Table, Callable[[], None]] = {}
+        self._sweepers: list[Sweeper] = []
+        self._swept: set[tuple[Database, sa.Table]] = set()
 
-    @property
-    def places(self) -> list[Place]:
-        """The ledgers that were found so far, in the order of the databases."""
-        return [place for number in sorted(self._places) for place in self._places[number]]
+    async def start(self, found: Callable[[Sequence[Place], Callable[[], None] | None], None]) -> None:
+        """Look into all databases, do what is to be done for their ledgers, and go on to look for what is missing.
 
-    async def start(self) -> None:
-        """Look into all databases, and go on to look for what is not there.
+        Args:
+            found: Called with the ledgers that are known, first of all, and with what has others looked for, if any may
+                be missing because a database is away.
 
         Raises:
-            LedgerMissingError: If a database has rows with files and no ledger.
+            ConfigurationError: If a ledger is missing, or `found` refuses them.
             Exception: If a database refuses to be looked into, for another reason than an outage.
         """
+        self._found = found
         for database in self._databases:
-            close_in_time(database.sync_engine if isinstance(database, AsyncEngine) else database)
+            close_in_time(sync_engine(database))
         outcomes = await asyncio.gather(*map(self._try, range(len(self._databases))), return_exceptions=True)
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, DatabaseUnavailableError):
@@ -157,20 +98,34 @@ class LedgerFinder:
                 )
             elif isinstance(outcome, BaseException):
                 raise outcome
-        self._found(self.places, is_away=bool(self._away))
+        self._use()
         if self._say_what_is_missing():
-            self._task = asyncio.create_task(look_again(self._look, self._wake), name="litestar-filestore ledgers")
+            self._looking = asyncio.create_task(look_again(self._look, self._wake), name="litestar-filestore ledgers")
 
-    def wake(self) -> None:
-        """Look again soon."""
-        self._wake.set()
+    async def stop(self) -> None:
+        """Stop everything, and wait for what is being worked on, for some seconds at the most."""
+        for end in self._quotas.values():
+            end()
+        if self._looking is not None:
+            self._looking.cancel()
+        await asyncio.gather(*(sweeper.stop() for sweeper in self._sweepers))
+        if self._looking is not None:
+            await asyncio.wait({self._looking}, timeout=STOP_SECONDS)
 
-    def stop(self) -> list[asyncio.Task[None]]:
-        """Stop to look, and return what ends with that."""
-        if self._task is None:
-            return []
-        self._task.cancel()
-        return [self._task]
+    def _use(self) -> None:
+        """Do what is to be done for the ledgers that are known, in the order of the databases."""
+        places = [place for number in sorted(self._places) for place in self._places[number]]
+        self._found(places, self._wake.set if self._away else None)
+        if self._config.quota is not None:
+            for table in (table for place in places for table in place.tables):
+                if table not in self._quotas:
+                    self._quotas[table] = enforce_quota(table, self._config.quota)
+        new = [place for place in places if (place.database, place.table) not in self._swept]
+        if self._config.run_sweeper and new:
+            self._swept.update((place.database, place.table) for place in new)
+            sweeper = Sweeper(new, self._registry, self._config)
+            self._sweepers.append(sweeper)
+            sweeper.start()
 
     async def _try(self, number: int, *, beside: bool = False) -> None:
         """Look into one database, for a while.
@@ -207,19 +162,17 @@ class LedgerFinder:
                     # A warning, as who was told that it is missing wants to know.
                     logger.warning("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
         if self._places != before or self._away != away:
-            self._tell()
+            try:
+                self._use()
+            except StorageError:
+                logger.exception("The ledgers that were found do not fit the application")
         return self._say_what_is_missing()
-
-    def _tell(self) -> None:
-        try:
-            self._found(self.places, is_away=bool(self._away))
-        except StorageError:
-            logger.exception("The ledgers that were found do not fit the application")
 
     def _say_what_is_missing(self) -> float:
         """Log what is missing, once, and return the longest pause before the next look; 0 if nothing is."""
+        places = [place for found in self._places.values() for place in found]
         looked = [each for number, each in enumerate(self._databases) if number not in self._away]
-        if without := unhoused(looked, named=self._named, places=self.places):
+        if without := unhoused(looked, named=bool(self._config.engines), places=places):
             where = ", ".join(repr(database.url) for database in without)
             self._say(
                 f"There is no ledger in {where}: nothing is swept there until a migration, or metadata.create_all(), "
@@ -227,7 +180,7 @@ class LedgerFinder:
             )
         if without or self._away:
             return LONGEST_PAUSE_SECONDS
-        housed = {mapper for place in self.places for mapper in place.mappers}
+        housed = {mapper for place in places for mapper in place.mappers}
         if self._databases and any(mapper not in housed for mapper in classes_with_files()):
             return _RARE_PAUSE_SECONDS  # of another application, or the next migration makes its table
         return 0.0

@@ -8,10 +8,9 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import OperationalError
-
+from litestar_filestore.ledger.outages import is_locked
 from litestar_filestore.ledger.places import run_on
-from litestar_filestore.ledger.staging import is_locked, staging_engine
+from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes
 from litestar_filestore.ledger.wake import on_doomed
 
@@ -190,7 +189,7 @@ class Sweeper:
         try:
             await self._sweep_all(turn)
         except Exception as error:
-            if isinstance(error, OperationalError) and is_locked(error):
+            if is_locked(error):
                 # Others write to this file; that says nothing about the next moment. Waiting longer and longer would
                 # leave objects for hours where somebody always writes.
                 logger.info("The ledger in %r is locked, it is swept soon", turn.place.database.url)
