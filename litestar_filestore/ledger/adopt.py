@@ -1,4 +1,4 @@
-"""A throw-away index on disk of keys seen somewhere, so that two worlds of any size are compared in flat memory."""
+"""Enters the files of existing rows into the ledger, in flat memory: keys are noted in a throw-away file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,11 +46,11 @@ class Held(NamedTuple):
     """One file in a row."""
 
     object: ObjectKey
-    """Which object it is."""
+    """The object."""
     facts: Facts
-    """What the row says of it."""
+    """Size and digest that the row says."""
     place: str
-    """Where it is, for people: class, primary key and attribute."""
+    """Its place, for people: class, primary key and attribute."""
 
 
 class Survey:
@@ -135,6 +136,10 @@ class Survey:
         rows = self._database.execute(query, {"b": key.backend, "k": key.key, "n": count})
         return tuple(place for (place,) in rows)
 
+    def __iter__(self) -> Iterator[ObjectKey]:
+        """Yield all keys in their order."""
+        return chain.from_iterable(self.pages())
+
     def pages(self) -> Iterator[list[ObjectKey]]:
         """Yield all keys in their order, some hundreds at a time."""
         last: tuple[str, str] = ("", "")
@@ -154,15 +159,15 @@ class SharedObject(NamedTuple):
     """An object that several rows hold, or one row in several places."""
 
     object: ObjectKey
-    """Which object."""
+    """The object."""
     places: tuple[str, ...]
-    """Where it is, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
+    """Its places, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
     holders: int
-    """How many places there are."""
+    """Number of places."""
 
 
 class Adoption(NamedTuple):
-    """What `adopt` did."""
+    """The outcome of `adopt`."""
 
     adopted: int
     """Objects that are in the ledger now."""
@@ -175,7 +180,7 @@ class Adoption(NamedTuple):
     assign a copy: ``row.file = row.file.copy()``. `fsck` with `FsckConfig.repair` then hands the object to the last row
     that holds it."""
     shared_count: int = 0
-    """How many such objects there are."""
+    """Number of such objects."""
 
 
 def row_files(engine: Engine, mapper: Mapper[Any]) -> Iterator[list[Held]]:

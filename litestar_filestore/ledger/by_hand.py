@@ -1,8 +1,8 @@
-"""What the program stores by itself, with `FileObject.save`, while an application looks after a ledger.
+"""Files that the program stores by itself, with `FileObject.save`, while an application looks after a ledger.
 
-It is staged like an upload, and becomes a row's, is kept, or is swept when its lease runs out. A program that holds
-SQLite's only write lock itself cannot stage beside that: then a note says that there may be an object, as it does for
-sessions (see `litestar_filestore.ledger.notes`).
+Their object is staged like an upload, and becomes a row's, is kept, or is swept when its lease runs out. A program that
+holds SQLite's only write lock itself cannot stage beside that: then a note says that there may be an object, as it does
+for sessions (see `litestar_filestore.ledger.notes`).
 """
 
 from __future__ import annotations

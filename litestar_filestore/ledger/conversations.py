@@ -69,7 +69,7 @@ class _Closing:
 T = TypeVar("T")
 
 SILENCE_SECONDS = 5.0
-"""How long a short transaction of the ledger may take. SQLite, which is no server, has limits of its own."""
+"""A short transaction of the ledger may take so long. SQLite, which is no server, has limits of its own."""
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _GRACE_SECONDS = 1.0

@@ -64,7 +64,7 @@ UNSHARED = "shared object of one row or none"
 
 @dataclass
 class FsckConfig:
-    """What fsck may do."""
+    """Limits and permissions of one run."""
 
     repair: bool = False
     """Whether to enter rows without a ledger entry, and to doom objects that nothing needs. ``False`` only reports."""
@@ -82,14 +82,14 @@ class Finding(NamedTuple):
     kind: str
     """One of the names of this module, such as ``"missing object"``."""
     object: ObjectKey
-    """Which object."""
+    """The object."""
     detail: str = ""
-    """What is known beside."""
+    """More about it."""
 
 
 @dataclass
 class FsckReport:
-    """What fsck saw."""
+    """The outcome of one run."""
 
     objects: int = 0
     """Objects listed."""
@@ -231,14 +231,12 @@ class _Fsck:
                 survey_rows(self._engine, self._mappers, held)
                 self._adopt(held)
                 self._unshare(held)
-        for page in self._unowned.pages():
-            for key in page:
-                with self._engine.begin() as connection:
-                    self._ledger.doom(connection, [key])
-                self.report.doomed += 1
-        for page in self._untracked.pages():
-            for key in page:
-                self._tombstone(key)
+        for key in self._unowned:
+            with self._engine.begin() as connection:
+                self._ledger.doom(connection, [key])
+            self.report.doomed += 1
+        for key in self._untracked:
+            self._tombstone(key)
 
     def _adopt(self, held: Survey) -> None:
         for page in held.pages():
@@ -330,20 +328,12 @@ class _Fsck:
             for mapper in self._mappers:
                 for files in row_files(self._engine, mapper):
                     held_again.hold(files)
-            self._find_unheld(suspects, held_again)
-            self._find_unshared(lonely, held_again)
-
-    def _find_unheld(self, suspects: Survey, held_again: Survey) -> None:
-        for keys in suspects.pages():
-            for key in keys:
+            for key in suspects:
                 if not held_again.holders(key):
                     self._find(UNOWNED, key)
                     self._doomed[key.backend] += 1
                     self._unowned.add([(key, None)])
-
-    def _find_unshared(self, lonely: Survey, held_again: Survey) -> None:
-        for keys in lonely.pages():
-            for key in keys:
+            for key in lonely:
                 if (holders := held_again.holders(key)) <= 1:
                     self._find(UNSHARED, key, f"{holders} rows hold it")
                     self._doomed[key.backend] += int(not holders)

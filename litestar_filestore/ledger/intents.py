@@ -59,10 +59,10 @@ logger = logging.getLogger("litestar_filestore")
 RETRY_SECONDS = 10.0
 """Wait after a failed renewal of leases, which are for an hour."""
 _TRIES = 2
-"""How many connections a transaction is tried on. After a firewall has forgotten those that were idle, all of the pool
+"""A transaction is tried on so many connections. After a firewall has forgotten those that were idle, all of the pool
 are silent; when the first one is shut, SQLAlchemy makes new ones."""
 _WAIT_SECONDS = 12.0
-"""How long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
+"""So long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
 _LATE_SECONDS = 1.0
 """A transaction that takes longer lets another one go beside it."""
 _WAYS = 4
@@ -77,7 +77,7 @@ class _Entry:
     def __init__(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> None:
         self.work = work
         self.staged = staged
-        """What it stages."""
+        """The object that it stages."""
         self.is_left = False
         """Whether nobody waits for it any more."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -242,7 +242,7 @@ class Intents:
             raise
         if not entry.done.done():
             self._give_up(entry)
-            raise _unanswered()
+            raise DatabaseUnavailableError("The database of the ledger does not answer in time; try again later")
         return entry.done.result()
 
     async def _leave(self, entry: _Entry) -> None:
@@ -250,7 +250,8 @@ class Intents:
         if entry not in self._waiting:
             await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
         self._give_up(entry)
-        if entry.staged is not None and _has_worked(entry.done):
+        done = entry.done
+        if entry.staged is not None and done.done() and not done.cancelled() and done.exception() is None:
             await self.forget([entry.staged])
 
     def _give_up(self, entry: _Entry) -> None:
@@ -330,15 +331,8 @@ class Intents:
             if len(batch) == 1 or self._is_lost(error) or is_locked(error):
                 return [(entry, None, error) for entry in batch]
             # One of them spoils the transaction of all: each gets its own.
-            return [self._commit_alone(entry) for entry in batch]
+            return [outcome for entry in batch for outcome in self._commit([entry])]
         return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
-
-    def _commit_alone(self, entry: _Entry) -> tuple[_Entry, Any, Exception | None]:
-        try:
-            (value,) = self._write_together([entry])
-        except Exception as error:  # noqa: BLE001  # as above
-            return entry, None, error
-        return entry, value, None
 
     def _is_lost(self, error: Exception) -> bool:
         """Return whether the connection has failed: what became of its transaction is not known."""
@@ -352,14 +346,6 @@ class Intents:
                 return [entry.work(connection) for entry in batch]
 
         return patiently(write)
-
-
-def _has_worked(done: asyncio.Future[Any]) -> bool:
-    return done.done() and not done.cancelled() and done.exception() is None
-
-
-def _unanswered() -> DatabaseUnavailableError:
-    return DatabaseUnavailableError("The database of the ledger does not answer in time; try again later")
 
 
 def _explained(error: Exception) -> Exception:
@@ -471,7 +457,7 @@ def noted_on(error: BaseException) -> Generator[None]:
 
 
 class Leases:
-    """What one request has stored: as long as it runs, no lease of these objects runs out."""
+    """The objects that one request has stored: as long as it runs, none of their leases runs out."""
 
     def __init__(self) -> None:
         """Start empty."""

@@ -37,7 +37,7 @@ __all__ = (
 )
 
 LEASE_SECONDS = 3600.0
-"""How long a staged object is kept for a row that may still come."""
+"""A staged object is kept so long for a row that may still come."""
 BELONGS_TO_ANOTHER_ROW = (
     "The object belongs to another row already; assign file.copy() instead. What keeps versions of rows by copying "
     'them has to leave file columns out, as SQLAlchemy-Continuum does with __versioned__ = {"exclude": ["file"]}, or '
@@ -45,10 +45,10 @@ BELONGS_TO_ANOTHER_ROW = (
 )
 """Why a row cannot have a file."""
 _FREE = (State.STAGED, State.KEPT)
-"""What a row may take."""
+"""States of objects that a row may take."""
 _GIVEN_UP = (State.DOOMED, State.GONE)
 _CLOCKS_SECONDS = 3600
-"""How far the clocks of applications and databases may be apart."""
+"""The clocks of applications and databases may be so far apart."""
 _NO_BACKEND = ""
 """Of entries that are about a link; no backend has this key."""
 _CHUNK = 400
@@ -65,7 +65,7 @@ class ObjectKey(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known about the content once it is stored."""
+    """Size and digest of content that is stored."""
 
     size: int | None
     """Length in bytes."""
@@ -74,7 +74,7 @@ class Facts(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What one owner's objects take up."""
+    """Number and bytes of one owner's objects."""
 
     objects: int
     """Objects that are in the store, or may be: also those that were given up and are not deleted yet."""

@@ -20,18 +20,18 @@ __all__ = (
 )
 
 Database: TypeAlias = Engine | AsyncEngine
-"""What a ledger is reached through."""
+"""An engine that reaches a ledger."""
 
 
 @dataclass
 class LedgerConfig:
-    """How an application looks after the objects of its rows."""
+    """The care that an application takes of the objects of its rows."""
 
     databases: Sequence[Database | sessionmaker[Any] | async_sessionmaker[Any]] = ()
     """Engines, or session makers bound to one, of all databases with file columns. Empty takes those of Advanced
     Alchemy's ``SQLAlchemyPlugin``."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
-    """What is deleted when."""
+    """Times and sizes of sweeps."""
     run_sweeper: bool = True
     """Whether this process sweeps. One process that does is enough; any number may."""
     sweep_interval_seconds: float = 60.0

@@ -49,7 +49,7 @@ _NO_LOCK_IN_TIME = 1205
 
 
 class _Place(NamedTuple):
-    """Where the notes of a database are."""
+    """The place of the notes of a database."""
 
     table: Table
     engine: Engine

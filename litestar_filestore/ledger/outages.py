@@ -1,4 +1,4 @@
-"""What errors of databases and their drivers mean: that one is away or busy, or that it is full.
+"""The meaning of errors of databases and their drivers: one is away or busy, or it is full.
 
 Drivers are told apart by what their errors carry, as none of them is imported: SQLSTATE (PostgreSQL), a number (MySQL
 and MariaDB) or a result code (SQLite). Some errors of connecting go past SQLAlchemy as the driver raised them.

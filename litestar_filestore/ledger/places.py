@@ -1,4 +1,4 @@
-"""Where ledgers are: which mapped classes have their rows, and their ledger, in a database.
+"""Finds the ledgers in databases, and the mapped classes with rows beside each.
 
 A process may know classes that have nothing to do with a database, and whose tables are called as tables in it are: of
 another application, of a test. They are told apart by their columns.
@@ -64,7 +64,7 @@ class Place(NamedTuple):
 
     @property
     def identity(self) -> object:
-        """What is the same for places that are one, in whatever way they are reached."""
+        """Equal for places that are one, in whatever way they are reached."""
         url, schemas = self.engine.url, frozenset(schema_map(self.engine).items())
         if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
             return self.database, self.table  # each engine has a memory of its own

@@ -48,19 +48,19 @@ T = TypeVar("T")
 
 _MAX_ERROR = 500
 _STEP_SECONDS = 60.0
-"""How long a transaction of a sweep may take on a server; a ledger of millions needs some seconds at the most."""
+"""A transaction of a sweep may take so long on a server; a ledger of millions needs some seconds at the most."""
 _SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
 @dataclass
 class SweepConfig:
-    """How long things are kept, and how sweepers share the work."""
+    """Times for which things are kept, and the shares of work of sweepers."""
 
     keep_deleted_for_seconds: float = 0.0
-    """How long an object outlives its row. A database that is restored to an earlier point finds the bytes of that
+    """An object outlives its row by this time. A database that is restored to an earlier point finds the bytes of that
     point as long as it lies within this time; 604,800 (7 days) fits most back-up plans."""
     staged_grace_seconds: float = 0.0
-    """How long a staged object is kept beyond its lease."""
+    """A staged object is kept so long beyond its lease."""
     tombstone_seconds: float = 24 * 3600.0
     """After this time a deleted object is deleted again, as a stalled writer may have finished, and forgotten."""
     claim_seconds: float = 300.0
@@ -68,13 +68,13 @@ class SweepConfig:
     batch_size: int = 100
     """Objects claimed at a time."""
     delete_seconds: float = 30.0
-    """How long a store may take to delete a batch; then it counts as failed."""
+    """A store may take so long to delete a batch; then it counts as failed."""
     backoff_seconds: float = 30.0
     """Wait after the first failed delete of an object; doubled with each further one, up to a day."""
 
 
 class SweepResult(NamedTuple):
-    """What one sweep did."""
+    """The outcome of one sweep."""
 
     deleted: int = 0
     """Objects deleted, or found to be missing already."""
@@ -93,12 +93,12 @@ class _Claim(NamedTuple):
 
     key: str
     state: State
-    """What it was when it was claimed."""
+    """Its state when it was claimed."""
     attempts: int
 
     @property
     def held_state(self) -> State:
-        """What it is since."""
+        """Its state since."""
         return State.GONE if self.state is State.GONE else State.DOOMED
 
 

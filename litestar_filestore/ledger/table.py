@@ -93,7 +93,7 @@ can use the link any more, and the entry can be forgotten."""
 
 
 class State(enum.StrEnum):
-    """What the ledger knows about an object. The only ways are down this list, where most skip `KEPT` and `SHARED`.
+    """The state of an object. The only ways are down this list, where most skip `KEPT` and `SHARED`.
 
     `adopt` and `fsck` alone go back from `LINKED` to `SHARED`.
     """
@@ -213,7 +213,7 @@ def _table_of(metadata: MetaData, name: str) -> Table | None:
 _MISSING = re.compile(
     rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({LEDGER_TABLE}|{NOTE_TABLE}|{_IDENTITY_TABLE})\b"""
 )
-"""What SQLite, PostgreSQL and MariaDB say of a table that is not there."""
+"""The words of SQLite, PostgreSQL and MariaDB for a table that is not there."""
 
 
 def explain(error: OperationalError | ProgrammingError) -> Exception:

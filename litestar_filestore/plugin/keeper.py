@@ -62,10 +62,10 @@ class LedgerKeeper:
         self._registry = registry
         self._databases = databases
         self._places: dict[int, list[Place]] = {}
-        """What was found, by the place of the database in the list."""
+        """The ledgers that were found, by the place of the database in the list."""
         self._away: set[int] = set(range(len(databases)))
         self._said: set[str] = set()
-        """What the log says already about ledgers that are missing."""
+        """Said in the log already about ledgers that are missing."""
         self._hanging: dict[int, set[asyncio.Future[list[Place]]]] = {}
         self._wake = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None

@@ -32,7 +32,7 @@ STOP_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 3600.0
 _GATHER_SECONDS = 1.0
 _LOCKED_SECONDS = 5.0
-"""When a locked file of SQLite is tried again."""
+"""Wait before a locked file of SQLite is tried again."""
 _ROUND_SECONDS = 5.0
 """So long a ledger waits for its stores before it looks again what there is to do for the others."""
 _OBJECTS_AT_A_TIME = 1_000
@@ -110,7 +110,7 @@ def pause_seconds(interval: float, failures: int, chance: float) -> float:
 
 @dataclass
 class _Turn:
-    """When a ledger is swept next."""
+    """The next sweep of one ledger."""
 
     place: Place
     wake: asyncio.Event = field(default_factory=asyncio.Event)
