@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = (
     "explain_database_error",
     "guard_database",
+    "has_waited_for_lock",
     "is_locked",
     "translate_database_error",
 )
@@ -114,6 +115,11 @@ def is_locked(error: BaseException | None) -> bool:
     if isinstance(error, DatabaseUnavailableError):
         error = error.__cause__
     return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
+def has_waited_for_lock(error: DBAPIError) -> bool:
+    """Return whether a server says that a lock was not to be had in time."""
+    return _sqlstate(error.orig) == "55P03" or _number(error.orig) == 1205  # noqa: PLR2004  # the servers' codes
 
 
 def _is_full(error: Any) -> bool:

@@ -158,11 +158,11 @@ def patiently(write: Callable[[], T]) -> T:
     return write()
 
 
-async def in_time(engine: Engine, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+async def in_time(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:
     """Run `work` on `engine`'s database to its end, and shut its connections if that does not come; see `heard`."""
     if engine.dialect.name == "sqlite":
         return await finish(work())  # no server; what it waits for is a lock, and for that it has a limit
-    return await heard(work, seconds=seconds)
+    return await heard(work)
 
 
 def without_gap_locks(engine: Engine) -> Engine:

@@ -40,6 +40,7 @@ __all__ = (
     "sweep_async",
     "sweep_backend",
     "sweep_notes",
+    "total_of",
 )
 
 logger = logging.getLogger("litestar_filestore")
@@ -83,9 +84,10 @@ class SweepResult(NamedTuple):
     failed: int = 0
     """Objects whose delete failed; they are tried again later, and the ledger keeps the error."""
 
-    def plus(self, other: SweepResult) -> SweepResult:
-        """Return the sum of two results."""
-        return SweepResult(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+def total_of(results: Iterable[SweepResult]) -> SweepResult:
+    """Return the sum of results."""
+    return SweepResult(*map(sum, zip(*results, strict=True)))
 
 
 class _Claim(NamedTuple):
@@ -115,10 +117,10 @@ def sweep(
         limit: Objects of each backend to handle at the most.
     """
     sweep_notes(engine, table, config, limit=limit)
-    total = SweepResult()
-    for backend in sorted(registry.registered_backends()):
-        total = total.plus(sweep_backend(engine, table, registry, backend, config, limit=limit))
-    return total
+    return total_of(
+        sweep_backend(engine, table, registry, backend, config, limit=limit)
+        for backend in sorted(registry.registered_backends())
+    )
 
 
 def sweep_notes(engine: Engine, table: Table, config: SweepConfig | None = None, *, limit: int = 10_000) -> None:
@@ -145,15 +147,14 @@ def sweep_backend(
     A store of which nothing at all can be deleted is left alone for this time.
     """
     sweeper = _Sweeper(engine, table, registry, backend, config or SweepConfig())
-    total = SweepResult()
+    results: list[SweepResult] = []
     handled = 0
     while handled < limit and (claims := sweeper.claim(min(sweeper.config.batch_size, limit - handled))):
         handled += len(claims)
-        result = sweeper.finish(claims)
-        total = total.plus(result)
-        if result.failed == len(claims):
+        results.append(sweeper.finish(claims))
+        if results[-1].failed == len(claims):
             break
-    return total
+    return total_of(results)
 
 
 async def sweep_async(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from litestar_filestore.ledger.outages import is_locked
 from litestar_filestore.ledger.places import run_on
 from litestar_filestore.ledger.staging import staging_engine
-from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes
+from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes, total_of
 from litestar_filestore.ledger.wake import on_doomed
 
 if TYPE_CHECKING:
@@ -48,30 +48,22 @@ async def sweep_places(places: Sequence[Place], registry: StorageRegistry, confi
     outcomes = await asyncio.gather(
         *(_sweep_place(place, registry, config) for place in places), return_exceptions=True
     )
-    total = SweepResult()
     failures: list[Exception] = []
     for place, outcome in zip(places, outcomes, strict=True):
-        if isinstance(outcome, SweepResult):
-            total = total.plus(outcome)
-        elif isinstance(outcome, Exception):
+        if isinstance(outcome, Exception):
             outcome.add_note(f"This was the ledger in {place.database.url!r}.")
             failures.append(outcome)
-        else:
+        elif isinstance(outcome, BaseException):
             raise outcome
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(places)} ledgers could not be swept", failures)
-    return total
+    return total_of(outcome for outcome in outcomes if isinstance(outcome, SweepResult))
 
 
 async def _sweep_place(place: Place, registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
     await _sweep_notes(place, config)
-    results = await asyncio.gather(
-        *(_sweep_backend(place, registry, backend, config) for backend in registry.registered_backends())
-    )
-    total = SweepResult()
-    for result in results:
-        total = total.plus(result)
-    return total
+    backends = registry.registered_backends()
+    return total_of(await asyncio.gather(*(_sweep_backend(place, registry, backend, config) for backend in backends)))
 
 
 async def _sweep_notes(place: Place, config: LedgerConfig) -> None:
@@ -82,12 +74,10 @@ async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, 
     def run(engine: sa.Engine) -> SweepResult:
         return sweep_backend(_beside(engine), place.table, registry, backend, config.sweep, limit=_OBJECTS_AT_A_TIME)
 
-    total = SweepResult()
-    while True:
-        result = await run_on(place.database, run)
-        total = total.plus(result)
-        if sum(result) < _OBJECTS_AT_A_TIME:
-            return total
+    results = [await run_on(place.database, run)]
+    while sum(results[-1]) >= _OBJECTS_AT_A_TIME:
+        results.append(await run_on(place.database, run))
+    return total_of(results)
 
 
 def _beside(engine: sa.Engine) -> sa.Engine:
