@@ -1,4 +1,8 @@
-"""Blocking calls off the event loop, with one promise: when the call returns, the thread has finished."""
+"""Blocking calls in worker threads: the only place of this package that starts threads.
+
+`run_blocking` keeps them off the event loop, and promises that the thread has finished when the call returns.
+`run_in_thread` is for code that is itself sync.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import os
 from collections import deque
 from concurrent.futures import Future
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,29 +45,24 @@ async def run_blocking(function: Callable[[], T]) -> T:
 
 
 def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) -> T:
-    """Run `function` in a worker thread, in the caller's context, and block until its end.
+    """Run `function` in a worker thread with the caller's context, block until it has ended, and return its result.
+
+    For sync code that cannot run something itself: because an event loop runs in its thread, or because it must not
+    wait longer than `seconds`. A thread that is left behind goes on; like all of them, it does not keep the process.
 
     Args:
-        function: What is run.
-        seconds: Time after which the thread is left behind; ``None`` for no limit.
+        function: What to run. What it raises is raised here.
+        seconds: How long to wait; ``None`` for no limit.
 
     Raises:
         TimeoutError: If it took longer.
     """
     outcome: Future[T] = Future()
-    context = copy_context()
-
-    def run() -> Callable[[], None]:
-        try:
-            return partial(outcome.set_result, context.run(function))
-        except BaseException as error:  # noqa: BLE001  # raised again by the caller
-            return partial(outcome.set_exception, error)
-
-    _submit(run)
+    _submit(_Job(function, partial(_set, outcome)))
     try:
         return outcome.result(seconds)
     except TimeoutError as error:
-        if outcome.done():
+        if outcome.done() or seconds is None:
             raise
         raise TimeoutError(f"It has not ended within {seconds:g} s") from error
 
@@ -138,21 +137,18 @@ async def _run(function: Callable[[], T]) -> T:
     async with current_default_thread_limiter():
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
-        _submit(_Job(loop, outcome, function).run)
+        _submit(_Job(function, partial(_tell, loop, outcome)))
         return await outcome
 
 
 class _Job:
     """One call on its way to a thread and back."""
 
-    __slots__ = ("_context", "_function", "_loop", "_outcome")
+    __slots__ = ("_context", "_function", "_tell")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], function: Callable[[], Any]
-    ) -> None:
-        self._loop = loop
-        self._outcome = outcome
+    def __init__(self, function: Callable[[], Any], tell: Callable[[Any, BaseException | None], None]) -> None:
         self._function = function
+        self._tell = tell
         self._context = copy_context()
 
     def run(self) -> Callable[[], None]:
@@ -163,23 +159,28 @@ class _Job:
             value, error = None, raised
         return partial(self._tell, value, error)
 
-    def _tell(self, value: Any, error: BaseException | None) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._settle, value, error)
-        except RuntimeError:
-            # The loop has ended without waiting, and with it everybody who could be told.
-            if not self._loop.is_closed():
-                raise
 
-    def _settle(self, value: Any, error: BaseException | None) -> None:
-        if self._outcome.done():
-            return  # cancelled with its loop
-        if isinstance(error, StopIteration):
-            error = _stopped(error)
-        if error is None:
-            self._outcome.set_result(value)
-        else:
-            self._outcome.set_exception(error)
+def _tell(
+    loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], value: Any, error: BaseException | None
+) -> None:
+    try:
+        loop.call_soon_threadsafe(_settle, outcome, value, error)
+    except RuntimeError:
+        # The loop has ended without waiting, and with it everybody who could be told.
+        if not loop.is_closed():
+            raise
+
+
+def _settle(outcome: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+    if not outcome.done():  # else cancelled with its loop
+        _set(outcome, value, _stopped(error) if isinstance(error, StopIteration) else error)
+
+
+def _set(outcome: asyncio.Future[Any] | Future[Any], value: Any, error: BaseException | None) -> None:
+    if error is None:
+        outcome.set_result(value)
+    else:
+        outcome.set_exception(error)
 
 
 def _stopped(error: StopIteration) -> RuntimeError:
@@ -198,7 +199,7 @@ class _Worker(Thread):
 
     def __init__(self) -> None:
         super().__init__(name="litestar-filestore worker", daemon=True)
-        self.jobs: SimpleQueue[Callable[[], Callable[[], None]]] = SimpleQueue()
+        self.jobs: SimpleQueue[_Job] = SimpleQueue()
 
     def run(self) -> None:
         """Work until there was nothing to do for a while."""
@@ -212,7 +213,7 @@ class _Worker(Thread):
                     job = self.jobs.get()
                 else:
                     return
-            tell = job()
+            tell = job.run()
             _idle.append(self)  # first, as whoever is told may come back at once
             tell()
             del job, tell  # they hold what was returned
@@ -220,11 +221,16 @@ class _Worker(Thread):
 
 _idle: deque[_Worker] = deque()
 """Threads without work; the last one to have worked is the first one to work again, so the others may end."""
-os.register_at_fork(after_in_child=_idle.clear)  # a child has none of its parent's threads
 
 
-def _submit(job: Callable[[], Callable[[], None]]) -> None:
-    """Have a thread run `job`, and then what it returns, which tells its caller."""
+@cache
+def _forget_threads_of_parent() -> None:
+    # A child has none of its parent's threads. Said once, when there is a first thread: an import changes no process.
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
+def _submit(job: _Job) -> None:
+    _forget_threads_of_parent()
     try:
         worker = _idle.pop()
     except IndexError:

@@ -16,8 +16,8 @@ from litestar.utils.predicates import is_class_and_subclass
 from litestar_filestore.downloads.answer import PreconditionFailedException, RangeNotSatisfiableException
 from litestar_filestore.downloads.download_config import download_context
 from litestar_filestore.downloads.response import FileDownload, refuse_cache
-from litestar_filestore.downloads.sessions import let_sessions_go
 from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.plugin.sessions import let_sessions_go
 from litestar_filestore.uploads.documents import adjusted_operation, document_refusals
 
 if TYPE_CHECKING:

@@ -220,18 +220,46 @@ def test_a_thread_that_hangs_keeps_no_process() -> None:
     assert done.stderr == b""
 
 
-def test_a_caller_without_an_event_loop_waits_for_a_thread() -> None:
-    """It gets what the function returns or raises, which runs in its context."""
-    told = ContextVar("told", default="nothing")
-    told.set("this")
-    assert run_in_thread(told.get) == "this"
-    with pytest.raises(ZeroDivisionError):
-        run_in_thread(lambda: 1 / 0, seconds=5)
+def test_sync_code_runs_something_elsewhere() -> None:
+    """`run_in_thread` runs a function in another thread, in the caller's context, and returns what it returns."""
+    variable: ContextVar[str] = ContextVar("variable")
+    variable.set("mine")
+    value, thread = run_in_thread(lambda: (variable.get(), threading.get_ident()))
+    assert value == "mine"
+    assert thread != threading.get_ident()
 
 
-def test_a_caller_without_an_event_loop_leaves_a_thread_that_hangs() -> None:
-    """After its time it goes on without it."""
-    end = threading.Event()
-    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
-        run_in_thread(end.wait, seconds=0.01)
-    end.set()
+def test_sync_code_gets_what_is_raised() -> None:
+    """What the function raises is raised, ``StopIteration`` and a ``TimeoutError`` of its own too."""
+    for error in (LookupError("no such thing"), StopIteration(1), TimeoutError("its own")):
+        with pytest.raises(type(error)) as caught:
+            run_in_thread(partial(raise_, error), seconds=10)
+        assert caught.value is error
+
+
+def raise_(error: Exception) -> None:
+    """Raise `error`."""
+    raise error
+
+
+def test_sync_code_leaves_what_takes_too_long() -> None:
+    """A function that does not end in time is left behind."""
+    released = threading.Event()
+    with pytest.raises(TimeoutError, match=r"not ended within 0\.01 s"):
+        run_in_thread(released.wait, seconds=0.01)
+    released.set()
+
+
+def test_import_registers_nothing() -> None:
+    """Importing the package hangs nothing into the process's fork."""
+    program = (
+        "import os\n"
+        "real, seen = os.register_at_fork, []\n"
+        "os.register_at_fork = lambda **hooks: seen.append(getattr(hooks.get('after_in_child'), '__module__', ''))\n"
+        "import litestar_filestore.core.threads as threads, litestar_filestore.backends.local.local_backend\n"
+        "before = len([name for name in seen if name is None])\n"
+        "threads.run_in_thread(int)\n"
+        "print(before, len([name for name in seen if name is None]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "1"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ("let_sessions_go",)
 
 _ADVANCED_ALCHEMY = "_aa_connection_state"
-"""Advanced Alchemy keeps the sessions of a connection there, by names that its configuration chooses."""
+"""Where Advanced Alchemy keeps the sessions of a connection, by names that its configuration chooses."""
 
 
 async def let_sessions_go(scope: Scope) -> None:
