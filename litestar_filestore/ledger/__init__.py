@@ -5,25 +5,22 @@ from __future__ import annotations
 from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.ledger.adopt import Adoption, SharedObject, adopt, adopt_async
 from litestar_filestore.ledger.fsck import Finding, FsckConfig, FsckReport, fsck, fsck_async
-from litestar_filestore.ledger.intents import store_async
-from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey, Usage
+from litestar_filestore.ledger.ledger import Ledger, ObjectKey, Usage
 from litestar_filestore.ledger.ledger_config import Database, LedgerConfig
-from litestar_filestore.ledger.places import Place, find_places, mappers_with_files
+from litestar_filestore.ledger.places import mappers_with_files
 from litestar_filestore.ledger.quota import QuotaCheck, enforce_quota
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep, sweep_async
-from litestar_filestore.ledger.table import State, define_ledger, ledger_of
+from litestar_filestore.ledger.table import State, ledger_of
 
 __all__ = (
     "Adoption",
     "Database",
-    "Facts",
     "Finding",
     "FsckConfig",
     "FsckReport",
     "Ledger",
     "LedgerConfig",
     "ObjectKey",
-    "Place",
     "QuotaCheck",
     "SharedObject",
     "State",
@@ -32,15 +29,12 @@ __all__ = (
     "Usage",
     "adopt",
     "adopt_async",
-    "define_ledger",
     "enforce_quota",
-    "find_places",
     "fsck",
     "fsck_async",
     "ledger_of",
     "mappers_with_files",
     "owner_of_new_objects",
-    "store_async",
     "sweep",
     "sweep_async",
 )

@@ -456,11 +456,10 @@ def noted_on(error: BaseException) -> Generator[None]:
         error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
 
 
-class Leases:
+class _Leases:
     """The objects that one request has stored: as long as it runs, none of their leases runs out."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._held: dict[Intents, list[ObjectKey]] | None = {}
 
     async def add(self, intents: Intents, key: ObjectKey) -> None:
@@ -477,13 +476,13 @@ class Leases:
             await intents.let_go(keys)
 
 
-_leases: ContextVar[Leases | None] = ContextVar("litestar_filestore_leases", default=None)
+_leases: ContextVar[_Leases | None] = ContextVar("litestar_filestore_leases", default=None)
 
 
 @asynccontextmanager
 async def leases_renewed() -> AsyncGenerator[None]:
     """Renew the leases of everything that `store_async` stores in the body, and in its tasks, until the body ends."""
-    leases = Leases()
+    leases = _Leases()
     token = _leases.set(leases)
     try:
         yield
