@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -18,32 +18,30 @@ from sqlalchemy.exc import SQLAlchemyError
 from litestar_filestore.core.threads import within
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ConfigurationError, LedgerError, StorageError
-from litestar_filestore.ledger.adopt import Adoption, adopt
+from litestar_filestore.ledger.adopt import adopt
 from litestar_filestore.ledger.fsck import FsckConfig, fsck
 from litestar_filestore.ledger.ledger import Ledger
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.outages import guard_database
-from litestar_filestore.plugin.databases import (
-    LedgerConfig,
+from litestar_filestore.ledger.places import (
     Place,
     class_names,
     classes_with_files,
-    find_databases,
     find_places,
     places_in,
     run_on,
     unhoused,
 )
+from litestar_filestore.plugin.keeper import find_databases
+from litestar_filestore.plugin.plugin import FilestorePlugin
 from litestar_filestore.plugin.sweeper import sweep_places
-from litestar_filestore.uploads.storing import ledger_id, stores_in
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     import sqlalchemy as sa
 
     from litestar_filestore.ledger.fsck import FsckReport
+    from litestar_filestore.ledger.ledger_config import Database
     from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.plugin.databases import Database
 
 __all__ = ("storages_group",)
 
@@ -98,7 +96,7 @@ async def _start_and_close(start: Callable[[], Awaitable[None]], close: Callable
 async def _check_ledgers(app: Litestar) -> int:
     """Look for the ledgers, and return how many databases are not as they have to be."""
     ledger = _config(app).ledger or LedgerConfig()
-    databases = list(ledger.engines or find_databases(app.plugins))
+    databases = find_databases(ledger, app.plugins)
     places: list[Place] = []
     failures: dict[Database, str] = {}
     for database in databases:
@@ -143,7 +141,7 @@ def adopt_command(app: Litestar) -> None:
 
     async def run(places: list[Place], _config: FilestoreConfig) -> None:
         for place in places:
-            done: Adoption = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
+            done = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
             _say(f"adopted {done.adopted}, known {done.known}, shared {done.shared_count}")
             for each in done.shared:
                 text = f"  {each.object.backend}:{each.object.key} is held by {', '.join(each.places)}"
@@ -186,7 +184,7 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
 def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None:
     """Refuse to look at a backend of several ledgers: each would take the objects of the others for nobody's."""
     for backend in config.backends:
-        if len({ledger_id(place) for place in places if stores_in(place, backend.key)}) > 1:
+        if len({place.identity for place in places if place.stores_in(backend.key)}) > 1:
             raise LedgerError("Several ledgers store in this backend", operation="fsck", backend=backend.key)
 
 
@@ -222,8 +220,6 @@ def _printable(text: str) -> str:
 
 
 def _config(app: Litestar) -> FilestoreConfig:
-    from litestar_filestore.plugin.plugin import FilestorePlugin
-
     for plugin in app.plugins:
         if isinstance(plugin, FilestorePlugin):
             return plugin.config
@@ -231,19 +227,12 @@ def _config(app: Litestar) -> FilestoreConfig:
 
 
 async def _with_places(app: Litestar, work: Callable[[list[Place], FilestoreConfig], Awaitable[T]]) -> T:
-    async with _ledgers(app) as places:
-        return await work(places, _config(app))
-
-
-@asynccontextmanager
-async def _ledgers(app: Litestar) -> AsyncGenerator[list[Place]]:
-    """Open the backends and find the ledgers, outside of the application's lifespan."""
+    """Open the backends and find the ledgers, outside of the application's lifespan, and await `work` on them."""
     config = _config(app)
-    ledger = config.ledger or LedgerConfig()
-    databases = list(ledger.engines or find_databases(app.plugins))
+    databases = find_databases(config.ledger or LedgerConfig(), app.plugins)
     async with config.opened():
         try:
-            yield await find_places(databases)
+            return await work(await find_places(databases), config)
         finally:
             for database in databases:
                 await run_on(database, lambda engine: engine.dispose())

@@ -1,4 +1,4 @@
-"""A throw-away index on disk of keys seen somewhere, so that two worlds of any size are compared in flat memory."""
+"""Enters the files of existing rows into the ledger, in flat memory: keys are noted in a throw-away file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +35,6 @@ __all__ = (
     "adopt",
     "adopt_async",
     "enter",
-    "mappers_with_files",
     "row_files",
     "survey_rows",
 )
@@ -46,11 +46,11 @@ class Held(NamedTuple):
     """One file in a row."""
 
     object: ObjectKey
-    """Which object it is."""
+    """The object."""
     facts: Facts
-    """What the row says of it."""
+    """Size and digest that the row says."""
     place: str
-    """Where it is, for people: class, primary key and attribute."""
+    """Its place, for people: class, primary key and attribute."""
 
 
 class Survey:
@@ -136,6 +136,10 @@ class Survey:
         rows = self._database.execute(query, {"b": key.backend, "k": key.key, "n": count})
         return tuple(place for (place,) in rows)
 
+    def __iter__(self) -> Iterator[ObjectKey]:
+        """Yield all keys in their order."""
+        return chain.from_iterable(self.pages())
+
     def pages(self) -> Iterator[list[ObjectKey]]:
         """Yield all keys in their order, some hundreds at a time."""
         last: tuple[str, str] = ("", "")
@@ -155,15 +159,15 @@ class SharedObject(NamedTuple):
     """An object that several rows hold, or one row in several places."""
 
     object: ObjectKey
-    """Which object."""
+    """The object."""
     places: tuple[str, ...]
-    """Where it is, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
+    """Its places, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
     holders: int
-    """How many places there are."""
+    """Number of places."""
 
 
 class Adoption(NamedTuple):
-    """What `adopt` did."""
+    """The outcome of `adopt`."""
 
     adopted: int
     """Objects that are in the ledger now."""
@@ -176,19 +180,7 @@ class Adoption(NamedTuple):
     assign a copy: ``row.file = row.file.copy()``. `fsck` with `FsckConfig.repair` then hands the object to the last row
     that holds it."""
     shared_count: int = 0
-    """How many such objects there are."""
-
-
-def mappers_with_files(metadata: sa.MetaData, mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
-    """Return those of `mappers` whose own table lies in `metadata` and has file columns, each table once."""
-    found: dict[Any, Mapper[Any]] = {}
-    for mapper in mappers:
-        table = mapper.local_table
-        if isinstance(table, sa.Table) and table.metadata is metadata and single_table_columns(mapper):
-            base = found.get(table)
-            if base is None or base.isa(mapper):
-                found[table] = mapper
-    return list(found.values())
+    """Number of such objects."""
 
 
 def row_files(engine: Engine, mapper: Mapper[Any]) -> Iterator[list[Held]]:
@@ -308,8 +300,8 @@ def _enter(connection: Connection, ledger: Ledger, held: Survey, page: Sequence[
     states = ledger.states(connection, page)
     shared = {key for key in page if held.holders(key) > 1}
     new = {key: held.facts(key) for key in page if key not in states}
-    ledger.insert_linked(connection, {key: facts for key, facts in new.items() if key not in shared})
-    ledger.insert_shared(connection, {key: facts for key, facts in new.items() if key in shared})
+    ledger.insert(connection, {key: facts for key, facts in new.items() if key not in shared}, State.LINKED)
+    ledger.insert(connection, {key: facts for key, facts in new.items() if key in shared}, State.SHARED)
     ledger.change(connection, [key for key in shared if key in states], State.LINKED, State.SHARED)
     return len(new)
 

@@ -1,35 +1,33 @@
-"""What the program stores by itself, with `FileObject.save`, while an application looks after a ledger.
+"""Files that the program stores by itself, with `FileObject.save`, while an application looks after a ledger.
 
-It is staged like an upload, and becomes a row's, is kept, or is swept when its lease runs out. A program that holds
-SQLite's only write lock itself cannot stage beside that: then a note says that there may be an object, as it does for
-sessions (see `litestar_filestore.ledger.notes`).
+Their object is staged like an upload, and becomes a row's, is kept, or is swept when its lease runs out. A program that
+holds SQLite's only write lock itself cannot stage beside that: then a note says that there may be an object, as it does
+for sessions (see `litestar_filestore.ledger.notes`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import copy_context
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
-from litestar_filestore.core.threads import finish, run_blocking
-from litestar_filestore.errors import DatabaseUnavailableError, ObjectExistsError, StorageError
-from litestar_filestore.ledger.intents import intents_of, leased
-from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey, abandon
+from litestar_filestore.core.threads import finish, run_blocking, run_in_thread
+from litestar_filestore.errors import DatabaseUnavailableError, ObjectExistsError
+from litestar_filestore.ledger.intents import intents_of, leased, noted_on
+from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.notes import note
-from litestar_filestore.ledger.outages import guard_database
+from litestar_filestore.ledger.outages import guard_database, is_locked
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
 from litestar_filestore.ledger.schemas import mark_saved
-from litestar_filestore.ledger.staging import is_locked, owner_of_pool, run_beside, staging_engine
+from litestar_filestore.ledger.staging import owner_of_pool, run_beside, staging_engine, sync_engine
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -62,7 +60,7 @@ def saving(database: Engine | AsyncEngine, table: Table, file: FileObject) -> Ge
     """
     entry = _Entry(database, table, file)
     if not file.key_is_new and file.backend.exists(entry.key.key):
-        raise _taken(entry.key)
+        raise entry.taken()
     try:
         _run(entry.engine, entry.enter)
         reach("intent.after")
@@ -70,10 +68,8 @@ def saving(database: Engine | AsyncEngine, table: Table, file: FileObject) -> Ge
         reach("put.after")
         _run(entry.engine, entry.record)
     except BaseException as error:
-        try:
+        with noted_on(error):
             _run(entry.engine, entry.give_up)
-        except (SQLAlchemyError, StorageError) as second:
-            error.add_note(f"{_NOT_GIVEN_UP}: {second}")
         raise
     entry.mark()
 
@@ -83,7 +79,7 @@ async def saving_async(database: Engine | AsyncEngine, table: Table, file: FileO
     """`saving` without blocking the event loop."""
     entry = _Entry(database, table, file)
     if not file.key_is_new and await file.backend.exists_async(entry.key.key):
-        raise _taken(entry.key)
+        raise entry.taken()
     try:
         await _run_async(entry.engine, entry.enter)
         reach("intent.after")
@@ -92,22 +88,17 @@ async def saving_async(database: Engine | AsyncEngine, table: Table, file: FileO
             reach("put.after")
             await _run_async(entry.engine, entry.record)
     except BaseException as error:
-        try:
+        with noted_on(error):
             await _run_async(entry.engine, entry.give_up)
-        except (SQLAlchemyError, StorageError) as second:
-            error.add_note(f"{_NOT_GIVEN_UP}: {second}")
         raise
     entry.mark()
-
-
-_NOT_GIVEN_UP = "The object could not be given up either, and will be when its lease runs out"
 
 
 class _Entry:
     """The entry of one object. Methods take the engine for transactions beside those of the application."""
 
     def __init__(self, database: Engine | AsyncEngine, table: Table, file: FileObject) -> None:
-        self.engine = database.sync_engine if isinstance(database, AsyncEngine) else database
+        self.engine = sync_engine(database)
         self.key = ObjectKey(file.backend_key, file.path)
         self._file = file
         self._ledger = Ledger(table)
@@ -115,65 +106,53 @@ class _Entry:
         self._is_staged = False
 
     def enter(self, beside: Engine) -> None:
+        def stage(connection: Connection) -> None:
+            self._ledger.stage(connection, [self.key], owner=self._owner)
+            ask_quota(self._ledger, connection, self._owner)
+
         try:
-            with guard_database():
-                run_beside(beside, self._stage)
+            _write(beside, stage)
         except IntegrityError as error:
-            raise _taken(self.key) from error
+            raise self.taken() from error
         except DatabaseUnavailableError as error:
-            if not _is_locked(error):
+            if not is_locked(error):
                 raise
-            self._note(beside)
+            _write(beside, lambda connection: note(connection, self._ledger, self.key, beside=beside))
         else:
             self._is_staged = True
 
-    def _stage(self, connection: Connection) -> None:
-        self._ledger.stage(connection, [self.key], owner=self._owner)
-        ask_quota(self._ledger, connection, self._owner)
-
-    def _note(self, beside: Engine) -> None:
-        def write(connection: Connection) -> None:
-            note(connection, self._ledger, self.key, beside=beside)
-
-        with guard_database():
-            run_beside(beside, write)
-
     def record(self, beside: Engine) -> None:
         """Note what was written. What another writer of SQLite keeps from that is noted with the row."""
+
+        def record(connection: Connection) -> None:
+            self._ledger.record(connection, self.key, Facts(self._file.size, self._file.checksum))
+            ask_quota(self._ledger, connection, self._owner)
+
         if not self._is_staged:
             return
         try:
-            with guard_database():
-                run_beside(beside, self._record)
+            _write(beside, record)
         except DatabaseUnavailableError as error:
-            if not _is_locked(error):
+            if not is_locked(error):
                 raise
-
-    def _record(self, connection: Connection) -> None:
-        self._ledger.record(connection, {self.key: Facts(self._file.size, self._file.checksum)})
-        ask_quota(self._ledger, connection, self._owner)
 
     def give_up(self, beside: Engine) -> None:
         """Doom the object: whether the store has it is not known."""
         if self._is_staged:
-            with guard_database():
-                run_beside(beside, self._give_up)
-
-    def _give_up(self, connection: Connection) -> None:
-        abandon(self._ledger, connection, [self.key])
+            _write(beside, lambda connection: self._ledger.abandon(connection, [self.key]))
 
     def mark(self) -> None:
         """Let sessions know that there is an entry."""
         if self._is_staged:
             mark_saved(self._file, self._ledger.table, self.engine, self._owner)
 
+    def taken(self) -> ObjectExistsError:
+        return ObjectExistsError("There is or was an object of that key", operation="put", **self.key._asdict())
 
-def _is_locked(error: DatabaseUnavailableError) -> bool:
-    return isinstance(error.__cause__, OperationalError) and is_locked(error.__cause__)
 
-
-def _taken(key: ObjectKey) -> ObjectExistsError:
-    return ObjectExistsError("There is or was an object of that key", operation="put", **key._asdict())
+def _write(beside: Engine, work: Callable[[Connection], object]) -> None:
+    with guard_database():
+        run_beside(beside, work)
 
 
 def _run(engine: Engine, work: Callable[[Engine], None]) -> None:
@@ -189,7 +168,7 @@ def _run(engine: Engine, work: Callable[[Engine], None]) -> None:
     except RuntimeError:
         main()
     else:
-        _in_thread(main)
+        run_in_thread(main)
 
 
 async def _run_alone(engine: Engine, work: Callable[[Engine], None]) -> None:
@@ -200,24 +179,6 @@ async def _run_alone(engine: Engine, work: Callable[[Engine], None]) -> None:
         await greenlet_spawn(work, alone.execution_options(**engine.get_execution_options()))
     finally:
         await greenlet_spawn(alone.dispose)
-
-
-def _in_thread(main: Callable[[], None]) -> None:
-    """Run `main` in a thread, with the context of the caller, and wait for it."""
-    failures: list[BaseException] = []
-    context = copy_context()
-
-    def run() -> None:
-        try:
-            context.run(main)
-        except BaseException as error:  # noqa: BLE001  # raised again below
-            failures.append(error)
-
-    thread = Thread(target=run, name="litestar-filestore-save")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
 
 
 async def _run_async(engine: Engine, work: Callable[[Engine], None]) -> None:

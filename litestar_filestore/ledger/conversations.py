@@ -1,4 +1,4 @@
-"""Closing connections without waiting for a server that does not answer.
+"""Ends connections to a server that does not answer, instead of waiting for it.
 
 asyncpg (0.32) waits for the server's end of a connection without a limit, and SQLAlchemy (2.1) gives it none: with a
 silent database ``engine.dispose()`` never returns, and the process that wants to end does not.
@@ -28,14 +28,32 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import Pool
 
 __all__ = (
-    "SILENCE_SECONDS",
-    "Conversation",
     "close_in_time",
     "heard",
     "hold_conversations",
     "limited",
 )
 
+T = TypeVar("T")
+
+_SILENCE_SECONDS = 5.0
+"""A short transaction of the ledger may take so long. SQLite, which is no server, has limits of its own."""
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 60
+_GRACE_SECONDS = 1.0
+"""After so long, work that a shut connection has not ended is cancelled: it has none yet."""
+_CONNECT_OPTIONS = {
+    "asyncpg": "timeout",
+    "psycopg": "connect_timeout",
+    "psycopg_async": "connect_timeout",
+    "psycopg2": "connect_timeout",
+    "aiomysql": "connect_timeout",
+    "asyncmy": "connect_timeout",
+    "pymysql": "connect_timeout",
+    "mysqldb": "connect_timeout",
+}
+"""By driver, what limits the time of connecting. libpq has no limit of its own for a server that accepts and hangs."""
+_KEY = "litestar_filestore.conversation"
 _SILENT_SECONDS = 1.0
 """A goodbye that took longer was not answered. SQLAlchemy waits for two seconds, then it cuts the connection."""
 _REMEMBERED_SECONDS = 30.0
@@ -66,34 +84,10 @@ class _Closing:
             self._silent_until = end + _REMEMBERED_SECONDS
 
 
-T = TypeVar("T")
-
-SILENCE_SECONDS = 5.0
-"""How long a short transaction of the ledger may take. SQLite, which is no server, has limits of its own."""
-_CONNECT_SECONDS = 5
-_READ_SECONDS = 60
-_GRACE_SECONDS = 1.0
-"""After so long, work that a shut connection has not ended is cancelled: it has none yet."""
-_CONNECT_OPTIONS = {
-    "asyncpg": "timeout",
-    "psycopg": "connect_timeout",
-    "psycopg_async": "connect_timeout",
-    "psycopg2": "connect_timeout",
-    "aiomysql": "connect_timeout",
-    "asyncmy": "connect_timeout",
-    "pymysql": "connect_timeout",
-    "mysqldb": "connect_timeout",
-}
-"""By driver, what limits the time of connecting. libpq has no limit of its own for a server that accepts and hangs."""
-
-_present: ContextVar[Conversation | None] = ContextVar("litestar_filestore_conversation", default=None)
-
-
-class Conversation:
+class _Conversation:
     """The connections that one piece of work has out of pools that `hold_conversations` knows."""
 
     def __init__(self) -> None:
-        """Begin without a connection."""
         self._connections: list[Any] = []
         self.is_over = False
         """Whether it was ended from outside."""
@@ -125,13 +119,11 @@ class Conversation:
             _shut(connection)
 
 
-def hold_conversations(engine: Engine, pool: Pool) -> None:
-    """Let conversations know which connections of `pool` they have out.
+_present: ContextVar[_Conversation | None] = ContextVar("litestar_filestore_conversation", default=None)
 
-    Args:
-        engine: Whose dialect connects.
-        pool: Its pool.
-    """
+
+def hold_conversations(engine: Engine, pool: Pool) -> None:
+    """Let conversations know which connections of `pool`, in which the dialect of `engine` connects, they have out."""
 
     def taken(connection: Any, record: Any, _proxy: Any) -> None:
         if (conversation := _present.get()) is not None:
@@ -152,9 +144,6 @@ def hold_conversations(engine: Engine, pool: Pool) -> None:
     event.listen(pool, "invalidate", given_back)
     if not event.contains(engine, "do_connect", _connect_in_time):
         event.listen(engine, "do_connect", _connect_in_time)
-
-
-_KEY = "litestar_filestore.conversation"
 
 
 def _ping(dialect: Dialect, connection: Any) -> None:
@@ -212,7 +201,7 @@ def _shut_socket(descriptor: int) -> None:
 @contextmanager
 def limited(seconds: float) -> Generator[None]:
     """Return a context whose connections are shut after a time, for work in a thread or in SQLAlchemy's greenlet."""
-    conversation = Conversation()
+    conversation = _Conversation()
     # Connections of an event loop are shut on it.
     timer = (asyncio.get_running_loop().call_later if in_greenlet() else _timer)(seconds, conversation.end)
     try:
@@ -229,30 +218,28 @@ def _timer(seconds: float, function: Callable[[], None]) -> Timer:
     return timer
 
 
-async def heard(work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
-    """Run `work`, which talks to a database, to its end, but make that end come.
+async def heard(work: Callable[[], Awaitable[T]]) -> T:
+    """Run `work`, which talks to a database, to its end, but make that end come: its connections are shut in time.
 
     A caller that is cancelled meanwhile notices at the end: drivers lose connections whose statement is interrupted.
 
     Args:
         work: Takes its connections from pools that `hold_conversations` knows.
-        seconds: After this time its connections are shut; ``None`` for `SILENCE_SECONDS`.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: If they were, for instance; the transaction may have been committed all the same.
+        sqlalchemy.exc.DBAPIError: If they were shut, for instance; the transaction may be committed all the same.
         TimeoutError: If there was none to shut.
     """
-    conversation = Conversation()
+    conversation = _Conversation()
     with conversation.present():
         task = asyncio.ensure_future(work())
-    loop = asyncio.get_running_loop()
-    seconds = SILENCE_SECONDS if seconds is None else seconds
-    timers = [loop.call_later(seconds, conversation.end), loop.call_later(seconds + _GRACE_SECONDS, task.cancel)]
+    later = asyncio.get_running_loop().call_later
+    timers = later(_SILENCE_SECONDS, conversation.end), later(_SILENCE_SECONDS + _GRACE_SECONDS, task.cancel)
     try:
         return await finish(task)
     except asyncio.CancelledError:
         if task.cancelled() and conversation.is_over:
-            raise TimeoutError(f"The database did not answer within {seconds:g} seconds") from None
+            raise TimeoutError(f"The database did not answer within {_SILENCE_SECONDS:g} seconds") from None
         raise
     finally:
         for timer in timers:

@@ -1,32 +1,35 @@
-"""What fsck may do, and what it says."""
+"""Compares rows, ledger and backends both ways, and mends what does not fit."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import greenlet_spawn
 
+from litestar_filestore.core.backend import Guard
 from litestar_filestore.core.keys import RESERVED_SEGMENT, join_prefix
 from litestar_filestore.core.types import PutOptions
-from litestar_filestore.errors import LedgerError, ObjectNotFoundError
+from litestar_filestore.errors import BucketNotFoundError, LedgerError, ObjectNotFoundError
 from litestar_filestore.ledger.adopt import Survey, enter, row_files, survey_rows
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
-from litestar_filestore.ledger.table import State, database_now
+from litestar_filestore.ledger.outages import guard_database
+from litestar_filestore.ledger.table import State
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
 
-    from sqlalchemy import Engine, Table
+    from sqlalchemy import Engine, Row, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Mapper
 
@@ -34,18 +37,10 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import ObjectInfo
 
 __all__ = (
-    "MISSING",
-    "SHARED",
-    "SIZE",
-    "UNKNOWN_ROW",
-    "UNOWNED",
-    "UNSHARED",
     "UNTRACKED",
     "Finding",
     "FsckConfig",
     "FsckReport",
-    "check_marker",
-    "database_id",
     "fsck",
     "fsck_async",
 )
@@ -69,7 +64,7 @@ UNSHARED = "shared object of one row or none"
 
 @dataclass
 class FsckConfig:
-    """What fsck may do."""
+    """Limits and permissions of one run."""
 
     repair: bool = False
     """Whether to enter rows without a ledger entry, and to doom objects that nothing needs. ``False`` only reports."""
@@ -87,14 +82,14 @@ class Finding(NamedTuple):
     kind: str
     """One of the names of this module, such as ``"missing object"``."""
     object: ObjectKey
-    """Which object."""
+    """The object."""
     detail: str = ""
-    """What is known beside."""
+    """More about it."""
 
 
 @dataclass
 class FsckReport:
-    """What fsck saw."""
+    """The outcome of one run."""
 
     objects: int = 0
     """Objects listed."""
@@ -120,83 +115,7 @@ class FsckReport:
 
 
 _MARKER = f"{RESERVED_SEGMENT}/database"
-_ID_KEY = "database-id"
-_ID_STATE = "marker"
-
-
-def database_id(engine: Engine, table: Table) -> str:
-    """Return the identity of this database, made at the first call and kept in the ledger."""
-    c = table.c
-    query = sa.select(c.owner).where(c.backend == "", c.key == _ID_KEY)
-    new = sa.insert(table).values(
-        backend="",
-        key=_ID_KEY,
-        state=_ID_STATE,
-        owner=secrets.token_hex(16),
-        created_at=database_now(),
-        not_before=database_now(),
-        attempts=0,
-    )
-    with engine.connect() as connection:
-        found = connection.execute(query).scalar()
-    if found is None:
-        with suppress(IntegrityError), engine.begin() as connection:  # another process was faster: its id counts
-            connection.execute(new)
-        with engine.connect() as connection:
-            found = connection.execute(query).scalar_one()
-    return str(found)
-
-
-def check_marker(engine: Engine, table: Table, backend: StorageBackend, *, claim: bool) -> None:
-    """Make sure that `backend` is this database's, and with `claim` mark it if nobody has.
-
-    Raises:
-        LedgerError: If it is marked as another database's.
-    """
-    path = join_prefix(backend.prefix or "", _MARKER)
-    mine = database_id(engine, table)
-    try:
-        theirs = _read(backend, path).decode()
-    except ObjectNotFoundError:
-        if claim:
-            _write(backend, path, mine.encode())
-        return
-    except FileNotFoundError:
-        return
-    if theirs != mine:
-        raise LedgerError(
-            "This backend is looked after by another database. If the databases were separated on purpose, "
-            f"delete its object {_MARKER!r}",
-            operation="fsck",
-            backend=backend.key,
-        )
-
-
-def _read(backend: StorageBackend, path: str) -> bytes:
-    driver = backend.storage_driver
-
-    async def read() -> bytes:
-        return b"".join([block async for block in driver.get_async(path, 0, None)])
-
-    try:
-        return call(lambda: b"".join(driver.get(path, 0, None)), read)
-    except Exception as error:
-        translated = driver.translate(error)
-        if translated is None:
-            raise
-        raise translated from error
-
-
-def _write(backend: StorageBackend, path: str, content: bytes) -> None:
-    driver = backend.storage_driver
-    options = PutOptions(size=len(content))
-
-    async def blocks() -> AsyncGenerator[bytes, None]:
-        yield content
-
-    call(partial(driver.put, path, iter([content]), options), partial(driver.put_async, path, blocks(), options))
-
-
+"""The object of a backend that says whose it is."""
 _PAGE = 500
 _LASTING = (State.LINKED, State.SHARED, State.KEPT)
 """Entries whose objects have to be there."""
@@ -224,13 +143,13 @@ def fsck(
     Raises:
         LedgerError: If a backend is marked as another database's, or more would be doomed than allowed. Nothing was
             mended then.
+        LedgerMissingError: If the database lacks a table of the ledger.
     """
-    with Survey() as listed, Survey() as held, Survey() as unowned, Survey() as unshared, Survey() as untracked:
-        check = _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig())
-        check.look(listed, held, unowned, unshared, untracked)
+    with _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig()) as check:
+        check.look()
         if check.config.repair:
             check.judge()
-            check.mend(unowned, unshared, untracked)
+            check.mend()
         return check.report
 
 
@@ -246,6 +165,8 @@ async def fsck_async(
 
 
 class _Fsck:
+    """One run, with what it has seen in files of its own: two worlds of any size are compared in flat memory."""
+
     def __init__(
         self,
         engine: Engine,
@@ -263,16 +184,30 @@ class _Fsck:
         self._objects: Counter[str] = Counter()
         self._doomed: Counter[str] = Counter()
 
-    def look(self, listed: Survey, held: Survey, unowned: Survey, unshared: Survey, untracked: Survey) -> None:
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self._listed, self._held, self._unowned, self._unshared, self._untracked = (
+            self._stack.enter_context(Survey()) for _ in range(5)
+        )
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def look(self) -> None:
         """Find what does not fit, and note what rows hold and what nothing needs."""
+        with guard_database():
+            identity = self._database_id()
         for backend in self._backends.values():
-            check_marker(self._engine, self._ledger.table, backend, claim=self.config.repair)
-        self._read_rows(held)
-        self._check_rows(held)
-        self._check_owners(held, unowned, unshared)
+            _check_marker(backend, identity, claim=self.config.repair)
+        self._read_rows()
+        self._check_rows()
+        self._check_owners()
         for backend in self._backends.values():
-            self._check_backend(backend, listed, held, untracked)
-        self._check_entries(listed)
+            self._check_backend(backend)
+        self._check_entries()
 
     def judge(self) -> None:
         """Refuse to doom too much of a backend."""
@@ -288,31 +223,29 @@ class _Fsck:
                     backend=backend,
                 )
 
-    def mend(self, unowned: Survey, unshared: Survey, untracked: Survey) -> None:
+    def mend(self) -> None:
         """Adopt what rows hold, and doom what nothing needs."""
-        if unshared or self.report.counts[UNKNOWN_ROW] or self.report.counts[SHARED]:
+        if self._unshared or self.report.counts[UNKNOWN_ROW] or self.report.counts[SHARED]:
             # Again, and at one moment: a file that changed rows while they were read may have been missed.
             with Survey() as held:
                 survey_rows(self._engine, self._mappers, held)
                 self._adopt(held)
-                self._unshare(held, unshared)
-        for page in unowned.pages():
-            for key in page:
-                with self._engine.begin() as connection:
-                    self._ledger.doom(connection, [key])
-                self.report.doomed += 1
-        for page in untracked.pages():
-            for key in page:
-                self._tombstone(key)
+                self._unshare(held)
+        for key in self._unowned:
+            with self._engine.begin() as connection:
+                self._ledger.doom(connection, [key])
+            self.report.doomed += 1
+        for key in self._untracked:
+            self._tombstone(key)
 
     def _adopt(self, held: Survey) -> None:
         for page in held.pages():
             here = [key for key in page if key.backend in self._backends]
             self.report.adopted += enter(self._engine, self._ledger, held, here)
 
-    def _unshare(self, held: Survey, unshared: Survey) -> None:
+    def _unshare(self, held: Survey) -> None:
         """Hand shared objects to the one row that holds them, and doom those that none does."""
-        for page in unshared.pages():
+        for page in self._unshared.pages():
             by_count: dict[int, list[ObjectKey]] = {0: [], 1: []}
             for key in page:
                 by_count.setdefault(held.holders(key), []).append(key)
@@ -320,22 +253,40 @@ class _Fsck:
                 self.report.unshared += self._ledger.change(connection, by_count[1], State.SHARED, State.LINKED)
                 self.report.doomed += self._ledger.change(connection, by_count[0], State.SHARED, State.DOOMED)
 
+    def _tombstone(self, key: ObjectKey) -> None:
+        try:
+            with self._engine.begin() as connection:
+                self._ledger.insert(connection, {key: None}, State.DOOMED)
+        except IntegrityError:
+            return  # a transaction that was open entered the object after all: the primary key decides
+        self.report.doomed += 1
+
     def _find(self, kind: str, key: ObjectKey, detail: str = "") -> None:
         self.report.counts[kind] += 1
         if len(self.report.findings) < self.config.max_findings:
             self.report.findings.append(Finding(kind, key, detail))
 
+    def _database_id(self) -> str:
+        """Return the identity of this database, made at the first call."""
+        with self._engine.connect() as connection:
+            found = self._ledger.database_id(connection)
+        if found is None:
+            with suppress(IntegrityError), self._engine.begin() as connection:  # another process was faster
+                self._ledger.insert_database_id(connection, secrets.token_hex(16))
+            return self._database_id()
+        return found
+
     # -- rows
 
-    def _read_rows(self, held: Survey) -> None:
+    def _read_rows(self) -> None:
         for mapper in self._mappers:
             for page in row_files(self._engine, mapper):
                 files = [file for file in page if file.object.backend in self._backends]
                 self.report.row_files += len(files)
-                held.hold(files)
+                self._held.hold(files)
 
-    def _check_rows(self, held: Survey) -> None:
-        for page in held.pages():
+    def _check_rows(self) -> None:
+        for page in self._held.pages():
             with self._engine.connect() as connection:
                 states = self._ledger.states(connection, page)
             for key in page:
@@ -344,69 +295,54 @@ class _Fsck:
                     self._find(UNKNOWN_ROW, key)
                 elif state not in _HELD:
                     self._find(MISSING, key, f"the ledger says {state}")
-                if state is not State.SHARED and held.holders(key) > 1:
-                    self._find(SHARED, key, ", ".join(held.places(key, _PLACES)))
+                if state is not State.SHARED and self._held.holders(key) > 1:
+                    self._find(SHARED, key, ", ".join(self._held.places(key, _PLACES)))
 
     # -- entries
 
-    def _entries(self) -> Iterator[Sequence[sa.Row[Any, Any, Any, Any, Any]]]:
+    def _entries(self) -> Iterator[Sequence[Row[Any, Any, Any, Any, Any]]]:
         # Backend by backend, so that each page is a range of the primary key that begins where the last one ended.
         for backend in sorted(self._backends):
-            last = ""
-            while rows := self._page_of_entries(backend, last):
+            last = ObjectKey(backend, "")
+            while rows := self._entries_after(last):
                 yield rows
-                last = rows[-1].key
+                last = ObjectKey(backend, rows[-1].key)
 
-    def _page_of_entries(self, backend: str, last: str) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:
-        c = self._ledger.table.c
-        statement = (
-            sa.select(c.backend, c.key, c.size, c.state, (database_now() - c.not_before).label("age"))
-            .where(c.state.in_(_LASTING), c.backend == backend, c.key > last)
-            .order_by(c.key)
-            .limit(_PAGE)
-        )
+    def _entries_after(self, last: ObjectKey) -> Sequence[Row[Any, Any, Any, Any, Any]]:
         with self._engine.connect() as connection:
-            return connection.execute(statement).all()
+            return self._ledger.entries(connection, _LASTING, after=last, limit=_PAGE)
 
-    def _check_owners(self, held: Survey, unowned: Survey, unshared: Survey) -> None:
+    def _check_owners(self) -> None:
         """Find linked entries that no row holds, and shared ones that are not held by several."""
         with Survey() as suspects, Survey() as lonely, Survey() as held_again:
             for page in self._entries():
                 self.report.entries += len(page)
                 old = [row for row in page if row.age >= self.config.minimum_age_seconds]
                 linked = {ObjectKey(row.backend, row.key) for row in old if row.state == State.LINKED}
-                suspects.add((key, None) for key in linked - held.sizes(list(linked)).keys())
+                suspects.add((key, None) for key in linked - self._held.sizes(list(linked)).keys())
                 shared = (ObjectKey(row.backend, row.key) for row in old if row.state == State.SHARED)
-                lonely.add((key, None) for key in shared if held.holders(key) <= 1)
+                lonely.add((key, None) for key in shared if self._held.holders(key) <= 1)
             if not (suspects or lonely):
                 return
             # A file that changed rows while they were read page by page may have been missed in both places.
             for mapper in self._mappers:
                 for files in row_files(self._engine, mapper):
                     held_again.hold(files)
-            self._find_unheld(suspects, held_again, unowned)
-            self._find_unshared(lonely, held_again, unshared)
-
-    def _find_unheld(self, suspects: Survey, held_again: Survey, unowned: Survey) -> None:
-        for keys in suspects.pages():
-            for key in keys:
+            for key in suspects:
                 if not held_again.holders(key):
                     self._find(UNOWNED, key)
                     self._doomed[key.backend] += 1
-                    unowned.add([(key, None)])
-
-    def _find_unshared(self, lonely: Survey, held_again: Survey, unshared: Survey) -> None:
-        for keys in lonely.pages():
-            for key in keys:
+                    self._unowned.add([(key, None)])
+            for key in lonely:
                 if (holders := held_again.holders(key)) <= 1:
                     self._find(UNSHARED, key, f"{holders} rows hold it")
                     self._doomed[key.backend] += int(not holders)
-                    unshared.add([(key, None)])
+                    self._unshared.add([(key, None)])
 
-    def _check_entries(self, listed: Survey) -> None:
+    def _check_entries(self) -> None:
         """Compare linked entries with what the backends list."""
         for page in self._entries():
-            seen = listed.sizes([ObjectKey(row.backend, row.key) for row in page])
+            seen = self._listed.sizes([ObjectKey(row.backend, row.key) for row in page])
             for row in page:
                 key = ObjectKey(row.backend, row.key)
                 if key not in seen:
@@ -427,32 +363,24 @@ class _Fsck:
 
     # -- objects
 
-    def _check_backend(self, backend: StorageBackend, listed: Survey, held: Survey, untracked: Survey) -> None:
+    def _check_backend(self, backend: StorageBackend) -> None:
         for page in _pages(backend):
             infos = {ObjectKey(backend.key, info.key): info for info in page}
-            listed.add((key, info.size) for key, info in infos.items())
+            self._listed.add((key, info.size) for key, info in infos.items())
             with self._engine.connect() as connection:
                 entered = self._ledger.states(connection, list(infos))
             # What a row holds is adopted.
-            known = entered.keys() | held.sizes(list(infos)).keys()
+            known = entered.keys() | self._held.sizes(list(infos)).keys()
             strays = [(key, info.size) for key, info in infos.items() if key not in known and self._is_old(info)]
             for key, _ in strays:
                 self._find(UNTRACKED, key)
-            untracked.add(strays)
+            self._untracked.add(strays)
             self._objects[backend.key] += len(page)
             self._doomed[backend.key] += len(strays)
         self.report.objects += self._objects[backend.key]
 
     def _is_old(self, info: ObjectInfo) -> bool:
         return info.last_modified is None or time.time() - info.last_modified >= self.config.minimum_age_seconds
-
-    def _tombstone(self, key: ObjectKey) -> None:
-        try:
-            with self._engine.begin() as connection:
-                self._ledger.insert_doomed(connection, key)
-        except IntegrityError:
-            return  # a transaction that was open entered the object after all: the primary key decides
-        self.report.doomed += 1
 
 
 def _pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
@@ -469,3 +397,42 @@ def _pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
 
     while page := call(lambda: [*islice(infos, _PAGE)], next_page):
         yield page
+
+
+def _check_marker(backend: StorageBackend, identity: str, *, claim: bool) -> None:
+    """Make sure that `backend` is this database's, and with `claim` mark it if nobody has.
+
+    Raises:
+        LedgerError: If it is marked as another database's.
+    """
+    driver, path = backend.storage_driver, join_prefix(backend.prefix or "", _MARKER)
+
+    async def read() -> bytes:
+        return b"".join([block async for block in driver.get_async(path, 0, None)])
+
+    try:
+        with Guard(driver, backend.key, "fsck", _MARKER):
+            theirs = call(lambda: b"".join(driver.get(path, 0, None)), read).decode()
+    except ObjectNotFoundError:
+        if claim:
+            _mark(backend, path, identity.encode())
+        return
+    except BucketNotFoundError:
+        return  # the listing will say so, or finds nothing
+    if theirs != identity:
+        raise LedgerError(
+            "This backend is looked after by another database. If the databases were separated on purpose, "
+            f"delete its object {_MARKER!r}",
+            operation="fsck",
+            backend=backend.key,
+        )
+
+
+def _mark(backend: StorageBackend, path: str, content: bytes) -> None:
+    driver, options = backend.storage_driver, PutOptions(size=len(content))
+
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        yield content
+
+    with Guard(driver, backend.key, "fsck", _MARKER):
+        call(partial(driver.put, path, iter([content]), options), partial(driver.put_async, path, blocks(), options))

@@ -8,35 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.errors import (
-    DatabaseFullError,
     DatabaseUnavailableError,
     ObjectExistsError,
     StorageError,
 )
-from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, abandon, forget, keep
-from litestar_filestore.ledger.outages import explain_database_error, translate_database_error
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
+from litestar_filestore.ledger.outages import explain_database_error, is_locked, translate_database_error
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
 from litestar_filestore.ledger.schemas import mark_staged
-from litestar_filestore.ledger.staging import in_time, is_locked, owner_of_pool, schema_map, staging_engine
+from litestar_filestore.ledger.staging import in_time, owner_of_pool, patiently, schema_map, staging_engine, sync_engine
 from litestar_filestore.ledger.table import State
 from litestar_filestore.ledger.wake import tell_doomed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -50,6 +49,7 @@ __all__ = (
     "intents_of",
     "leased",
     "leases_renewed",
+    "noted_on",
     "save_with",
     "store_async",
 )
@@ -58,13 +58,11 @@ logger = logging.getLogger("litestar_filestore")
 
 RETRY_SECONDS = 10.0
 """Wait after a failed renewal of leases, which are for an hour."""
-_ATTEMPTS = 25
-"""To get SQLite's write lock; about 5 seconds, as long as sqlite3 itself waits."""
 _TRIES = 2
-"""How many connections a transaction is tried on. After a firewall has forgotten those that were idle, all of the pool
+"""A transaction is tried on so many connections. After a firewall has forgotten those that were idle, all of the pool
 are silent; when the first one is shut, SQLAlchemy makes new ones."""
 _WAIT_SECONDS = 12.0
-"""How long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
+"""So long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
 _LATE_SECONDS = 1.0
 """A transaction that takes longer lets another one go beside it."""
 _WAYS = 4
@@ -79,7 +77,7 @@ class _Entry:
     def __init__(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> None:
         self.work = work
         self.staged = staged
-        """What it stages."""
+        """The object that it stages."""
         self.is_left = False
         """Whether nobody waits for it any more."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -99,7 +97,7 @@ class Intents:
 
     def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
         """Write to `table` on a connection pool beside that of `engine`."""
-        self._engine = _sync(engine)
+        self._engine = sync_engine(engine)
         self._ledger = Ledger(table)
         self._waiting: list[_Entry] = []
         self._held: set[ObjectKey] = set()
@@ -144,7 +142,7 @@ class Intents:
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
         """Take staged objects out that nobody has begun to write; see `forget`."""
-        await self._write(lambda connection: forget(self._ledger, connection, keys))
+        await self._write(lambda connection: self._ledger.forget(connection, keys))
 
     async def record(self, key: ObjectKey, facts: Facts) -> None:
         """Note what was written.
@@ -159,14 +157,14 @@ class Intents:
         def work(connection: Connection) -> None:
             nonlocal refusal
             if refusal is not None:  # the answer to the COMMIT was lost, and the entry may be doomed already
-                abandon(self._ledger, connection, [key])
+                self._ledger.abandon(connection, [key])
                 return
-            self._ledger.record(connection, {key: facts})
+            self._ledger.record(connection, key, facts)
             try:
                 ask_quota(self._ledger, connection, owner)
             except Exception as error:  # noqa: BLE001  # raised below, when it is committed that nobody gets the object
                 refusal = error
-                abandon(self._ledger, connection, [key])
+                self._ledger.abandon(connection, [key])
 
         await self._write(work)
         if refusal is not None:
@@ -211,7 +209,7 @@ class Intents:
 
     async def abandon(self, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)) -> int:
         """Doom those objects that are in one of `states`, wake the sweepers, and return how many they are."""
-        doomed = await self._write(lambda connection: abandon(self._ledger, connection, keys, states))
+        doomed = await self._write(lambda connection: self._ledger.abandon(connection, keys, states))
         if doomed:
             tell_doomed()
         return int(doomed)
@@ -222,15 +220,16 @@ class Intents:
         Raises:
             LinkLostError: If the object was given up.
         """
-        work = partial(self._keep, key, facts, owner_of_new_objects.get())
+        owner = owner_of_new_objects.get()
+
+        def work(connection: Connection) -> None:
+            self._ledger.keep(connection, key, facts, owner=owner)
+
         try:
             await self._write(work)
         except IntegrityError:
             # A transaction has entered it at the same moment. Now that it is committed, its row keeps the object.
             await self._write(work)
-
-    def _keep(self, key: ObjectKey, facts: Facts, owner: str | None, connection: Connection) -> None:
-        keep(self._ledger, connection, key, facts, owner=owner)
 
     async def _write(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> Any:
         entry = _Entry(work, staged)
@@ -243,7 +242,7 @@ class Intents:
             raise
         if not entry.done.done():
             self._give_up(entry)
-            raise _unanswered()
+            raise DatabaseUnavailableError("The database of the ledger does not answer in time; try again later")
         return entry.done.result()
 
     async def _leave(self, entry: _Entry) -> None:
@@ -251,7 +250,8 @@ class Intents:
         if entry not in self._waiting:
             await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
         self._give_up(entry)
-        if entry.staged is not None and _has_worked(entry.done):
+        done = entry.done
+        if entry.staged is not None and done.done() and not done.cancelled() and done.exception() is None:
             await self.forget([entry.staged])
 
     def _give_up(self, entry: _Entry) -> None:
@@ -321,25 +321,18 @@ class Intents:
                 entry.done.set_exception(_explained(error))
         if doubtful:
             # Nobody waits for it. Where this cannot be said either, the lease ends it.
-            self._waiting.append(_Entry(lambda connection: forget(self._ledger, connection, doubtful)))
+            self._waiting.append(_Entry(lambda connection: self._ledger.forget(connection, doubtful)))
             self._begin()
 
     def _commit(self, batch: list[_Entry]) -> _Outcomes:
         try:
             values = self._write_together(batch)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
-            if len(batch) == 1 or self._is_lost(error) or (isinstance(error, OperationalError) and is_locked(error)):
+            if len(batch) == 1 or self._is_lost(error) or is_locked(error):
                 return [(entry, None, error) for entry in batch]
             # One of them spoils the transaction of all: each gets its own.
-            return [self._commit_alone(entry) for entry in batch]
+            return [outcome for entry in batch for outcome in self._commit([entry])]
         return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
-
-    def _commit_alone(self, entry: _Entry) -> tuple[_Entry, Any, Exception | None]:
-        try:
-            (value,) = self._write_together([entry])
-        except Exception as error:  # noqa: BLE001  # as above
-            return entry, None, error
-        return entry, value, None
 
     def _is_lost(self, error: Exception) -> bool:
         """Return whether the connection has failed: what became of its transaction is not known."""
@@ -348,28 +341,11 @@ class Intents:
         return away and self._engine.dialect.name != "sqlite"
 
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
-        attempt = 1
-        while True:
-            try:
-                with (staging_engine(self._engine) or self._engine).begin() as connection:
-                    return [entry.work(connection) for entry in batch]
-            except OperationalError as error:
-                # The staging connection waits shortly, for the sake of sessions that write; uploads hold up nobody.
-                if not is_locked(error) or attempt == _ATTEMPTS:
-                    raise
-            attempt += 1
+        def write() -> list[Any]:
+            with (staging_engine(self._engine) or self._engine).begin() as connection:
+                return [entry.work(connection) for entry in batch]
 
-
-def _sync(engine: Engine | AsyncEngine) -> Engine:
-    return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-
-
-def _has_worked(done: asyncio.Future[Any]) -> bool:
-    return done.done() and not done.cancelled() and done.exception() is None
-
-
-def _unanswered() -> DatabaseUnavailableError:
-    return DatabaseUnavailableError("The database of the ledger does not answer in time; try again later")
+        return patiently(write)
 
 
 def _explained(error: Exception) -> Exception:
@@ -386,7 +362,7 @@ _intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictiona
 def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
     """Return what writes to a ledger on the running event loop; uploads that share it share its transactions."""
     by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    by_table = by_engine.setdefault(owner_of_pool(sync := _sync(engine)), {})
+    by_table = by_engine.setdefault(owner_of_pool(sync := sync_engine(engine)), {})
     return by_table.setdefault((table, frozenset(schema_map(sync).items())), Intents(engine, table))
 
 
@@ -466,18 +442,24 @@ async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDa
         yield
     except BaseException as error:
         was_read = not isinstance(source, LiveSource) or source.has_ended
-        try:
+        with noted_on(error):
             await finish(intents.abandon([key]) if was_read else intents.forget([key]))
-        except (SQLAlchemyError, DatabaseUnavailableError, DatabaseFullError) as second:
-            error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
         raise
 
 
-class Leases:
-    """What one request has stored: as long as it runs, no lease of these objects runs out."""
+@contextmanager
+def noted_on(error: BaseException) -> Generator[None]:
+    """Note on `error` that the object could not be given up either, where that fails."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageError) as second:
+        error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
+
+
+class _Leases:
+    """The objects that one request has stored: as long as it runs, none of their leases runs out."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._held: dict[Intents, list[ObjectKey]] | None = {}
 
     async def add(self, intents: Intents, key: ObjectKey) -> None:
@@ -494,13 +476,13 @@ class Leases:
             await intents.let_go(keys)
 
 
-_leases: ContextVar[Leases | None] = ContextVar("litestar_filestore_leases", default=None)
+_leases: ContextVar[_Leases | None] = ContextVar("litestar_filestore_leases", default=None)
 
 
 @asynccontextmanager
 async def leases_renewed() -> AsyncGenerator[None]:
     """Renew the leases of everything that `store_async` stores in the body, and in its tasks, until the body ends."""
-    leases = Leases()
+    leases = _Leases()
     token = _leases.set(leases)
     try:
         yield

@@ -13,15 +13,15 @@ and a sweep, two replacements of one row) meet at the row, and one of them fails
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sqlalchemy as sa
 
 from litestar_filestore.errors import ConflictError, LinkLostError
-from litestar_filestore.ledger.table import MYSQL, USED, State, database_now, is_one_of
+from litestar_filestore.ledger.table import MYSQL, USED, State, database_now, identity_of, is_one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, CursorResult, Table
 
@@ -34,13 +34,10 @@ __all__ = (
     "Ledger",
     "ObjectKey",
     "Usage",
-    "abandon",
-    "forget",
-    "keep",
 )
 
 LEASE_SECONDS = 3600.0
-"""How long a staged object is kept for a row that may still come."""
+"""A staged object is kept so long for a row that may still come."""
 BELONGS_TO_ANOTHER_ROW = (
     "The object belongs to another row already; assign file.copy() instead. What keeps versions of rows by copying "
     'them has to leave file columns out, as SQLAlchemy-Continuum does with __versioned__ = {"exclude": ["file"]}, or '
@@ -48,9 +45,10 @@ BELONGS_TO_ANOTHER_ROW = (
 )
 """Why a row cannot have a file."""
 _FREE = (State.STAGED, State.KEPT)
-"""What a row may take."""
+"""States of objects that a row may take."""
+_GIVEN_UP = (State.DOOMED, State.GONE)
 _CLOCKS_SECONDS = 3600
-"""How far the clocks of applications and databases may be apart."""
+"""The clocks of applications and databases may be so far apart."""
 _NO_BACKEND = ""
 """Of entries that are about a link; no backend has this key."""
 _CHUNK = 400
@@ -67,7 +65,7 @@ class ObjectKey(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known about the content once it is stored."""
+    """Size and digest of content that is stored."""
 
     size: int | None
     """Length in bytes."""
@@ -76,7 +74,7 @@ class Facts(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What one owner's objects take up."""
+    """Number and bytes of one owner's objects."""
 
     objects: int
     """Objects that are in the store, or may be: also those that were given up and are not deleted yet."""
@@ -96,7 +94,51 @@ class Ledger:
         self.table = table
         self._c = table.c
 
+    @property
+    def _identity(self) -> Table:
+        return cast("Table", identity_of(self.table.metadata))  # made together with the ledger
+
     # -- staging
+
+    def insert(
+        self,
+        connection: Connection,
+        facts: Mapping[ObjectKey, Facts | None],
+        state: State,
+        *,
+        owner: str | None = None,
+        lease_seconds: float = 0.0,
+    ) -> None:
+        """Enter objects that nothing knows.
+
+        Args:
+            connection: A transaction of its own for staged ones, committed before the first byte; that of the rows
+                for linked ones.
+            facts: Keys that were never used, with what is known of the objects.
+            state: What they are.
+            owner: Whose quota counts them.
+            lease_seconds: How long nobody may take them for abandoned.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If an entry came meanwhile, or one that is not committed yet has been.
+        """
+        now = database_now()
+        for chunk in _chunks(list(facts)):
+            rows = [
+                {
+                    "backend": key.backend,
+                    "key": key.key,
+                    "state": state,
+                    "size": known.size if (known := facts[key]) else None,
+                    "checksum": known.checksum if known else None,
+                    "created_at": now,
+                    "not_before": now + lease_seconds,
+                    "attempts": 0,
+                    "owner": owner,
+                }
+                for key in chunk
+            ]
+            connection.execute(sa.insert(self.table).values(rows))
 
     def stage(
         self,
@@ -106,19 +148,12 @@ class Ledger:
         owner: str | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        """Say, before the first byte, that objects are going to be written.
-
-        Args:
-            connection: A transaction of its own that is committed before the write begins.
-            keys: Keys that were never used.
-            owner: Whose quota counts them.
-            lease_seconds: How long nobody may take them for abandoned.
-        """
-        self._insert(connection, dict.fromkeys(keys), State.STAGED, owner=owner, lease_seconds=lease_seconds)
+        """Say, before the first byte, that objects are going to be written; see `insert`."""
+        self.insert(connection, dict.fromkeys(keys), State.STAGED, owner=owner, lease_seconds=lease_seconds)
 
     def staged_at(self, connection: Connection, key: ObjectKey) -> float | None:
         """Return when the entry of a staged object was made, which tells two entries of one key apart."""
-        statement = sa.select(self._c.created_at).where(is_one_of(self.table, [key]), self._c.state == State.STAGED)
+        statement = sa.select(self._c.created_at).where(self._are([key], State.STAGED))
         found: float | None = connection.execute(statement).scalar()
         return found
 
@@ -149,28 +184,20 @@ class Ledger:
         if connection.execute(sa.select(sa.literal(1)).select_from(self.table).where(ended).limit(1)).first():
             connection.execute(sa.delete(self.table).where(ended))
 
-    def record(
-        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, lease_seconds: float = LEASE_SECONDS
-    ) -> None:
+    def record(self, connection: Connection, key: ObjectKey, facts: Facts) -> None:
         """Note what was written, and begin the lease anew.
 
         Raises:
-            LinkLostError: If an object was given up meanwhile; it will be deleted.
+            LinkLostError: If the object was given up meanwhile; it will be deleted.
         """
-        self._advance(
-            connection,
-            list(facts),
-            State.STAGED,
-            {**self._facts(facts), "not_before": database_now() + lease_seconds},
-        )
+        values = {**self._facts({key: facts}), "not_before": database_now() + LEASE_SECONDS}
+        _require(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values), 1)
 
-    def prolong(
-        self, connection: Connection, keys: Sequence[ObjectKey], *, lease_seconds: float = LEASE_SECONDS
-    ) -> None:
+    def prolong(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
         """Begin the leases of those objects anew that are still staged; rows may have taken others meanwhile."""
         for chunk in _chunks(keys):
-            statement = sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == State.STAGED)
-            connection.execute(statement.values(not_before=database_now() + lease_seconds))
+            statement = sa.update(self.table).where(self._are(chunk, State.STAGED))
+            connection.execute(statement.values(not_before=database_now() + LEASE_SECONDS))
 
     def withdraw(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
         """Forget staged objects that a transaction is going to enter by itself, since it cannot see their entries.
@@ -179,15 +206,55 @@ class Ledger:
             LinkLostError: If an object was given up meanwhile.
         """
         for chunk in _chunks(keys):
-            statement = sa.delete(self.table).where(is_one_of(self.table, chunk), self._c.state == State.STAGED)
+            statement = sa.delete(self.table).where(self._are(chunk, State.STAGED))
             _require(connection, statement, len(chunk))
 
-    def _advance(
-        self, connection: Connection, keys: Sequence[ObjectKey], state: State, values: Mapping[str, object]
-    ) -> None:
-        for chunk in _chunks(keys):
-            statement = sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == state).values(values)
-            _require(connection, statement, len(chunk))
+    def forget(self, connection: Connection, keys: Collection[ObjectKey]) -> None:
+        """Take staged objects out that nobody has begun to write: there is nothing to delete, and no late writer.
+
+        Those that are in another state, or in no entry at all, stay as they are.
+        """
+        connection.execute(sa.delete(self.table).where(self._are(keys, State.STAGED)))
+
+    def abandon(
+        self, connection: Connection, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)
+    ) -> int:
+        """Doom those objects that no row has taken, at once instead of when their lease runs out.
+
+        One conditional statement. Entries that an open transaction has changed are skipped where the database can do
+        that: whether their rows will be there is not known yet, and their lease is still there if they will not.
+
+        Args:
+            connection: A transaction of its own.
+            keys: The objects.
+            states: What they have to be to be given up.
+
+        Returns:
+            How many were doomed.
+        """
+        free = self._are(keys, *states)
+        if not connection.execute(sa.select(self._c.key).where(free).limit(1)).first():
+            return 0  # as after most requests: looking takes no lock that writers wait for
+        # MySQL selects from a table that it updates only by way of a derived one.
+        unlocked = sa.select(self._c.backend, self._c.key).where(free).with_for_update(skip_locked=True).subquery()
+        taken = sa.tuple_(self._c.backend, self._c.key).in_(sa.select(unlocked.c.backend, unlocked.c.key))
+        return _count(connection, sa.update(self.table).where(free, taken).values(self._begin(State.DOOMED)))
+
+    def keep(self, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:
+        """Have an object stay although no row holds it; it becomes `owner`'s if it is nobody's.
+
+        Raises:
+            LinkLostError: If it was given up.
+            sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; ask again.
+        """
+        values = {**self._begin(State.KEPT), "owner": sa.func.coalesce(self._c.owner, owner)}
+        if _count(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values)):
+            return
+        state = self.states(connection, [key], latest=True).get(key)
+        if state in _GIVEN_UP:
+            raise LinkLostError("The object was given up before it was kept; store the content again", key=key.key)
+        if state is None:
+            self.insert(connection, {key: facts}, State.KEPT, owner=owner)
 
     # -- the transaction of the row
 
@@ -216,15 +283,10 @@ class Ledger:
         """
         unknown: list[ObjectKey] = []
         for chunk in _chunks(list(facts)):
-            values = {
-                **self._facts({key: facts[key] for key in chunk}),
-                "state": State.LINKED,
-                "not_before": database_now(),
-            }
+            values = {**self._facts({key: facts[key] for key in chunk}), **self._begin(State.LINKED)}
             if owner is not None:
                 values["owner"] = sa.func.coalesce(self._c.owner, owner)
-            statement = self._update().where(is_one_of(self.table, chunk), self._c.state.in_(free)).values(values)
-            linked = _count(connection, statement)
+            linked = _count(connection, self._update().where(self._are(chunk, *free)).values(values))
             if linked != len(chunk):
                 unknown += self._explain(connection, chunk, linked, free)
         return unknown
@@ -234,7 +296,7 @@ class Ledger:
     ) -> list[ObjectKey]:
         states = self.states(connection, chunk, latest=True)
         for key, state in states.items():
-            if state in {State.DOOMED, State.GONE}:
+            if state in _GIVEN_UP:
                 raise LinkLostError(
                     "The object was given up before its row was written; store the content again", key=key.key
                 )
@@ -249,48 +311,10 @@ class Ledger:
             raise ConflictError(BELONGS_TO_ANOTHER_ROW)
         return unknown
 
-    def insert_linked(
-        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
-    ) -> None:
-        """Enter objects that were written without being staged, together with their rows."""
-        self._insert(connection, facts, State.LINKED, owner=owner)
-
-    def insert_doomed(self, connection: Connection, key: ObjectKey) -> None:
-        """Enter an object that nothing knows, to be deleted.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: If an entry came meanwhile, or one that is not committed yet has been.
-        """
-        self._insert(connection, {key: None}, State.DOOMED)
-
-    def insert_kept(
-        self, connection: Connection, facts: Mapping[ObjectKey, Facts], *, owner: str | None = None
-    ) -> None:
-        """Enter objects that nothing knows, to stay although no row holds them.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: If a transaction that was open has entered one meanwhile.
-        """
-        self._insert(connection, facts, State.KEPT, owner=owner)
-
-    def insert_shared(self, connection: Connection, facts: Mapping[ObjectKey, Facts]) -> None:
-        """Enter objects that nothing knows, and that several rows hold.
-
-        Raises:
-            sqlalchemy.exc.IntegrityError: If an entry came meanwhile.
-        """
-        self._insert(connection, facts, State.SHARED)
-
     def change(self, connection: Connection, keys: Sequence[ObjectKey], before: State, after: State) -> int:
         """Bring those of `keys` that are in one state into another, and return how many they were."""
-        values = {"state": after, "not_before": database_now()}
-        return sum(
-            _count(
-                connection,
-                sa.update(self.table).where(is_one_of(self.table, chunk), self._c.state == before).values(values),
-            )
-            for chunk in _chunks(keys)
-        )
+        statement = sa.update(self.table).values(self._begin(after))
+        return sum(_count(connection, statement.where(self._are(chunk, before))) for chunk in _chunks(keys))
 
     def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
         """Take objects out of the rows that this transaction changes or deletes.
@@ -305,11 +329,7 @@ class Ledger:
         """
         unknown: list[ObjectKey] = []
         for chunk in _chunks(keys):
-            statement = (
-                self._update()
-                .where(is_one_of(self.table, chunk), self._c.state == State.LINKED)
-                .values(state=State.DOOMED, not_before=database_now())
-            )
+            statement = self._update().where(self._are(chunk, State.LINKED)).values(self._begin(State.DOOMED))
             if (doomed := _count(connection, statement)) != len(chunk):
                 states = self.states(connection, chunk, latest=True)
                 missing = [key for key in chunk if key not in states]
@@ -368,34 +388,42 @@ class Ledger:
         ).one()
         return Usage(*map(int, row))
 
-    # -- shared
+    def entries(
+        self, connection: Connection, states: Collection[State], *, after: ObjectKey, limit: int
+    ) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:
+        """Return backend, key, size, state and age in seconds of the entries of one backend that follow a key."""
+        age = (database_now() - self._c.not_before).label("age")
+        statement = (
+            sa.select(self._c.backend, self._c.key, self._c.size, self._c.state, age)
+            .where(self._c.state.in_(states), self._c.backend == after.backend, self._c.key > after.key)
+            .order_by(self._c.key)
+            .limit(limit)
+        )
+        return connection.execute(statement).all()
 
-    def _insert(
-        self,
-        connection: Connection,
-        facts: Mapping[ObjectKey, Facts | None],
-        state: State,
-        *,
-        owner: str | None = None,
-        lease_seconds: float = 0.0,
-    ) -> None:
-        now = database_now()
-        for chunk in _chunks(list(facts)):
-            rows = [
-                {
-                    "backend": key.backend,
-                    "key": key.key,
-                    "state": state,
-                    "size": known.size if (known := facts[key]) else None,
-                    "checksum": known.checksum if known else None,
-                    "created_at": now,
-                    "not_before": now + lease_seconds,
-                    "attempts": 0,
-                    "owner": owner,
-                }
-                for key in chunk
-            ]
-            connection.execute(sa.insert(self.table).values(rows))
+    def database_id(self, connection: Connection) -> str | None:
+        """Return what tells this database from others; ``None`` if nobody has asked for it yet."""
+        found: str | None = connection.execute(sa.select(self._identity.c.identity)).scalar()
+        return found
+
+    def insert_database_id(self, connection: Connection, identity: str) -> None:
+        """Give the database its identity.
+
+        Raises:
+            sqlalchemy.exc.IntegrityError: If it has one.
+        """
+        connection.execute(sa.insert(self._identity).values(number=1, identity=identity))
+
+    # -- parts of statements
+
+    def _are(self, keys: Iterable[ObjectKey], *states: State) -> sa.ColumnElement[bool]:
+        """Return the condition that entries are about some objects, and in one of some states."""
+        is_in_state = self._c.state == states[0] if len(states) == 1 else self._c.state.in_(states)
+        return sa.and_(is_one_of(self.table, keys), is_in_state)
+
+    def _begin(self, state: State) -> dict[str, object]:
+        """Return the values of an entry whose object gets into a state now."""
+        return {"state": state, "not_before": database_now()}
 
     def _facts(self, facts: Mapping[ObjectKey, Facts]) -> dict[str, object]:
         """Return the values of one UPDATE that sets size and checksum of several rows, each to its own."""
@@ -425,65 +453,3 @@ def _require(connection: Connection, statement: sa.Update | sa.Delete, count: in
 
 def _count(connection: Connection, statement: sa.Update | sa.Delete) -> int:
     return cast("CursorResult[object]", connection.execute(statement)).rowcount
-
-
-def abandon(
-    ledger: Ledger, connection: Connection, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)
-) -> int:
-    """Doom those objects that no row has taken, at once instead of when their lease runs out.
-
-    One conditional statement. Entries that an open transaction has changed are skipped where the database can do that:
-    whether their rows will be there is not known yet, and their lease is still there if they will not.
-
-    Args:
-        ledger: Knows the objects.
-        connection: A transaction of its own.
-        keys: The objects.
-        states: What they have to be to be given up.
-
-    Returns:
-        How many were doomed.
-    """
-    table = ledger.table
-    free = sa.and_(is_one_of(table, keys), table.c.state.in_(states))
-    if not connection.execute(sa.select(table.c.key).where(free).limit(1)).first():
-        return 0  # as after most requests: looking takes no lock that writers wait for
-    # MySQL selects from a table that it updates only by way of a derived one.
-    unlocked = sa.select(table.c.backend, table.c.key).where(free).with_for_update(skip_locked=True).subquery()
-    statement = (
-        sa.update(table)
-        .where(free, sa.tuple_(table.c.backend, table.c.key).in_(sa.select(unlocked.c.backend, unlocked.c.key)))
-        .values(state=State.DOOMED, not_before=database_now())
-    )
-    return cast("CursorResult[object]", connection.execute(statement)).rowcount
-
-
-def forget(ledger: Ledger, connection: Connection, keys: Collection[ObjectKey]) -> None:
-    """Take staged objects out that nobody has begun to write: there is nothing to delete, and no late writer.
-
-    Those that are in another state, or in no entry at all, stay as they are.
-    """
-    table = ledger.table
-    connection.execute(sa.delete(table).where(is_one_of(table, keys), table.c.state == State.STAGED))
-
-
-def keep(ledger: Ledger, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:
-    """Have an object stay although no row holds it; it becomes `owner`'s if it is nobody's.
-
-    Raises:
-        LinkLostError: If it was given up.
-        sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; ask again.
-    """
-    table = ledger.table
-    statement = (
-        sa.update(table)
-        .where(is_one_of(table, [key]), table.c.state == State.STAGED)
-        .values(state=State.KEPT, not_before=database_now(), owner=sa.func.coalesce(table.c.owner, owner))
-    )
-    if cast("CursorResult[object]", connection.execute(statement)).rowcount:
-        return
-    state = ledger.states(connection, [key], latest=True).get(key)
-    if state in {State.DOOMED, State.GONE}:
-        raise LinkLostError("The object was given up before it was kept; store the content again", key=key.key)
-    if state is None:
-        ledger.insert_kept(connection, {key: facts}, owner=owner)

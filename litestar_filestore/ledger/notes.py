@@ -22,10 +22,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.ledger.ledger import LEASE_SECONDS, Ledger, ObjectKey
-from litestar_filestore.ledger.outages import guard_database
+from litestar_filestore.ledger.outages import guard_database, has_waited_for_lock
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.staging import run_beside
-from litestar_filestore.ledger.table import database_now, is_one_of, notes_of
+from litestar_filestore.ledger.table import State, database_now, is_one_of, notes_of
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
@@ -42,14 +42,10 @@ __all__ = (
 
 _PAGE = 400
 _LOCK_WAIT = "SET LOCAL lock_timeout = '1s'"
-_NO_LOCK = "55P03"
-"""PostgreSQL's code for a lock that was not to be had in that time."""
-_NO_LOCK_IN_TIME = 1205
-"""The same of MySQL and MariaDB, which wait for 50 seconds by default."""
 
 
-class _Place(NamedTuple):
-    """Where the notes of a database are."""
+class _Notebook(NamedTuple):
+    """The place of the notes of a database."""
 
     table: Table
     engine: Engine
@@ -83,13 +79,13 @@ def _file_of(database: Path) -> Path:
     return database.with_name(f"{database.name}-filestore")
 
 
-def _place_of(connection: Connection, ledger: Ledger, beside: Engine | None) -> _Place | None:
+def _notebook_of(connection: Connection, ledger: Ledger, beside: Engine | None) -> _Notebook | None:
     """Return where notes go; ``None`` for a database in memory, which ends with the process."""
     table = notes_of(ledger.table.metadata)
     if table is None:
         return None
     if connection.dialect.name != "sqlite":
-        return None if beside is None else _Place(table, beside)
+        return None if beside is None else _Notebook(table, beside)
     schema = (connection.schema_for_object(ledger.table) or "main").lower()
     # A schema of SQLite's is another file, attached. Ledgers in several files have nothing to do with each other.
     files = {row.name.lower(): row.file for row in connection.exec_driver_sql("PRAGMA database_list")}
@@ -99,7 +95,7 @@ def _place_of(connection: Connection, ledger: Ledger, beside: Engine | None) -> 
     quoted = connection.dialect.identifier_preparer.quote(schema)
     synchronous: int = connection.exec_driver_sql(f"PRAGMA {quoted}.synchronous").scalar_one()
     engine = _engine_of(_file_of(database), synchronous)
-    return _Place(table, engine.execution_options(schema_translate_map={table.schema: None}), database)
+    return _Notebook(table, engine.execution_options(schema_translate_map={table.schema: None}), database)
 
 
 @lru_cache(maxsize=64)
@@ -130,10 +126,10 @@ def note(connection: Connection, ledger: Ledger, key: ObjectKey, *, beside: Engi
     Raises:
         LedgerMissingError: If the database lacks the table of the notes.
     """
-    if (place := _place_of(connection, ledger, beside)) is None:
+    if (notebook := _notebook_of(connection, ledger, beside)) is None:
         return
     with guard_database():
-        place.run(partial(write_notes, ledger, [key]))
+        notebook.run(partial(write_notes, ledger, [key]))
     reach("note.after")
 
 
@@ -159,10 +155,10 @@ def doom_noted(engine: Engine, ledger: Ledger, *, grace_seconds: float, limit: i
         limit: Notes to look at.
     """
     with engine.connect() as connection:
-        place = _place_of(connection, ledger, engine)
-    if place is None or place.is_empty:
+        notebook = _notebook_of(connection, ledger, engine)
+    if notebook is None or notebook.is_empty:
         return
-    table = place.table
+    table = notebook.table
     is_due = table.c.not_before <= database_now() - grace_seconds
     due: list[ObjectKey] = []
 
@@ -173,7 +169,7 @@ def doom_noted(engine: Engine, ledger: Ledger, *, grace_seconds: float, limit: i
     def forget(keys: Sequence[ObjectKey], connection: Connection) -> None:
         connection.execute(sa.delete(table).where(is_due, is_one_of(table, keys)))
 
-    place.run(read)
+    notebook.run(read)
     for start in range(0, len(due), _PAGE):
         page = due[start : start + _PAGE]
         with engine.connect() as connection:
@@ -181,7 +177,7 @@ def doom_noted(engine: Engine, ledger: Ledger, *, grace_seconds: float, limit: i
         done = [key for key in page if key in known or _doom(engine, ledger, key)]
         reach("note.doomed")
         if done:
-            place.run(partial(forget, done))
+            notebook.run(partial(forget, done))
 
 
 def _doom(engine: Engine, ledger: Ledger, key: ObjectKey) -> bool:
@@ -190,16 +186,11 @@ def _doom(engine: Engine, ledger: Ledger, key: ObjectKey) -> bool:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql(_LOCK_WAIT)
-            ledger.insert_doomed(connection, key)
+            ledger.insert(connection, {key: None}, State.DOOMED)
     except IntegrityError:
         return True  # its transaction has entered it after all
     except DBAPIError as error:
-        if not _is_lock(error):
+        if not has_waited_for_lock(error):
             raise
         return False  # that transaction is still open: the next sweep will see
     return True
-
-
-def _is_lock(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return code == _NO_LOCK or getattr(error.orig, "args", ())[:1] == (_NO_LOCK_IN_TIME,)

@@ -1,4 +1,4 @@
-"""What errors of databases and their drivers mean: that one is away or busy, or that it is full.
+"""The meaning of errors of databases and their drivers: one is away or busy, or it is full.
 
 Drivers are told apart by what their errors carry, as none of them is imported: SQLSTATE (PostgreSQL), a number (MySQL
 and MariaDB) or a result code (SQLite). Some errors of connecting go past SQLAlchemy as the driver raised them.
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = (
     "explain_database_error",
     "guard_database",
+    "has_waited_for_lock",
+    "is_locked",
     "translate_database_error",
 )
 
@@ -106,6 +108,18 @@ def guard_database() -> Generator[None]:
         if explained is error:
             raise
         raise explained from error
+
+
+def is_locked(error: BaseException | None) -> bool:
+    """Return whether SQLite says that another connection writes, in its words or in ours."""
+    if isinstance(error, DatabaseUnavailableError):
+        error = error.__cause__
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
+def has_waited_for_lock(error: DBAPIError) -> bool:
+    """Return whether a server says that a lock was not to be had in time."""
+    return _sqlstate(error.orig) == "55P03" or _number(error.orig) == 1205  # noqa: PLR2004  # the servers' codes
 
 
 def _is_full(error: Any) -> bool:

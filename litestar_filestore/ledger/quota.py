@@ -1,4 +1,4 @@
-"""Whose quota new objects count against."""
+"""Quotas: checks that are asked before an object of an owner is entered."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ __all__ = (
 )
 
 _staged: WeakKeyDictionary[FileObject, str | None] = WeakKeyDictionary()
-"""Whose the object was when it was entered."""
+"""The owner at the moment at which an object was entered."""
 _expected: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
-"""Which ledger a file was meant for first."""
+"""The ledger that a file was meant for first."""
 _saved: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
-"""Which ledger has an entry for a file that was stored by hand."""
+"""The ledger with the entry of a file that was stored by hand."""
 
 
 def mark_staged(file: FileObject, owner: str | None) -> None:

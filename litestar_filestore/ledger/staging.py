@@ -14,11 +14,13 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish
 from litestar_filestore.ledger.conversations import close_in_time, heard, hold_conversations
+from litestar_filestore.ledger.outages import is_locked
 from litestar_filestore.ledger.table import MYSQL
 from litestar_filestore.orm.bridge import call
 
@@ -30,18 +32,26 @@ if TYPE_CHECKING:
 __all__ = (
     "can_stage_beside",
     "in_time",
-    "is_locked",
     "owner_of_pool",
+    "patiently",
     "run_beside",
     "schema_map",
     "schema_map_in",
     "staging_engine",
+    "sync_engine",
     "without_gap_locks",
 )
 
 T = TypeVar("T")
 
 _SQLITE_WAIT_MILLISECONDS = 200
+_ATTEMPTS = 25
+"""To get SQLite's write lock; some 5 seconds, as long as sqlite3 itself waits."""
+
+
+def sync_engine(database: Engine | AsyncEngine) -> Engine:
+    """Return the engine that reaches a database, also where it is wrapped for asyncio."""
+    return database.sync_engine if isinstance(database, AsyncEngine) else database
 
 
 class _Beside:
@@ -119,7 +129,7 @@ def owner_of_pool(engine: Engine) -> Engine:
     return engine
 
 
-def run_beside(engine: Engine, work: Callable[[Connection], None]) -> None:
+def run_beside(engine: Engine, work: Callable[[Connection], object]) -> None:
     """Run `work` in a short transaction of its own, from a session event.
 
     A task that is cancelled meanwhile notices at the end: drivers (aiomysql 0.3, asyncmy 0.2) lose connections whose
@@ -133,11 +143,26 @@ def run_beside(engine: Engine, work: Callable[[Connection], None]) -> None:
     call(run, lambda: in_time(engine, lambda: greenlet_spawn(run)))
 
 
-async def in_time(engine: Engine, work: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T:
+def patiently(write: Callable[[], T]) -> T:
+    """Call `write`, which runs a transaction, again where SQLite is locked.
+
+    The connections of `staging_engine` wait shortly, for the sake of sessions that write; uploads and sweeps hold up
+    nobody.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return write()
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+    return write()
+
+
+async def in_time(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:
     """Run `work` on `engine`'s database to its end, and shut its connections if that does not come; see `heard`."""
     if engine.dialect.name == "sqlite":
         return await finish(work())  # no server; what it waits for is a lock, and for that it has a limit
-    return await heard(work, seconds=seconds)
+    return await heard(work)
 
 
 def without_gap_locks(engine: Engine) -> Engine:
@@ -168,11 +193,6 @@ def _wait_shortly(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_WAIT_MILLISECONDS}")
     cursor.close()
-
-
-def is_locked(error: OperationalError) -> bool:
-    """Return whether SQLite says that another connection writes."""
-    return "database is locked" in str(error.orig)
 
 
 def can_stage_beside(connection: Connection) -> bool:

@@ -7,29 +7,26 @@ transactions, and a claim that dies with its process runs out by itself. Deletin
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.util import greenlet_spawn
 
-from litestar_filestore.core.threads import within
+from litestar_filestore.core.threads import run_in_thread, within
 from litestar_filestore.errors import StorageError
 from litestar_filestore.ledger.conversations import limited
-from litestar_filestore.ledger.ledger import Ledger, ObjectKey
+from litestar_filestore.ledger.ledger import Ledger
 from litestar_filestore.ledger.notes import doom_noted
 from litestar_filestore.ledger.points import reach
-from litestar_filestore.ledger.staging import is_locked, without_gap_locks
-from litestar_filestore.ledger.table import State, database_now, is_one_of
+from litestar_filestore.ledger.staging import patiently, without_gap_locks
+from litestar_filestore.ledger.table import State, database_now
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -43,6 +40,7 @@ __all__ = (
     "sweep_async",
     "sweep_backend",
     "sweep_notes",
+    "total_of",
 )
 
 logger = logging.getLogger("litestar_filestore")
@@ -51,21 +49,19 @@ T = TypeVar("T")
 
 _MAX_ERROR = 500
 _STEP_SECONDS = 60.0
-"""How long a transaction of a sweep may take on a server; a ledger of millions needs some seconds at the most."""
-_ATTEMPTS = 25
-"""To get SQLite's write lock; some 5 seconds where its connection is that of `staging_engine`."""
+"""A transaction of a sweep may take so long on a server; a ledger of millions needs some seconds at the most."""
 _SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
 @dataclass
 class SweepConfig:
-    """How long things are kept, and how sweepers share the work."""
+    """Times for which things are kept, and the shares of work of sweepers."""
 
     keep_deleted_for_seconds: float = 0.0
-    """How long an object outlives its row. A database that is restored to an earlier point finds the bytes of that
+    """An object outlives its row by this time. A database that is restored to an earlier point finds the bytes of that
     point as long as it lies within this time; 604,800 (7 days) fits most back-up plans."""
     staged_grace_seconds: float = 0.0
-    """How long a staged object is kept beyond its lease."""
+    """A staged object is kept so long beyond its lease."""
     tombstone_seconds: float = 24 * 3600.0
     """After this time a deleted object is deleted again, as a stalled writer may have finished, and forgotten."""
     claim_seconds: float = 300.0
@@ -73,13 +69,13 @@ class SweepConfig:
     batch_size: int = 100
     """Objects claimed at a time."""
     delete_seconds: float = 30.0
-    """How long a store may take to delete a batch; then it counts as failed."""
+    """A store may take so long to delete a batch; then it counts as failed."""
     backoff_seconds: float = 30.0
     """Wait after the first failed delete of an object; doubled with each further one, up to a day."""
 
 
 class SweepResult(NamedTuple):
-    """What one sweep did."""
+    """The outcome of one sweep."""
 
     deleted: int = 0
     """Objects deleted, or found to be missing already."""
@@ -88,15 +84,24 @@ class SweepResult(NamedTuple):
     failed: int = 0
     """Objects whose delete failed; they are tried again later, and the ledger keeps the error."""
 
-    def plus(self, other: SweepResult) -> SweepResult:
-        """Return the sum of two results."""
-        return SweepResult(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+def total_of(results: Iterable[SweepResult]) -> SweepResult:
+    """Return the sum of results."""
+    return SweepResult(*map(sum, zip(*results, strict=True)))
 
 
 class _Claim(NamedTuple):
-    object: ObjectKey
+    """One object of the backend that is swept."""
+
+    key: str
     state: State
+    """Its state when it was claimed."""
     attempts: int
+
+    @property
+    def held_state(self) -> State:
+        """Its state since."""
+        return State.GONE if self.state is State.GONE else State.DOOMED
 
 
 def sweep(
@@ -112,10 +117,10 @@ def sweep(
         limit: Objects of each backend to handle at the most.
     """
     sweep_notes(engine, table, config, limit=limit)
-    total = SweepResult()
-    for backend in sorted(registry.registered_backends()):
-        total = total.plus(sweep_backend(engine, table, registry, backend, config, limit=limit))
-    return total
+    return total_of(
+        sweep_backend(engine, table, registry, backend, config, limit=limit)
+        for backend in sorted(registry.registered_backends())
+    )
 
 
 def sweep_notes(engine: Engine, table: Table, config: SweepConfig | None = None, *, limit: int = 10_000) -> None:
@@ -142,15 +147,14 @@ def sweep_backend(
     A store of which nothing at all can be deleted is left alone for this time.
     """
     sweeper = _Sweeper(engine, table, registry, backend, config or SweepConfig())
-    total = SweepResult()
+    results: list[SweepResult] = []
     handled = 0
     while handled < limit and (claims := sweeper.claim(min(sweeper.config.batch_size, limit - handled))):
         handled += len(claims)
-        result = sweeper.finish(claims)
-        total = total.plus(result)
-        if result.failed == len(claims):
+        results.append(sweeper.finish(claims))
+        if results[-1].failed == len(claims):
             break
-    return total
+    return total_of(results)
 
 
 async def sweep_async(
@@ -184,31 +188,6 @@ class _Sweeper:
         self.config = config
         self._reached: dict[State, float] = {}
 
-    def _due(self, state: State) -> ColumnElement[bool]:
-        wait = {
-            State.STAGED: self.config.staged_grace_seconds,
-            State.DOOMED: self.config.keep_deleted_for_seconds,
-        }.get(state, 0.0)
-        due = sa.and_(
-            self._c.state == state, self._c.not_before <= database_now() - wait, self._c.backend == self._backend
-        )
-        # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
-        reached = self._reached.get(state)
-        return due if reached is None else sa.and_(due, self._c.not_before >= reached)
-
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction, again where SQLite is locked: its connection waits shortly each time."""
-        attempt = 1
-        while True:
-            try:
-                with _in_time(self._engine), self._engine.begin() as connection:
-                    self._take_write_lock(connection)
-                    return work(connection)
-            except OperationalError as error:
-                if not is_locked(error) or attempt == _ATTEMPTS:
-                    raise
-            attempt += 1
-
     def claim(self, count: int) -> list[_Claim]:
         """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""
         claims = self._write(partial(self._claim_all, count))
@@ -225,65 +204,77 @@ class _Sweeper:
                 claims += self._claim(connection, state, room)
         return claims
 
-    def _take_write_lock(self, connection: Connection) -> None:
-        if connection.dialect.name == "sqlite":
-            # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
-            connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))
-
     def _claim(self, connection: Connection, state: State, count: int) -> list[_Claim]:
         statement = (
-            sa.select(self._c.backend, self._c.key, self._c.attempts, self._c.not_before)
+            sa.select(self._c.key, self._c.attempts, self._c.not_before)
             .where(self._due(state))
             .order_by(self._c.not_before)
             .limit(count)
             .with_for_update(skip_locked=True)
         )
         rows = connection.execute(statement).all()
-        claims = [_Claim(ObjectKey(row.backend, row.key), state, row.attempts) for row in rows]
+        claims = [_Claim(row.key, state, row.attempts) for row in rows]
         if rows:
             self._reached[state] = rows[-1].not_before
-        # Written so that the row is due again when the claim runs out, whatever the retention is.
-        wait = self.config.claim_seconds - (self.config.keep_deleted_for_seconds if state is not State.GONE else 0.0)
-        self._change(connection, claims, state, {"state": _held_state(state), "not_before": database_now() + wait})
+            # Written so that the row is due again when the claim runs out, whatever the retention is.
+            values = {"state": claims[0].held_state, "not_before": self._after(self.config.claim_seconds, state)}
+            connection.execute(sa.update(self._table).where(self._are(claims, state)).values(values))
         return claims
 
-    def _change(
-        self, connection: Connection, claims: Sequence[_Claim], state: State, values: Mapping[str, object] | None
-    ) -> None:
-        """Update the entries of claims that are still in a state, or delete them without `values`."""
-        by_backend: dict[str, list[str]] = {}
-        for claim in claims:
-            by_backend.setdefault(claim.object.backend, []).append(claim.object.key)
-        for backend, keys in sorted(by_backend.items()):
-            here = sa.and_(self._c.backend == backend, self._c.key.in_(sorted(keys)), self._c.state == state)
-            if values is None:
-                connection.execute(sa.delete(self._table).where(here))
-            else:
-                connection.execute(sa.update(self._table).where(here).values(values))
+    def _due(self, state: State) -> ColumnElement[bool]:
+        due = sa.and_(
+            self._c.state == state,
+            self._c.not_before <= database_now() - self._retention(state),
+            self._c.backend == self._backend,
+        )
+        # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
+        reached = self._reached.get(state)
+        return due if reached is None else sa.and_(due, self._c.not_before >= reached)
+
+    def _retention(self, state: State) -> float:
+        """Return how long an object outlives its ``not_before``."""
+        if state is State.STAGED:
+            return self.config.staged_grace_seconds
+        return self.config.keep_deleted_for_seconds if state is State.DOOMED else 0.0
+
+    def _after(self, seconds: float, state: State) -> ColumnElement[float]:
+        """Return the ``not_before`` of an entry that was in `state` and is due again after a time."""
+        return database_now() + (seconds - (0.0 if state is State.GONE else self.config.keep_deleted_for_seconds))
+
+    def _are(self, claims: Iterable[_Claim], state: State) -> ColumnElement[bool]:
+        """Return the condition that entries are those of claims, and in a state."""
+        keys = sorted(claim.key for claim in claims)
+        return sa.and_(self._c.backend == self._backend, self._c.key.in_(keys), self._c.state == state)
 
     def finish(self, claims: Sequence[_Claim]) -> SweepResult:
         """Delete the objects of claims and write down how it went."""
-        failures: dict[ObjectKey, str] = {}
+        failures: dict[_Claim, str] = {}
         done = self._delete(claims, failures)
         reach("sweep.deleted")
-        self._write(partial(self._note, claims, done, failures))
+        self._write(partial(self._note, done, failures))
         reach("sweep.forgot")
         gone = sum(claim.state is State.GONE for claim in done)
         return SweepResult(deleted=len(done) - gone, forgotten=gone, failed=len(failures))
 
-    def _note(
-        self,
-        claims: Sequence[_Claim],
-        done: Sequence[_Claim],
-        failures: Mapping[ObjectKey, str],
-        connection: Connection,
-    ) -> None:
-        self._advance(connection, done)
-        for claim in claims:
-            if claim.object in failures:
-                self._postpone(connection, claim, failures[claim.object])
+    def _note(self, done: Sequence[_Claim], failures: Mapping[_Claim, str], connection: Connection) -> None:
+        forgotten = [claim for claim in done if claim.state is State.GONE]
+        deleted = [claim for claim in done if claim.state is not State.GONE]
+        if forgotten:
+            connection.execute(sa.delete(self._table).where(self._are(forgotten, State.GONE)))
+        if deleted:
+            until = database_now() + self.config.tombstone_seconds
+            values = {"state": State.GONE, "not_before": until, "last_error": None}
+            connection.execute(sa.update(self._table).where(self._are(deleted, State.DOOMED)).values(values))
+        for claim, error in failures.items():
+            wait = min(self.config.backoff_seconds * 2 ** min(claim.attempts, 20), 24 * 3600.0)
+            values = {
+                "attempts": self._c.attempts + 1,
+                "last_error": error,
+                "not_before": self._after(wait, claim.state),
+            }
+            connection.execute(sa.update(self._table).where(self._are([claim], claim.held_state)).values(values))
 
-    def _delete(self, claims: Sequence[_Claim], failures: dict[ObjectKey, str]) -> list[_Claim]:
+    def _delete(self, claims: Sequence[_Claim], failures: dict[_Claim, str]) -> list[_Claim]:
         """Return the claims whose objects were deleted, and add to `failures` why others were not."""
         held = self._held(claims)
         if not held or (error := self._try(held)) is None:
@@ -293,15 +284,14 @@ class _Sweeper:
         ends = held[:1] + held[1:][-1:]
         errors = [self._try([claim]) for claim in ends] if len(held) > 1 else [error]
         done = [claim for claim, its in zip(ends, errors, strict=False) if its is None]
-        failed = {claim.object: its for claim, its in zip(ends, errors, strict=False) if its is not None}
+        failures.update({claim: its for claim, its in zip(ends, errors, strict=False) if its is not None})
         between = held[1:-1]
         if done:
             middle = len(between) // 2
             for half in (between[:middle], between[middle:]):
                 done += self._delete(half, failures)
         else:
-            failed.update({claim.object: error for claim in between})
-        failures.update(failed)
+            failures.update(dict.fromkeys(between, error))
         return done
 
     def _held(self, claims: Sequence[_Claim]) -> list[_Claim]:
@@ -310,26 +300,23 @@ class _Sweeper:
         The object of another one may be deleted and forgotten by now, and a key that the application has made may be
         in use again.
         """
-        by_state: dict[State, list[ObjectKey]] = {}
-        for claim in claims:
-            by_state.setdefault(_held_state(claim.state), []).append(claim.object)
-        held: set[ObjectKey] = set()
+        held: set[str] = set()
         with _in_time(self._engine), self._engine.connect() as connection:
-            for state, keys in by_state.items():
-                wait = self.config.keep_deleted_for_seconds if state is State.DOOMED else 0.0
-                statement = sa.select(self._c.backend, self._c.key).where(
-                    is_one_of(self._table, keys), self._c.state == state, self._c.not_before > database_now() - wait
-                )
-                held.update(ObjectKey(*row) for row in connection.execute(statement))
-        return [claim for claim in claims if claim.object in held]
+            for state in (State.DOOMED, State.GONE):
+                if its := [claim for claim in claims if claim.held_state is state]:
+                    is_held = self._c.not_before > database_now() - self._retention(state)
+                    held.update(
+                        connection.execute(sa.select(self._c.key).where(self._are(its, state), is_held)).scalars()
+                    )
+        return [claim for claim in claims if claim.key in held]
 
     def _try(self, claims: Sequence[_Claim]) -> str | None:
-        keys = [claim.object.key for claim in claims]
+        keys = [claim.key for claim in claims]
         seconds = self.config.delete_seconds
         try:
             found = self._registry.get_backend(self._backend)
             call(
-                partial(_run_in_time, seconds, partial(found.delete, keys)),
+                partial(run_in_thread, partial(found.delete, keys), seconds=seconds),
                 lambda: within(seconds, found.delete_async(keys)),
             )
         except (StorageError, TimeoutError) as error:
@@ -341,51 +328,17 @@ class _Sweeper:
             return repr(error)[:_MAX_ERROR]
         return None
 
-    def _advance(self, connection: Connection, claims: Sequence[_Claim]) -> None:
-        self._change(connection, [claim for claim in claims if claim.state is State.GONE], State.GONE, None)
-        self._change(
-            connection,
-            [claim for claim in claims if claim.state is not State.GONE],
-            State.DOOMED,
-            {"state": State.GONE, "not_before": database_now() + self.config.tombstone_seconds, "last_error": None},
-        )
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction."""
 
-    def _postpone(self, connection: Connection, claim: _Claim, error: str) -> None:
-        wait = min(self.config.backoff_seconds * 2 ** min(claim.attempts, 20), 24 * 3600.0)
-        if claim.state is not State.GONE:
-            wait -= self.config.keep_deleted_for_seconds
-        connection.execute(
-            sa.update(self._table)
-            .where(is_one_of(self._table, [claim.object]), self._c.state == _held_state(claim.state))
-            .values(attempts=self._c.attempts + 1, last_error=error, not_before=database_now() + wait)
-        )
+        def write() -> T:
+            with _in_time(self._engine), self._engine.begin() as connection:
+                self._take_write_lock(connection)
+                return work(connection)
 
+        return patiently(write)
 
-def _run_in_time(seconds: float, function: Callable[[], None]) -> None:
-    """Run `function` in a thread that is left behind if it takes too long.
-
-    Raises:
-        TimeoutError: If it does.
-    """
-    outcome: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            function()
-            outcome.set_result(None)
-        except BaseException as error:  # noqa: BLE001  # raised again by whoever waits for it
-            outcome.set_exception(error)
-
-    # A daemon: one that hangs in a library must not keep the process.
-    Thread(target=run, name="litestar-filestore delete", daemon=True).start()
-    try:
-        outcome.result(seconds)
-    except TimeoutError as error:
-        if outcome.done():
-            raise
-        raise TimeoutError(f"The store has not deleted within {seconds:g} s") from error
-
-
-def _held_state(state: State) -> State:
-    """Return the state of an entry that was claimed in `state`."""
-    return State.GONE if state is State.GONE else State.DOOMED
+    def _take_write_lock(self, connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
+            connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))

@@ -1,4 +1,4 @@
-"""The database's clock as seconds: hosts disagree about the time, one database does not."""
+"""The tables of a ledger, the states of its entries, and the clock that its times come from."""
 
 from __future__ import annotations
 
@@ -31,9 +31,11 @@ __all__ = (
     "database_now",
     "define_ledger",
     "explain",
+    "identity_of",
     "is_one_of",
     "ledger_of",
     "notes_of",
+    "tables_of_ledger",
 )
 
 
@@ -76,11 +78,10 @@ LEDGER_TABLE = "filestore_object"
 """Name of the table with an entry for each object."""
 NOTE_TABLE = "filestore_note"
 """Name of the table for objects that an open transaction is going to enter; see `litestar_filestore.ledger.notes`."""
+_IDENTITY_TABLE = "filestore_database"
+"""Name of the table whose one row tells this database from others that use the same backend; `fsck` asks."""
 LEDGER_SWITCH = "litestar_filestore.ledger"
 """``metadata.info[LEDGER_SWITCH] = False``, set before the first model, keeps the ledger out of a metadata."""
-
-_MISSING = re.compile(rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({LEDGER_TABLE}|{NOTE_TABLE})\b""")
-"""What SQLite, PostgreSQL and MariaDB say of a table that is not there."""
 
 MYSQL = frozenset({"mysql", "mariadb"})
 """SQLAlchemy's names of the databases of this family."""
@@ -92,7 +93,7 @@ can use the link any more, and the entry can be forgotten."""
 
 
 class State(enum.StrEnum):
-    """What the ledger knows about an object. The only ways are down this list, where most skip `KEPT` and `SHARED`.
+    """The state of an object. The only ways are down this list, where most skip `KEPT` and `SHARED`.
 
     `adopt` and `fsck` alone go back from `LINKED` to `SHARED`.
     """
@@ -112,6 +113,52 @@ class State(enum.StrEnum):
     """Deleted once; deleted again after a while, since a late writer may have finished, and then forgotten."""
 
 
+def define_ledger(metadata: MetaData) -> Table | None:
+    """Return the ledger's table in `metadata`, made if it is not there; ``None`` where it is switched off.
+
+    The tables of the notes and of the database's identity are made with it.
+
+    Times are the database's, POSIX seconds. ``not_before`` is when a sweeper may act on the row: the end of the lease
+    of a staged object, the moment of its doom, the end of the wait of a gone one, or the next try after an error. A
+    linked object's is the moment of its link.
+    """
+    if metadata.info.get(LEDGER_SWITCH) is False:
+        return None
+    if notes_of(metadata) is None:
+        sa.Table(NOTE_TABLE, metadata, *_object(), sa.Column("not_before", sa.Double, nullable=False, index=True))
+    if identity_of(metadata) is None:
+        sa.Table(
+            _IDENTITY_TABLE,
+            metadata,
+            # Always 1: of two processes that make an identity at the same moment, one is refused.
+            sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
+            sa.Column("identity", _ascii(32), nullable=False),
+        )
+    if (table := ledger_of(metadata)) is not None:
+        return table
+    return sa.Table(
+        LEDGER_TABLE,
+        metadata,
+        *_object(),
+        sa.Column("state", _ascii(8), nullable=False),
+        sa.Column("size", sa.BigInteger),
+        sa.Column("checksum", sa.String(160)),
+        sa.Column("created_at", sa.Double, nullable=False),
+        sa.Column("not_before", sa.Double, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("last_error", sa.String(500)),
+        sa.Column("owner", sa.String(255).with_variant(_binary(255), "mysql", "mariadb")),
+        sa.Index(f"ix_{LEDGER_TABLE}_due", "state", "backend", "not_before"),
+        sa.Index(f"ix_{LEDGER_TABLE}_owner", "owner"),
+    )
+
+
+def _object() -> tuple[sa.Column[Any], ...]:
+    """Return the columns that name an object."""
+    key = sa.String(1024).with_variant(_binary(700), "mysql", "mariadb")
+    return sa.Column("backend", _ascii(128), primary_key=True), sa.Column("key", key, primary_key=True)
+
+
 def _ascii(length: int) -> sa.String:
     # MySQL limits an index to 3,072 bytes and counts four for each character of its default character set.
     return sa.String(length).with_variant(
@@ -120,58 +167,8 @@ def _ascii(length: int) -> sa.String:
 
 
 def _binary(length: int) -> sa.String:
-    return mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
-
-
-def define_ledger(metadata: MetaData) -> Table | None:
-    """Return the ledger's table in `metadata`, made if it is not there; ``None`` where it is switched off.
-
-    The table of the notes is made with it.
-
-    Times are the database's, POSIX seconds. ``not_before`` is when a sweeper may act on the row: the end of the lease
-    of a staged object, the moment of its doom, the end of the wait of a gone one, or the next try after an error. A
-    linked object's is the moment of its link.
-    """
-    if metadata.info.get(LEDGER_SWITCH) is False:
-        return None
-    if (table := ledger_of(metadata)) is not None:
-        return table
     # MySQL's own choice would take keys and owners for equal that differ in capitals only.
-    key = sa.String(1024).with_variant(_binary(700), "mysql", "mariadb")
-    owner = sa.String(255).with_variant(_binary(255), "mysql", "mariadb")
-    sa.Table(
-        NOTE_TABLE,
-        metadata,
-        sa.Column("backend", _ascii(128), primary_key=True),
-        sa.Column("key", key, primary_key=True),
-        sa.Column("not_before", sa.Double, nullable=False, index=True),
-    )
-    return sa.Table(
-        LEDGER_TABLE,
-        metadata,
-        sa.Column("backend", _ascii(128), primary_key=True),
-        sa.Column("key", key, primary_key=True),
-        sa.Column("state", _ascii(8), nullable=False),
-        sa.Column("size", sa.BigInteger),
-        sa.Column("checksum", sa.String(160)),
-        sa.Column("created_at", sa.Double, nullable=False),
-        sa.Column("not_before", sa.Double, nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("last_error", sa.String(500)),
-        sa.Column("owner", owner),
-        sa.Index(f"ix_{LEDGER_TABLE}_due", "state", "backend", "not_before"),
-        sa.Index(f"ix_{LEDGER_TABLE}_owner", "owner"),
-    )
-
-
-def explain(error: OperationalError | ProgrammingError) -> Exception:
-    """Return `error`, or what it means if it says that a table of the ledger is missing."""
-    found = _MISSING.search(str(error.orig))
-    if found is None:
-        return error
-    return LedgerMissingError(
-        f"The database has no table {found[1]!r}: create it with metadata.create_all() or a migration"
-    )
+    return mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
 
 
 def ledger_of(metadata: MetaData) -> Table | None:
@@ -182,6 +179,17 @@ def ledger_of(metadata: MetaData) -> Table | None:
 def notes_of(metadata: MetaData) -> Table | None:
     """Return the table of the notes in `metadata`, ``None`` where there is no ledger."""
     return _table_of(metadata, NOTE_TABLE)
+
+
+def identity_of(metadata: MetaData) -> Table | None:
+    """Return the table of the database's identity in `metadata`, ``None`` where there is no ledger."""
+    return _table_of(metadata, _IDENTITY_TABLE)
+
+
+def tables_of_ledger(metadata: MetaData) -> list[Table]:
+    """Return all tables that a ledger consists of, that of its entries first; none where there is no ledger."""
+    found = (_table_of(metadata, name) for name in (LEDGER_TABLE, NOTE_TABLE, _IDENTITY_TABLE))
+    return [table for table in found if table is not None]
 
 
 def is_one_of(table: Table, objects: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
@@ -200,3 +208,19 @@ def is_one_of(table: Table, objects: Iterable[tuple[str, str]]) -> ColumnElement
 
 def _table_of(metadata: MetaData, name: str) -> Table | None:
     return metadata.tables.get(f"{metadata.schema}.{name}" if metadata.schema else name)
+
+
+_MISSING = re.compile(
+    rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({LEDGER_TABLE}|{NOTE_TABLE}|{_IDENTITY_TABLE})\b"""
+)
+"""The words of SQLite, PostgreSQL and MariaDB for a table that is not there."""
+
+
+def explain(error: OperationalError | ProgrammingError) -> Exception:
+    """Return `error`, or what it means if it says that a table of the ledger is missing."""
+    found = _MISSING.search(str(error.orig))
+    if found is None:
+        return error
+    return LedgerMissingError(
+        f"The database has no table {found[1]!r}: create it with metadata.create_all() or a migration"
+    )

@@ -19,7 +19,6 @@ from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
 from litestar_filestore.core.rule import Rule
 from litestar_filestore.errors import InvalidArgumentError, SourceTypeError
-from litestar_filestore.ledger.table import define_ledger
 
 if TYPE_CHECKING:
     from typing import Self
@@ -126,7 +125,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     cache_ok = True
     multiple: bool
     """Whether the column holds a list of files."""
-    # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see litestar_filestore.orm.alembic.
+    # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see `ledger.migrations`.
     __module__ = "litestar_filestore"
 
     def __init__(
@@ -291,6 +290,8 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def _bring_ledger(_column: sa.Column[Any], parent: Any) -> None:
+    from litestar_filestore.ledger.table import define_ledger  # above this module
+
     if isinstance(parent, sa.Table):
         define_ledger(parent.metadata)
 

@@ -20,9 +20,10 @@ from litestar_filestore.core.rule import Rule
 from litestar_filestore.core.threads import within
 from litestar_filestore.downloads.download_config import DownloadConfig
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, StorageError, StorageFullError
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.links.link_config import LinkConfig
 from litestar_filestore.links.signer import LinkSigner
-from litestar_filestore.plugin.databases import LONGEST_PAUSE_SECONDS, LedgerConfig, look_again
+from litestar_filestore.plugin.look_again import LONGEST_PAUSE_SECONDS, look_again
 from litestar_filestore.sansio.tokens import KeyRing, Secret
 from litestar_filestore.tracking.journal import retry_deletes_async
 from litestar_filestore.uploads.limits import UploadLimits

@@ -18,9 +18,8 @@ from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.links.urls import build_link
 from litestar_filestore.orm.stored_object import FileObjectList
 from litestar_filestore.plugin.answers import ANSWERS, answer_exception, answer_storage_error, log_wrapped_error
-from litestar_filestore.plugin.databases import find_databases
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
-from litestar_filestore.plugin.keeper import LedgerKeeper
+from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
 from litestar_filestore.plugin.middleware import FilestoreMiddleware, OwnershipMiddleware, check_uploads
 from litestar_filestore.plugin.serialization import (
     TYPE_DECODERS,
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
     from litestar.routes import BaseRoute
     from litestar.typing import FieldDefinition
 
+    from litestar_filestore.ledger.places import Place
     from litestar_filestore.plugin.config import FilestoreConfig
-    from litestar_filestore.plugin.databases import Place
 
 __all__ = ("FilestorePlugin",)
 
@@ -138,9 +137,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         ledger = self._config.ledger
         if ledger is None:
             return
-        keeper = self._keepers[app] = LedgerKeeper(
-            ledger, self._config.registry, list(ledger.engines or find_databases(app.plugins))
-        )
+        keeper = self._keepers[app] = LedgerKeeper(ledger, self._config.registry, find_databases(ledger, app.plugins))
 
         def found(places: Sequence[Place], look_again: Callable[[], None] | None) -> None:
             storer.open(places, look_again=look_again)
@@ -165,6 +162,9 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         """Add the command group ``storages``."""
         commands: Any = import_module(_COMMANDS)  # needs click and rich, which are optional in Litestar 3
         cli.add_command(commands.storages_group)
+        # By its name, and now only: the commands stand above the plugin, and need click and rich, which are optional
+        # in Litestar 3.
+        cli.add_command(import_module(_COMMANDS).storages_group)
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
         """Return whether a field is a file, a list of files, or the body of a handler that takes uploads."""

@@ -8,12 +8,11 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import OperationalError
-
-from litestar_filestore.ledger.staging import is_locked, staging_engine
-from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes
+from litestar_filestore.ledger.outages import is_locked
+from litestar_filestore.ledger.places import run_on
+from litestar_filestore.ledger.staging import staging_engine
+from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes, total_of
 from litestar_filestore.ledger.wake import on_doomed
-from litestar_filestore.plugin.databases import run_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from litestar_filestore.core.registry import StorageRegistry
-    from litestar_filestore.plugin.databases import LedgerConfig, Place
+    from litestar_filestore.ledger.ledger_config import LedgerConfig
+    from litestar_filestore.ledger.places import Place
 
 __all__ = ("STOP_SECONDS", "Sweeper", "pause_seconds", "sweep_places")
 
@@ -32,7 +32,7 @@ STOP_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 3600.0
 _GATHER_SECONDS = 1.0
 _LOCKED_SECONDS = 5.0
-"""When a locked file of SQLite is tried again."""
+"""Wait before a locked file of SQLite is tried again."""
 _ROUND_SECONDS = 5.0
 """So long a ledger waits for its stores before it looks again what there is to do for the others."""
 _OBJECTS_AT_A_TIME = 1_000
@@ -48,30 +48,22 @@ async def sweep_places(places: Sequence[Place], registry: StorageRegistry, confi
     outcomes = await asyncio.gather(
         *(_sweep_place(place, registry, config) for place in places), return_exceptions=True
     )
-    total = SweepResult()
     failures: list[Exception] = []
     for place, outcome in zip(places, outcomes, strict=True):
-        if isinstance(outcome, SweepResult):
-            total = total.plus(outcome)
-        elif isinstance(outcome, Exception):
+        if isinstance(outcome, Exception):
             outcome.add_note(f"This was the ledger in {place.database.url!r}.")
             failures.append(outcome)
-        else:
+        elif isinstance(outcome, BaseException):
             raise outcome
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(places)} ledgers could not be swept", failures)
-    return total
+    return total_of(outcome for outcome in outcomes if isinstance(outcome, SweepResult))
 
 
 async def _sweep_place(place: Place, registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
     await _sweep_notes(place, config)
-    results = await asyncio.gather(
-        *(_sweep_backend(place, registry, backend, config) for backend in registry.registered_backends())
-    )
-    total = SweepResult()
-    for result in results:
-        total = total.plus(result)
-    return total
+    backends = registry.registered_backends()
+    return total_of(await asyncio.gather(*(_sweep_backend(place, registry, backend, config) for backend in backends)))
 
 
 async def _sweep_notes(place: Place, config: LedgerConfig) -> None:
@@ -82,12 +74,10 @@ async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, 
     def run(engine: sa.Engine) -> SweepResult:
         return sweep_backend(_beside(engine), place.table, registry, backend, config.sweep, limit=_OBJECTS_AT_A_TIME)
 
-    total = SweepResult()
-    while True:
-        result: SweepResult = await run_on(place.database, run)
-        total = total.plus(result)
-        if sum(result) < _OBJECTS_AT_A_TIME:
-            return total
+    results = [await run_on(place.database, run)]
+    while sum(results[-1]) >= _OBJECTS_AT_A_TIME:
+        results.append(await run_on(place.database, run))
+    return total_of(results)
 
 
 def _beside(engine: sa.Engine) -> sa.Engine:
@@ -110,7 +100,7 @@ def pause_seconds(interval: float, failures: int, chance: float) -> float:
 
 @dataclass
 class _Turn:
-    """When a ledger is swept next."""
+    """The next sweep of one ledger."""
 
     place: Place
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -189,7 +179,7 @@ class Sweeper:
         try:
             await self._sweep_all(turn)
         except Exception as error:
-            if isinstance(error, OperationalError) and is_locked(error):
+            if is_locked(error):
                 # Others write to this file; that says nothing about the next moment. Waiting longer and longer would
                 # leave objects for hours where somebody always writes.
                 logger.info("The ledger in %r is locked, it is swept soon", turn.place.database.url)

@@ -18,8 +18,7 @@ from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.uploads.documents import adjusted_operation
 
 if TYPE_CHECKING:
-    from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.file_object import Disposition
+    from litestar_filestore.core.file_object import Disposition, FileObject
     from litestar_filestore.uploads.plan import PlannedFile
 
 __all__ = (

@@ -19,9 +19,9 @@ from litestar_filestore.errors import (
     ObjectExistsError,
     ObjectNotFoundError,
 )
-from litestar_filestore.ledger.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey, abandon
+from litestar_filestore.ledger.ledger import BELONGS_TO_ANOTHER_ROW, Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.notes import note, write_notes
-from litestar_filestore.ledger.outages import guard_database
+from litestar_filestore.ledger.outages import guard_database, is_locked
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
 from litestar_filestore.ledger.schemas import (
@@ -35,7 +35,7 @@ from litestar_filestore.ledger.schemas import (
     was_saved_for,
     was_staged,
 )
-from litestar_filestore.ledger.staging import can_stage_beside, is_locked, run_beside, staging_engine
+from litestar_filestore.ledger.staging import can_stage_beside, run_beside, staging_engine
 from litestar_filestore.ledger.table import State, explain, ledger_of
 from litestar_filestore.orm.bridge import call
 from litestar_filestore.orm.columns import writing_bind, writing_connection
@@ -179,7 +179,7 @@ class LedgerCustody:
             # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
             raise _taken(key) from error
         except DatabaseUnavailableError as error:
-            if isinstance(error.__cause__, OperationalError) and is_locked(error.__cause__):
+            if is_locked(error):
                 return False
             raise
         return True
@@ -200,7 +200,7 @@ class LedgerCustody:
             if self._link(gained):
                 ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
         except Exception:
-            abandon(self._ledger, self._connection, own, (State.STAGED, State.LINKED))
+            self._ledger.abandon(self._connection, own, (State.STAGED, State.LINKED))
             raise
         return True
 
@@ -308,9 +308,9 @@ class LedgerCustody:
             return
         try:
             if shared:
-                self._ledger.insert_shared(self._connection, facts)
+                self._ledger.insert(self._connection, facts, State.SHARED)
             else:
-                self._ledger.insert_linked(self._connection, facts, owner=owner_of_new_objects.get())
+                self._ledger.insert(self._connection, facts, State.LINKED, owner=owner_of_new_objects.get())
         except IntegrityError as error:
             raise (ConflictError(BELONGS_TO_ANOTHER_ROW) if self._is_linked(facts) else refusal()) from error
 

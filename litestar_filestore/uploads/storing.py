@@ -15,7 +15,7 @@ from litestar_filestore.errors import ConfigurationError, DatabaseUnavailableErr
 from litestar_filestore.ledger.by_hand import saving, saving_async
 from litestar_filestore.ledger.intents import Intents, intents_of, save_with, store_async
 from litestar_filestore.ledger.ledger import Facts, ObjectKey
-from litestar_filestore.ledger.staging import schema_map, staging_engine
+from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.table import State, ledger_of
 from litestar_filestore.orm.columns import configured_mappers, file_columns
 from litestar_filestore.tracking import journal as loose
@@ -31,14 +31,12 @@ if TYPE_CHECKING:
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.new_file import NewFile
     from litestar_filestore.core.types import AsyncDataLike
-    from litestar_filestore.plugin.databases import Place
+    from litestar_filestore.ledger.places import Place
 
 __all__ = (
     "ApplicationStorer",
     "LedgerStorer",
     "PlainStorer",
-    "ledger_id",
-    "stores_in",
 )
 
 logger = logging.getLogger("litestar_filestore")
@@ -157,7 +155,7 @@ class ApplicationStorer:
         self._look_again = look_again
         distinct: dict[object, Place] = {}
         for place in places:
-            key = ledger_id(place)
+            key = place.identity
             if key not in distinct or isinstance(place.database, AsyncEngine):
                 distinct[key] = place
         self._places = tuple(distinct.values())
@@ -176,7 +174,7 @@ class ApplicationStorer:
         if model is not None:
             places = [place for place in self._places if _has_model(place, model)] or self._beside(model)
         else:
-            places = [place for place in self._places if stores_in(place, backend)] or list(self._places)
+            places = [place for place in self._places if place.stores_in(backend)] or list(self._places)
         if self._look_again is not None and (model is None or not places):
             # Without its ledger, or in another one, nobody would know of the object, or the wrong one would sweep it.
             raise self._not_found_yet(backend)
@@ -187,7 +185,7 @@ class ApplicationStorer:
                 " leave those out of LedgerConfig.databases that uploads have nothing to do with",
                 backend=backend,
             )
-        if not places or staging_engine(_sync_engine(places[0])) is None:
+        if not places or staging_engine(places[0].engine) is None:
             return self._plain  # a database in memory has one connection, and no other one to stage on
         return LedgerStorer(places[0])
 
@@ -248,10 +246,10 @@ class ApplicationStorer:
         self._storers[file] = LedgerStorer(place)
 
     def _place_of(self, backend: str) -> Place | None:
-        places = [place for place in self._places if stores_in(place, backend)]
+        places = [place for place in self._places if place.stores_in(backend)]
         if not places and self._is_awaited(backend):
             raise self._not_found_yet(backend)
-        return places[0] if len(places) == 1 and staging_engine(_sync_engine(places[0])) is not None else None
+        return places[0] if len(places) == 1 and staging_engine(places[0].engine) is not None else None
 
     def _is_awaited(self, backend: str) -> bool:
         """Return whether columns store in a backend whose database may be one that was away."""
@@ -318,23 +316,5 @@ def _key(file: FileObject) -> ObjectKey:
     return ObjectKey(file.backend_key, file.path)
 
 
-def _sync_engine(place: Place) -> sa.Engine:
-    return place.database.sync_engine if isinstance(place.database, AsyncEngine) else place.database
-
-
-def ledger_id(place: Place) -> object:
-    """Return what is the same for places that are one, in whatever way they are reached."""
-    engine = _sync_engine(place)
-    url, schemas = engine.url, frozenset(schema_map(engine).items())
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        return place.database, place.table  # each engine has a memory of its own
-    return url.get_backend_name(), url.host, url.port, url.database, schemas, place.table
-
-
 def _has_model(place: Place, model: type) -> bool:
     return any(issubclass(model, mapper.class_) or issubclass(mapper.class_, model) for mapper in place.mappers)
-
-
-def stores_in(place: Place, backend: str) -> bool:
-    """Return whether a column of a place stores in the backend of a key."""
-    return any(column.type.storage_key == backend for mapper in place.mappers for column in file_columns(mapper))

@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StoredObject
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 
 __all__ = ("create_app", "create_app_with_markup", "create_app_with_tenants")
 

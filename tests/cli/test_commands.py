@@ -24,6 +24,10 @@ CREATE TABLE filestore_object (
     created_at DOUBLE NOT NULL, not_before DOUBLE NOT NULL, attempts INTEGER NOT NULL, last_error TEXT, owner TEXT,
     PRIMARY KEY (backend, "key")
 );
+CREATE TABLE filestore_note (
+    backend TEXT NOT NULL, "key" TEXT NOT NULL, not_before DOUBLE NOT NULL, PRIMARY KEY (backend, "key")
+);
+CREATE TABLE filestore_database (number INTEGER PRIMARY KEY, identity TEXT NOT NULL);
 """
 
 
@@ -121,6 +125,14 @@ def test_check_of_a_database_without_the_ledger(office: Office) -> None:
     assert code == 1, output
     assert "has no table 'filestore_object'" in output
     assert "Traceback" not in output
+
+
+def test_check_of_a_database_with_a_part_of_the_ledger(office: Office) -> None:
+    """``check`` names the table that an older migration did not make."""
+    office.execute("DROP TABLE filestore_database")
+    code, output = office.run("check")
+    assert code == 1, output
+    assert "The ledger of the database lacks 'filestore_database': create it" in output
 
 
 def test_check_of_a_broken_backend(office: Office) -> None:

@@ -33,10 +33,10 @@ from litestar_filestore import FilestoreConfig, FilestorePlugin, LocalBackend, s
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.ledger.intents import store_async
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.notes import note
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import SweepConfig, sweep, sweep_async
-from litestar_filestore.plugin.databases import LedgerConfig
 from tests.ledger.models import BACKEND, Document, a_file, blocks_of
 from tests.ledger.operations import IN_AN_APPLICATION, OPERATIONS
 from tests.ledger.places import sync_url

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from litestar_filestore.ledger.adopt import Adoption, adopt, mappers_with_files
+from litestar_filestore.ledger.adopt import Adoption, adopt
+from litestar_filestore.ledger.places import mappers_with_files
 from tests.ledger.models import Base, Document, a_file
 from tests.ledger.world import LEDGER, SEED, World
 

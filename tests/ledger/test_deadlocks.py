@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import LocalBackend, storages
 from litestar_filestore.errors import ConflictError
-from litestar_filestore.ledger.adopt import mappers_with_files
 from litestar_filestore.ledger.fsck import FsckConfig, fsck
+from litestar_filestore.ledger.places import mappers_with_files
 from litestar_filestore.ledger.sweep import sweep
 from litestar_filestore.ledger.table import ledger_of
 from tests.ledger.models import a_file

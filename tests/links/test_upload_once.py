@@ -19,8 +19,8 @@ from litestar_filestore import FileObject, MemoryBackend, StorageBackend, Stored
 from litestar_filestore.backends.memory import MemoryDriver
 from litestar_filestore.core.new_file import UsedLink
 from litestar_filestore.errors import ObjectExistsError
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.sweep import SweepConfig, sweep
-from litestar_filestore.plugin.databases import LedgerConfig
 from litestar_filestore.tracking.marks import mark_used
 from tests.links.conftest import Serve, Served
 from tests.links.unledgered import running

@@ -58,7 +58,7 @@ ENVIRONMENT = """
 """
 PLAIN = ENVIRONMENT.format(imports="", options="")
 RENDERING = ENVIRONMENT.format(
-    imports="from litestar_filestore.orm.alembic import render_item", options='"render_item": render_item'
+    imports="from litestar_filestore.ledger.migrations import render_item", options='"render_item": render_item'
 )
 
 # One process for all steps: what takes time is to import everything.
@@ -98,7 +98,7 @@ THEIR_STEPS = """
     if environment == "rendering":
         path = Path("migrations/env.py")
         text = path.read_text().replace("user_module_prefix=", "render_item=render_item, user_module_prefix=")
-        path.write_text("from litestar_filestore.orm.alembic import render_item\\n" + text)
+        path.write_text("from litestar_filestore.ledger.migrations import render_item\\n" + text)
     for step in steps:
         match step:
             case "revision":

@@ -16,7 +16,7 @@ from litestar.testing import TestClient
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend
-from litestar_filestore.plugin.databases import Database
+from litestar_filestore.ledger.ledger_config import Database
 from tests.ledger.world import World
 from tests.plugin.outage_app import BUCKET, Base
 from tests.plugin.sweeping import TellingDriver

@@ -24,7 +24,7 @@ from litestar_filestore import (
     StoredObject,
 )
 from litestar_filestore.core.threads import run_blocking
-from litestar_filestore.plugin.databases import Database, LedgerConfig
+from litestar_filestore.ledger.ledger_config import Database, LedgerConfig
 
 __all__ = ("BUCKET", "Base", "Paper", "create_app", "create_app_from_environment", "engine_for", "s3_backend")
 

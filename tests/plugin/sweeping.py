@@ -10,7 +10,7 @@ from litestar import Litestar
 from sqlalchemy.orm import Session
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin, StorageBackend
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.testing import Fault, FaultyDriver
 from tests.ledger.models import BACKEND, Document
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from litestar_filestore.core.driver import Driver
-    from litestar_filestore.plugin.databases import Database
+    from litestar_filestore.ledger.ledger_config import Database
     from tests.ledger.world import World
 
 __all__ = ("NEVER", "OFTEN", "PATIENCE", "TellingDriver", "clear", "running", "sweepers")

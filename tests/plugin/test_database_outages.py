@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, MemoryBackend, create_file_router
 from litestar_filestore.errors import DatabaseFullError, DatabaseUnavailableError, StorageError
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.outages import translate_database_error
-from litestar_filestore.plugin.databases import LedgerConfig
 from tests.plugin.outage_app import Base, Paper, create_app, engine_for
 from tests.plugin.test_start_outages import DRIVERS, Driver, running, upload, url_behind
 from tests.servers.chaos import ThreadedProxy

@@ -14,9 +14,10 @@ from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, Mem
 from litestar_filestore.errors import LedgerMissingError, QuotaExceededError
 from litestar_filestore.ledger.fsck import fsck
 from litestar_filestore.ledger.ledger import Usage
+from litestar_filestore.ledger.ledger_config import LedgerConfig
+from litestar_filestore.ledger.places import Place, find_places
 from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.ledger.table import LEDGER_SWITCH, define_ledger, ledger_of
-from litestar_filestore.plugin.databases import LedgerConfig, Place, find_places
 
 Open = Callable[[sa.MetaData], sa.Engine]
 BACKEND = "places"

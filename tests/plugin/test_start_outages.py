@@ -19,7 +19,7 @@ from sqlalchemy import exc
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin, MemoryBackend, StorageBackend, StorageError
 from litestar_filestore.errors import AccessDeniedError, AuthenticationError, BucketNotFoundError
-from litestar_filestore.plugin.databases import Database, LedgerConfig
+from litestar_filestore.ledger.ledger_config import Database, LedgerConfig
 from tests.plugin.outage_app import Base, create_app, engine_for, s3_backend
 from tests.servers.chaos import ThreadedProxy
 from tests.servers.postgres import PostgresServer

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin
 from litestar_filestore.errors import LedgerMissingError, QuotaExceededError
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
-from litestar_filestore.plugin.databases import LedgerConfig
 from tests.ledger.models import Base, Document, a_file
 from tests.ledger.world import LEDGER, World
 from tests.plugin.sweeping import NEVER, OFTEN, PATIENCE, TellingDriver, clear, running, sweepers
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from litestar_filestore.ledger.ledger import Usage
-    from litestar_filestore.plugin.databases import Database
+    from litestar_filestore.ledger.ledger_config import Database
 
 
 def doom_beside(world: World) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from litestar_filestore import storages
 from litestar_filestore.errors import BackendUnavailableError
+from litestar_filestore.ledger.ledger_config import LedgerConfig
+from litestar_filestore.ledger.places import find_places
 from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
-from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.plugin.sweeper import Sweeper, pause_seconds, sweep_places
 from litestar_filestore.testing import Fault
 from tests.ledger.models import Base
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from litestar_filestore.plugin.databases import Database
+    from litestar_filestore.ledger.ledger_config import Database
 
 
 async def test_failing_store(world: World, database: Database) -> None:

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from litestar_filestore import MemoryBackend, StorageBackend, StorageRegistry, storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
+from litestar_filestore.ledger.ledger_config import LedgerConfig
+from litestar_filestore.ledger.places import find_places
 from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep, sweep_async
-from litestar_filestore.plugin.databases import LedgerConfig, find_places
+from litestar_filestore.ledger.table import State
 from litestar_filestore.plugin.sweeper import sweep_places
 from litestar_filestore.testing import Fault, FaultyBackend, FaultyDriver
 from tests.ledger.world import LEDGER, World
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from litestar_filestore.core.driver import Driver
-    from litestar_filestore.plugin.databases import Database
+    from litestar_filestore.ledger.ledger_config import Database
 
 OTHER = "stalled"
 
@@ -43,7 +45,7 @@ def doom(world: World, backend: str, count: int) -> None:
     ledger = Ledger(LEDGER)
     with world.engine.begin() as connection:
         for number in range(count):
-            ledger.insert_doomed(connection, ObjectKey(backend, f"{number:03}.txt"))
+            ledger.insert(connection, {ObjectKey(backend, f"{number:03}.txt"): None}, State.DOOMED)
 
 
 def forget(world: World, backend: str) -> None:
@@ -138,7 +140,7 @@ async def test_store_that_nobody_knows_here(world: World) -> None:
 
 async def test_locked_database(world: World, driver: TellingDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that others write to is swept soon after they let it go, not later and later."""
-    monkeypatch.setattr("litestar_filestore.ledger.sweep._ATTEMPTS", 1)
+    monkeypatch.setattr("litestar_filestore.ledger.staging._ATTEMPTS", 1)
     monkeypatch.setattr("litestar_filestore.plugin.sweeper._LOCKED_SECONDS", OFTEN)
     monkeypatch.setattr("litestar_filestore.plugin.sweeper._LONGEST_WAIT_SECONDS", NEVER)
     refused = asyncio.Event()

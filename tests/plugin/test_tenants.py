@@ -12,7 +12,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from litestar_filestore import FileObject, MemoryBackend, StoredObject, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import ConfigurationError, LedgerMissingError
-from litestar_filestore.plugin.databases import LedgerConfig, find_places
+from litestar_filestore.ledger.ledger_config import LedgerConfig
+from litestar_filestore.ledger.places import find_places
 from litestar_filestore.plugin.sweeper import sweep_places
 from litestar_filestore.uploads.storing import ApplicationStorer
 

@@ -29,7 +29,7 @@ from litestar_filestore import (
     StoredObject,
     storages,
 )
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from tests.servers.mariadb import MariadbServer
 from tests.servers.postgres import PostgresServer
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin
 from litestar_filestore.core.registry import storages
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import World
 from tests.orm.conftest import backend, base, db, driver, postgres_database, url_of

@@ -21,9 +21,9 @@ from litestar_filestore.errors import (
     QuotaExceededError,
 )
 from litestar_filestore.ledger.ledger import Usage
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.ledger.table import State
-from litestar_filestore.plugin.databases import LedgerConfig
 from litestar_filestore.testing import Fault, FaultyDriver
 from litestar_filestore.uploads.storing import ApplicationStorer
 from tests.ledger.models import BACKEND, Document

@@ -31,7 +31,7 @@ from litestar_filestore import (
     MaxSize,
     StoredObject,
 )
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 
 __all__ = ("BACKEND", "Base", "create_app")
 

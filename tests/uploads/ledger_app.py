@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StoredObject
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 
 __all__ = ("BACKEND", "Base", "create_app_from_environment")
 

@@ -36,7 +36,7 @@ from litestar_filestore import (
     MaxSize,
     StoredObject,
 )
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 
 BACKEND = "upload-shapes"
 MAX_BYTES = 1000

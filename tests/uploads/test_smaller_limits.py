@@ -25,7 +25,7 @@ from litestar_filestore import (
     create_file_router,
     storages,
 )
-from litestar_filestore.plugin.databases import LedgerConfig
+from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.uploads.limits import UploadLimits
 
 SECRET = "kV8zq1Q0d4nXb7Yw3Tj6Lr9Gf2Hs5Mc0"

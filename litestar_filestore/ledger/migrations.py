@@ -1,0 +1,160 @@
+"""Migrations of applications with Alembic: file columns as it writes them, and operations for the ledger's triggers.
+
+Alembic writes a user-defined type as it prints, and leaves it to the reader to import what it names. In ``env.py``::
+
+    from litestar_filestore.ledger.migrations import render_item
+
+    context.configure(..., render_item=render_item)
+
+The import also registers the operations for the triggers of `litestar_filestore.ledger.triggers`. In a migration::
+
+    import litestar_filestore.ledger.migrations  # registers the operations, also where env.py does not
+
+
+    def upgrade():
+        op.create_filestore_triggers("document", ["file", "pages"])
+
+
+    def downgrade():
+        op.drop_filestore_triggers("document")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import sqlalchemy as sa
+from alembic.operations import MigrateOperation, Operations
+
+from litestar_filestore.errors import UnsupportedOperationError
+from litestar_filestore.ledger.triggers import create_triggers_sql, drop_triggers_sql
+from litestar_filestore.orm.stored_object import StoredObject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alembic.autogenerate.api import AutogenContext
+
+__all__ = (
+    "CreateFilestoreTriggers",
+    "DropFilestoreTriggers",
+    "render_item",
+)
+
+
+def render_item(type_: str, obj: Any, autogen_context: AutogenContext) -> str | Literal[False]:
+    """Write a file column into a migration, with the import that it needs; for Alembic's ``render_item``.
+
+    No backend has to be registered. A callable `key` and other arguments that only matter at run time are left out.
+
+    Args:
+        type_: Kind of the item, ``"type"`` for column types.
+        obj: The item.
+        autogen_context: Alembic's; an import is added to its `imports`.
+
+    Returns:
+        Python code, or ``False`` for items that are Alembic's business. An application with a ``render_item`` of its
+        own calls this one first.
+    """
+    if type_ != "type" or not isinstance(obj, StoredObject):
+        return False
+    autogen_context.imports.add("import litestar_filestore")
+    return f"litestar_filestore.{obj!r}"
+
+
+class _Triggers(MigrateOperation):
+    """The triggers of one table with file columns; PostgreSQL only."""
+
+    def __init__(
+        self, table: str, columns: Sequence[str] = (), *, schema: str | None = None, ledger_schema: str | None = None
+    ) -> None:
+        """Describe them; the arguments are those of `CreateFilestoreTriggers.create_filestore_triggers`."""
+        self.table = table
+        self.columns = tuple(columns)
+        self.schema = schema
+        self.ledger_schema = ledger_schema
+
+    def statements(self) -> list[str]:
+        """Return the SQL of the operation."""
+        raise NotImplementedError
+
+
+class CreateFilestoreTriggers(_Triggers):
+    """Makes the triggers of one table with file columns; PostgreSQL only."""
+
+    @classmethod
+    def create_filestore_triggers(
+        cls,
+        operations: Operations,
+        table: str,
+        columns: Sequence[str],
+        *,
+        schema: str | None = None,
+        ledger_schema: str | None = None,
+    ) -> None:
+        """Doom the objects of rows that are changed or deleted behind the sessions' backs, from now on.
+
+        Args:
+            operations: Alembic's; left out when called as ``op.create_filestore_triggers(...)``.
+            table: The table.
+            columns: All of its file columns.
+            schema: Schema of the table; ``None`` for the first of the search path.
+            ledger_schema: Schema of the table ``filestore_object``, the same way.
+
+        Raises:
+            UnsupportedOperationError: If the database is not PostgreSQL.
+            InvalidArgumentError: If there is no column.
+        """
+        operations.invoke(cls(table, columns, schema=schema, ledger_schema=ledger_schema))
+
+    def statements(self) -> list[str]:
+        """Return the SQL of the operation."""
+        return create_triggers_sql(self.table, self.columns, schema=self.schema, ledger_schema=self.ledger_schema)
+
+    def reverse(self) -> DropFilestoreTriggers:
+        """Return what undoes this."""
+        return DropFilestoreTriggers(self.table, self.columns, schema=self.schema, ledger_schema=self.ledger_schema)
+
+
+class DropFilestoreTriggers(_Triggers):
+    """Removes the triggers of one table; columns are needed only to make them again."""
+
+    @classmethod
+    def drop_filestore_triggers(
+        cls, operations: Operations, table: str, *, schema: str | None = None, ledger_schema: str | None = None
+    ) -> None:
+        """Undo `create_filestore_triggers`.
+
+        Args:
+            operations: Alembic's; left out when called as ``op.drop_filestore_triggers(...)``.
+            table: The table.
+            schema: As they were made.
+            ledger_schema: As they were made.
+
+        Raises:
+            UnsupportedOperationError: If the database is not PostgreSQL.
+        """
+        operations.invoke(cls(table, schema=schema, ledger_schema=ledger_schema))
+
+    def statements(self) -> list[str]:
+        """Return the SQL of the operation."""
+        return drop_triggers_sql(self.table, schema=self.schema, ledger_schema=self.ledger_schema)
+
+    def reverse(self) -> CreateFilestoreTriggers:
+        """Return what makes the triggers again."""
+        return CreateFilestoreTriggers(self.table, self.columns, schema=self.schema, ledger_schema=self.ledger_schema)
+
+
+def _execute(operations: Operations, operation: _Triggers) -> None:
+    dialect = operations.migration_context.dialect.name
+    if dialect != "postgresql":
+        raise UnsupportedOperationError(f"The ledger's triggers are written for PostgreSQL, not for {dialect}")
+    for statement in operation.statements():
+        operations.execute(sa.text(statement))
+
+
+# Called, not used as decorators: those would hide the classes' types.
+Operations.register_operation("create_filestore_triggers")(CreateFilestoreTriggers)
+Operations.register_operation("drop_filestore_triggers")(DropFilestoreTriggers)
+Operations.implementation_for(CreateFilestoreTriggers)(_execute)
+Operations.implementation_for(DropFilestoreTriggers)(_execute)
