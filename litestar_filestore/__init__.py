@@ -17,20 +17,15 @@ from litestar_filestore.downloads.redirect import FileRedirect
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import StorageError
 from litestar_filestore.links.link_config import LinkConfig
+from litestar_filestore.orm.first_column import at_first_column
 from litestar_filestore.orm.stored_object import FileObjectList, StoredObject
 from litestar_filestore.plugin.config import FilestoreConfig
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.plugin import FilestorePlugin
 from litestar_filestore.router.router import create_file_router
-
-# Its import starts the tracking of sessions.
-from litestar_filestore.tracking import flush as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from litestar_filestore.uploads.limits import UploadLimits
 from litestar_filestore.uploads.parts import MultipartStream, Part
 from litestar_filestore.uploads.raw import RawUpload
-
-# Its import gives sessions what checks the rules of columns.
-from litestar_filestore.validation import checking as _checking  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from litestar_filestore.validation.detect import Detector, SignatureDetector
 from litestar_filestore.validation.field import FileField
 from litestar_filestore.validation.images import ImageSize
@@ -85,3 +80,13 @@ __all__ = (
     "create_file_router",
     "storages",
 )
+
+
+def _follow_sessions() -> None:
+    """Load what follows the files of rows, which nobody below it may know; see `at_first_column`."""
+    from litestar_filestore.tracking.listeners import start  # not before there is a file column
+
+    start()
+
+
+at_first_column(_follow_sessions)

@@ -5,28 +5,22 @@ Rules stand on columns, form fields and in configurations; requests and sessions
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
-
-from litestar_filestore.core.types import Block
 
 __all__ = (
     "Answer",
     "Candidate",
-    "Check",
-    "CheckMaker",
     "CheckedType",
     "FileRule",
     "Piece",
     "Reading",
     "Rule",
     "Wanted",
-    "check_with",
     "max_bytes",
     "max_files",
-    "open_check",
 )
 
 ResultT = TypeVar("ResultT")
@@ -145,70 +139,3 @@ class CheckedType(NamedTuple):
     def metadata(self) -> dict[str, Any]:
         """What is worth keeping beside the type: ``declared_type``, where there is one."""
         return {} if self.declared_type is None else {"declared_type": self.declared_type}
-
-
-class Check(Protocol):
-    """Asks rules about one file; see `litestar_filestore.validation.checking.FileCheck`, which is it."""
-
-    max_bytes: int | None
-    head_bytes: int
-    judges_type: bool
-    checked: CheckedType | None
-
-    @property
-    def wanted(self) -> Wanted | None:
-        """What has to be read behind the first bytes, for whom it is easier to read than to feed; then `give` it."""
-        ...
-
-    @property
-    def watching(self) -> bool:
-        """Whether the blocks behind the first bytes have to be fed."""
-        ...
-
-    def feed(self, block: Block) -> None:
-        """Show a block that passes behind the first bytes."""
-        ...
-
-    def give(self, piece: Piece) -> None:
-        """Hand over what is `wanted`."""
-        ...
-
-    async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
-        """Check by name, type and first bytes."""
-        ...
-
-    async def at_end(self, size: int) -> None:
-        """Check by the size of the whole content, in bytes."""
-        ...
-
-    def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
-        """`at_head` without waiting for anything."""
-        ...
-
-    def judge_end(self, size: int) -> None:
-        """`at_end` without waiting for anything."""
-        ...
-
-
-class CheckMaker(Protocol):
-    """Makes the check of one file."""
-
-    def __call__(self, rules: Sequence[Rule], *, filename: str, declared_type: str | None) -> Check:
-        """Return a check by `rules`."""
-        ...
-
-
-_makers: list[CheckMaker] = []
-
-
-def check_with(maker: CheckMaker) -> None:
-    """Make `maker` the one that `open_check` asks.
-
-    Sessions have rules checked without knowing the layer that does it, which knows them as little.
-    """
-    _makers[:] = [maker]
-
-
-def open_check(rules: Sequence[Rule], *, filename: str, declared_type: str | None) -> Check:
-    """Return a check of one file by `rules`."""
-    return _makers[0](rules, filename=filename, declared_type=declared_type)

@@ -14,17 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from litestar_filestore.core.rule import FileRule, Piece, max_files, open_check
+from litestar_filestore.core.rule import FileRule, Piece, max_files
 from litestar_filestore.core.sources import ObjectCopy, iter_blocks, iter_blocks_async
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError
 from litestar_filestore.orm.bridge import call
+from litestar_filestore.validation.checking import FileCheck
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.rule import Check, CheckedType, Wanted
+    from litestar_filestore.core.rule import CheckedType, Wanted
     from litestar_filestore.core.types import AsyncDataLike, Block, DataLike
     from litestar_filestore.orm.columns import FileColumn
 
@@ -56,7 +57,7 @@ def check_content(column: FileColumn, file: FileObject) -> None:
         UnsupportedOperationError: If a rule is a coroutine function and the session is no ``AsyncSession``.
     """
     if column.type.rules:
-        check = open_check(column.type.rules, filename=file.filename, declared_type=file.content_type)
+        check = FileCheck(column.type.rules, filename=file.filename, declared_type=file.content_type)
         checking = _Checking(file, check, column.key)
         with checking.placing():
             if isinstance(file.pending_content().content, ObjectCopy):
@@ -80,7 +81,7 @@ def check_stored(column: FileColumn, file: FileObject) -> None:
     rules = [each for each in column.type.rules if type(each) not in classes and each not in file.passed_rules]
     if not rules:
         return
-    check = open_check(rules, filename=file.filename, declared_type=file.content_type)
+    check = FileCheck(rules, filename=file.filename, declared_type=file.content_type)
     looking = _Looking(file, check)
     with _Checking(file, check, column.key).placing():
         call(looking.run, looking.run_async)
@@ -90,7 +91,7 @@ def check_stored(column: FileColumn, file: FileObject) -> None:
 class _Looking:
     """Checks an object in a store, which for a copy that is still to be made is its origin."""
 
-    def __init__(self, file: FileObject, check: Check) -> None:
+    def __init__(self, file: FileObject, check: FileCheck) -> None:
         self._file = file
         self._check = check
 
@@ -138,7 +139,7 @@ class _Beginning(NamedTuple):
 
 
 class _Checking:
-    def __init__(self, file: FileObject, check: Check, field: str) -> None:
+    def __init__(self, file: FileObject, check: FileCheck, field: str) -> None:
         pending = file.pending_content()
         self._source: Any = pending.content if pending.content is not None else pending.source_path
         self._file = file

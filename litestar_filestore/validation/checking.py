@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from litestar_filestore.core.rule import Candidate, CheckedType, FileRule, check_with, max_bytes
+from litestar_filestore.core.rule import Candidate, CheckedType, FileRule, max_bytes
 from litestar_filestore.errors import FileRejectedError, FileTooLargeError, UnsupportedOperationError
 from litestar_filestore.validation.detect import default_detector
 from litestar_filestore.validation.media_types import UNKNOWN, canonical, extension_for
@@ -305,6 +305,3 @@ class FileCheck:
                 waiting.close()  # or Python warns that nobody awaited it
             name = getattr(rule, "__name__", type(rule).__name__)
             raise UnsupportedOperationError(f"The rule {name} is asynchronous: it needs an AsyncSession or a request")
-
-
-check_with(FileCheck)

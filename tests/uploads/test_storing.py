@@ -30,7 +30,7 @@ from litestar_filestore.ledger.table import LEDGER_SWITCH, State, ledger_of
 from litestar_filestore.ledger.wake import on_doomed
 from litestar_filestore.plugin.databases import LedgerConfig, find_places
 from litestar_filestore.testing.faults import Fault, FaultyDriver
-from litestar_filestore.tracking.journal import retry_deletes_async
+from litestar_filestore.tracking.deletes import retry_deletes_async
 from litestar_filestore.uploads.storing import ApplicationStorer, LedgerStorer, PlainStorer
 
 SHARED = "storing"
