@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import Table
 from sqlalchemy.engine import Engine
@@ -65,24 +65,8 @@ __all__ = (
 _KNOWN = "litestar_filestore.custodies"
 
 
-class Custody(Protocol):
-    """What a flush or a bulk statement asks for."""
-
-    def store(self, file: FileObject) -> None:
-        """Store the pending content of a file that a row is going to hold; before the row is locked or written."""
-        ...
-
-    def expect(self, file: FileObject) -> None:
-        """Know of a stored file that a row is about to take; before the row is written."""
-        ...
-
-    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
-        """Note which files rows hold now and which they gave up; in their transaction, after they were written."""
-        ...
-
-
 def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
-    """Return who looks after the files of a mapped class; the same object for classes that share a ledger.
+    """Return who looks after the files of a mapped class, the same for classes that share a ledger.
 
     From here on the session is followed until it ends: call this before the first file is stored or row is locked.
 
@@ -360,6 +344,11 @@ class LedgerCustody:
         self._ledger.doom(self._connection, [_key(file) for file in files])
         journal_of(self._session).has_doomed = True
         reach("doom.after")
+
+
+Custody: TypeAlias = LedgerCustody | JournalCustody
+"""What a flush or a bulk statement asks for: it stores content before rows are locked or written, then expects the
+files that rows are about to take, and is told at the end which files rows hold and which they gave up."""
 
 
 def _check_distinct(files: Sequence[FileObject]) -> None:

@@ -119,7 +119,7 @@ def test_what_has_no_files(db: Database) -> None:
 
 def test_before_sqlalchemy_2_0_43(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is noticed with versions of SQLAlchemy that cannot ask the driver."""
-    monkeypatch.setattr(type(db.engine.dialect), "detect_autocommit_setting", None)
+    monkeypatch.setattr(type(db.engine.dialect), "detect_autocommit_setting", None, raising=False)
 
     def work(session: Session) -> None:
         session.add(Document(id=1, file=a_file()))
