@@ -20,7 +20,7 @@ __all__ = ("render_item",)
 
 
 class _AutogenContext(Protocol):
-    """What is needed of ``alembic.autogenerate.api.AutogenContext``; Alembic itself is not."""
+    """The needed part of ``alembic.autogenerate.api.AutogenContext``; Alembic itself is not imported."""
 
     imports: set[str]
 

@@ -1,4 +1,4 @@
-"""Which attributes of a mapped class hold files, and what a flush is going to write of them."""
+"""The attributes of mapped classes that hold files, and their changes in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the database holds in the file columns of rows, looked up and locked where a session writes them."""
+"""File columns as the database holds them, looked up and locked where a session writes the rows."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """What a file has to be that a row takes."""
+        """The rules that a file has to obey to be taken by a row."""
         return self._rules
 
     @property

@@ -35,7 +35,7 @@ __all__ = (
 
 
 class _Row:
-    """What a statement gives to one row, or to every row that its condition meets."""
+    """The values that a statement gives to one row, or to every row that its condition meets."""
 
     def __init__(self, values: Mapping[Any, Any], parameters: Mapping[str, Any]) -> None:
         """Look at `values` by column, attribute or name, whose bound parameters may stand in `parameters`."""
@@ -144,20 +144,20 @@ def _names(column: FileColumn) -> set[str]:
 
 
 class _Plan:
-    """What one statement does to files: collected and stored before it runs, settled after it has."""
+    """The files of one statement: collected and stored before it runs, settled after it has."""
 
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
         self.session = session
         self.mapper = mapper
         self.defaults: Any = None
-        """What columns give to the rows of an executemany."""
+        """Defaults of columns for the rows of an executemany."""
         self._custody: Custody | None = None
         self._gained: list[FileObject] = []
         self._lost: list[FileObject] = []
 
     @property
     def custody(self) -> Custody:
-        """Who looks after the files of the class; statements without files need nobody."""
+        """The custody of the files of the class; statements without files need none."""
         if self._custody is None:
             self._custody = custody_of(self.session, self.mapper)
         return self._custody

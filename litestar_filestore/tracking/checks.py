@@ -95,13 +95,13 @@ def _place(wanted: Wanted, size: int) -> tuple[int, int]:
 
 
 class _Beginning(NamedTuple):
-    """What is known about content after a look at its first bytes."""
+    """The first bytes of content, and how to go on from there."""
 
     head: bytes
     size: int | None
     """Of the whole, where that is known."""
     rest: Any = None
-    """What yields the whole from the start again, where the look has used the source up."""
+    """Yields the whole from the start again, where the look has used the source up."""
     read: Callable[[int, int], bytes] | None = None
     """Reads so many bytes at a place, where the source can be read again."""
 

@@ -1,4 +1,4 @@
-"""Who looks after the objects of a flush: the ledger where the database has one, else the session's journal."""
+"""The objects of a flush are looked after by the ledger where the database has one, else by the session's journal."""
 
 from __future__ import annotations
 
@@ -347,8 +347,8 @@ class LedgerCustody:
 
 
 Custody: TypeAlias = LedgerCustody | JournalCustody
-"""What a flush or a bulk statement asks for: it stores content before rows are locked or written, then expects the
-files that rows are about to take, and is told at the end which files rows hold and which they gave up."""
+"""Stores content before rows are locked or written, then expects the files that rows are about to take, and is told at
+the end which files rows hold and which they gave up."""
 
 
 def _check_distinct(files: Sequence[FileObject]) -> None:

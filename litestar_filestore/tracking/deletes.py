@@ -38,7 +38,7 @@ class Target(NamedTuple):
 
 
 MAX_WAITING = 100_000
-"""How many failed deletes a process remembers, some 20 MB: in an outage that does not end, its memory must not grow."""
+"""The most failed deletes that a process remembers, some 20 MB: an outage that does not end must not fill its memory."""
 
 _waiting: deque[Target] = deque()
 """Objects to delete. One leaves the queue when its delete begins and comes back when that fails or is cancelled, so

@@ -47,20 +47,20 @@ _ordering = Lock()
 
 @dataclass(slots=True)
 class _Change:
-    """What a flush does to the file columns of one row."""
+    """The change of a flush to the file columns of one row."""
 
     state: InstanceState[Any]
     deleted: bool
     columns: Sequence[FileColumn]
     """Those that are written, all of them for a row that is deleted."""
     old: set[FileObject] = field(default_factory=set["FileObject"])
-    """What the database holds in these columns before."""
+    """The files that the database holds in these columns before."""
     new: set[FileObject] = field(default_factory=set["FileObject"])
-    """What it holds in them afterwards."""
+    """Those that it holds afterwards."""
     written: bool = False
     """Whether the flush got to the row."""
     custody: Custody | None = None
-    """Who looks after its files; nobody where there are none."""
+    """Looks after its files; ``None`` where there are none."""
 
 
 _Plan: TypeAlias = "dict[InstanceState[Any], _Change]"

@@ -31,7 +31,7 @@ logger = logging.getLogger("litestar_filestore")
 
 
 class Outcome(enum.Enum):
-    """What became of the rows of a transaction or savepoint."""
+    """The fate of the rows of a transaction or savepoint."""
 
     COMMITTED = enum.auto()
     """They are there for everybody."""
@@ -83,7 +83,7 @@ class Journal:
         self._trash: list[Target] = []
         self._spoiled: set[SessionTransaction] = set()
         self.connections: WeakSet[Connection] = WeakSet()
-        """What the session's transaction runs on."""
+        """Connections on which the session's transaction writes files."""
         self.commits_sent: set[int] = set()
         """Connections, by their identity, on which COMMIT went to the database and that has not said no: only its
         answer tells whether the rows are there. A session with several databases commits one after the other."""

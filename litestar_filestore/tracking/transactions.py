@@ -1,4 +1,4 @@
-"""How the transactions of sessions with files end: what their journals are told, and when objects are deleted.
+"""The ends of transactions with files: journals are told of them, and then objects are deleted.
 
 A session is listened to from the first file that it meets, on its own and on the connection that writes its rows.
 Sessions that meet none, and their connections, are left alone.
