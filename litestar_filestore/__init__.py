@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from litestar_filestore.orm.first_column import at_first_column
+
 if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
     from litestar_filestore.backends.local.local_backend import LocalBackend
@@ -140,16 +142,11 @@ _HOMES = {
 }
 """The module of each name, for the interpreter; the imports above say the same to type checkers."""
 
-_BESIDE = {"StoredObject": ("tracking.flush", "validation.checking")}
-"""Loaded with a name: a session follows the files of a column, and checks them by its rules."""
-
 
 def __getattr__(name: str) -> object:
     """Load a public name."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in _BESIDE.get(name, ()):
-        import_module(f"{__name__}.{module}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value  # the next use finds it without this function
     return value
@@ -157,3 +154,13 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _follow_sessions() -> None:
+    """Load what follows the files of rows, which nobody below it may know; see `at_first_column`."""
+    from litestar_filestore.tracking.listeners import start  # not before there is a file column
+
+    start()
+
+
+at_first_column(_follow_sessions)

@@ -6,24 +6,23 @@ them a statement means. An object that one of them has staged, and another one e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.orm import Session
 
 from litestar_filestore.errors import ConflictError, LedgerError, LedgerMissingError
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.staging import run_beside, schema_map, schema_map_in, staging_engine
 from litestar_filestore.ledger.table import ledger_of
-from litestar_filestore.orm.columns import single_table_columns, writing_connection
+from litestar_filestore.orm.columns import single_table_columns
+from litestar_filestore.orm.rows import writing_connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Engine, Table
-    from sqlalchemy.orm import ORMExecuteState
+    from sqlalchemy.orm import Mapper, ORMExecuteState
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.ledger.ledger import Ledger, ObjectKey
@@ -33,6 +32,7 @@ __all__ = (
     "check_expected",
     "check_not_elsewhere",
     "check_same_table",
+    "check_schema",
     "forget_staged",
     "has_owner",
     "mark_saved",
@@ -144,11 +144,12 @@ def check_not_elsewhere(ledger: Ledger, keys: Sequence[ObjectKey], connection: C
         )
 
 
-@event.listens_for(Session, "do_orm_execute")
-def _check_statement(state: ORMExecuteState) -> None:
-    mapper = state.bind_mapper
-    if mapper is None or not (state.is_insert or state.is_update or state.is_delete):
-        return
+def check_schema(state: ORMExecuteState, mapper: Mapper[Any]) -> None:
+    """Make sure that a statement on a class with files changes rows in the schema of their ledger.
+
+    Raises:
+        LedgerError: If it has a ``schema_translate_map`` of its own.
+    """
     if "schema_translate_map" not in state.execution_options or not single_table_columns(mapper):
         return
     table = mapper.local_table

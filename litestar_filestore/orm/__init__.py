@@ -1,7 +1,25 @@
-"""File columns of SQLAlchemy models. Importing anything below starts the tracking of all sessions."""
+"""File columns of SQLAlchemy models.
+
+`StoredObject` and `FileObjectList` are public, and are loaded when they are first used. For migrations see `litestar_filestore.ledger.migrations`.
+"""
 
 from __future__ import annotations
 
-from litestar_filestore.tracking import flush as _tracking  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from typing import TYPE_CHECKING
 
-__all__ = ()
+if TYPE_CHECKING:
+    from litestar_filestore.orm.stored_object import FileObjectList, StoredObject
+
+__all__ = (
+    "FileObjectList",
+    "StoredObject",
+)
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name; the package itself needs no SQLAlchemy."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from litestar_filestore.orm import stored_object  # see above
+
+    return getattr(stored_object, name)

@@ -1,16 +1,17 @@
-"""The value of a column with several files: a list that notices its own changes."""
+"""The column type, and the value of a column with several files: a list that notices its own changes."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm.base import NO_VALUE
 
@@ -18,13 +19,14 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
 from litestar_filestore.core.rule import Rule
-from litestar_filestore.errors import InvalidArgumentError, SourceTypeError
+from litestar_filestore.errors import InvalidArgumentError, SourceTypeError, UnsupportedOperationError
+from litestar_filestore.orm.first_column import begin
 
 if TYPE_CHECKING:
     from typing import Self
 
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.sql.base import SchemaEventTarget
+    from sqlalchemy.orm import SessionTransaction
     from sqlalchemy.sql.operators import OperatorType
     from sqlalchemy.types import TypeEngine
 
@@ -35,6 +37,7 @@ __all__ = (
     "KeyMaker",
     "StoredObject",
     "TrackedFiles",
+    "unseen_write",
 )
 
 FileObjectList: TypeAlias = MutableList[FileObject]
@@ -109,6 +112,16 @@ class TrackedFiles(MutableList[FileObject]):
         return cls(files)
 
 
+unseen_write: ContextVar[weakref.ref[SessionTransaction] | None] = ContextVar(
+    "litestar_filestore_unseen_write", default=None
+)
+"""The transaction in which a session of this task or thread writes what nobody can follow, as long as it is active."""
+
+
+class _RefusedWriteError(UnsupportedOperationError, DontWrapMixin):
+    """Leaves a statement as it is: SQLAlchemy wraps other errors of its parameters."""
+
+
 KeyMaker: TypeAlias = Callable[[FileObject], str]
 """Makes the key template of one file, for example a folder per tenant; its result is checked like a template."""
 
@@ -127,6 +140,11 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     """Whether the column holds a list of files."""
     # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see `ledger.migrations`.
     __module__ = "litestar_filestore"
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Have sessions followed from now on; also where a column type is copied or unpickled."""
+        begin()
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -166,12 +184,6 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         """Return the call that makes this type again, without what only matters at run time."""
         return f"StoredObject(backend={self.storage_key!r}{', multiple=True' if self.multiple else ''})"
 
-    def _set_parent(self, parent: SchemaEventTarget, outer: bool = False, **kw: Any) -> None:  # noqa: FBT001, FBT002
-        """Put the ledger's table beside every table that has such a column, so that tools create it with the models."""
-        super()._set_parent(parent, outer=outer, **kw)
-        if isinstance(parent, sa.Column):
-            event.listen(parent, "after_parent_attach", _bring_ledger)
-
     @property
     def python_type(self) -> type[Any]:
         """`FileObject`, or `TrackedFiles` with ``multiple=True``."""
@@ -194,7 +206,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """What a file has to be that a row takes."""
+        """The rules that a file has to obey to be taken by a row."""
         return self._rules
 
     @property
@@ -232,7 +244,9 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         Raises:
             SourceTypeError: If `value` is no file, or a list where the column holds one; a ``TypeError`` as well.
             InvalidArgumentError: If a file has content that was not stored: the row would point at missing bytes.
+            UnsupportedOperationError: If a session writes in a way that nobody can follow.
         """
+        _check_seen()
         if value is None:
             return None
         if self.multiple:
@@ -289,11 +303,15 @@ def _items(value: Any) -> Iterable[Any]:
     return cast("Iterable[Any]", value)
 
 
-def _bring_ledger(_column: sa.Column[Any], parent: Any) -> None:
-    from litestar_filestore.ledger.table import define_ledger  # above this module
-
-    if isinstance(parent, sa.Table):
-        define_ledger(parent.metadata)
+def _check_seen() -> None:
+    # The value of every column that is written comes past its type, None as well, whatever made the statement.
+    writing = unseen_write.get()
+    transaction = None if writing is None else writing()
+    if transaction is not None and transaction.is_active:
+        raise _RefusedWriteError(
+            "bulk_save_objects, bulk_insert_mappings and bulk_update_mappings of a session write no files, since "
+            "nobody could follow them: use add_all(), or execute() with insert(Model) or update(Model) and the rows"
+        )
 
 
 def _row(file: Any) -> dict[str, Any]:

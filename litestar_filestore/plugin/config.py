@@ -25,7 +25,7 @@ from litestar_filestore.links.link_config import LinkConfig
 from litestar_filestore.links.signer import LinkSigner
 from litestar_filestore.plugin.look_again import LONGEST_PAUSE_SECONDS, look_again
 from litestar_filestore.sansio.tokens import KeyRing, Secret
-from litestar_filestore.tracking.journal import retry_deletes_async
+from litestar_filestore.tracking.deletes import retry_deletes_async
 from litestar_filestore.uploads.limits import UploadLimits
 from litestar_filestore.validation.detect import Detector
 

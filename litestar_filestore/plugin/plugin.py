@@ -28,6 +28,7 @@ from litestar_filestore.plugin.serialization import (
     is_file_list_type,
     is_file_type,
 )
+from litestar_filestore.tracking.idle import watch_sessions
 from litestar_filestore.uploads.handlers import UploadHandlers
 from litestar_filestore.uploads.intake import UploadSettings
 from litestar_filestore.uploads.parts import MultipartStream, parts_provider
@@ -94,6 +95,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Wire files into the application that is being built."""
         config = self._config
+        watch_sessions()
         given: Any = app_config  # some of its types are incomplete in Litestar
         storer = ApplicationStorer()
         # First in, last out: user lifespans and database engines live inside the time in which backends are open.

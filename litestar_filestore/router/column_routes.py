@@ -25,7 +25,7 @@ from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import ConfigurationError, ConflictError
 from litestar_filestore.ledger.outages import guard_database
-from litestar_filestore.orm.columns import lock_for_writing, writing_connection
+from litestar_filestore.orm.rows import lock_for_writing, writing_connection
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.router.options import (
     RouteOptions,

@@ -1,1 +1,1 @@
-"""What a session does to files: at its flushes, in bulk statements, and when its transaction ends."""
+"""Files in sessions: stored and settled at flushes, in bulk statements, and when transactions end."""

@@ -1,49 +1,41 @@
-"""What a bulk statement says about file columns, as far as it can be known before the database runs it."""
+"""INSERT, UPDATE and DELETE on mapped classes: which files they give to rows and take from them.
+
+What a statement says about file columns has to be known before the database runs it.
+"""
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.sql.elements import Null
 
 from litestar_filestore.errors import ConflictError, UnsupportedOperationError
-from litestar_filestore.orm.columns import (
-    FileColumn,
-    check_backends,
-    file_columns,
-    files_in,
-    lock_for_writing,
-    matches_any,
-    single_table_columns,
-    writing_connection,
-)
-from litestar_filestore.tracking.checks import check_content, check_count, check_stored
-from litestar_filestore.tracking.custody import custody_of
+from litestar_filestore.ledger.schemas import check_schema
+from litestar_filestore.orm.columns import FileColumn, check_backends, file_columns, files_in, single_table_columns
+from litestar_filestore.orm.rows import lock_for_writing, matches_any, writing_connection
+from litestar_filestore.tracking.checks import check_stored
+from litestar_filestore.tracking.custody import custody_of, store_pending
 from litestar_filestore.tracking.defaults import default_of
 from litestar_filestore.tracking.journal import journal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy.engine import Result
-    from sqlalchemy.orm import ORMExecuteState
+    from sqlalchemy.orm import Mapper, ORMExecuteState, Session
 
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.tracking.custody import Custody
 
 __all__ = (
-    "Row",
-    "check_insert",
+    "follow_statement",
     "plain_value",
-    "rows_of",
 )
 
 
-class Row:
-    """What a statement gives to one row, or to every row that its condition meets."""
+class _Row:
+    """The values that a statement gives to one row, or to every row that its condition meets."""
 
     def __init__(self, values: Mapping[Any, Any], parameters: Mapping[str, Any]) -> None:
         """Look at `values` by column, attribute or name, whose bound parameters may stand in `parameters`."""
@@ -112,21 +104,21 @@ def _unbound(value: Any, parameters: Mapping[str, Any]) -> Any:
     return value
 
 
-def rows_of(state: ORMExecuteState) -> Iterator[Row]:
+def _rows_of(state: ORMExecuteState) -> Iterator[_Row]:
     """Yield what an INSERT, or an UPDATE by primary keys, gives to each row; for other UPDATEs what it gives to all."""
     statement = cast("Any", state.statement)
     if multi := getattr(statement, "_multi_values", ()):
         for rows in multi:
-            yield from (Row(each, {}) for each in rows)
+            yield from (_Row(each, {}) for each in rows)
         return
     single: dict[Any, Any] = {**(statement._values or {}), **dict(getattr(statement, "_ordered_values", None) or ())}  # noqa: SLF001
     given = state.parameters
     for parameters in given if isinstance(given, list) else [given or {}]:
         known = cast("Mapping[str, Any]", parameters)
-        yield Row({**single, **known}, known)
+        yield _Row({**single, **known}, known)
 
 
-def check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[Row]) -> None:
+def _check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[_Row]) -> None:
     """Make sure that an INSERT says which row gets which file.
 
     Raises:
@@ -139,7 +131,7 @@ def check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[R
     if clause is None:
         return
     changes = dict(getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None) or {})
-    change = Row(changes, {})
+    change = _Row(changes, {})
     if any(each.mentions(column) for column in columns for each in (*rows, change)):
         raise UnsupportedOperationError(
             "An upsert does not tell which rows it inserts, so whose the files are: look the rows up first, or leave "
@@ -151,79 +143,29 @@ def _names(column: FileColumn) -> set[str]:
     return {column.key, column.column.key, column.column.name}
 
 
-_insert_mappings = Session.bulk_insert_mappings
-_update_mappings = Session.bulk_update_mappings
-_save_objects = Session.bulk_save_objects
-
-
-@wraps(_insert_mappings)
-def _bulk_insert_mappings(
-    self: Session,
-    mapper: Any,
-    mappings: Iterable[dict[str, Any]],
-    return_defaults: bool = False,  # noqa: FBT001, FBT002  # SQLAlchemy's signature
-    render_nulls: bool = False,  # noqa: FBT001, FBT002
-) -> None:
-    if not _has_files(mapper):
-        _insert_mappings(self, mapper, mappings, return_defaults, render_nulls)
-        return
-    if return_defaults:
-        raise UnsupportedOperationError("bulk_insert_mappings of rows with files cannot return defaults; add the rows")
-    if rows := list(mappings):
-        self.execute(sa.insert(mapper), rows, execution_options={"render_nulls": render_nulls})
-
-
-@wraps(_update_mappings)
-def _bulk_update_mappings(self: Session, mapper: Any, mappings: Iterable[dict[str, Any]]) -> None:
-    if not _has_files(mapper):
-        _update_mappings(self, mapper, mappings)
-    elif rows := list(mappings):
-        self.execute(sa.update(mapper), rows)
-
-
-@wraps(_save_objects)
-def _bulk_save_objects(self: Session, objects: Iterable[object], *args: Any, **kwargs: Any) -> None:
-    rows = list(objects)
-    if any(_has_files(type(row)) for row in rows):
-        raise UnsupportedOperationError("bulk_save_objects does not take rows with files; use add_all() and flush()")
-    _save_objects(self, rows, *args, **kwargs)
-
-
-def _has_files(entity: Any) -> bool:
-    mapper: Any = sa.inspect(entity, raiseerr=False)
-    return isinstance(mapper, Mapper) and bool(file_columns(cast("Any", mapper)))
-
-
-# Assigned, since there is nothing to listen to.
-setattr(Session, "bulk_insert_mappings", _bulk_insert_mappings)  # noqa: B010
-setattr(Session, "bulk_update_mappings", _bulk_update_mappings)  # noqa: B010
-setattr(Session, "bulk_save_objects", _bulk_save_objects)  # noqa: B010
-
-
 class _Plan:
-    """What one statement does to files: collected and stored before it runs, settled after it has."""
+    """The files of one statement: collected and stored before it runs, settled after it has."""
 
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
+        self.session = session
         self.mapper = mapper
-        self.connection = writing_connection(session, mapper)
-        self._custody = custody_of(session, mapper)
+        self.defaults: Any = None
+        """Defaults of columns for the rows of an executemany."""
+        self._custody: Custody | None = None
         self._gained: list[FileObject] = []
         self._lost: list[FileObject] = []
-        self.defaults: Any = None
-        """What columns give to the rows of an executemany."""
+
+    @property
+    def custody(self) -> Custody:
+        """The custody of the files of the class; statements without files need none."""
+        if self._custody is None:
+            self._custody = custody_of(self.session, self.mapper)
+        return self._custody
 
     def store(self, column: FileColumn, value: Any) -> None:
         """Store what is pending in a value of the statement."""
-        files = list(files_in(value))
-        if column.type.multiple:
-            check_count(column, len(files))
-        for file in files:
-            if file.has_pending_data:
-                check_backends([column], {column.key: file}, ())
-                check_content(column, file)
-                file.key_template = column.type.key_template_for(file)
-                self._custody.store(file)
-                file.passed_rules = column.type.rules
+        if value is not None:
+            store_pending(self.custody, column, value)
 
     def exchange(self, column: FileColumn, new: Any, old: Any) -> None:
         """Plan for one row's column."""
@@ -232,22 +174,30 @@ class _Plan:
         gained = [file for file in after if file not in before]
         for file in gained:
             check_stored(column, file)
-            self._custody.expect(file)
+            self.custody.expect(file)
         self._gained += gained
         self._lost += [file for file in before if file not in after]
 
-    def settle(self) -> None:
-        """Tell the custody."""
-        self._custody.settle(self._gained, self._lost)
+    def settle(self, check: _Check, result: Result[Any]) -> None:
+        """Tell the custody what the statement has done, if it did what was planned."""
+        if self._custody is None:
+            return
+        try:
+            check(result)
+            self._custody.settle(self._gained, self._lost)
+        except BaseException:
+            journal_of(self.session).spoiled(self.session)
+            raise
 
 
-@event.listens_for(Session, "do_orm_execute")
-def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
+def follow_statement(state: ORMExecuteState) -> Result[Any] | None:
+    """Run an INSERT, UPDATE or DELETE on a class with files, and follow what becomes of them; ``None`` for others."""
     mapper = state.bind_mapper
     if mapper is None or not (state.is_insert or state.is_update or state.is_delete):
         return None
     if not (file_columns(mapper) or single_table_columns(mapper)):
         return None
+    check_schema(state, mapper)
     if not state.is_insert and state.execution_options.get("autoflush", True):
         state.session._autoflush()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as the statement itself does
     plan = _Plan(state.session, mapper)
@@ -259,12 +209,7 @@ def _around_statement(state: ORMExecuteState) -> Result[Any] | None:
         check = _change_where(plan, state)
     result = state.invoke_statement(params=plan.defaults)
     # After it, because a statement can fail and its transaction go on.
-    try:
-        check(result)
-        plan.settle()
-    except BaseException:
-        journal_of(state.session).spoiled(state.session)
-        raise
+    plan.settle(check, result)
     return result
 
 
@@ -278,8 +223,8 @@ def _fine(_result: Result[Any]) -> None:
 
 def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
     columns = file_columns(plan.mapper)
-    rows = list(rows_of(state))
-    check_insert(state.statement, columns, rows)
+    rows = list(_rows_of(state))
+    _check_insert(state.statement, columns, rows)
     _give_defaults(plan, state, columns, rows)
     for row in rows:
         for column in columns:
@@ -290,7 +235,7 @@ def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
     return _fine
 
 
-def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn], rows: Sequence[Row]) -> None:
+def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn], rows: Sequence[_Row]) -> None:
     """Give the rows of an INSERT what its columns make, while it can still be stored."""
     statement = cast("sa.Insert", state.statement)
     if statement.select is not None:
@@ -312,7 +257,7 @@ def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileCo
 def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
     """Plan for ``session.execute(update(Model), [{"id": 1, "file": ...}, ...])``."""
     keys = [plan.mapper.get_property_by_column(column).key for column in plan.mapper.primary_key]
-    rows = {tuple(row[key] for key in keys): row for row in rows_of(state)}
+    rows = {tuple(row[key] for key in keys): row for row in _rows_of(state)}
     if len(rows) != len(cast("Sequence[Any]", state.parameters)):
         raise ConflictError("The statement names a row twice; only one of its files could stay")
     touched = {
@@ -333,9 +278,9 @@ def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
 def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
     statement = cast("sa.Update | sa.Delete", state.statement)
     columns = list(single_table_columns(plan.mapper))
-    row = Row({}, {})
+    row = _Row({}, {})
     if state.is_update:
-        (row,) = rows_of(state)
+        (row,) = _rows_of(state)
         columns = [column for column in columns if row.mentions(column)]
     if not columns:
         return _fine
@@ -352,7 +297,7 @@ def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
             return
         # RETURNING hides the number from some drivers.
         values = sa.select(*(column.column for column in columns)).where(here)
-        left = plan.connection.execute(values).all()
+        left = writing_connection(plan.session, plan.mapper).execute(values).all()
         new = [row.value(column) for column in columns]
         if left if state.is_delete else any(list(each) != new for each in left):
             raise UnsupportedOperationError(
@@ -368,15 +313,17 @@ def _keys(mapper: Mapper[Any]) -> list[sa.Column[Any]]:
     return list(cast("sa.Table", mapper.local_table).primary_key)
 
 
-def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn], new: Row) -> list[tuple[Any, ...]]:
+def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn], new: _Row) -> list[tuple[Any, ...]]:
     """Lock the rows that `looking` meets, plan for their files, and return their primary keys."""
     keys = _keys(plan.mapper)
+    _ = plan.custody  # refuses sessions that cannot lock, before anything is stored
     for column in columns:
         plan.store(column, new.value(column))
-    lock_for_writing(plan.connection, plan.mapper)
+    connection = writing_connection(plan.session, plan.mapper)
+    lock_for_writing(connection, plan.mapper)
     selected = [column.column.label(f"file_{index}") for index, column in enumerate(columns)]
     statement = looking.with_only_columns(*keys, *selected, maintain_column_froms=True)
-    rows = plan.connection.execute(statement.order_by(*keys).with_for_update()).all()
+    rows = connection.execute(statement.order_by(*keys).with_for_update()).all()
     for index, column in enumerate(columns):
         value = new.value(column)
         if len(rows) > 1 and any(files_in(value)):

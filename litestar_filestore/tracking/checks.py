@@ -12,7 +12,7 @@ import os
 from contextlib import aclosing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from litestar_filestore.core.backend import ObjectCopy
 from litestar_filestore.core.rule import FileRule, Piece, max_files
@@ -23,10 +23,10 @@ from litestar_filestore.orm.bridge import call
 from litestar_filestore.validation.checking import FileCheck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 
     from litestar_filestore.core.file_object import FileObject
-    from litestar_filestore.core.rule import Wanted
+    from litestar_filestore.core.rule import Rule, Wanted
     from litestar_filestore.core.types import AsyncDataLike, Block, DataLike
     from litestar_filestore.orm.columns import FileColumn
     from litestar_filestore.validation.checking import CheckedType
@@ -36,6 +36,8 @@ __all__ = (
     "check_count",
     "check_stored",
 )
+
+T = TypeVar("T")
 
 
 def check_count(column: FileColumn, count: int) -> None:
@@ -58,15 +60,14 @@ def check_content(column: FileColumn, file: FileObject) -> None:
         FileRejectedError: If another rule refuses it.
         UnsupportedOperationError: If a rule is a coroutine function and the session is no ``AsyncSession``.
     """
-    if column.type.rules:
-        check = FileCheck(column.type.rules, filename=file.filename, declared_type=file.content_type)
-        checking = _Checking(file, check, column.key)
-        with checking.placing():
-            if isinstance(file.pending_content().content, ObjectCopy):
-                looking = _Looking(file, check)
-                checking.apply(call(looking.run, looking.run_async))
-            else:
-                call(checking.run, checking.run_async)
+    if not column.type.rules:
+        return
+    checking = _Checking(column, file, column.type.rules)
+    with checking.placing():
+        if isinstance(file.pending_content().content, ObjectCopy):
+            checking.apply(checking.judge_object())
+        else:
+            checking.judge_source()
 
 
 def check_stored(column: FileColumn, file: FileObject) -> None:
@@ -83,43 +84,10 @@ def check_stored(column: FileColumn, file: FileObject) -> None:
     rules = [each for each in column.type.rules if type(each) not in classes and each not in file.passed_rules]
     if not rules:
         return
-    check = FileCheck(rules, filename=file.filename, declared_type=file.content_type)
-    looking = _Looking(file, check)
-    with _Checking(file, check, column.key).placing():
-        call(looking.run, looking.run_async)
+    checking = _Checking(column, file, rules)
+    with checking.placing():
+        checking.judge_object()
     file.passed_rules = (*file.passed_rules, *rules)
-
-
-class _Looking:
-    """Checks an object in a store, which for a copy that is still to be made is its origin."""
-
-    def __init__(self, file: FileObject, check: FileCheck) -> None:
-        self._file = file
-        self._check = check
-
-    def run(self) -> CheckedType:
-        head = b"".join(self._file.stream(0, self._check.head_bytes))
-        size = self._file.size if self._file.size is not None else self._file.head().size
-        checked = self._check.judge_head(head, complete=len(head) == size)
-        while (wanted := self._check.wanted) is not None:
-            at, length = _place(wanted, size)
-            self._check.give(Piece(at, b"".join(self._file.stream(at, at + length)) if length else b""))
-        self._check.judge_end(size)
-        return self._check.checked or checked
-
-    async def run_async(self) -> CheckedType:
-        head = await self._read_async(0, self._check.head_bytes)
-        size = self._file.size if self._file.size is not None else (await self._file.head_async()).size
-        checked = await self._check.at_head(head, complete=len(head) == size)
-        while (wanted := self._check.wanted) is not None:
-            at, length = _place(wanted, size)
-            self._check.give(Piece(at, await self._read_async(at, length) if length else b""))
-        await self._check.at_end(size)
-        return self._check.checked or checked
-
-    async def _read_async(self, at: int, length: int) -> bytes:
-        async with aclosing(self._file.stream_async(at, at + length)) as blocks:
-            return b"".join([block async for block in blocks])
 
 
 def _place(wanted: Wanted, size: int) -> tuple[int, int]:
@@ -129,51 +97,70 @@ def _place(wanted: Wanted, size: int) -> tuple[int, int]:
 
 
 class _Beginning(NamedTuple):
-    """What is known about content after a look at its first bytes."""
+    """The first bytes of content, and how to go on from there."""
 
     head: bytes
     size: int | None
     """Of the whole, where that is known."""
     rest: Any = None
-    """What yields the whole from the start again, where the look has used the source up."""
+    """Yields the whole from the start again, where the look has used the source up."""
     read: Callable[[int, int], bytes] | None = None
     """Reads so many bytes at a place, where the source can be read again."""
 
 
 class _Checking:
-    def __init__(self, file: FileObject, check: FileCheck, field: str) -> None:
-        pending = file.pending_content()
-        self._source: Any = pending.content if pending.content is not None else pending.source_path
+    """One file under the rules of its column, in whatever kind of session: what waits goes through `call`."""
+
+    def __init__(self, column: FileColumn, file: FileObject, rules: Sequence[Rule]) -> None:
         self._file = file
-        self.check = check
-        self._field = field
+        self._field = column.key
+        self.check = FileCheck(rules, filename=file.filename, declared_type=file.content_type)
 
-    def run(self) -> None:
-        count = self.check.head_bytes
-        found = _look(self._source, count) or _take(self._source, count)
+    def judge_object(self) -> CheckedType:
+        """Check the object in its store, which for a copy that is still to be made is its origin."""
+        file = self._file
+        head = self._read_object(0, self.check.head_bytes)
+        size = file.size if file.size is not None else call(file.head, file.head_async).size
+        checked = self._judge_head(head, complete=len(head) == size)
+        self._judge_rest(self._read_object, size)
+        return self.check.checked or checked
+
+    def judge_source(self) -> None:
+        """Check content as far as it can be before it is stored; the rest is checked while it is read."""
+        pending = self._file.pending_content()
+        source: Any = pending.content if pending.content is not None else pending.source_path
+        found = self._look(source) or call(
+            partial(_take, source, self.check.head_bytes), partial(_take_async, source, self.check.head_bytes)
+        )
         if found.rest is not None:
-            self._file.replace_content(_counted(found, self))
-        self.apply(self.check.judge_head(found.head, complete=len(found.head) == found.size))
+            counted = _counted_async if hasattr(found.rest[1], "__aiter__") else _counted
+            self._file.replace_content(counted(found, self))
+        self.apply(self._judge_head(found.head, complete=len(found.head) == found.size))
         if found.size is not None:
-            while (wanted := self.check.wanted) is not None and found.read is not None:
-                at, length = _place(wanted, found.size)
-                self.check.give(Piece(at, found.read(at, length)))
-            self.check.judge_end(found.size)
+            self._judge_rest(found.read and partial(_blocking, found.read), found.size)
             self.settle()
 
-    async def run_async(self) -> None:
-        count = self.check.head_bytes
-        found = None if _is_async(self._source) else await run_blocking(partial(_look, self._source, count))
-        found = found or await _take_async(self._source, count)
-        if found.rest is not None:
-            self._file.replace_content(_counted_async(found, self))
-        self.apply(await self.check.at_head(found.head, complete=len(found.head) == found.size))
-        if found.size is not None:
-            while (wanted := self.check.wanted) is not None and found.read is not None:
-                at, length = _place(wanted, found.size)
-                self.check.give(Piece(at, await run_blocking(partial(found.read, at, length))))
-            await self.check.at_end(found.size)
-            self.settle()
+    def _look(self, source: Any) -> _Beginning | None:
+        if hasattr(source, "__aiter__") or inspect.iscoroutinefunction(getattr(source, "read", None)):
+            return None
+        return _blocking(_look, source, self.check.head_bytes)
+
+    def _judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
+        check = self.check
+        return call(partial(check.judge_head, head, complete=complete), partial(check.at_head, head, complete=complete))
+
+    def _judge_rest(self, read: Callable[[int, int], bytes] | None, size: int) -> None:
+        while read is not None and (wanted := self.check.wanted) is not None:
+            at, length = _place(wanted, size)
+            self.check.give(Piece(at, read(at, length) if length else b""))
+        call(partial(self.check.judge_end, size), partial(self.check.at_end, size))
+
+    def _read_object(self, at: int, length: int) -> bytes:
+        async def read() -> bytes:
+            async with aclosing(self._file.stream_async(at, at + length)) as blocks:
+                return b"".join([block async for block in blocks])
+
+        return call(lambda: b"".join(self._file.stream(at, at + length)), read)
 
     def settle(self) -> None:
         """Call the file what it has turned out to be."""
@@ -186,17 +173,12 @@ class _Checking:
         if self.check.judges_type and self._file.content_type != checked.content_type:
             self._file.content_type = checked.content_type
 
-    def count(self, size: int) -> None:
-        """Refuse as soon as too many bytes have been read."""
-        limit = self.check.max_bytes
-        if limit is not None and size > limit:
-            with self.placing():
+    def count(self, size: int, block: Block) -> None:
+        """Refuse as soon as too many bytes have been read, and show the block to those rules that look further on."""
+        with self.placing():
+            if self.check.max_bytes is not None and size > self.check.max_bytes:
                 self.check.judge_end(size)
-
-    def feed(self, block: Block) -> None:
-        """Show what passes to those rules that look further on."""
-        if self.check.watching:
-            with self.placing():
+            if self.check.watching:
                 self.check.feed(block)
 
     @contextmanager
@@ -209,11 +191,12 @@ class _Checking:
             raise
 
 
+def _blocking(work: Callable[..., T], *arguments: Any) -> T:
+    """Read a file or file-like source, in a thread where an event loop waits."""
+    return call(partial(work, *arguments), partial(run_blocking, partial(work, *arguments)))
+
+
 # -- the first bytes
-
-
-def _is_async(source: Any) -> bool:
-    return hasattr(source, "__aiter__") or inspect.iscoroutinefunction(getattr(source, "read", None))
 
 
 def _look(source: Any, count: int) -> _Beginning | None:
@@ -311,8 +294,7 @@ def _counted(found: _Beginning, checking: _Checking) -> Iterator[Block]:
     yield from taken
     for block in blocks:
         size += len(block)
-        checking.count(size)
-        checking.feed(block)
+        checking.count(size, block)
         yield block
     if found.size is None:
         with checking.placing():
@@ -327,8 +309,7 @@ async def _counted_async(found: _Beginning, checking: _Checking) -> AsyncIterato
         yield each
     async for block in blocks:
         size += len(block)
-        checking.count(size)
-        checking.feed(block)
+        checking.count(size, block)
         yield block
     if found.size is None:
         with checking.placing():

@@ -1,9 +1,9 @@
-"""Who looks after the objects of a flush: the ledger where the database has one, else the session's journal."""
+"""The objects of a flush are looked after by the ledger where the database has one, else by the session's journal."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy import Table
 from sqlalchemy.engine import Engine
@@ -14,7 +14,6 @@ from litestar_filestore.errors import (
     ConflictError,
     DatabaseUnavailableError,
     InvalidArgumentError,
-    LedgerError,
     LinkLostError,
     ObjectExistsError,
     ObjectNotFoundError,
@@ -38,11 +37,14 @@ from litestar_filestore.ledger.schemas import (
 from litestar_filestore.ledger.staging import can_stage_beside, run_beside, staging_engine
 from litestar_filestore.ledger.table import State, explain, ledger_of
 from litestar_filestore.orm.bridge import call
-from litestar_filestore.orm.columns import writing_bind, writing_connection
-from litestar_filestore.tracking import journal as loose
-from litestar_filestore.tracking.autocommit import autocommits
-from litestar_filestore.tracking.journal import JournalCustody, Target, check_distinct, journal_of, store_for
+from litestar_filestore.orm.columns import check_backends, files_in
+from litestar_filestore.orm.rows import writing_bind, writing_connection
+from litestar_filestore.tracking import holds
+from litestar_filestore.tracking.checks import check_content, check_count
+from litestar_filestore.tracking.deletes import Target
+from litestar_filestore.tracking.journal import journal_of
 from litestar_filestore.tracking.marks import is_taken
+from litestar_filestore.tracking.transactions import join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,46 +54,26 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper, Session
 
     from litestar_filestore.core.file_object import FileObject, PendingContent
+    from litestar_filestore.orm.columns import FileColumn
 
 __all__ = (
-    "DOOMED",
     "Custody",
     "custody_of",
+    "store_pending",
 )
 
-DOOMED = "litestar_filestore.doomed"
-"""Set in the ``info`` of a session whose commit leaves something to sweep."""
 _KNOWN = "litestar_filestore.custodies"
 
 
-class Custody(Protocol):
-    """What a flush or a bulk statement asks for."""
-
-    def store(self, file: FileObject) -> None:
-        """Store the pending content of a file that a row is going to hold; before the row is locked or written."""
-        ...
-
-    def expect(self, file: FileObject) -> None:
-        """Know of a stored file that a row is about to take; before the row is written."""
-        ...
-
-    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
-        """Link before rows are written where each statement commits itself, and return whether that was done.
-
-        Args:
-            gained: What rows are going to hold.
-            lost: What they are going to give up.
-            kept: What changed rows hold and go on holding, beside other files.
-        """
-        ...
-
-    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
-        """Note which files rows hold now and which they gave up; in their transaction, after they were written."""
-        ...
-
-
 def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
-    """Return who looks after the files of a mapped class; the same object for classes that share a ledger."""
+    """Return who looks after the files of a mapped class, the same for classes that share a ledger.
+
+    From here on the session is followed until it ends: call this before the first file is stored or row is locked.
+
+    Raises:
+        LedgerError: If each statement of the session commits itself.
+    """
+    join(session, writing_connection(session, mapper))
     local = mapper.local_table
     table = ledger_of(local.metadata) if isinstance(local, Table) else None
     known: dict[Any, Custody] = session.info.setdefault(_KNOWN, {})
@@ -100,6 +82,63 @@ def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
         found = JournalCustody(session) if table is None else LedgerCustody(session, mapper, Ledger(table))
         known[place] = found
     return found
+
+
+def store_pending(custody: Custody, column: FileColumn, value: Any) -> None:
+    """Store the pending content of the file or files that a row is going to have in a column.
+
+    Raises:
+        FileRejectedError: If they are too many, or a rule of the column refuses one.
+        InvalidArgumentError: If one lies in another backend than the column's.
+    """
+    files = list(files_in(value))
+    if column.type.multiple:
+        check_count(column, len(files))
+    for file in files:
+        if file.has_pending_data:
+            check_backends([column], {column.key: file}, ())
+            check_content(column, file)
+            file.key_template = column.type.key_template_for(file)
+            custody.store(file)
+            file.passed_rules = column.type.rules
+
+
+class JournalCustody:
+    """Remembers in the session what its transactions did, and undoes or finishes it when they end."""
+
+    def __init__(self, session: Session) -> None:
+        """Look after files of `session`."""
+        self._session = session
+
+    def store(self, file: FileObject) -> None:
+        """Store, and delete if the transaction rolls back."""
+        file.prepare_key()
+        journal_of(self._session).store(self._session, file)
+
+    def expect(self, file: FileObject) -> None:
+        """Take what a client's reference names; other files are the program's own business.
+
+        Before the row is locked or written: of two processes that were sent the same reference, the store tells one.
+        """
+        if file.referred in {Referred.FREE, Referred.KEPT}:
+            journal_of(self._session).take(self._session, file)
+
+    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Delete `lost` after the commit.
+
+        Raises:
+            ConflictError: If two rows would hold one file.
+        """
+        journal = journal_of(self._session)
+        _check_distinct(gained)
+        for file in set(gained).difference(lost):
+            if file.referred is not None:
+                journal.check_free(file)
+        # First what was given up, then what was taken: a file may move from one row to another.
+        for file in lost:
+            journal.doomed(self._session, file)
+        for file in gained:
+            journal.linked(self._session, file)
 
 
 class LedgerCustody:
@@ -128,7 +167,7 @@ class LedgerCustody:
             self._unstaged.add(key)
             if self._engine is not None:
                 note(self._connection, self._ledger, key, beside=self._staging_engine())
-            store_for(journal_of(self._session), self._session, file)
+            journal_of(self._session).store(self._session, file)
             return
         reach("intent.after")
         call(file.put, file.put_async)
@@ -184,26 +223,6 @@ class LedgerCustody:
             raise
         return True
 
-    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
-        """Link in AUTOCOMMIT, and give new objects up again if that fails.
-
-        Raises:
-            LedgerError: If files stay in rows that are changed, or move: nothing keeps others from dooming them.
-        """
-        if not (gained or kept) or not autocommits(self._connection):
-            return False
-        if kept or not set(gained).isdisjoint(lost):
-            raise LedgerError("With AUTOCOMMIT, files cannot move or stay in a list that changes: use a transaction")
-        check_distinct(gained)
-        own = [key for key in map(_key, gained) if key in self._staged or key in self._unstaged]
-        try:
-            if self._link(gained):
-                ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
-        except Exception:
-            self._ledger.abandon(self._connection, own, (State.STAGED, State.LINKED))
-            raise
-        return True
-
     def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
         """Turn staged objects into linked ones and linked ones into doomed ones.
 
@@ -212,7 +231,7 @@ class LedgerCustody:
             LinkLostError: If an object was given up before its row was written.
             QuotaExceededError: If the owner of new objects may not store that much.
         """
-        check_distinct(gained)
+        _check_distinct(gained)
         # Taken out of one row and put into another: it only changes hands.
         moved = set(gained) & set(lost)
         linked = [file for file in gained if file not in moved]
@@ -249,7 +268,7 @@ class LedgerCustody:
                 raise ConflictError("The application keeps this file, and the reference may not put it into a row")
             if _key(file) in others and was_staged(file):
                 raise _taken_meanwhile()  # its own ledger would sweep it, or it came after this transaction's snapshot
-            if _key(file) in direct or loose.is_watched(Target(file.backend, file.path)):
+            if _key(file) in direct or holds.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
         self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
         made_here = {_key(file) for file in files if file.is_made_here}
@@ -323,8 +342,23 @@ class LedgerCustody:
     def _doom(self, files: Sequence[FileObject]) -> None:
         # Objects that the ledger does not know stay: they come from before it, and another row may hold them too.
         self._ledger.doom(self._connection, [_key(file) for file in files])
-        self._session.info[DOOMED] = True
+        journal_of(self._session).has_doomed = True
         reach("doom.after")
+
+
+Custody: TypeAlias = LedgerCustody | JournalCustody
+"""Stores content before rows are locked or written, then expects the files that rows are about to take, and is told at
+the end which files rows hold and which they gave up."""
+
+
+def _check_distinct(files: Sequence[FileObject]) -> None:
+    """Make sure that no file goes into two rows.
+
+    Raises:
+        ConflictError: If one does.
+    """
+    if len(set(files)) != len(files):
+        raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
 
 
 def _taken(key: ObjectKey) -> ObjectExistsError:

@@ -84,7 +84,7 @@ def default_of(column: FileColumn, values: Callable[[], Mapping[str, Any]]) -> A
 
 
 class _Context:
-    """What a default may ask, of SQLAlchemy's ``DefaultExecutionContext``, before there is a statement."""
+    """The part of SQLAlchemy's ``DefaultExecutionContext`` that a default may ask before there is a statement."""
 
     def __init__(self, values: Callable[[], Mapping[str, Any]]) -> None:
         self._values = values

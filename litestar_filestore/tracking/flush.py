@@ -1,86 +1,100 @@
-"""Flush events: content is stored before the row that holds it, and what rows gave up is noted.
-
-Importing this module starts the tracking, for every session of the process, whoever made it. Sessions whose classes
-have no file columns pay for a dictionary look-up per changed object.
+"""Content is stored before the row that holds it, and what rows gave up is noted.
 
 ``before_flush`` does the work, before the first statement of the flush. Later the mapper's events tell which rows were
 really written, and bring those that it could not see: rows deleted as orphans, and what other listeners changed after
-it. Our own listeners see that to `Mapper` first, and where a class has others, once more behind the last of those.
+it. Those of ours stand behind all others of a class.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.orm.base import NO_VALUE
 from sqlalchemy.orm.interfaces import EXT_CONTINUE
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import ConflictError
-from litestar_filestore.orm.columns import (
-    FileColumn,
-    check_backends,
-    current_values,
-    file_columns,
-    files_in,
-    is_modified,
-)
-
-# Their import registers listeners too.
-from litestar_filestore.tracking import transactions as _transactions  # noqa: F401  # pyright: ignore[reportUnusedImport]
+from litestar_filestore.orm.columns import FileColumn, check_backends, file_columns, files_in, is_modified
+from litestar_filestore.orm.rows import current_values
+from litestar_filestore.orm.stored_object import unseen_write
 from litestar_filestore.tracking.bulk import plain_value
-from litestar_filestore.tracking.checks import check_content, check_count, check_stored
-from litestar_filestore.tracking.custody import Custody, custody_of
-from litestar_filestore.tracking.defaults import check_defaults, fill_defaults
+from litestar_filestore.tracking.checks import check_stored
+from litestar_filestore.tracking.custody import Custody, custody_of, store_pending
+from litestar_filestore.tracking.defaults import fill_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy.engine import Connection
-    from sqlalchemy.orm import UOWTransaction
+    from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction
+
+__all__ = (
+    "before_flush",
+    "follow_rows",
+    "refuse_unseen",
+)
 
 _PLAN = "litestar_filestore.plan"
+_FLUSH = "litestar_filestore.flush"
 _ordering = Lock()
 
 
 @dataclass(slots=True)
 class _Change:
-    """What a flush does to the file columns of one row."""
+    """The change of a flush to the file columns of one row."""
 
     state: InstanceState[Any]
     deleted: bool
     columns: Sequence[FileColumn]
     """Those that are written, all of them for a row that is deleted."""
     old: set[FileObject] = field(default_factory=set["FileObject"])
-    """What the database holds in these columns before."""
+    """The files that the database holds in these columns before."""
     new: set[FileObject] = field(default_factory=set["FileObject"])
-    """What it holds in them afterwards."""
+    """Those that it holds afterwards."""
     written: bool = False
     """Whether the flush got to the row."""
-    linked: set[FileObject] = field(default_factory=set["FileObject"])
-    """What was linked before the row is written."""
+    custody: Custody | None = None
+    """Looks after its files; ``None`` where there are none."""
 
 
-_Plan = dict[InstanceState[Any], _Change]
+_Plan: TypeAlias = "dict[InstanceState[Any], _Change]"
 
 
-@event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, _context: UOWTransaction, _instances: Sequence[Any] | None) -> None:
+def before_flush(session: Session, context: UOWTransaction, _instances: Sequence[Any] | None) -> None:
+    """Store what new and changed rows hold, and lock those that give something up."""
+    session.info[_FLUSH] = weakref.ref(context)
+    session.info.pop(_PLAN, None)
+    rows = (*session.new, *session.dirty, *session.deleted)
+    mappers = {mapper for mapper in {instance_state(row).mapper for row in rows} if file_columns(mapper)}
+    if not mappers:
+        return
     gone = session.deleted
     _fill_successors(session, gone)
     for row in session.new:
-        fill_defaults(sa.inspect(row))
-    changes = [_change(sa.inspect(row), deleted=row in gone) for row in (*session.new, *session.dirty, *gone)]
-    for mapper in {change.state.mapper for change in changes}:
-        if file_columns(mapper):
-            _come_last(mapper)
+        fill_defaults(instance_state(row))
+    changes = [_change(state, deleted=row in gone) for row in rows if (state := instance_state(row)).mapper in mappers]
+    for mapper in mappers:
+        _come_last(mapper)
     session.info[_PLAN] = _prepare(session, [change for change in changes if change.columns])
+
+
+def refuse_unseen(session: Session, transaction: SessionTransaction) -> None:
+    """Have file columns refuse what a session writes past its flushes.
+
+    The old methods (``bulk_save_objects``, ``bulk_insert_mappings``, ``bulk_update_mappings``) write with neither a
+    flush nor a statement that could be seen, but in a subtransaction of their own, as a flush does.
+    """
+    if transaction.parent is None or transaction.nested:
+        return
+    context = session.info[_FLUSH]() if _FLUSH in session.info else None
+    if context is None or not context.has_work:
+        unseen_write.set(weakref.ref(transaction))
 
 
 def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
@@ -89,11 +103,11 @@ def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
     SQLAlchemy turns such a pair into one UPDATE that leaves unmentioned columns alone: the new row would go on pointing
     at the objects of the old one, which are deleted.
     """
-    identities = {sa.inspect(row).key for row in gone if file_columns(sa.inspect(row).mapper)}
+    identities = {state.key for row in gone if file_columns((state := instance_state(row)).mapper)}
     if not identities:
         return
     for row in session.new:
-        state = sa.inspect(row)
+        state = instance_state(row)
         if state.mapper.identity_key_from_instance(row) in identities:
             for column in file_columns(state.mapper):
                 if column.key not in state.dict:
@@ -109,16 +123,25 @@ def _change(state: InstanceState[Any], *, deleted: bool) -> _Change:
 
 def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
     """Store what rows will hold, then lock the rows and look up what they hold, and return the changes by row."""
+    for mapper, its in _by_mapper(change for change in changes if _may_hold_files(change)).items():
+        custody = custody_of(session, mapper)
+        for change in its:
+            change.custody = custody
+    if any(change.custody is not None for change in changes) and not event.contains(
+        session, "after_flush", _after_flush
+    ):
+        event.listen(session, "after_flush", _after_flush)
     for change in changes:
-        if not change.deleted:
-            _store_all(session, change)
-    by_mapper: dict[Mapper[Any], list[InstanceState[Any]]] = {}
-    for change in changes:
-        if change.state.has_identity:
-            by_mapper.setdefault(change.state.mapper, []).append(change.state)
+        if change.custody is not None and not change.deleted:
+            _store_all(change.custody, change)
+    by_mapper = _by_mapper(change for change in changes if change.state.has_identity)
     # One order for everyone: two transactions that lock rows of the same tables must not wait for each other.
-    rows = {mapper: current_values(session, mapper, by_mapper[mapper]) for mapper in sorted(by_mapper, key=str)}
+    rows = {
+        mapper: current_values(session, mapper, [change.state for change in by_mapper[mapper]])
+        for mapper in sorted(by_mapper, key=str)
+    }
     for change in changes:
+        row: Mapping[Any, Any] | None = {}
         if change.state.key is not None:
             row = rows.get(change.state.mapper, {}).get(tuple(change.state.key[1]))
             if row is None:
@@ -126,13 +149,25 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
                 raise ConflictError("Another transaction deleted this row meanwhile; load it again")
             _check_unchanged(change, row)
             change.old = {file for column in change.columns for file in files_in(row[column.key])}
-            _check_places(change, row)
-        else:
-            _check_places(change, {})
+        _check_places(change, row)
         check_backends(change.columns, change.state.dict, change.old)
-        _check_gained(session, change)
-    _link_first(session, changes)
+        _check_gained(change)
     return {change.state: change for change in changes}
+
+
+def _by_mapper(changes: Iterable[_Change]) -> dict[Mapper[Any], list[_Change]]:
+    found: dict[Mapper[Any], list[_Change]] = {}
+    for change in changes:
+        found.setdefault(change.state.mapper, []).append(change)
+    return found
+
+
+def _may_hold_files(change: _Change) -> bool:
+    """Return whether a row has files, as far as that is known before it is looked up."""
+    values = (change.state.dict.get(column.key) for column in change.columns)
+    return change.state.has_identity or any(
+        value is not None and not (isinstance(value, list) and not value) for value in values
+    )
 
 
 def _check_unchanged(change: _Change, row: Mapping[Any, Any]) -> None:
@@ -152,33 +187,14 @@ def _check_unchanged(change: _Change, row: Mapping[Any, Any]) -> None:
             )
 
 
-def _link_first(session: Session, changes: Sequence[_Change]) -> None:
-    for custody, its in _by_custody(session, changes).items():
-        if custody.link_first(
-            gained=[file for change in its for file in change.new - change.old - change.linked],
-            lost=[file for change in its for file in change.old - change.new],
-            kept={file for change in its for file in change.old & change.new},
-        ):
-            for change in its:
-                change.linked = change.new - change.old
-
-
-def _by_custody(session: Session, changes: Iterable[_Change]) -> dict[Custody, list[_Change]]:
-    found: dict[Custody, list[_Change]] = {}
-    for change in changes:
-        found.setdefault(custody_of(session, change.state.mapper), []).append(change)
-    return found
-
-
-def _check_gained(session: Session, change: _Change) -> None:
-    if change.deleted:
+def _check_gained(change: _Change) -> None:
+    if change.deleted or change.custody is None:
         return
-    custody = custody_of(session, change.state.mapper)
     for column in change.columns:
         for file in files_in(change.state.dict.get(column.key)):
             if file not in change.old:
                 check_stored(column, file)
-                custody.expect(file)
+                change.custody.expect(file)
 
 
 def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
@@ -195,43 +211,27 @@ def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
         raise ConflictError("One file was assigned to two places of a row; assign file.copy() to one of them")
 
 
-def _store_all(session: Session, change: _Change) -> None:
-    custody = custody_of(session, change.state.mapper)
+def _store_all(custody: Custody, change: _Change) -> None:
     for column in change.columns:
-        files = list(files_in(plain_value(column.key, change.state.dict.get(column.key))))
-        if column.type.multiple:
-            check_count(column, len(files))
-        for file in files:
-            if file.has_pending_data:
-                check_backends([column], {column.key: file}, ())
-                check_content(column, file)
-                file.key_template = column.type.key_template_for(file)
-                custody.store(file)
-                file.passed_rules = column.type.rules
-            change.new.add(file)
+        value = plain_value(column.key, change.state.dict.get(column.key))
+        store_pending(custody, column, value)
+        change.new.update(files_in(value))
 
 
 # -- which rows the flush really writes
 
 
-@event.listens_for(Mapper, "mapper_configured")
-def _check_class(mapper: Mapper[Any], _class: type[Any]) -> None:
-    check_defaults(mapper)
+def follow_rows(mapper: Mapper[Any]) -> None:
+    """Listen to what flushes write of a class with file columns."""
+    event.listen(mapper, "before_insert", _before_write, raw=True, retval=True)
+    event.listen(mapper, "before_update", _before_write, raw=True, retval=True)
+    event.listen(mapper, "before_delete", _before_delete, raw=True, retval=True)
 
 
-@event.listens_for(Mapper, "before_insert", raw=True, retval=True)
-@event.listens_for(Mapper, "before_update", raw=True, retval=True)
-def _before_write(mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
-    if file_columns(mapper):
-        if not target.has_identity:
-            fill_defaults(target)
-        _settle(mapper, target, deleted=False)
-    return EXT_CONTINUE
-
-
-def _before_write_last(mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
-    """See what a listener of the class has set: it is asked after those of `Mapper`."""
-    _settle(mapper, target, deleted=False)
+def _before_write(_mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
+    if not target.has_identity:
+        fill_defaults(target)
+    _settle(target, deleted=False)
     return EXT_CONTINUE
 
 
@@ -243,28 +243,23 @@ def _come_last(mapper: Mapper[Any]) -> None:
         with _ordering:
             if _is_last(mapper, name):
                 continue  # another thread was faster, and may be calling the listeners already
-            if event.contains(mapper, name, _before_write_last):
-                event.remove(mapper, name, _before_write_last)
-            event.listen(mapper, name, _before_write_last, raw=True, retval=True)
+            event.remove(mapper, name, _before_write)
+            event.listen(mapper, name, _before_write, raw=True, retval=True)
 
 
 def _is_last(mapper: Mapper[Any], name: str) -> bool:
-    dispatch: Any = getattr(mapper.dispatch, name)
-    # Raw listeners that return something are called as they are, so they can be told from others.
-    if dispatch.listeners:
-        return dispatch.listeners[-1] is _before_write_last
-    return dispatch.parent_listeners[-1] is _before_write
+    # Raw listeners that return something are called as they are, so ours can be told from others.
+    return bool(getattr(mapper.dispatch, name).listeners[-1] is _before_write)
 
 
-@event.listens_for(Mapper, "before_delete", raw=True, retval=True)
-def _before_delete(mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
-    _settle(mapper, target, deleted=True)
+def _before_delete(_mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
+    _settle(target, deleted=True)
     return EXT_CONTINUE
 
 
-def _settle(mapper: Mapper[Any], target: InstanceState[Any], *, deleted: bool) -> None:
+def _settle(target: InstanceState[Any], *, deleted: bool) -> None:
     session = target.session
-    if session is None or not file_columns(mapper):
+    if session is None:
         return
     now = _change(target, deleted=deleted)
     plan = cast("_Plan", session.info.setdefault(_PLAN, {}))
@@ -274,7 +269,6 @@ def _settle(mapper: Mapper[Any], target: InstanceState[Any], *, deleted: bool) -
         del plan[now.state]
         planned = None
     if now.columns and not _agree(planned, now):
-        now.linked = planned.linked if planned is not None else set()
         plan.update(_prepare(session, [now]))
         planned = now
     if planned is not None:
@@ -289,19 +283,20 @@ def _agree(planned: _Change | None, now: _Change) -> bool:
     return now.deleted or (len(planned.columns) == len(now.columns) and planned.new == files)
 
 
-@event.listens_for(Session, "after_flush")
 def _after_flush(session: Session, _context: UOWTransaction) -> None:
     plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, {}))
     written = [change for change in plan.values() if change.written]
     taken = {_identity(change.state) for change in written if not change.deleted}
     # A new row with the primary key of a deleted one takes its place by an UPDATE, so no DELETE is written.
     replaced = [each for each in plan.values() if each.deleted and not each.written and each.state.key in taken]
-    changes = [*written, *replaced]
-    linked = {file for change in changes for file in change.linked}
-    for custody, its in _by_custody(session, changes).items():
+    by_custody: dict[Custody, list[_Change]] = {}
+    for change in (*written, *replaced):
+        if change.custody is not None:
+            by_custody.setdefault(change.custody, []).append(change)
+    for custody, its in by_custody.items():
         custody.settle(
-            gained=[file for change in its for file in change.new - change.old - linked],
-            lost=[file for change in its for file in change.old - change.new - linked],
+            gained=[file for change in its for file in change.new - change.old],
+            lost=[file for change in its for file in change.old - change.new],
         )
 
 

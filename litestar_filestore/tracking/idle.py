@@ -10,12 +10,20 @@ from sqlalchemy.orm import Session
 if TYPE_CHECKING:
     from sqlalchemy.orm import ORMExecuteState
 
-__all__ = ("has_only_read",)
+__all__ = (
+    "has_only_read",
+    "watch_sessions",
+)
 
 _WROTE = "litestar_filestore.wrote"
 
 
-@event.listens_for(Session, "do_orm_execute")
+def watch_sessions() -> None:
+    """Begin to notice what the sessions of this process execute; for applications that serve files."""
+    if not event.contains(Session, "do_orm_execute", _note):
+        event.listen(Session, "do_orm_execute", _note)
+
+
 def _note(state: ORMExecuteState) -> None:
     if not state.is_select:  # text as well, which could be anything
         state.session.info[_WROTE] = True  # for good: the transaction that this begins is not there yet
@@ -24,8 +32,10 @@ def _note(state: ORMExecuteState) -> None:
 def has_only_read(session: Session) -> bool:
     """Return whether the end of its transaction would lose nothing, and may come from anybody.
 
-    What went past the session, through ``session.connection()``, is not seen.
+    What went past the session, through ``session.connection()``, is not seen. Before `watch_sessions` nobody knows.
     """
+    if not event.contains(Session, "do_orm_execute", _note):
+        return False
     transaction = session.get_transaction()
     if transaction is None:
         return True

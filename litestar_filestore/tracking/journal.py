@@ -1,231 +1,37 @@
-"""Deleting objects that no row needs, and remembering those whose delete failed."""
+"""The books of a session: what its transactions did to objects, and what their ends leave to delete."""
 
 from __future__ import annotations
 
 import enum
 import logging
-from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from litestar_filestore.core.file_object import Referred
-from litestar_filestore.errors import ConflictError, LinkLostError, StorageError
+from litestar_filestore.errors import ConflictError, StorageError
 from litestar_filestore.orm.bridge import call
-from litestar_filestore.tracking.marks import erase, erase_async, mark_taken
+from litestar_filestore.tracking import holds
+from litestar_filestore.tracking.deletes import Target
+from litestar_filestore.tracking.marks import mark_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.orm import Session, SessionTransaction
 
-    from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject, PendingContent
 
 __all__ = (
-    "MAX_WAITING",
     "Journal",
-    "JournalCustody",
-    "Outcome",
-    "Target",
-    "check",
-    "check_distinct",
-    "claim",
-    "delete_targets",
-    "delete_targets_async",
-    "is_watched",
     "journal_of",
-    "let_go",
-    "retry_deletes",
-    "retry_deletes_async",
-    "settle",
-    "store_for",
-    "watch",
 )
 
 logger = logging.getLogger("litestar_filestore")
 
 
-class Target(NamedTuple):
-    """One object, by the backend that holds it."""
-
-    backend: StorageBackend
-    key: str
-    may_be_marked: bool = False
-    """Whether marks may lie beside it, which are deleted then as well, with a request of their own."""
-
-
-MAX_WAITING = 100_000
-"""How many failed deletes a process remembers, some 20 MB: in an outage that does not end, its memory must not grow."""
-
-_waiting: deque[Target] = deque()
-"""Objects to delete. One leaves the queue when its delete begins and comes back when that fails or is cancelled, so
-threads can share it and nothing in it is forgotten."""
-
-
-def delete_targets(targets: Iterable[Target]) -> None:
-    """Delete objects, and those that could not be deleted before; for session events.
-
-    The rows are committed or rolled back by now, so a failure must not look like one of the transaction: the object is
-    kept for another try, with the next transaction that deletes anything, and named in the log.
-    """
-    _waiting.extendleft(targets)
-    refusing: set[StorageBackend] = set()
-    for target in _due(refusing):
-        with _kept_on_failure(target, refusing):
-            call(partial(erase, *target), partial(erase_async, *target))
-
-
-def retry_deletes() -> int:
-    """Try the failed deletes of this process again and return how many are still left."""
-    delete_targets(())
-    return len(_waiting)
-
-
-async def delete_targets_async(targets: Iterable[Target]) -> None:
-    """`delete_targets` without blocking the event loop."""
-    _waiting.extendleft(targets)
-    await retry_deletes_async()
-
-
-async def retry_deletes_async() -> int:
-    """`retry_deletes` without blocking the event loop."""
-    refusing: set[StorageBackend] = set()
-    for target in _due(refusing):
-        with _kept_on_failure(target, refusing):
-            await erase_async(*target)
-    return len(_waiting)
-
-
-def _due(refusing: set[StorageBackend]) -> Iterator[Target]:
-    """Take each waiting target once.
-
-    Those of backends that refuse go back untried: an outage costs one attempt per transaction, not one per object.
-    """
-    for _ in range(len(_waiting)):
-        try:
-            target = _waiting.popleft()
-        except IndexError:  # another thread was faster
-            return
-        if target.backend in refusing:
-            _waiting.append(target)
-        else:
-            yield target
-
-
-def _remember(target: Target) -> None:
-    _waiting.append(target)
-    if len(_waiting) > MAX_WAITING:
-        lost = _waiting.popleft()
-        logger.error(
-            "More than %d deletes have failed: %s:%s is forgotten and stays in the store; compare its listing with "
-            "your rows when it works again",
-            MAX_WAITING,
-            lost.backend.key,
-            lost.key,
-        )
-
-
-@contextmanager
-def _kept_on_failure(target: Target, refusing: set[StorageBackend]) -> Generator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _remember(target)
-        if not isinstance(error, Exception):
-            raise
-        refusing.add(target.backend)
-        logger.warning("Could not delete %s:%s, will try again: %s", target.backend.key, target.key, error)
-
-
-@dataclass(slots=True)
-class _Hold:
-    claims: int = 0
-    """Open transactions that put the object into a row."""
-    taken: bool = False
-    """Whether a row has it, or may have it."""
-
-
-_holds: dict[Target, _Hold] = {}
-_given_up: WeakSet[FileObject] = WeakSet()
-# Sync sessions run in threads, and what they claim must not be given up at the same moment.
-_lock = Lock()
-
-
-def watch(target: Target) -> None:
-    """Begin to note what happens to an object."""
-    with _lock:
-        _holds[target] = _Hold()
-
-
-def is_watched(target: Target) -> bool:
-    """Return whether an object belongs to a request."""
-    return target in _holds
-
-
-def claim(target: Target, file: FileObject) -> None:
-    """Note that an open transaction puts an object into a row.
-
-    Raises:
-        LinkLostError: If the object was given up.
-    """
-    with _lock:
-        check(file)
-        if (hold := _holds.get(target)) is not None:
-            hold.claims += 1
-
-
-def settle(target: Target, *, taken: bool) -> None:
-    """Note how a transaction ended that had claimed an object."""
-    with _lock:
-        if (hold := _holds.get(target)) is not None:
-            hold.claims -= 1
-            hold.taken = hold.taken or taken
-
-
-def let_go(target: Target, file: FileObject, *, give_up: bool) -> bool:
-    """Forget an object.
-
-    Args:
-        target: The object.
-        file: Stands for it.
-        give_up: Whether it is to be deleted if nobody has it; no row can take it any more then.
-
-    Returns:
-        Whether it has to be deleted. One that an open transaction claims does not: its row may be there in a moment.
-
-    Raises:
-        LinkLostError: If it was given up before.
-    """
-    with _lock:
-        check(file)
-        hold = _holds.pop(target, None)
-        free = give_up and hold is not None and not hold.taken and not hold.claims
-        if free:
-            _given_up.add(file)
-        return free
-
-
-def check(file: FileObject) -> None:
-    """Make sure that a file was not given up.
-
-    Raises:
-        LinkLostError: If it was.
-    """
-    if file in _given_up:
-        raise LinkLostError(
-            "The request that stored the file is over and has given it up; store the content again",
-            backend=file.backend_key,
-            key=file.path,
-        )
-
-
 class Outcome(enum.Enum):
-    """What became of the rows of a transaction or savepoint."""
+    """The fate of the rows of a transaction or savepoint."""
 
     COMMITTED = enum.auto()
     """They are there for everybody."""
@@ -277,14 +83,28 @@ class Journal:
         self._trash: list[Target] = []
         self._spoiled: set[SessionTransaction] = set()
         self.connections: WeakSet[Connection] = WeakSet()
-        """What the session's transaction runs on."""
+        """Connections on which the session's transaction writes files."""
         self.commits_sent: set[int] = set()
         """Connections, by their identity, on which COMMIT went to the database and that has not said no: only its
         answer tells whether the rows are there. A session with several databases commits one after the other."""
-        self.autocommits = False
-        """Whether rows are there from their statement on and no rollback takes them back."""
+        self.has_doomed = False
+        """Whether the commit leaves something to sweep."""
         self.error_seen = False
         """Whether a statement failed; PostgreSQL answers the COMMIT after that with a silent rollback."""
+
+    def store(self, session: Session, file: FileObject) -> None:
+        """Store pending content, and delete the object if the current transaction rolls back."""
+        pending, target = file.pending_content(), Target(file.backend, file.path)
+        key_is_new = file.key_is_new
+        try:
+            call(file.put, file.put_async)
+        except BaseException:
+            # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
+            # What lies under a pinned key may be somebody else's.
+            if key_is_new:
+                self._trash.append(target)
+            raise
+        self.stored(session, file, pending)
 
     def stored(self, session: Session, file: FileObject, pending: PendingContent) -> None:
         """Note that `file` got its object in the current transaction, and what it held before."""
@@ -297,7 +117,7 @@ class Journal:
             LinkLostError: If a request had stored the object and has given it up.
         """
         target = Target(file.backend, file.path)
-        claim(target, file)
+        holds.claim(target, file)
         self._add(session, _Linked(target))
 
     def doomed(self, session: Session, file: FileObject) -> None:
@@ -332,10 +152,6 @@ class Journal:
     def _all(self) -> Iterator[_Entry]:
         for entries in self._entries.values():
             yield from entries
-
-    def abandoned(self, target: Target) -> None:
-        """Note that a put failed. Part of the failures come after the effect, so the object may be there."""
-        self._trash.append(target)
 
     def spoiled(self, session: Session) -> None:
         """Note that rows were written in the current transaction or savepoint whose files could not be settled."""
@@ -383,7 +199,7 @@ class Journal:
                 _settle_loose(entries, taken=True)
         if transaction.nested:
             return []
-        self.autocommits = self.error_seen = False
+        self.error_seen = False
         self.commits_sent.clear()
         self.connections.clear()
         trash, self._trash = self._trash, []
@@ -393,7 +209,7 @@ class Journal:
         noted = self._outcomes.pop(transaction, None)
         if noted is not None:
             return noted
-        undecided = self.autocommits or (bool(self.commits_sent) and not transaction.nested)
+        undecided = bool(self.commits_sent) and not transaction.nested
         return Outcome.UNKNOWN if undecided else Outcome.ROLLED_BACK
 
     def _undo(self, entries: Iterable[_Entry]) -> None:
@@ -420,7 +236,7 @@ def _unneeded(entries: Iterable[_Entry]) -> Iterable[Target]:
 def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:
     for entry in entries:
         if isinstance(entry, _Linked):
-            settle(entry.target, taken=taken)
+            holds.settle(entry.target, taken=taken)
 
 
 def _report(entries: Iterable[_Entry]) -> None:
@@ -460,71 +276,3 @@ def _effective(transaction: SessionTransaction) -> SessionTransaction:
     while not transaction.nested and transaction.parent is not None:
         transaction = transaction.parent
     return transaction
-
-
-class JournalCustody:
-    """Remembers in the session what its transactions did, and undoes or finishes it when they end."""
-
-    def __init__(self, session: Session) -> None:
-        """Look after files of `session`."""
-        self._session = session
-
-    def store(self, file: FileObject) -> None:
-        """Store, and delete if the transaction rolls back."""
-        file.prepare_key()
-        store_for(journal_of(self._session), self._session, file)
-
-    def expect(self, file: FileObject) -> None:
-        """Take what a client's reference names; other files are the program's own business.
-
-        Before the row is locked or written: of two processes that were sent the same reference, the store tells one.
-        """
-        if file.referred in {Referred.FREE, Referred.KEPT}:
-            journal_of(self._session).take(self._session, file)
-
-    def link_first(self, gained: Sequence[FileObject], lost: Sequence[FileObject], kept: set[FileObject]) -> bool:
-        """Do nothing: nobody but rows knows who holds what."""
-        del gained, lost, kept
-        return False
-
-    def settle(self, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
-        """Delete `lost` after the commit.
-
-        Raises:
-            ConflictError: If two rows would hold one file.
-        """
-        journal = journal_of(self._session)
-        check_distinct(gained)
-        for file in set(gained).difference(lost):
-            if file.referred is not None:
-                journal.check_free(file)
-        # First what was given up, then what was taken: a file may move from one row to another.
-        for file in lost:
-            journal.doomed(self._session, file)
-        for file in gained:
-            journal.linked(self._session, file)
-
-
-def check_distinct(files: Sequence[FileObject]) -> None:
-    """Make sure that no file goes into two rows.
-
-    Raises:
-        ConflictError: If one does.
-    """
-    if len(set(files)) != len(files):
-        raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
-
-
-def store_for(journal: Journal, session: Session, file: FileObject) -> None:
-    """Store pending content, and have the journal delete it if the transaction rolls back."""
-    pending, target = file.pending_content(), Target(file.backend, file.path)
-    key_is_new = file.key_is_new
-    try:
-        call(file.put, file.put_async)
-    except BaseException:
-        # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
-        # What lies under a pinned key may be somebody else's.
-        if key_is_new:
-            journal.abandoned(target)
-        raise
-    journal.stored(session, file, pending)

@@ -1,4 +1,8 @@
-"""How the transactions of all sessions end: what the journals are told, and when objects are deleted."""
+"""The ends of transactions with files: journals are told of them, and then objects are deleted.
+
+A session is listened to from the first file that it meets, on its own and on the connection that writes its rows.
+Sessions that meet none, and their connections, are left alone.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.orm import Session
 
+from litestar_filestore.errors import LedgerError
 from litestar_filestore.ledger.wake import tell_doomed
-from litestar_filestore.tracking.autocommit import autocommits, sqlite_in_transaction
-from litestar_filestore.tracking.custody import DOOMED
-from litestar_filestore.tracking.journal import Journal, delete_targets, journal_of
+from litestar_filestore.tracking.deletes import delete_targets
+from litestar_filestore.tracking.journal import Journal, journal_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, ExceptionContext
-    from sqlalchemy.orm import SessionTransaction
+    from sqlalchemy.orm import Session, SessionTransaction
+
+__all__ = ("join",)
 
 _TRANSACTION_ROLLBACK = "40"
 _STATEMENT_COMPLETION_UNKNOWN = "40003"
@@ -26,15 +30,34 @@ _STATEMENT_COMPLETION_UNKNOWN = "40003"
 _connections: weakref.WeakKeyDictionary[Connection, Journal] = weakref.WeakKeyDictionary()
 
 
-@event.listens_for(Session, "after_begin")
-def _after_begin(session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+def join(session: Session, connection: Connection) -> None:
+    """Follow the transactions of a session that is about to write files, and the one of its connection.
+
+    Raises:
+        LedgerError: If each statement on the connection commits itself.
+    """
     journal = journal_of(session)
+    if connection in journal.connections:
+        return
+    if _autocommits(connection):
+        raise LedgerError(
+            "This session runs with AUTOCOMMIT, where each statement is a transaction of its own: a row with files "
+            "needs one that holds the row and its objects together. Use an engine or connection with another "
+            "isolation_level for it"
+        )
+    if not journal.connections and not event.contains(session, "after_commit", _after_commit):
+        event.listen(session, "before_commit", _before_commit)
+        event.listen(session, "after_commit", _after_commit)
+        event.listen(session, "after_transaction_end", _after_transaction_end)
+    if connection not in _connections:
+        event.listen(connection, "commit", _commit_sent)
+        event.listen(connection, "commit_twophase", _twophase_sent)
+        if not event.contains(connection.dialect, "handle_error", _error_seen):
+            event.listen(connection.dialect, "handle_error", _error_seen)
     journal.connections.add(connection)
-    journal.autocommits = journal.autocommits or autocommits(connection)
     _connections[connection] = journal
 
 
-@event.listens_for(Session, "before_commit")
 def _before_commit(session: Session) -> None:
     journal = journal_of(session)
     journal.check_whole(session)
@@ -46,18 +69,15 @@ def _before_commit(session: Session) -> None:
                 connection.execute(sa.select(sa.literal(1)))
 
 
-@event.listens_for(Engine, "commit")
 def _commit_sent(connection: Connection) -> None:
     if (journal := _connections.get(connection)) is not None:
         journal.commits_sent.add(id(connection))
 
 
-@event.listens_for(Engine, "commit_twophase")
 def _twophase_sent(connection: Connection, _xid: Any, _is_prepared: bool) -> None:  # noqa: FBT001  # SQLAlchemy's
     _commit_sent(connection)
 
 
-@event.listens_for(Engine, "handle_error")
 def _error_seen(context: ExceptionContext) -> None:
     connection = context.connection
     journal = None if connection is None else _connections.get(connection)
@@ -70,20 +90,41 @@ def _error_seen(context: ExceptionContext) -> None:
         journal.commits_sent.discard(id(connection))
 
 
-@event.listens_for(Session, "after_commit")
 def _after_commit(session: Session) -> None:
     journal = journal_of(session)
     journal.committing(session, released_is_committed=any(map(_release_was_commit, journal.connections)))
-    if not session.in_nested_transaction() and session.info.pop(DOOMED, False):
+    if journal.has_doomed and not session.in_nested_transaction():
+        journal.has_doomed = False
         tell_doomed()
 
 
-@event.listens_for(Session, "after_transaction_end")
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     if not transaction.nested and transaction.parent is not None:
         return
     if targets := journal_of(session).ended(transaction):
         delete_targets(targets)
+
+
+def _autocommits(connection: Connection) -> bool:
+    """Return whether each statement on a connection commits itself, although SQLAlchemy began a transaction."""
+    # With sqlite3 the mode may be off because the application sends BEGIN itself, from an event that ran before this.
+    if connection.dialect.name == "sqlite" and _sqlite_in_transaction(connection):
+        return False
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return True
+    driver: Any = connection.connection.dbapi_connection
+    if (detect := getattr(connection.dialect, "detect_autocommit_setting", None)) is not None:
+        return bool(detect(driver))
+    # SQLAlchemy before 2.0.43 has no such method.
+    if connection.dialect.name == "sqlite":
+        return driver.isolation_level is None
+    if (ask := getattr(connection.connection.driver_connection, "get_autocommit", None)) is not None:
+        return bool(ask())
+    return getattr(driver, "autocommit", False) is True
+
+
+def _sqlite_in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", True))
 
 
 def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> bool:
@@ -98,7 +139,7 @@ def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> b
     answered = isinstance(context.sqlalchemy_exception, DBAPIError) and not context.is_disconnect
     if not answered or context.statement is not None or connection.dialect.name != "sqlite":
         return False
-    if not sqlite_in_transaction(connection):
+    if not _sqlite_in_transaction(connection):
         return False
     connection.dialect.do_rollback(connection.connection)
     return True
@@ -123,4 +164,4 @@ def _release_was_commit(connection: Connection) -> bool:
     Python's sqlite3, in its default mode, begins a transaction before the first INSERT, UPDATE or DELETE only: a
     savepoint that comes before it *is* the transaction, and its release a commit that no rollback takes back.
     """
-    return connection.dialect.name == "sqlite" and not connection.closed and not sqlite_in_transaction(connection)
+    return connection.dialect.name == "sqlite" and not connection.closed and not _sqlite_in_transaction(connection)

@@ -18,8 +18,8 @@ from litestar_filestore.ledger.ledger import Facts, ObjectKey
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.table import State, ledger_of
 from litestar_filestore.orm.columns import configured_mappers, file_columns
-from litestar_filestore.tracking import journal as loose
-from litestar_filestore.tracking.journal import Target, delete_targets_async
+from litestar_filestore.tracking import holds
+from litestar_filestore.tracking.deletes import Target, delete_targets_async
 from litestar_filestore.tracking.marks import mark_kept, mark_used
 
 if TYPE_CHECKING:
@@ -102,31 +102,31 @@ class PlainStorer:
             if new.key is None:
                 await finish(delete_targets_async([target]))
             raise
-        loose.watch(target)
+        holds.watch(target)
         return file
 
     async def release(self, files: Iterable[FileObject]) -> int:
         """Delete what no committed row has."""
         targets = [(Target(file.backend, file.path), file) for file in files]
-        unwanted = [target for target, file in targets if loose.let_go(target, file, give_up=True)]
+        unwanted = [target for target, file in targets if holds.let_go(target, file, give_up=True)]
         if unwanted:
             await finish(delete_targets_async(unwanted))
         return len(unwanted)
 
     def hand_over(self, file: FileObject) -> None:
         """Forget about a file: nobody here could say when it has ended."""
-        loose.let_go(Target(file.backend, file.path), file, give_up=False)
+        holds.let_go(Target(file.backend, file.path), file, give_up=False)
 
     async def keep(self, file: FileObject) -> None:
         """Forget about a file, so that nobody deletes it, and mark it for all processes."""
-        loose.check(file)
+        holds.check(file)
         await greenlet_spawn(mark_kept, file)
-        loose.let_go(Target(file.backend, file.path), file, give_up=False)
+        holds.let_go(Target(file.backend, file.path), file, give_up=False)
 
     async def discard(self, file: FileObject) -> bool:
         """Delete a file. Nobody knows of rows here, so it must not be in one."""
         target = Target(file.backend, file.path)
-        loose.let_go(target, file, give_up=False)
+        holds.let_go(target, file, give_up=False)
         await finish(delete_targets_async([target._replace(may_be_marked=True)]))
         return True
 

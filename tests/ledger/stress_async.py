@@ -27,7 +27,7 @@ from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.ledger.intents import store_async
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import sweep_async
-from litestar_filestore.tracking.journal import retry_deletes_async
+from litestar_filestore.tracking.deletes import retry_deletes_async
 from tests.ledger.chaos import ROWS, expected_error, operate
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, place, prepare, sync_url

@@ -16,8 +16,8 @@ import pytest
 from litestar_filestore import FileObject, MemoryBackend, storages
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.testing import Fault, FaultyBackend
-from litestar_filestore.tracking import journal as deletes
-from litestar_filestore.tracking.journal import Target, delete_targets, retry_deletes
+from litestar_filestore.tracking import deletes
+from litestar_filestore.tracking.deletes import Target, delete_targets, retry_deletes
 from tests.links.conftest import Serve
 from tests.links.unledgered import World, running
 

@@ -15,7 +15,7 @@ from litestar_filestore import FileObject, MemoryBackend, StorageBackend, storag
 from litestar_filestore.core.file_object import Referred
 from litestar_filestore.errors import BackendUnavailableError, ConflictError, ObjectExistsError
 from litestar_filestore.testing import Fault, FaultyBackend
-from litestar_filestore.tracking.journal import retry_deletes
+from litestar_filestore.tracking.deletes import retry_deletes
 from tests.links.conftest import Serve
 from tests.links.unledgered import Note, World, running
 

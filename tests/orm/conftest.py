@@ -10,7 +10,7 @@ import pytest
 from litestar_filestore import StorageBackend, storages
 from litestar_filestore.backends.memory import MemoryDriver
 from litestar_filestore.testing import FaultyDriver
-from litestar_filestore.tracking.journal import retry_deletes
+from litestar_filestore.tracking.deletes import retry_deletes
 from tests.orm.databases import Database, keys_in, keys_in_rows, open_database
 from tests.orm.models import BACKEND, Base
 

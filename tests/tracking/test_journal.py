@@ -7,7 +7,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from litestar_filestore import StorageBackend
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.testing import Fault, FaultyDriver
-from litestar_filestore.tracking.journal import retry_deletes, retry_deletes_async
+from litestar_filestore.tracking.deletes import retry_deletes, retry_deletes_async
 from tests.orm.databases import Database, keys_in, keys_in_rows
 from tests.tracking.papers import Base, Paper, delete_all, insert, key_of
 

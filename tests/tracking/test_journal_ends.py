@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from litestar_filestore import FileObject, StorageBackend
 from litestar_filestore.errors import BackendUnavailableError, SourceTypeError
 from litestar_filestore.testing import Fault, FaultyDriver
-from tests.orm.databases import AsyncDatabase, Database, keys_in, keys_in_rows
+from tests.orm.databases import Database, keys_in, keys_in_rows
 from tests.orm.models import BACKEND, a_file
 from tests.tracking.papers import Base, Note, Paper, insert, key_of, replace
 
@@ -96,21 +96,6 @@ def test_error_inside_of_a_savepoint_does_not_disturb_the_commit(db: Database, b
 
     db.run(work)
     assert backend.get_content(key_of(db)) == b"new"
-
-
-@pytest.mark.parametrize("db", ["sqlite", "psycopg", "asyncpg"], indirect=True)
-def test_autocommit_has_no_rollback(db: Database, backend: StorageBackend) -> None:
-    """Rows that no rollback takes back keep their objects."""
-    engine = db.async_engine if isinstance(db, AsyncDatabase) else db.engine
-    bind = engine.execution_options(isolation_level="AUTOCOMMIT")
-
-    def work(session: Session) -> None:
-        session.add(Paper(id=1, file=a_file()))
-        session.flush()
-        session.rollback()
-
-    db.run(work, bind=bind)
-    assert backend.exists(key_of(db))
 
 
 @pytest.mark.parametrize("db", ["sqlite", "psycopg"], indirect=True)

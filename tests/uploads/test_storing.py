@@ -31,7 +31,7 @@ from litestar_filestore.ledger.places import find_places
 from litestar_filestore.ledger.table import LEDGER_SWITCH, State, ledger_of
 from litestar_filestore.ledger.wake import on_doomed
 from litestar_filestore.testing import Fault, FaultyDriver
-from litestar_filestore.tracking.journal import retry_deletes_async
+from litestar_filestore.tracking.deletes import retry_deletes_async
 from litestar_filestore.uploads.storing import ApplicationStorer, LedgerStorer, PlainStorer
 
 SHARED = "storing"

@@ -1,0 +1,120 @@
+"""Deleting objects that no row needs, and remembering those whose delete failed."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from litestar_filestore.orm.bridge import call
+from litestar_filestore.tracking.marks import erase, erase_async
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from litestar_filestore.core.backend import StorageBackend
+
+__all__ = (
+    "MAX_WAITING",
+    "Target",
+    "delete_targets",
+    "delete_targets_async",
+    "retry_deletes",
+    "retry_deletes_async",
+)
+
+logger = logging.getLogger("litestar_filestore")
+
+
+class Target(NamedTuple):
+    """One object, by the backend that holds it."""
+
+    backend: StorageBackend
+    key: str
+    may_be_marked: bool = False
+    """Whether marks may lie beside it, which are deleted then as well, with a request of their own."""
+
+
+MAX_WAITING = 100_000
+"""Most failed deletes that a process remembers, some 20 MB: an outage that does not end must not fill its memory."""
+
+_waiting: deque[Target] = deque()
+"""Objects to delete. One leaves the queue when its delete begins and comes back when that fails or is cancelled, so
+threads can share it and nothing in it is forgotten."""
+
+
+def delete_targets(targets: Iterable[Target]) -> None:
+    """Delete objects, and those that could not be deleted before; for session events.
+
+    The rows are committed or rolled back by now, so a failure must not look like one of the transaction: the object is
+    kept for another try, with the next transaction that deletes anything, and named in the log.
+    """
+    _waiting.extendleft(targets)
+    refusing: set[StorageBackend] = set()
+    for target in _due(refusing):
+        with _kept_on_failure(target, refusing):
+            call(partial(erase, *target), partial(erase_async, *target))
+
+
+def retry_deletes() -> int:
+    """Try the failed deletes of this process again and return how many are still left."""
+    delete_targets(())
+    return len(_waiting)
+
+
+async def delete_targets_async(targets: Iterable[Target]) -> None:
+    """`delete_targets` without blocking the event loop."""
+    _waiting.extendleft(targets)
+    await retry_deletes_async()
+
+
+async def retry_deletes_async() -> int:
+    """`retry_deletes` without blocking the event loop."""
+    refusing: set[StorageBackend] = set()
+    for target in _due(refusing):
+        with _kept_on_failure(target, refusing):
+            await erase_async(*target)
+    return len(_waiting)
+
+
+def _due(refusing: set[StorageBackend]) -> Iterator[Target]:
+    """Take each waiting target once.
+
+    Those of backends that refuse go back untried: an outage costs one attempt per transaction, not one per object.
+    """
+    for _ in range(len(_waiting)):
+        try:
+            target = _waiting.popleft()
+        except IndexError:  # another thread was faster
+            return
+        if target.backend in refusing:
+            _waiting.append(target)
+        else:
+            yield target
+
+
+def _remember(target: Target) -> None:
+    _waiting.append(target)
+    if len(_waiting) > MAX_WAITING:
+        lost = _waiting.popleft()
+        logger.error(
+            "More than %d deletes have failed: %s:%s is forgotten and stays in the store; compare its listing with "
+            "your rows when it works again",
+            MAX_WAITING,
+            lost.backend.key,
+            lost.key,
+        )
+
+
+@contextmanager
+def _kept_on_failure(target: Target, refusing: set[StorageBackend]) -> Generator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _remember(target)
+        if not isinstance(error, Exception):
+            raise
+        refusing.add(target.backend)
+        logger.warning("Could not delete %s:%s, will try again: %s", target.backend.key, target.key, error)

@@ -1,0 +1,109 @@
+"""Objects that a request has stored for rows which may not be there yet: who claims them, and who has given them up.
+
+Without a ledger nobody else knows of them. A request watches what it stores, transactions claim it, and at the end of
+the request it is let go: what no row has taken by then is deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from litestar_filestore.errors import LinkLostError
+
+if TYPE_CHECKING:
+    from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.tracking.deletes import Target
+
+__all__ = (
+    "check",
+    "claim",
+    "is_watched",
+    "let_go",
+    "settle",
+    "watch",
+)
+
+
+@dataclass(slots=True)
+class _Hold:
+    claims: int = 0
+    """Open transactions that put the object into a row."""
+    taken: bool = False
+    """Whether a row has it, or may have it."""
+
+
+_holds: dict[Target, _Hold] = {}
+_given_up: WeakSet[FileObject] = WeakSet()
+# Sync sessions run in threads, and what they claim must not be given up at the same moment.
+_lock = Lock()
+
+
+def watch(target: Target) -> None:
+    """Begin to note what happens to an object."""
+    with _lock:
+        _holds[target] = _Hold()
+
+
+def is_watched(target: Target) -> bool:
+    """Return whether an object belongs to a request."""
+    return target in _holds
+
+
+def claim(target: Target, file: FileObject) -> None:
+    """Note that an open transaction puts an object into a row.
+
+    Raises:
+        LinkLostError: If the object was given up.
+    """
+    with _lock:
+        check(file)
+        if (hold := _holds.get(target)) is not None:
+            hold.claims += 1
+
+
+def settle(target: Target, *, taken: bool) -> None:
+    """Note how a transaction ended that had claimed an object."""
+    with _lock:
+        if (hold := _holds.get(target)) is not None:
+            hold.claims -= 1
+            hold.taken = hold.taken or taken
+
+
+def let_go(target: Target, file: FileObject, *, give_up: bool) -> bool:
+    """Forget an object.
+
+    Args:
+        target: The object.
+        file: Stands for it.
+        give_up: Whether it is to be deleted if nobody has it; no row can take it any more then.
+
+    Returns:
+        Whether it has to be deleted. One that an open transaction claims does not: its row may be there in a moment.
+
+    Raises:
+        LinkLostError: If it was given up before.
+    """
+    with _lock:
+        check(file)
+        hold = _holds.pop(target, None)
+        free = give_up and hold is not None and not hold.taken and not hold.claims
+        if free:
+            _given_up.add(file)
+        return free
+
+
+def check(file: FileObject) -> None:
+    """Make sure that a file was not given up.
+
+    Raises:
+        LinkLostError: If it was.
+    """
+    if file in _given_up:
+        raise LinkLostError(
+            "The request that stored the file is over and has given it up; store the content again",
+            backend=file.backend_key,
+            key=file.path,
+        )
