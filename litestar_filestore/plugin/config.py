@@ -1,4 +1,4 @@
-"""The time in which an application's backends are registered and open."""
+"""`FilestoreConfig`, and the time in which an application's backends are registered and open."""
 
 from __future__ import annotations
 
@@ -256,22 +256,22 @@ class FilestoreConfig:
     event loop for every file, so it must not wait for anything. ``None`` shows the application's own links where there
     is a `secret`, and leaves every `url` empty where there is none."""
     secret: Secret | Sequence[Secret] | None = field(default=None, repr=False)
-    """What signs links and references: at least 32 random bytes that nobody else knows, the same in all processes.
+    """Signs links and references: at least 32 random bytes that nobody else knows, the same in all processes.
     Several are a ring: the first one signs, all are accepted; leave one out to retire it. ``None`` for an application
     without links. Not a secret that serves something else as well."""
     links: LinkConfig | None = None
-    """How links look and how long they live. Needs a `secret`; with one, ``None`` means `LinkConfig()`."""
+    """Form and life of links. Needs a `secret`; with one, ``None`` means `LinkConfig()`."""
     downloads: DownloadConfig = field(default_factory=DownloadConfig)
-    """How `FileDownload` answers, and who sends the bytes."""
+    """Defaults of `FileDownload`, and the servers that send bytes."""
     limits: UploadLimits = field(default_factory=UploadLimits)
-    """How much a request may upload, how slowly, and how many may at a time."""
+    """Limits of uploads: size, speed and number at a time."""
     rules: Sequence[Rule] = ()
-    """What every uploaded file has to be. A rule of its form field or column stands in for one of its class here."""
+    """Rules for every uploaded file. A rule of its form field or column stands in for one of its class here."""
     detector: Detector | None = None
     """Tells the types of uploaded files; ``None`` for `SignatureDetector`."""
     ledger: LedgerConfig | None = field(default_factory=LedgerConfig)
-    """How the objects of rows are looked after. ``None`` starts no sweeper and checks no table; the rows' transactions
-    keep the ledger all the same, wherever the models' metadata has its table."""
+    """The ledger, which looks after the objects of rows. ``None`` starts no sweeper and checks no table; the
+    transactions of rows keep the ledger all the same, wherever the models' metadata has its table."""
     set_default_exception_handlers: bool = True
     """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.answers`. Handlers of the
     application win in any case."""
