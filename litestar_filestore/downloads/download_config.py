@@ -160,7 +160,7 @@ class DownloadConfig:
     redirect_seconds: int = 300
     """Life of a signed URL in seconds."""
     first_byte_seconds: float | None = 15.0
-    """Longest wait for the store until the answer begins, then it is 503; ``None`` waits as long as the backend does."""
+    """Longest wait for the store before the answer begins, then 503; ``None`` waits as long as the backend does."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further headers of every download; they replace the protective ones of the same name."""
 
