@@ -1,4 +1,4 @@
-"""Refusals that depend on the present file, as Litestar's exceptions: with headers and in the application's format."""
+"""The answer to a download: status, headers and ranges, from the request and the facts about the object."""
 
 from __future__ import annotations
 
@@ -91,31 +91,31 @@ def protective_headers(content_type: str, disposition: Disposition, config: Down
 
 
 class ObjectFacts(NamedTuple):
-    """What is known about an object before it is read."""
+    """Facts about an object, known before it is read."""
 
     size: int
     """Length in bytes."""
     validators: Validators
-    """What tells its versions apart."""
+    """They tell its versions apart."""
     content_type: str
     """Verified media type."""
 
 
 class DownloadAnswer(NamedTuple):
-    """Status, headers and which bytes."""
+    """Status, headers and parts of the object."""
 
     status_code: int
     """200, 206, 304, 412 or, raised instead, 416."""
     headers: dict[str, str]
     """Those that depend on the request, by lower-case name."""
     ranges: tuple[ByteRange, ...] = ()
-    """What is sent of the object; empty for an empty body."""
+    """Sent parts of the object; empty for an empty body."""
     frame: RangesBody | None = None
     """Stands around several ranges."""
 
 
 async def object_facts(file: FileObject, content_type: str | None = None) -> ObjectFacts:
-    """Return what the row knows of a file, and ask the store only for what is missing there.
+    """Return the facts about a file; the store is asked only for those that the row lacks.
 
     Raises:
         ObjectNotFoundError: If the store is asked and has no such object.
@@ -133,7 +133,7 @@ async def object_facts(file: FileObject, content_type: str | None = None) -> Obj
 def answer_request(
     method: str, headers: Mapping[str, str], facts: ObjectFacts, *, part_type: str, max_ranges: int
 ) -> DownloadAnswer:
-    """Return what a request is answered with, in the order of RFC 9110 section 13.2.2.
+    """Answer a request, in the order of RFC 9110 section 13.2.2.
 
     Args:
         method: ``"GET"`` or ``"HEAD"``; a range is for GET only (section 14.2).

@@ -46,15 +46,15 @@ class Transfer(NamedTuple):
     """The bytes of one answer on their way."""
 
     file: FileObject
-    """Where they are."""
+    """The stored file."""
     facts: ObjectFacts
-    """What is known about them."""
+    """Facts about the object."""
     answer: DownloadAnswer
-    """Which of them are wanted."""
+    """The parts that are wanted."""
     delivery: Delivery
-    """What the application wishes."""
+    """The way that the application wishes."""
     config: DownloadConfig
-    """What it can do."""
+    """The ways that it has."""
 
 
 async def deliver(transfer: Transfer, headers: dict[str, str], wire: Wire) -> None:

@@ -1,4 +1,4 @@
-"""Servers in front of the application that send files themselves, once they are told which."""
+"""`DownloadConfig`, and the servers in front of the application that send files themselves."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class XSendfile:
 
 
 Delivery: TypeAlias = Literal["auto", "stream", "redirect", "accel", "pathsend"]
-"""How the bytes of an object reach the client.
+"""The way on which the bytes of an object reach the client.
 
 ``stream``: through the application. ``redirect``: from the store, by a signed URL. ``accel``: by the server in front,
 which is told where they are. ``pathsend``: by the ASGI server, from a local file. ``auto``: by the cheapest of them
@@ -131,17 +131,17 @@ that gives the same answer, header for header, which a redirect does not.
 """
 
 ResourcePolicy: TypeAlias = Literal["same-origin", "same-site", "cross-origin"]
-"""Who may embed a file: value of ``Cross-Origin-Resource-Policy``."""
+"""Sites that may embed a file: value of ``Cross-Origin-Resource-Policy``."""
 
 _SCOPE_KEY = "litestar_filestore.downloads"
 
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    """How `FileDownload` answers, where it is not told otherwise."""
+    """Defaults of `FileDownload`."""
 
     delivery: Delivery = "auto"
-    """How bytes reach the client."""
+    """The way on which bytes reach the client."""
     front_server: FrontServer | None = None
     """The server in front of the application that sends files itself. ``accel`` needs it, ``auto`` uses it. Set it only
     where every request comes through that server: another client would be told a path, and get no content."""
@@ -149,7 +149,7 @@ class DownloadConfig:
     """Value of ``Cache-Control``. The default lets browsers keep a copy, for which they ask again: guards are passed,
     and an unchanged file costs a 304."""
     cross_origin_resource_policy: ResourcePolicy = "same-origin"
-    """Which pages may embed files."""
+    """Pages that may embed files."""
     inline_types: frozenset[str] = INLINE_TYPES
     """Types that may be shown in place. ``application/pdf`` can be added; a type that can run a script cannot."""
     served_types: frozenset[str] = SERVED_TYPES
@@ -160,8 +160,7 @@ class DownloadConfig:
     redirect_seconds: int = 300
     """Life of a signed URL in seconds."""
     first_byte_seconds: float | None = 15.0
-    """How long the store may take until the answer can begin; then it is 503. ``None`` waits as long as the backend
-    does."""
+    """Longest wait for the store before the answer begins, then 503; ``None`` waits as long as the backend does."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further headers of every download; they replace the protective ones of the same name."""
 
@@ -192,10 +191,10 @@ class DownloadConfig:
 
 @dataclass(slots=True)
 class DownloadContext:
-    """What the plugin's middleware and a response tell each other about one request."""
+    """One request, as the plugin's middleware and a response see it."""
 
     config: DownloadConfig
-    """How downloads of this application are answered."""
+    """The application's."""
     is_download: bool = False
     """Whether the answer is a file: nothing may be added to it on its way out."""
 

@@ -1,4 +1,4 @@
-"""Which handlers send files, what documents say about them, and what is kept away from their answers."""
+"""Handlers that send files: found at start-up, documented, and kept from middleware that would change the answer."""
 
 from __future__ import annotations
 

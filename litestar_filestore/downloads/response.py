@@ -143,7 +143,7 @@ _OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "conte
 
 
 class _DownloadWish(NamedTuple):
-    """What a handler wants a download to be like."""
+    """A download as a handler wants it."""
 
     file: FileObject
     """A stored file."""
@@ -154,7 +154,7 @@ class _DownloadWish(NamedTuple):
     content_type: str | None
     """Verified type; ``None`` takes the file's."""
     delivery: Delivery | None
-    """How bytes travel; ``None`` takes the configuration's."""
+    """The way of the bytes; ``None`` takes the configuration's."""
     cache_control: str | None
     """Value of Cache-Control; ``None`` takes the configuration's."""
 

@@ -1,4 +1,4 @@
-"""How an application's links look, and how long they live."""
+"""`LinkConfig`: the form and the life of an application's links."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class LinkConfig:
     native: bool = True
     """Whether `url_for` prefers the store's own links where the store signs the headers of its answers (S3)."""
     cache: Literal["private", "public", "no-store"] = "private"
-    """Who may keep what a link opens, as long as it lives: the browser, caches on the way as well, or nobody."""
+    """Caches that may keep the file of a link while it lives: the browser's, those on the way as well, or none."""
     opt: Mapping[str, Any] = field(default_factory=_open_to_holders)
     """``opt`` of the routes. By default it excludes them from Litestar's authentication and CSRF middleware: who holds
     a link has been let in already. Guards of the application apply all the same."""
@@ -73,7 +73,7 @@ class LinkConfig:
 
     @property
     def base(self) -> str:
-        """What links of an application without a path begin with, up to the slash before the token."""
+        """The beginning of the links of an application without a path, up to the slash before the token."""
         return f"{self.public_url or ''}{self.path}"
 
 

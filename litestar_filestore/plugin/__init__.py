@@ -1,1 +1,1 @@
-"""What wires everything into a Litestar application."""
+"""The plugin: wires everything into a Litestar application."""

@@ -63,7 +63,7 @@ class Answer(NamedTuple):
     exception: type[HTTPException]
     """Litestar's exception: with ProblemDetailsPlugin and handlers for it, the answer is as for any other."""
     detail: str
-    """What the client reads."""
+    """Sentence for the client."""
     headers: Mapping[str, str] | None = None
     """Sent with it. `_SOON` is for what may be over soon; refused credentials and a missing bucket wait for somebody
     to mend them."""

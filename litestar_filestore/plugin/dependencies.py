@@ -1,4 +1,4 @@
-"""What handlers can ask for."""
+"""Types of the arguments that the plugin gives to handlers."""
 
 from __future__ import annotations
 

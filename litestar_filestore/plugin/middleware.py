@@ -1,8 +1,9 @@
-"""Ties what encoders need to the connection that is being answered."""
+"""The middleware of each request: URLs of files for encoders, and the files that the request owns."""
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar.connection import ASGIConnection
@@ -17,7 +18,7 @@ from litestar_filestore.uploads.intake import RequestFiles
 from litestar_filestore.uploads.plan import UploadForm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from litestar import Litestar
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,31 +58,23 @@ class FilestoreMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the connection with the builder set."""
+        build_url = _bound(self._build, scope) if self._build is not None else None
         here = answering.get() or Answering()
-        token = answering.set(here._replace(links=self._links_here(scope), build_url=self._bound(scope)))
+        token = answering.set(here._replace(links=self._links_here(scope), build_url=build_url))
         try:
             await next_app(scope, receive, send)
         finally:
             answering.reset(token)
 
-    def _bound(self, scope: Scope) -> _BoundBuilder | None:
-        return _BoundBuilder(self._build, scope) if self._build is not None else None
 
+def _bound(build: URLBuilder, scope: Scope) -> Callable[[FileObject], str | None]:
+    """Return a URL builder for one connection, which is wrapped when the first file asks."""
 
-class _BoundBuilder:
-    """A URL builder for one connection, which is wrapped when the first file asks."""
+    @cache
+    def connection() -> ASGIConnection[Any, Any, Any, Any]:
+        return ASGIConnection(scope)
 
-    __slots__ = ("_build", "_connection", "_scope")
-
-    def __init__(self, build: URLBuilder, scope: Scope) -> None:
-        self._build = build
-        self._scope = scope
-        self._connection: ASGIConnection[Any, Any, Any, Any] | None = None
-
-    def __call__(self, file: FileObject) -> str | None:
-        if self._connection is None:
-            self._connection = ASGIConnection(self._scope)
-        return self._build(file, self._connection)
+    return lambda file: build(file, connection())
 
 
 logger = logging.getLogger("litestar_filestore")

@@ -72,13 +72,13 @@ def _decode_file_list(_type: Any, value: Any) -> TrackedFiles:
 
 
 TYPE_ENCODERS: Mapping[Any, Callable[[Any], Any]] = {FileObject: public_file, TrackedFiles: list}
-"""What a client gets of files, by type."""
+"""Encoders of files, by type."""
 TYPE_DECODERS = (
     (is_file_type, _decode_file),
     (is_file_list_type, _decode_file_list),
     (_is_stripped_list_type, _decode_file_list),
 )
-"""What a client may send for files: a predicate on the type and a decoder each."""
+"""Decoders of files: a predicate on the type and a function each."""
 
 
 def file_schema(field: FieldDefinition, creator: SchemaCreator) -> Schema:

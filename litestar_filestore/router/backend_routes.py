@@ -45,7 +45,7 @@ _deletes: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDic
 
 @dataclass(frozen=True)
 class BackendRoutes:
-    """What `create_file_router` was told about a backend."""
+    """The routes of a backend."""
 
     backend: str
     prefix: str

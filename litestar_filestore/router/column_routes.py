@@ -64,7 +64,7 @@ class ColumnPlace:
     name: str
     """The attribute that holds the file or files."""
     column_type: StoredObject
-    """What the column holds, and where."""
+    """Type of the column."""
     nullable: bool
     """Whether a row may have no file."""
     key_types: Mapping[str, type[Any]]
@@ -96,7 +96,7 @@ _Request = Request[Any, Any, Any]
 
 @dataclass(frozen=True)
 class ColumnRoutes:
-    """What `create_file_router` was told about a column."""
+    """The routes of a column."""
 
     place: ColumnPlace
     options: RouteOptions
@@ -117,7 +117,7 @@ class ColumnRoutes:
 
     @property
     def dependencies(self) -> dict[str, Provide]:
-        """What the handlers are given: row, session and, for a list, place in it."""
+        """Row, session and, for a list, the place in it, for the handlers."""
         return {
             "filestore_identity": _identity_of(self.place),
             "filestore_session": _aliased(self.session_dependency_key),

@@ -30,9 +30,9 @@ __all__ = (
 )
 
 FileAction: TypeAlias = Literal["read", "write", "delete"]
-"""What somebody wants to do with a file."""
+"""Something that a client does with a file."""
 FileMethod: TypeAlias = Literal["GET", "PUT", "DELETE"]
-"""What a router offers; HEAD comes with GET."""
+"""Methods of a router; HEAD comes with GET."""
 Authorize: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any], Any, FileAction], bool | Awaitable[bool]]
 """Says whether a connection may do something with the file of a row. What is not true is no. It may raise instead, for
 example `NotFoundException` where even the existence of the row is nobody's business."""

@@ -1,4 +1,4 @@
-"""What a request that changes a file says about the present one, decided in one way for all routes (RFC 9110 §13)."""
+"""Preconditions of requests that change a file, decided in one way for all routes (RFC 9110 §13)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _FUTURE_YEARS = 50
 
 
 class Validators(NamedTuple):
-    """What tells one version of a representation from another."""
+    """Entity tag and date, which tell one version of a representation from another."""
 
     etag: str | None = None
     """Entity tag with its quotes, ``W/`` in front of a weak one."""

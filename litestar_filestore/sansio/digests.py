@@ -24,7 +24,7 @@ _MEMBER: Final = re.compile(r"[ \t]*([a-z*][a-z0-9_\-.*]{0,31})=:([A-Za-z0-9+/]*
 
 
 class AnnouncedDigests:
-    """What the sender of some content says of its digests, to be compared with what comes."""
+    """Digests that the sender of some content has announced, to be compared with those of the bytes that come."""
 
     __slots__ = ("_computed", "_expected")
 

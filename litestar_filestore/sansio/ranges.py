@@ -116,7 +116,7 @@ class RangesBody(NamedTuple):
     """The frame around several ranges. Its length is known before a byte of the object is read."""
 
     ranges: Sequence[ByteRange]
-    """What is sent, in this order."""
+    """Sent in this order."""
     size: int
     """Length of the whole object in bytes."""
     part_type: str
@@ -146,5 +146,5 @@ class RangesBody(NamedTuple):
 
     @property
     def tail(self) -> bytes:
-        """What ends the answer."""
+        """The end of the answer."""
         return f"\r\n--{self.boundary}--\r\n".encode("ascii")

@@ -32,7 +32,7 @@ MIN_SECRET_BYTES = 32
 """Shortest secret: as long as the digest (RFC 2104 §3)."""
 
 Purpose: TypeAlias = Literal["download", "upload", "reference"]
-"""What a token is good for: to GET and HEAD an object, to PUT one, to name one in a request's body."""
+"""The use of a token: to GET and HEAD an object, to PUT one, to name one in a request's body."""
 Secret: TypeAlias = str | bytes
 """At least 32 bytes, made by a random generator; text counts as its UTF-8."""
 

@@ -30,7 +30,7 @@ SMALL, LARGE = 100_000, 12 * MIB
 
 
 class SourceBrokenError(Exception):
-    """What a source raises in the middle, an exception that no library knows."""
+    """Raised by a source in the middle: an exception that no library knows."""
 
 
 async def put_old(storage: AsyncHalf, *, wanted: bool) -> None:

@@ -20,7 +20,7 @@ __all__ = ("ConcurrencyConformance",)
 AT_ONCE = 50
 ROUNDS = 8
 LOOP_SECONDS = 30.0
-"""What takes longer waits for an event loop that is gone."""
+"""A longer wait is one for an event loop that is gone."""
 
 
 def _sockets() -> list[str]:
@@ -40,7 +40,7 @@ async def _use(storage: AsyncHalf, name: str, size: int = 200_000) -> None:
 
 
 class ConcurrencyConformance(Harness):
-    """What users of one backend do at the same time."""
+    """Several users share one backend."""
 
     @once_each
     @in_loop

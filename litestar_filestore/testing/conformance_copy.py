@@ -20,7 +20,7 @@ __all__ = ("CopyConformance",)
 
 
 class CopyConformance(Harness):
-    """What a copy is, and when it is refused."""
+    """Copies are made, or refused."""
 
     @pytest.mark.parametrize("data", [b"", b"abc", content()], ids=["empty", "small", "blocks"])
     @in_loop

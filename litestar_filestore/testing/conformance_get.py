@@ -39,7 +39,7 @@ RANGES: dict[str, tuple[int, int | None]] = {
 
 
 class GetConformance(Harness):
-    """What a get reads, and when it refuses."""
+    """Gets read, or refuse."""
 
     @pytest.mark.parametrize(("start", "end"), RANGES.values(), ids=RANGES)
     @in_loop

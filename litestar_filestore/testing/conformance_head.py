@@ -33,7 +33,7 @@ METADATA: dict[str, str] = {
 
 
 class HeadConformance(Harness):
-    """What head tells."""
+    """Head tells the facts."""
 
     @in_loop
     async def test_head_tells_size_and_key(self, storage: AsyncHalf) -> None:

@@ -23,7 +23,7 @@ __all__ = ("KeyConformance",)
 
 
 class KeyConformance(Harness):
-    """Which keys there are."""
+    """Valid keys are held, others refused."""
 
     @once_each
     @in_loop

@@ -33,7 +33,7 @@ async def put_all(storage: AsyncHalf, names: list[str]) -> None:
 
 
 class ListConformance(Harness):
-    """What list yields."""
+    """Listings are complete."""
 
     @in_loop
     async def test_list_tells_key_and_size(self, storage: AsyncHalf) -> None:
@@ -120,7 +120,7 @@ class ListConformance(Harness):
 
 
 class DeleteConformance(Harness):
-    """What delete removes, and what it leaves alone."""
+    """Deletes remove the named objects and no others."""
 
     @in_loop
     async def test_delete(self, storage: AsyncHalf) -> None:
@@ -132,7 +132,7 @@ class DeleteConformance(Harness):
 
     @in_loop
     async def test_delete_of_a_missing_object(self, storage: AsyncHalf) -> None:
-        """What is not there is deleted already: no error, also the second time and below a missing folder."""
+        """A missing object is deleted already: no error, also the second time and below a missing folder."""
         await storage.put(b"abc", key=storage.key("a"))
         for key in ("a", "a", "missing", "missing/deeper"):
             await storage.delete(storage.key(key))

@@ -37,11 +37,11 @@ __all__ = ("PutConformance",)
 
 RACERS = 20
 MEETING_SECONDS = 2.0
-"""How long racers wait for each other: a driver may hold some of them back until others are done."""
+"""Longest time that racers wait for each other: a driver may hold some of them back until others are done."""
 
 
 class PutConformance(Harness):
-    """What a put stores, and when it refuses."""
+    """Puts store, or refuse."""
 
     @pytest.mark.parametrize("kind", SOURCE_KINDS)
     @in_loop

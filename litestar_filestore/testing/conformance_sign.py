@@ -40,7 +40,7 @@ async def _request(
 
 
 class SignConformance(Harness):
-    """What signed URLs allow."""
+    """Signed URLs allow one thing each."""
 
     @in_loop
     async def test_signed_get(self, storage: AsyncHalf) -> None:

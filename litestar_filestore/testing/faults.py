@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ("Call", "Fault", "FaultyBackend", "FaultyDriver", "Operation")
 
 Operation: TypeAlias = Literal["put", "get", "head", "delete", "list", "copy", "sign", "local_path", "clean"]
-"""What can fail. The sync and the async form of an operation count as one."""
+"""Operations that can fail. The sync and the async form of an operation count as one."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Fault:
     """
 
     operation: Operation
-    """Which operation fails."""
+    """The operation that fails."""
     error: Exception | None = None
-    """What is raised, a copy each time; ``None`` raises nothing, for faults that only wait or cut short."""
+    """Raised, a copy each time; ``None`` raises nothing, for faults that only wait or cut short."""
     call: int = 1
-    """Which call of the operation fails, counted from 1 for this driver."""
+    """Number of the call that fails, counted from 1 for this driver."""
     times: int | None = 1
-    """How many calls fail from that one on; ``None`` for all."""
+    """Number of calls that fail from that one on; ``None`` for all."""
     delay_seconds: float = 0.0
     """Wait this long before anything else."""
     after_effect: bool = False
@@ -99,7 +99,7 @@ class FaultyDriver(Driver):
         self.capabilities = driver.capabilities
         self.part_buffers = driver.part_buffers
         self.plan: list[Fault] = list(plan)
-        """What fails; may be changed at any time."""
+        """The faults; may be changed at any time."""
         self.calls: list[Call] = []
         """Every call so far, in the order in which they began."""
         self._lock = threading.Lock()
@@ -281,13 +281,13 @@ BlockT = TypeVar("BlockT", bytes, Block)
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What the plan says about one call."""
+    """The faults of one call."""
 
     hits: tuple[Fault, ...]
 
     @property
     def delay_seconds(self) -> float:
-        """How long the call waits first."""
+        """Seconds that the call waits first."""
         return sum(fault.delay_seconds for fault in self.hits)
 
     def begin(self) -> None:
@@ -314,7 +314,7 @@ class _Outcome:
 
 
 class _Budget:
-    """How many bytes may still pass before the cut."""
+    """Bytes that may still pass before the cut."""
 
     def __init__(self, limit: int) -> None:
         self.rest = limit

@@ -1,4 +1,4 @@
-"""What the conformance tests stand on: the forms in which each test runs, its event loop, and what implementors supply.
+"""The base of the conformance tests: the forms in which each test runs, its event loop, and the part of implementors.
 
 Nothing here depends on a plugin of pytest: a test is a coroutine function that `in_loop` turns into a plain one.
 """
@@ -33,7 +33,7 @@ TEST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Form:
-    """Which half of a backend a test speaks to, and whether the backend has a prefix."""
+    """The half of a backend that a test speaks to, with or without a prefix."""
 
     is_async: bool
     has_prefix: bool
@@ -86,7 +86,7 @@ def require(half: AsyncHalf, capability: Capability) -> None:
 
 
 class Harness:
-    """What implementors of a driver supply to `BackendConformance`, and the fixtures that are made of it.
+    """The part of `BackendConformance` that implementors of a driver supply, and the fixtures that are made of it.
 
     Override `spec`, or `make_backend` where a backend cannot be built in another process; the rest if it applies.
     """
@@ -104,9 +104,9 @@ class Harness:
     refused_characters: ClassVar[str] = ""
     """Characters that the server takes for something else in a name: the driver has to refuse keys that hold them."""
     folder_bytes: ClassVar[int] = 0
-    """How many bytes the backend's own folder in the store, its slash included, adds to every key."""
+    """Bytes that the backend's own folder in the store, its slash included, adds to every key."""
     listed_objects: ClassVar[int] = 2_500
-    """How many objects the test of long listings makes: more than two pages of the store."""
+    """Objects that the test of long listings makes: more than two pages of the store."""
 
     def is_refused(self, name: str) -> bool:
         """Return whether the driver has to refuse keys of that name."""
@@ -114,7 +114,7 @@ class Harness:
 
     @pytest.fixture
     def spec(self) -> BackendSpec | None:
-        """How to build the backend here and in a child process; ``None`` leaves out the tests that kill one."""
+        """Build the backend here and in a child process; ``None`` leaves out the tests that kill one."""
         return None
 
     @pytest.fixture

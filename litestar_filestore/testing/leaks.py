@@ -1,4 +1,4 @@
-"""What a test leaves behind: open descriptors, temporary files, tasks."""
+"""Leaks of a test: open descriptors, temporary files, tasks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ("LeakGate", "assert_no_tasks", "open_descriptors")
 
 SETTLE_SECONDS = 2.0
-"""How long descriptors may take to close: threads of libraries close them, and no event tells when."""
+"""Longest time that descriptors take to close: threads of libraries close them, and no event tells when."""
 SOON_SECONDS = 0.05
-"""How long they may take before garbage is collected, which costs more than this wait."""
+"""The time they get before garbage is collected, which costs more than this wait."""
 POLL_SECONDS = 0.01
 
 _IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:", "/var/lib/libuuid/")
-"""What event loops and runtimes keep for as long as the process lives, and what costs nothing."""
+"""Kept by event loops and runtimes for as long as the process lives, or without cost."""
 
 
 def open_descriptors() -> dict[int, str]:

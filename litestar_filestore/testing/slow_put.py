@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ("STOPPED", "main")
 
 STOPPED = "stopped\n"
-"""What the process writes when the put waits for more."""
+"""Written by the process when the put waits for more."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How to build a backend in another process."""
+"""A backend as data, to be built in another process."""
 
 from __future__ import annotations
 
