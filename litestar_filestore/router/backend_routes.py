@@ -22,12 +22,10 @@ from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.core.types import Capability
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, ObjectNotFoundError
-from litestar_filestore.router.options import (
-    RouteOptions,
-    binary_operation,
-)
+from litestar_filestore.router.options import RouteOptions
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.uploads.documents import binary_operation
 from litestar_filestore.uploads.intake import owned_by
 from litestar_filestore.uploads.plan import PlannedFile
 from litestar_filestore.uploads.raw import RawUpload

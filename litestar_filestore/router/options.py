@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
-from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 
-from litestar_filestore.core.rule import max_bytes
 from litestar_filestore.downloads.answer import PreconditionFailedException
 from litestar_filestore.downloads.response import FileDownload
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.uploads.documents import adjusted_operation
 
 if TYPE_CHECKING:
     from litestar_filestore.core.file_object import Disposition, FileObject
-    from litestar_filestore.uploads.plan import PlannedFile
 
 __all__ = (
     "Authorize",
     "FileAction",
     "FileMethod",
     "RouteOptions",
-    "binary_operation",
 )
 
 FileAction: TypeAlias = Literal["read", "write", "delete"]
@@ -85,15 +80,3 @@ class RouteOptions:
     def download(self, file: FileObject) -> FileDownload:
         """Return the response that sends a file."""
         return FileDownload(file, disposition=self.disposition, cache_control=self.cache_control)
-
-
-def binary_operation(planned: PlannedFile) -> type[Operation]:
-    """Return a kind of operation whose request has a file for a body: Litestar documents bodies that it reads."""
-    said = [each for each in (max_bytes(planned.rules), planned.max_bytes) if each is not None]
-    schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, max_length=min(said, default=None))
-    body = RequestBody(content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)
-
-    def adjust(operation: Operation) -> None:
-        operation.request_body = body
-
-    return adjusted_operation(Operation, adjust)

@@ -49,14 +49,14 @@ _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
 
 class PartHead(NamedTuple):
-    """What the headers of a part say."""
+    """The headers of a part, read."""
 
     name: str
     """Name of the form field, never empty."""
     filename: str | None
-    """What the client calls the file, unchecked; ``None`` for a text field, ``""`` for a file input without a file."""
+    """The client's name of the file, unchecked; ``None`` for a text field, ``""`` for a file input without a file."""
     content_type: str | None
-    """What the client says it is: lower case, without parameters, ``None`` if that is no media type."""
+    """The media type that the client declares: lower case, without parameters, ``None`` if that is no media type."""
     charset: str | None
     """Its encoding, in the client's words."""
     headers: tuple[tuple[str, str], ...]

@@ -160,7 +160,7 @@ class Arrivals(LiveSource):
 
     @property
     def _left_bytes(self) -> int:
-        """How much there may be from the beginning of the last block on."""
+        """Most bytes that may come from the beginning of the last block on."""
         before = self.size - self._block_bytes
         return max(0, (self._max_bytes if self._announced is None else self._announced) - before)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from litestar.enums import RequestEncodingType
-from litestar.openapi.spec import Encoding, OpenAPIFormat, OpenAPIMediaType, OpenAPIType, RequestBody, Schema
+from litestar.openapi.spec import Encoding, OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from litestar.typing import FieldDefinition
 
-from litestar_filestore.core.rule import max_files
+from litestar_filestore.core.rule import max_bytes, max_files
 from litestar_filestore.uploads.limits import file_limit
 from litestar_filestore.uploads.parts import MultipartStream
 from litestar_filestore.uploads.raw import RawUpload
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from litestar._openapi.schema_generation import SchemaCreator
     from litestar.exceptions import HTTPException
     from litestar.handlers import HTTPRouteHandler
-    from litestar.openapi.spec import Operation
     from litestar.plugins import OpenAPISchemaPluginProtocol
 
     from litestar_filestore.core.rule import Rule
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = (
     "PART_NAME",
     "adjusted_operation",
+    "binary_operation",
     "document_body",
     "document_refusals",
     "form_schema",
@@ -204,3 +204,15 @@ def document_body(handler: HTTPRouteHandler, reader: type[MultipartStream | RawU
 
     handler.operation_class = adjusted_operation(handler.operation_class, adjust)
     document_refusals(handler, RAISED_BY_UPLOADS)
+
+
+def binary_operation(planned: PlannedFile) -> type[Operation]:
+    """Return a kind of operation whose body is a file: Litestar documents only bodies that it reads itself."""
+    said = [each for each in (max_bytes(planned.rules), planned.max_bytes) if each is not None]
+    schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, max_length=min(said, default=None))
+    body = RequestBody(content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)
+
+    def adjust(operation: Operation) -> None:
+        operation.request_body = body
+
+    return adjusted_operation(Operation, adjust)

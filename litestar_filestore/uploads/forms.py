@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ("FileField", "file_field", "form_of", "plan_file")
 
 _WHOLE_BODY = {False: "file", True: "files"}
-"""What the part of a body without a form is called in documents, as Litestar has it for its own files."""
+"""Names for documents of the parts of a body without a form, as Litestar has them for its own files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class FileField:
     backend: str | None = None
     """Key of the backend; ``None`` for the column's, or the application's only one."""
     rules: Sequence[Rule] = ()
-    """What the files have to be; see `litestar_filestore.validation.rules`."""
+    """Rules for the files; see `litestar_filestore.validation.rules`."""
     key_template: str | None = None
     """Where new content goes instead of the backend's template."""
 
@@ -81,7 +81,7 @@ class _Field(NamedTuple):
     name: str
     """The attribute or key."""
     wire_names: tuple[str, ...]
-    """What clients may call it; the first is the one to tell them."""
+    """Its names for clients; the first is the one to tell them."""
     required: bool
     """Whether a form without it is refused."""
     annotation: Any = None

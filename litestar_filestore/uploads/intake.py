@@ -32,12 +32,12 @@ __all__ = ("RequestFiles", "UploadSettings", "owned_by")
 
 _SCOPE_KEY = "litestar_filestore.files"
 _STORE_SECONDS = 1.0
-"""How much longer than a client a store may take."""
+"""A store may take that much longer than a client."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadSettings:
-    """What an application says about uploads; packed when it starts."""
+    """The part of an application's configuration that uploads need; packed when it starts."""
 
     registry: StorageRegistry = storages
     """Knows the backends."""
@@ -46,7 +46,7 @@ class UploadSettings:
     limits: UploadLimits = field(default_factory=UploadLimits)
     """Holds where no rule says anything."""
     rules: tuple[Rule, ...] = ()
-    """What every file has to be; nearer rules come first."""
+    """Rules for every file; nearer rules come first."""
     detector: Detector | None = None
     """Tells the types of files; ``None`` for the default one."""
 

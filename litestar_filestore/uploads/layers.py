@@ -1,4 +1,4 @@
-"""What a handler says about its body, and the layers above it, in Litestar 2 and in Litestar 3."""
+"""Reads the settings of a handler and of the layers above it, in Litestar 2 and in Litestar 3."""
 
 from __future__ import annotations
 

@@ -77,24 +77,24 @@ class UploadLimits:
     max_header_bytes: int = 4 * _KIB
     """Length of a part's header, its name included."""
     idle_seconds: float = 30.0
-    """How long a client may send nothing at all. Time in which the backend is slow does not count."""
+    """Longest time in which a client may send nothing at all. Time in which the backend is slow does not count."""
     min_bytes_per_second: int = _KIB
     """Rate below which a client is given up; 0 for none."""
     rate_seconds: float = 30.0
     """Time of waiting for the client over which the rate is taken."""
     request_seconds: float | None = 4 * 3600.0
-    """How long a request may take to arrive; ``None`` for no limit."""
+    """Longest time for a request to arrive; ``None`` for no limit."""
     max_uploads: int = 32
     """Uploads to each backend that a process reads at a time; the next one is answered 503 and asked to come back."""
     max_uploads_per_address: int | None = None
-    """How many of them one client address may have, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind
-    a proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
+    """Most of them for one client address, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind a
+    proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
     retry_after_seconds: int = 5
-    """When to come back."""
+    """Seconds after which a client that is refused a slot may come back (``Retry-After``)."""
     buffer_bytes: int = 64 * _MIB
-    """What all uploads of a process hold between clients and backends; beyond it, clients wait."""
+    """Bytes that all uploads of a process hold between clients and backends; beyond it, clients wait."""
     part_buffer_bytes: int = 256 * _MIB
-    """What backends that upload in parts (S3, Google, Azure) hold of all uploads of a process; beyond it, uploads wait
+    """Bytes that backends with uploads in parts (S3, Google, Azure) hold of a process; beyond it, uploads wait
     for their turn, of which one is always let through."""
     busy_bytes_per_second: int = 16 * _KIB
     """Rate below which a client is given up while others are refused a slot, or wait for the memory that its upload
@@ -133,7 +133,7 @@ class UploadLimits:
 
 
 class FormLimits(NamedTuple):
-    """What one handler's form may hold."""
+    """Limits of one handler's form."""
 
     files: int
     """Files, those of undeclared names included."""
@@ -235,7 +235,7 @@ class UploadSlots:
 
     @property
     def taken(self) -> int:
-        """How many there are."""
+        """The number of uploads."""
         return self._by_store.total()
 
     def enter(self, address: str | None = None) -> Slot | None:
@@ -322,7 +322,7 @@ class ByteBudget:
         """Allow `total_bytes` at a time."""
         self._total_bytes = total_bytes
         self.free_bytes = total_bytes
-        """What is left; below zero where a server handed over more than was asked for."""
+        """Bytes that are left; below zero where a server handed over more than was asked for."""
         self._held: Counter[str | None] = Counter()
         self._waiting: deque[_Turn] = deque()
 
@@ -395,14 +395,14 @@ class PartBudget:
         """Allow `total_bytes` at a time."""
         self._total_bytes = total_bytes
         self.free_bytes = total_bytes
-        """What is left; below zero where the only ones who hold anything for a store need more than there is."""
+        """Bytes that are left; below zero where the only ones who hold anything for a store need more than there is."""
         self._holders: Counter[str | None] = Counter()
         self._held: Counter[str | None] = Counter()
         self._queue: deque[_PartTurn] = deque()
 
     @property
     def holders(self) -> int:
-        """How many hold some."""
+        """The number of uploads that hold some."""
         return self._holders.total()
 
     @property

@@ -50,11 +50,11 @@ class Part(LiveSource):
         self.name: str = head.name
         """Name of the form field."""
         self.filename: str | None = None if not head.filename else safe_filename(head.filename)
-        """What the client calls the file, made safe to show; ``None`` for a field and for an input without a file."""
+        """The client's name of the file, made safe to show; ``None`` for a field and for an input without a file."""
         self.is_file: bool = head.filename is not None
         """Whether it stands for a file, also for none: browsers send an input without a file as an empty part."""
         self.declared_type: str | None = head.content_type
-        """What the client says it is."""
+        """Its media type in the client's words, lower case and without parameters; a claim."""
         self.charset: str | None = head.charset
         """Encoding of the text, in the client's words."""
         self.headers: tuple[tuple[str, str], ...] = head.headers

@@ -1,4 +1,4 @@
-"""What is known about an upload before it comes: one record for each field of files, and one for the form."""
+"""The plan of an upload before it comes: one record for each field of files, and one for the form."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlannedFile:
     backend: str | None = None
     """Key of the backend; ``None`` for the only one that is registered."""
     rules: tuple[Rule, ...] = ()
-    """What each file has to be."""
+    """Rules for each file."""
     max_bytes: int | None = None
     """Longest that it may be, beside what `rules` say: the smaller of both holds."""
     key_template: str | Callable[[FileObject], str | None] | None = None
@@ -64,7 +64,7 @@ class UploadForm:
     lists: frozenset[str] = frozenset()
     """Names whose values are lists, also of one part. Litestar looks for them by attribute, not by name."""
     undocumented: frozenset[str] = frozenset()
-    """What the class of the form calls its fields of files beside the names to tell people."""
+    """Names of the fields of files in the schema of the class, which the document has under their first names."""
     whole: bool = False
     """Whether the body is a file or a list of files without a form around: its one field takes parts of any name."""
     optional: bool = False

@@ -1,4 +1,4 @@
-"""How requests are refused while they are read: in Litestar's own exceptions, with what is wrong in ``extra``."""
+"""Refusals of requests while they are read: Litestar's own exceptions, with the mistake in ``extra``."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ RAISED_BY_UPLOADS: tuple[type[HTTPException], ...] = (
     ServiceUnavailableException,
     InsufficientStorage,
 )
-"""How every handler that takes uploads may answer, for documents."""
+"""Errors that every handler with uploads may answer, for documents."""
 
 
 def refused(message: str, key: str = "") -> ValidationException:

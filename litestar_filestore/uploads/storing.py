@@ -1,4 +1,4 @@
-"""Stores what requests bring: in the ledger of the database where its row is going to be, where there is one."""
+"""Stores the files of requests, and enters them in the ledger of the database where their rows are going to be."""
 
 from __future__ import annotations
 

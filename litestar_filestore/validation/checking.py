@@ -32,11 +32,11 @@ class CheckedType(NamedTuple):
     ext: str
     """Extension of that type with its dot for the key, ``""`` where none is known."""
     declared_type: str | None = None
-    """What the sender called it, where that is something else."""
+    """The sender's type, where that is another one."""
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What is worth keeping beside the type: ``declared_type``, where there is one."""
+        """Metadata to keep with the file: ``declared_type``, where there is one."""
         return {} if self.declared_type is None else {"declared_type": self.declared_type}
 
 
@@ -92,11 +92,11 @@ class FileCheck:
         self.max_bytes: int | None = max_bytes(self._rules)
         """Longest content allowed in bytes, ``None`` for no limit."""
         self.head_bytes: int = max(self._detector.head_bytes, *(rule.head_bytes for rule in own), 0)
-        """How many of the first bytes `at_head` needs."""
+        """Number of first bytes that `at_head` needs."""
         self.judges_type: bool = any(rule.judges_type for rule in own)
         """Whether a rule goes by the media type."""
         self.checked: CheckedType | None = None
-        """What the file is, as far as that is known: what the first bytes say until `at_end` has returned."""
+        """The type as far as it is known: by the first bytes, until `at_end` has returned."""
 
     async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
         """Check by name, type and first bytes.
@@ -165,7 +165,7 @@ class FileCheck:
 
     @property
     def wanted(self) -> Wanted | None:
-        """What has to be read behind the first bytes, for whom it is easier to read than to feed."""
+        """Bytes to read behind the first ones, where content can be read in place; then `give` them."""
         for passage in self._open():
             if passage.wanted is not None:
                 return passage.wanted

@@ -78,16 +78,6 @@ _WITH_MACROS = {
         (f"{_VENDOR}ms-visio.drawing", "ms-visio.drawing"),
     )
 }
-_MACROS = {
-    f"{OPEN_XML}presentationml.presentation": "application/vnd.ms-powerpoint.presentation.macroenabled.12",
-    f"{OPEN_XML}presentationml.slideshow": "application/vnd.ms-powerpoint.slideshow.macroenabled.12",
-    f"{OPEN_XML}presentationml.template": "application/vnd.ms-powerpoint.template.macroenabled.12",
-    f"{OPEN_XML}spreadsheetml.sheet": "application/vnd.ms-excel.sheet.macroenabled.12",
-    f"{OPEN_XML}spreadsheetml.template": "application/vnd.ms-excel.template.macroenabled.12",
-    f"{OPEN_XML}wordprocessingml.document": "application/vnd.ms-word.document.macroenabled.12",
-    f"{OPEN_XML}wordprocessingml.template": "application/vnd.ms-word.template.macroenabled.12",
-    "application/vnd.ms-visio.drawing": "application/vnd.ms-visio.drawing.macroenabled.12",
-}
 _MACROS = "application/vnd.ms-office.vbaproject"
 OFFICE_TYPES = tuple(dict.fromkeys(_MAIN_PARTS.values()))
 _CONTENT_TYPE = re.compile(r"""ContentType\s{0,9}=\s{0,9}(?:"([^"<]{0,200})"|'([^'<]{0,200})')""")

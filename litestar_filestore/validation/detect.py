@@ -1,4 +1,4 @@
-"""What a file really is, told from its bytes.
+"""Tells the type of a file from its bytes.
 
 They prove nothing about safety: one file can be a valid image and a valid script. They keep honest mistakes out and
 decide the type that a file is served as; what makes serving safe are the headers of the response.
@@ -32,7 +32,7 @@ class Detector(Protocol):
 
     @property
     def head_bytes(self) -> int:
-        """How many of the first bytes it wants."""
+        """Number of first bytes that it wants."""
         ...
 
     def detect(self, head: bytes, *, filename: str) -> str:
@@ -129,4 +129,4 @@ def _of_text(found: str, head: bytes, claimed: Claims) -> str:
 _BEFORE_PDF = frozenset({"text/plain", "application/postscript"})
 
 default_detector: Detector = SignatureDetector()
-"""The one that is used where none is named."""
+"""Used where the application names none."""

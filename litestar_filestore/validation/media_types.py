@@ -385,9 +385,11 @@ def _texts_of_python() -> dict[str, tuple[str, ...]]:
 _TYPES = _texts_of_python() | {
     ext: (type_, *_MAY_ALSO_BE.get(ext, ())) for type_, exts in _EXTENSIONS_OF.items() for ext in exts.split()
 }
-_USUAL = {types[0]: ext for ext, types in reversed(_TYPES.items())}
-_USUAL |= {type_: exts.split()[0] for type_, exts in _EXTENSIONS_OF.items()}
-_USUAL["image/apng"] = ".png"  # viewers that know nothing of it show its first picture
+_USUAL = {
+    **{types[0]: ext for ext, types in reversed(_TYPES.items())},
+    **{type_: exts.split()[0] for type_, exts in _EXTENSIONS_OF.items()},
+    "image/apng": ".png",  # viewers that know nothing of it show its first picture
+}
 
 
 def types_of_extension(ext: str) -> Claims:

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from litestar_filestore.core.rule import Reading
     from litestar_filestore.core.types import Block
 
-__all__ = ("MOST_BYTES", "Passage", "read_whole")
+__all__ = ("MOST_BYTES", "Passage")
 
 ResultT = TypeVar("ResultT")
 
 MOST_BYTES = 256 * 1024
-"""How many bytes a reading gets at once."""
+"""Most bytes that a reading gets at once."""
 _LOCAL_HEADER = b"PK\x03\x04"
 _LOCAL_HEADER_BYTES = 30
 _MEMBER_BYTES = 32 * 1024
@@ -53,9 +53,9 @@ class Passage(Generic[ResultT]):
         self._members: _Members | None = None
         self._seen_all = False
         self.result: ResultT | None = None
-        """What the reading has come to, when it has ended."""
+        """Result of the reading, when it has ended."""
         self.wanted: Wanted | None = None
-        """What it waits for, as far as that has not been seen yet; ``None`` when it has ended."""
+        """Bytes that it waits for and that have not passed yet; ``None`` when it has ended."""
         self._answer(None)
 
     def feed(self, block: Block) -> None:
@@ -199,10 +199,3 @@ class _Members:
             offset = self._offset - len(self._seam) + at
             self.kept[offset] = bytearray(window[at : at + _MEMBER_BYTES])
             self._open.append(offset)
-
-
-def read_whole(reading: Reading[ResultT], content: bytes) -> ResultT | None:
-    """Return what a reading comes to for content that is here as a whole."""
-    passage = Passage(reading, content)
-    passage.end()
-    return passage.result

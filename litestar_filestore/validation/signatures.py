@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias, cast
+from dataclasses import dataclass, replace
+from typing import TypeAlias, cast
 
 from litestar_filestore.core.rule import Reading, Wanted
 from litestar_filestore.validation import containers, sound
@@ -20,12 +21,13 @@ Tell: TypeAlias = Callable[[bytes, Claims], str]
 Read: TypeAlias = Callable[[bytes, Claims], Reading[str]]
 
 
-class Signature(NamedTuple):
+@dataclass(frozen=True)
+class Signature:
     """One row of the table."""
 
     magic: bytes
     types: tuple[str, ...]
-    """What the bytes allow; the first where the name chooses no other."""
+    """Types that the bytes allow; the first where the name chooses no other."""
     fits: Callable[[bytes], bool] | None = None
     """Looks at the rest of the header."""
     tell: Tell | None = None
@@ -371,7 +373,7 @@ _PRINTABLE = frozenset((*range(7, 14), 27, *range(32, 127)))
 def _by_first_byte() -> tuple[tuple[Signature, ...], ...]:
     table: list[list[Signature]] = [[] for _ in range(256)]
     for row in sorted(_ROWS, key=lambda each: -len(each.magic)):
-        table[row.magic[0]].append(row._replace(printable=_PRINTABLE.issuperset(row.magic)))
+        table[row.magic[0]].append(replace(row, printable=_PRINTABLE.issuperset(row.magic)))
     return tuple(map(tuple, table))
 
 

@@ -184,7 +184,7 @@ def _is_markup(content_type: str) -> bool:
 
 
 class _Prologue(NamedTuple):
-    """What stands before the root of a document."""
+    """The beginning of a document up to its root."""
 
     declared: bool
     """Whether it begins as XML does."""

@@ -27,7 +27,7 @@ from tests.uploads.multipart_bodies import Piece
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Receive, Scope, Send
 
-    from tests.uploads.conftest import Serve
+    from tests.uploads.conftest import Receiving
 
 MIB = 1024 * 1024
 SECRET = "kV8zq1Q0d4nXb7Yw3Tj6Lr9Gf2Hs5Mc0"
@@ -92,9 +92,9 @@ def reader(request: pytest.FixtureRequest) -> dict[str, Any]:
     return READERS[request.param]
 
 
-async def test_typed_form(serve: Serve, reader: dict[str, Any]) -> None:
+async def test_typed_form(receiving: Receiving, reader: dict[str, Any]) -> None:
     """Files, lists, spooled files and texts are what they would be."""
-    async with serve(reader) as receiver:
+    async with receiving(reader) as receiver:
         answer = await receiver.send_form(
             FILE,
             Piece("more", b"1", "1.txt"),
@@ -111,18 +111,18 @@ async def test_typed_form(serve: Serve, reader: dict[str, Any]) -> None:
     assert (found["spooled"], found["text"], found["texts"]) == ("on disk", "größe", ["one", ""])
 
 
-async def test_parts(serve: Serve, reader: dict[str, Any]) -> None:
+async def test_parts(receiving: Receiving, reader: dict[str, Any]) -> None:
     """The parts come one by one all the same."""
-    async with serve(reader) as receiver:
+    async with receiving(reader) as receiver:
         answer = await receiver.send_form(FILE, Piece("text", b"a text"), Piece("other", b""), path="/parts")
     assert answer.status == 200, answer.content
     assert [answer.json[0]["size"], *answer.json[1:]] == [len(FILE.content), "a text", None]
 
 
-async def test_raw_body(serve: Serve, reader: dict[str, Any]) -> None:
+async def test_raw_body(receiving: Receiving, reader: dict[str, Any]) -> None:
     """A body that is a file is stored as it came."""
     content = bytes(range(256)) * 10_000
-    async with serve(reader) as receiver:
+    async with receiving(reader) as receiver:
         answer = await receiver.send(
             content[:1000], content[1000:], path="/raw/a.bin", method="PUT", headers={"content-type": "image/png"}
         )
@@ -133,10 +133,10 @@ async def test_raw_body(serve: Serve, reader: dict[str, Any]) -> None:
     )
 
 
-async def test_more_than_litestar_reads_by_itself(serve: Serve, reader: dict[str, Any]) -> None:
+async def test_more_than_litestar_reads_by_itself(receiving: Receiving, reader: dict[str, Any]) -> None:
     """Who reads the body first may have as much of it as the handler takes."""
     content = b"x" * (11 * MIB)
-    async with serve(reader) as receiver:
+    async with receiving(reader) as receiver:
         form = await receiver.send_form(Piece("file", content, "a.txt"))
         parts = await receiver.send_form(Piece("file", content, "a.txt"), path="/parts")
         raw = await receiver.send(content, path="/raw/a", method="PUT", headers={"content-type": "image/png"})
@@ -154,24 +154,24 @@ async def test_more_than_litestar_reads_by_itself(serve: Serve, reader: dict[str
         ([Piece("file", b"x", "a.txt")] * 2, 400),
     ],
 )
-async def test_limits_hold(serve: Serve, reader: dict[str, Any], parts: list[Piece], status: int) -> None:
+async def test_limits_hold(receiving: Receiving, reader: dict[str, Any], parts: list[Piece], status: int) -> None:
     """What has been read is judged like anything else."""
     limits = {"max_file_bytes": 1000, "max_field_bytes": 100, "max_fields_bytes": 250, "max_files": 2, "max_parts": 10}
-    async with serve(reader, **limits) as receiver:
+    async with receiving(reader, **limits) as receiver:
         answer = await receiver.send_form(*parts)
     assert answer.status == status
 
 
-async def test_digests_hold(serve: Serve, reader: dict[str, Any]) -> None:
+async def test_digests_hold(receiving: Receiving, reader: dict[str, Any]) -> None:
     """A digest that a part announces is compared with what lies there."""
     wrong = Piece("file", b"x", "a.txt", headers=("Content-MD5: AAAAAAAAAAAAAAAAAAAAAA==",))
-    async with serve(reader) as receiver:
+    async with receiving(reader) as receiver:
         assert (await receiver.send_form(wrong)).status == 400
 
 
-async def test_form_for_a_handler_that_takes_a_file(serve: Serve) -> None:
+async def test_form_for_a_handler_that_takes_a_file(receiving: Receiving) -> None:
     """A form that a middleware has taken apart is no file any more."""
-    async with serve({"middleware": [Form()]}) as receiver:
+    async with receiving({"middleware": [Form()]}) as receiver:
         answer = await receiver.send_form(FILE, path="/raw/a", method="PUT")
     assert answer.status == 415
 

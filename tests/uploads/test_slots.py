@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.uploads.conftest import Serve
+    from tests.uploads.conftest import Receiving
 
 BODY = body_of(Piece("file", b"x" * 100_000, "a.bin"))
 START = {"type": "http.request", "body": BODY[:70_000], "more_body": True}
@@ -98,9 +98,9 @@ async def slowly(pauses: int) -> AsyncIterator[dict[str, Any]]:
 RATES: dict[str, Any] = {"min_bytes_per_second": 1, "busy_bytes_per_second": 1_000_000, "rate_seconds": 0.1}
 
 
-async def test_slow_sender_gives_way(serve: Serve) -> None:
+async def test_slow_sender_gives_way(receiving: Receiving) -> None:
     """A sender that is slow loses its slot soon after somebody else was refused one."""
-    async with serve(max_uploads=1, **RATES) as receiver, asyncio.timeout(PATIENCE):
+    async with receiving(max_uploads=1, **RATES) as receiver, asyncio.timeout(PATIENCE):
         async with sending(Script(slowly(20_000)), receiver.app) as slow:
             await receiver.driver.wait_for(1)
             assert (await receiver.send(BODY)).status == 503
@@ -108,10 +108,10 @@ async def test_slow_sender_gives_way(serve: Serve) -> None:
         assert (await receiver.send(BODY)).status == 200
 
 
-async def test_slow_sender_is_left_alone(serve: Serve) -> None:
+async def test_slow_sender_is_left_alone(receiving: Receiving) -> None:
     """Where there are slots for all, it may go on."""
     async with (
-        serve(max_uploads=3, **RATES) as receiver,
+        receiving(max_uploads=3, **RATES) as receiver,
         asyncio.timeout(PATIENCE),
         sending(Script(slowly(20)), receiver.app) as slow,
     ):
@@ -120,9 +120,9 @@ async def test_slow_sender_is_left_alone(serve: Serve) -> None:
         assert (await slow).status == 200
 
 
-async def test_share_of_an_address(serve: Serve) -> None:
+async def test_share_of_an_address(receiving: Receiving) -> None:
     """One client address has three quarters of the slots at most; a server in front on this host has all."""
-    async with serve(max_uploads=4) as receiver, AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
+    async with receiving(max_uploads=4) as receiver, AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
         receiver.driver.gate.clear()
         for number in range(3):
             _ = await stack.enter_async_context(
@@ -135,25 +135,25 @@ async def test_share_of_an_address(serve: Serve) -> None:
         assert (await receiver.send(BODY)).status == 200
 
 
-async def test_share_that_is_set(serve: Serve) -> None:
+async def test_share_that_is_set(receiving: Receiving) -> None:
     """The share can be set."""
-    async with serve(max_uploads=4, max_uploads_per_address=1) as receiver, asyncio.timeout(PATIENCE):
+    async with receiving(max_uploads=4, max_uploads_per_address=1) as receiver, asyncio.timeout(PATIENCE):
         async with sending(Script(messages(START)), receiver.app, client="192.0.2.1"):
             await receiver.driver.wait_for(1)
             assert (await receiver.send(BODY, client="192.0.2.1")).status == 503
         assert (await receiver.send(BODY, client="192.0.2.1")).status == 200
 
 
-async def test_deadline(serve: Serve) -> None:
+async def test_deadline(receiving: Receiving) -> None:
     """A request that does not end is given up, although something always comes."""
-    async with serve(request_seconds=0.2, min_bytes_per_second=0) as receiver, asyncio.timeout(PATIENCE):
+    async with receiving(request_seconds=0.2, min_bytes_per_second=0) as receiver, asyncio.timeout(PATIENCE):
         answer = await Script(slowly(20_000)).run(receiver.app)
     assert answer.status == 408
 
 
-async def test_deadline_of_a_store(serve: Serve) -> None:
+async def test_deadline_of_a_store(receiving: Receiving) -> None:
     """Nor does a store that hangs keep the slot of an upload for ever."""
-    async with serve(request_seconds=0.2) as receiver, asyncio.timeout(PATIENCE):
+    async with receiving(request_seconds=0.2) as receiver, asyncio.timeout(PATIENCE):
         receiver.driver.gate.clear()
         answer = await receiver.send(BODY)
         receiver.driver.gate.set()

@@ -14,7 +14,6 @@ from litestar_filestore import ImageSize
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTypeNotAllowedError
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.images import MEASURED, read_dimensions
-from litestar_filestore.validation.reading import read_whole
 from tests.validation.samples.images import (
     avif,
     bmp,
@@ -32,6 +31,7 @@ from tests.validation.samples.images import (
     tiff,
     webp,
 )  # fmt: skip
+from tests.validation.whole import read_whole
 
 IMAGES = {
     "png": png(), "xcode": png()[:8] + struct.pack(">I", 4) + b"CgBI" + bytes(8) + png()[8:], "jpeg": jpeg(),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings, strategies as st
 
 from litestar_filestore.core.rule import Piece, Reading, Wanted
-from litestar_filestore.validation.reading import MOST_BYTES, Passage, read_whole
+from litestar_filestore.validation.reading import MOST_BYTES, Passage
+from tests.validation.whole import read_whole
 
 Answers = list[tuple[int, bytes]]
 CONTENT = bytes(each % 251 for each in range(3000))
