@@ -190,7 +190,7 @@ class Ledger:
         Raises:
             LinkLostError: If the object was given up meanwhile; it will be deleted.
         """
-        values = {**self._facts({key: facts}), "not_before": database_now() + LEASE_SECONDS}
+        values = {"not_before": database_now() + LEASE_SECONDS, **({} if facts.size is None else facts._asdict())}
         _require(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values), 1)
 
     def prolong(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:

@@ -36,10 +36,12 @@ if TYPE_CHECKING:
 __all__ = (
     "SweepConfig",
     "SweepResult",
+    "on_doomed",
     "sweep",
     "sweep_async",
     "sweep_backend",
     "sweep_notes",
+    "tell_doomed",
     "total_of",
 )
 
@@ -342,3 +344,29 @@ class _Sweeper:
         if connection.dialect.name == "sqlite":
             # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
             connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))
+
+
+# -- commits that leave something to sweep
+
+_listeners: list[Callable[[], None]] = []
+
+
+def on_doomed(listener: Callable[[], None]) -> Callable[[], None]:
+    """Call `listener` after each commit that doomed an object; it must return at once, and is called from any thread.
+
+    Returns:
+        What ends it; it may be called again.
+    """
+    _listeners.append(listener)
+
+    def end() -> None:
+        if listener in _listeners:
+            _listeners.remove(listener)
+
+    return end
+
+
+def tell_doomed() -> None:
+    """Call all listeners."""
+    for listener in tuple(_listeners):
+        listener()

@@ -1,6 +1,6 @@
 """File columns of SQLAlchemy models.
 
-`StoredObject` and `FileObjectList` are public, and are loaded when they are first used. Migrations have their own module,
+`StoredObject` and `FileObjectList` are public, and are loaded when they are first used. For migrations see
 `litestar_filestore.ledger.migrations`.
 """
 

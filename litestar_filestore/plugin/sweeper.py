@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from litestar_filestore.ledger.outages import is_locked
 from litestar_filestore.ledger.places import run_on
 from litestar_filestore.ledger.staging import staging_engine
-from litestar_filestore.ledger.sweep import SweepResult, sweep_backend, sweep_notes, total_of
-from litestar_filestore.ledger.wake import on_doomed
+from litestar_filestore.ledger.sweep import SweepResult, on_doomed, sweep_backend, sweep_notes, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from litestar_filestore.errors import LedgerError
-from litestar_filestore.ledger.wake import tell_doomed
+from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.tracking.deletes import delete_targets
 from litestar_filestore.tracking.journal import Journal, journal_of
 

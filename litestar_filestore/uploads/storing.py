@@ -12,8 +12,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish
 from litestar_filestore.errors import ConfigurationError, DatabaseUnavailableError
-from litestar_filestore.ledger.by_hand import saving, saving_async
-from litestar_filestore.ledger.intents import Intents, intents_of, save_with, store_async
+from litestar_filestore.ledger.intents import Intents, intents_of, saving, saving_async, store_async
 from litestar_filestore.ledger.ledger import Facts, ObjectKey
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.table import State, ledger_of
@@ -95,7 +94,7 @@ class PlainStorer:
         file = new.with_content(backend, source)
         target = Target(backend, file.prepare_key())
         try:
-            await save_with(file, new.max_concurrency)
+            await file.put_async(max_concurrency=new.max_concurrency)
         except BaseException:
             # The store may have the object all the same: an answer is lost, or a cancellation comes too late. But what
             # lies under a key that others know may be theirs.

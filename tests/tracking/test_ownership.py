@@ -23,9 +23,8 @@ from litestar_filestore.ledger.ledger import LEASE_SECONDS, Ledger, Usage
 from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.ledger.staging import staging_engine
-from litestar_filestore.ledger.sweep import SweepResult
+from litestar_filestore.ledger.sweep import SweepResult, on_doomed
 from litestar_filestore.ledger.table import State, ledger_of
-from litestar_filestore.ledger.wake import on_doomed
 from litestar_filestore.uploads.intake import RequestFiles, UploadSettings, owned_by
 from litestar_filestore.uploads.storing import ApplicationStorer
 from tests.ledger.models import BACKEND, Document

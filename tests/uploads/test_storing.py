@@ -28,8 +28,8 @@ from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, LinkLostError, ObjectExistsError
 from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.places import find_places
+from litestar_filestore.ledger.sweep import on_doomed
 from litestar_filestore.ledger.table import LEDGER_SWITCH, State, ledger_of
-from litestar_filestore.ledger.wake import on_doomed
 from litestar_filestore.testing import Fault, FaultyDriver
 from litestar_filestore.tracking.deletes import retry_deletes_async
 from litestar_filestore.uploads.storing import ApplicationStorer, LedgerStorer, PlainStorer
