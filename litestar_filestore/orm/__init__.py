@@ -1,6 +1,7 @@
 """File columns of SQLAlchemy models.
 
-`StoredObject` and `FileObjectList` are public, and are loaded when they are first used. For migrations see `litestar_filestore.ledger.migrations`.
+`StoredObject` and `FileObjectList` are public, and are loaded when they are first used. For migrations see
+`litestar_filestore.ledger.migrations`.
 """
 
 from __future__ import annotations
