@@ -141,12 +141,13 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         for mapper in sorted(by_mapper, key=str)
     }
     for change in changes:
-        row: Mapping[Any, Any] | None = {}
+        row: Mapping[Any, Any] = {}
         if change.state.key is not None:
-            row = rows.get(change.state.mapper, {}).get(tuple(change.state.key[1]))
-            if row is None:
+            found = rows[change.state.mapper].get(tuple(change.state.key[1]))
+            if found is None:
                 # The statement that follows could hit a row that took its place, and that nobody has locked.
                 raise ConflictError("Another transaction deleted this row meanwhile; load it again")
+            row = found
             _check_unchanged(change, row)
             change.old = {file for column in change.columns for file in files_in(row[column.key])}
         _check_places(change, row)
