@@ -1,4 +1,8 @@
-"""Writing and reading files of a file system with folders."""
+"""File systems with folders, through fsspec's blocking interface.
+
+An upload lies in a hidden folder and is moved to its key when it is complete: all of these file systems show a file
+while it is written, and keep the piece when the writer fails.
+"""
 
 from __future__ import annotations
 

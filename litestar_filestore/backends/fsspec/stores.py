@@ -1,4 +1,8 @@
-"""What file systems say about a name."""
+"""The contract between the driver and one kind of file system.
+
+A kind is one module: a `Store`, the requests that it sends, and the options that its file system needs beside the
+user's.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from litestar_filestore.backends.fsspec.running import InThread
 from litestar_filestore.core.types import Capability, ObjectInfo
 from litestar_filestore.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from litestar_filestore.backends.fsspec.running import Outcome
+    from litestar_filestore.backends.fsspec.running import Outcome, Runner
     from litestar_filestore.core.types import Block, PartBuffers, PutOptions, SignedAnswer, SignMethod
 
 __all__ = (
@@ -141,10 +146,13 @@ class Reader(ABC):
 class Store(ABC):
     """One kind of file system, for one instance of it.
 
-    All methods that touch the file system are blocking, or all are coroutine functions; the `Runner` that comes with
-    the store knows.
+    All methods that touch the file system are blocking, or all are coroutine functions; `runner` knows.
     """
 
+    runner: ClassVar[type[Runner]] = InThread
+    """What runs the methods."""
+    protocol: ClassVar[str | None] = None
+    """Name of the service where the class of the file system does not say it."""
     capabilities: ClassVar[Capability] = Capability.NONE
     part_buffers: ClassVar[PartBuffers | None] = None
     """See `Driver.part_buffers`."""
@@ -153,6 +161,23 @@ class Store(ABC):
         """Store objects of the instance `fs` in `place`."""
         self.fs = fs
         self.place = place
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of the file system, completed by what a server that must answer soon needs."""
+        return options
+
+    @classmethod
+    def capabilities_with(cls, options: dict[str, Any]) -> Capability:
+        """Return what the store can do with these options."""
+        del options
+        return cls.capabilities
+
+    @classmethod
+    def adopts(cls, options: dict[str, Any]) -> bool:
+        """Return whether an instance that was made with these options will do; else another one is made of them."""
+        del options
+        return True
 
     @property
     def is_usable(self) -> bool:
