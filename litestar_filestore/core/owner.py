@@ -1,4 +1,4 @@
-"""Whose quota new objects count against."""
+"""The owner whose quota new objects count against."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _MAX_PARTS = 45_000
 """Azure takes 50,000 blocks; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
-"""What a put holds; Azure's client may have a copy of each part that is in flight."""
+"""Memory that a put holds; Azure's client may have a copy of each part that is in flight."""
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 

@@ -194,7 +194,7 @@ class FileReader(Reader):
 T = TypeVar("T")
 
 _BUFFER_BYTES = 4 * 1024 * 1024
-"""What file objects of fsspec gather before they send."""
+"""Bytes that file objects of fsspec gather before they send."""
 
 
 class FileStore(Store):
@@ -252,7 +252,7 @@ class FileStore(Store):
 
     @property
     def mover(self) -> Callable[[str, str], Any]:
-        """What moves a file.
+        """Moves a file: called with its source and target.
 
         Raises:
             UnsupportedOperationError: If nothing does.

@@ -66,7 +66,7 @@ class FSSpecDriver(Driver):
         self.capabilities = recipe.capabilities
         self.part_buffers = recipe.part_buffers
         self.recipe = recipe
-        """How the file system is made."""
+        """Makes the file system."""
         self._making = threading.Lock()
         self._made: tuple[int, Store, Runner] | None = None
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -315,12 +315,12 @@ class Recipe:
 
     @property
     def capabilities(self) -> Capability:
-        """What the store can do with these options."""
+        """Abilities of the store with these options."""
         return self._store.capabilities_with(self._options)
 
     @property
     def part_buffers(self) -> PartBuffers | None:
-        """What the store holds of a put."""
+        """Memory that a put holds."""
         return self._store.part_buffers
 
     def owns(self, fs: Any) -> bool:

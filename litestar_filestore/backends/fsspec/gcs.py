@@ -51,7 +51,7 @@ __all__ = (
 
 _PART_BYTES = 8 * 1024 * 1024
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=1, copies=2)
-"""What a put holds; aiohttp may have a copy of each part that is in flight."""
+"""Memory that a put holds; aiohttp may have a copy of each part that is in flight."""
 _PART_UNIT = 256 * 1024
 """All parts but the last are multiples of this."""
 _BOUNDARY = "filestore-7d1f0c52a94b"

@@ -1,4 +1,4 @@
-"""What object stores share: reads by ranges, writes in parts, and patience. All of it runs in fsspec's loop."""
+"""The part that object stores share: reads by ranges, writes in parts, and patience. It runs in fsspec's loop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = (
 T = TypeVar("T")
 
 SIGNING = Capability.SIGN_GET | Capability.SIGN_PUT
-"""What is lost where there are no credentials to sign with."""
+"""Lost where there are no credentials to sign with."""
 _DELETES = 16
 """Delete requests at a time. Requests for many keys exist, but compatible servers do not agree about their details."""
 _PAUSES_SECONDS = (0.3, 1.0)
@@ -86,7 +86,7 @@ class Part(NamedTuple):
     size: int
     """Length of the whole object in bytes."""
     version: Any
-    """What pins this version of the object in the next request."""
+    """Pins this version of the object in the next request."""
 
 
 class RangeReader(Reader):
@@ -171,7 +171,7 @@ class PartUpload(Upload):
         self.parts = 0
         """Number of parts so far."""
         self.buffer = bytearray()
-        """What is not in a part yet."""
+        """Bytes that are not in a part yet."""
         self._part_bytes = part_bytes
         self._max_concurrency = max_concurrency
         self._pending: set[asyncio.Task[None]] = set()

@@ -43,7 +43,7 @@ _MAX_PARTS = 9_000
 """S3 takes 10,000; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
-"""What a put holds; botocore may have a copy of each part that is in flight."""
+"""Memory that a put holds; botocore may have a copy of each part that is in flight."""
 _COPY_PART_BYTES = 1024**3
 
 

@@ -35,7 +35,7 @@ _TIMES = ("mtime", "modified", "LastModified", "last_modified", "modify", "creat
 
 
 class FoundFile:
-    """What a file system says about one name: fsspec's dictionary, whose entries differ between implementations."""
+    """A file system's answer about one name: fsspec's dictionary, whose entries differ between implementations."""
 
     __slots__ = ("details",)
 
@@ -73,7 +73,7 @@ class FoundFile:
 
     @property
     def stamp(self) -> tuple[object, ...]:
-        """What differs between two versions of a file, as far as the file system tells."""
+        """Differs between two versions of a file, as far as the file system tells."""
         return self.size, self.modified, self.etag
 
     def info(self, path: str) -> ObjectInfo:
@@ -99,10 +99,10 @@ READ_BYTES = 4 * 1024 * 1024
 
 
 class Place(NamedTuple):
-    """Where in a file system the objects of a backend lie."""
+    """The place of a backend's objects in a file system."""
 
     root: str
-    """What stands in front of every path, for example ``""``, ``"/"`` or ``"bucket/folder/"``."""
+    """Stands in front of every path, for example ``""``, ``"/"`` or ``"bucket/folder/"``."""
     prefix: str
     """The backend's prefix, which paths have already, without slashes at its ends: what tidying is confined to."""
 
@@ -112,7 +112,7 @@ class Page(NamedTuple):
 
     infos: list[ObjectInfo]
     rest: Any
-    """What to ask for next, or ``None`` at the end."""
+    """The next thing to ask for, or ``None`` at the end."""
 
 
 class Upload(ABC):
@@ -150,7 +150,7 @@ class Store(ABC):
     """
 
     runner: ClassVar[type[Runner]] = InThread
-    """What runs the methods."""
+    """Runs the methods."""
     protocol: ClassVar[str | None] = None
     """Name of the service where the class of the file system does not say it."""
     capabilities: ClassVar[Capability] = Capability.NONE

@@ -149,19 +149,19 @@ def _version(meta: ObjectMeta) -> tuple[object, ...]:
 
 
 SHARED_BYTES = 64 * 1024 * 1024
-"""What all readers of a store have of it in memory; beyond it, each goes on with `LEAST_BYTES`."""
+"""Memory for all readers of a store together; beyond it, each goes on with `LEAST_BYTES`."""
 IN_FLIGHT = 2
 """Requests at a time in async reads: one is waited for while the next one is on its way."""
 PIECE_BYTES = 512 * 1024
-"""What is handed over at a time to who keeps up."""
+"""Size of a piece for a consumer that keeps up."""
 SMALL_PIECE_BYTES = 32 * 1024
-"""What is handed over at a time to somebody of whom it is not known how fast he takes it: it waits with him."""
+"""Size of a piece for a consumer whose pace is not known yet: the piece waits with it."""
 SLOW_BYTES = 256 * 1024
 """Size of a request for somebody who paused."""
 STALL_SECONDS = 0.5
 """Pause after which what was read ahead for somebody is dropped."""
 LEAST_BYTES = 64 * 1024
-"""What a reader is always given: it has to get on, and much shorter requests cost more than they bring."""
+"""Memory that a reader is always given: it has to get on, and much shorter requests cost more than they bring."""
 
 
 class ReadAhead:
@@ -174,7 +174,7 @@ class ReadAhead:
     def __init__(self, total_bytes: int) -> None:
         """Share `total_bytes`."""
         self.free_bytes = total_bytes
-        """What is left; below zero where readers have nothing but the least."""
+        """Bytes left; below zero where readers have nothing but the least."""
         self._lock = threading.Lock()
 
     def take(self, wanted: int) -> int:
@@ -198,8 +198,8 @@ async def read_async(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of a range; see `Driver.get_async`.
 
-    Who keeps up has two requests ahead of him. Who pauses loses what was read ahead, and it is asked for again when he
-    comes back: many who stand still hold a small piece each.
+    A consumer that keeps up has two requests ahead of it. One that pauses loses what was read ahead; it is asked for
+    again later. So many paused consumers hold a small piece each.
 
     Args:
         store: Where the object is.

@@ -44,7 +44,7 @@ _FORMS = (
 
 
 class Location(NamedTuple):
-    """What a URL names."""
+    """The place that a URL names."""
 
     url: str
     root: Path | None = None

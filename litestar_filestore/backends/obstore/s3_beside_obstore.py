@@ -63,7 +63,7 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
 
 
 class Bucket(NamedTuple):
-    """Where an obstore store keeps its objects, as botocore wants to know it."""
+    """The bucket of an obstore store, as botocore wants to know it."""
 
     name: str
     prefix: str
@@ -144,7 +144,7 @@ def _is_true(value: object) -> bool:
 
 
 class _Names(NamedTuple):
-    """What this module uses of botocore."""
+    """The names of botocore that are used here."""
 
     request: Any
     credentials: Any

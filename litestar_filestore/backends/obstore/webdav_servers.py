@@ -1,4 +1,4 @@
-"""What obstore 0.12.1 gets wrong on HTTP servers, which to it means WebDAV (RFC 4918), put right or refused."""
+"""HTTP servers, which to obstore means WebDAV (RFC 4918): mistakes of obstore 0.12.1 are put right or refused."""
 
 from __future__ import annotations
 
