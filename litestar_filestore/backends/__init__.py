@@ -1,1 +1,1 @@
-"""One library of storage per file."""
+"""Drivers and their backends, a package for each library; `memory` for objects in this process."""

@@ -1,1 +1,1 @@
-"""What a stored file is: keys, sources, backends, drivers, file objects. Knows no web framework and no database."""
+"""Stored files: keys, sources, backends, drivers, file objects. Knows no web framework and no database."""

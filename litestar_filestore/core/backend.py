@@ -174,11 +174,11 @@ class StorageBackend:
     protocol: str = "unknown"
     """Name of the service, for example ``"s3"`` or ``"file"``."""
     options: Mapping[str, Any] = {}
-    """What the library was given on construction."""
+    """Options that the library was given."""
     prefix: str | None = None
     """Folder inside the store below which all keys lie."""
     key_template: str = DEFAULT_KEY_TEMPLATE
-    """Where new objects go."""
+    """Template of the keys of new objects."""
     digest: str | None = "sha256"
     """Digest computed for new objects."""
     max_bytes: int | None = None
@@ -253,7 +253,7 @@ class StorageBackend:
 
     @property
     def capabilities(self) -> Capability:
-        """What this backend can do beyond the contract."""
+        """Abilities beyond the contract."""
         return self.storage_driver.capabilities
 
     def make_key(self, template: str | None = None, *, ext: str = "") -> str:

@@ -54,9 +54,9 @@ class Driver(ABC):
     protocol: str
     """Name of the service, for example ``"s3"`` or ``"file"``."""
     capabilities: Capability = Capability.NONE
-    """What this driver can do beyond the contract."""
+    """Abilities beyond the contract."""
     part_buffers: PartBuffers | None = None
-    """What an async put holds in memory; ``None`` where each block is sent on before the next one is taken."""
+    """Memory that an async put holds; ``None`` where each block is sent on before the next one is taken."""
 
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:

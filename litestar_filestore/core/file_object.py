@@ -58,18 +58,18 @@ __all__ = (
 
 
 class Referred(enum.StrEnum):
-    """What a client's reference says of the file that it names."""
+    """The state of a file when a client's reference to it was made."""
 
     FREE = "free"
-    """When it was made, no row held the file. It puts it into a row unless the application keeps it."""
+    """No row held it. The reference puts it into a row unless the application keeps the file."""
     KEPT = "kept"
-    """It puts into a row also what the application keeps."""
+    """The reference puts it into a row although the application keeps it."""
     HELD = "held"
-    """When it was made, a row held the file."""
+    """A row held it."""
 
 
 class PendingContent(NamedTuple):
-    """What a file held before it was saved, so that a rolled back transaction can give it back."""
+    """The content of a file that was not saved yet, for a transaction that rolls back to give it back."""
 
     content: AsyncDataLike | None
     source_path: Path | None
@@ -94,7 +94,7 @@ Disposition: TypeAlias = Literal["attachment", "inline"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkWish:
-    """What a link is to be like."""
+    """The wishes for a link."""
 
     expires_in: int | None = None
     """Longest life in seconds; ``None`` takes the application's default."""
@@ -215,15 +215,15 @@ class FileObject:
         self.version_id = version_id
         """Version in a versioned bucket."""
         self.key_template: str | None = None
-        """Where to put new content instead of the backend's template; a column sets it."""
+        """Template of the key of new content; ``None`` takes the backend's. A column sets it."""
         self.key_ext = ""
         """Extension, with its dot, of the verified type of new content; for the key."""
         self.passed_rules: tuple[Rule, ...] = ()
-        """What has accepted the content already, so that it is not asked again."""
+        """Rules that have accepted the content already, so that they are not asked again."""
         self.in_row = False
         """Whether it came out of a row of the database."""
         self.referred: Referred | None = None
-        """What the reference says that a client has sent for it; ``None`` for a file that the program has itself."""
+        """The state in the reference that a client has sent for it; ``None`` for a file that the program has itself."""
         self.on_change: Callable[[Any], None] | None = None
         """Called with the file before it changes in place; the row that holds it listens."""
 
@@ -586,7 +586,7 @@ class FileObject:
 
     @property
     def _readable(self) -> tuple[StorageBackend, str]:
-        """Where the content lies; that of a copy which is still to be made is the origin's."""
+        """Backend and key of the content; of a copy that is still to be made, those of its origin."""
         content = cast("object", self._content)
         if isinstance(content, ObjectCopy):
             return content.backend, content.key
@@ -832,7 +832,7 @@ class LinkMaker(Protocol):
 
 
 class Answering(NamedTuple):
-    """What files find in the application that answers a request."""
+    """The application that answers a request, as files see it."""
 
     keeper: Keeper | None = None
     """Looks after the files that the request stores."""
@@ -847,7 +847,7 @@ answering: ContextVar[Answering | None] = ContextVar("litestar_filestore_answeri
 
 
 class Surroundings:
-    """What files find outside of requests: backends by key, and what the applications of the process bring."""
+    """The process, as files see it: backends by key, and the keepers and link makers of running applications."""
 
     def __init__(self, backends: dict[str, StorageBackend] | None = None) -> None:
         """Start without applications.
@@ -863,7 +863,7 @@ class Surroundings:
 
     @property
     def link_maker(self) -> LinkMaker | None:
-        """Who makes links here and now: the application that answers the request, else the one that started last."""
+        """The application that answers the request, else the one that started last; ``None`` where none makes links."""
         if (here := answering.get()) is not None:
             return here.links
         return self.link_makers[-1] if self.link_makers else None
@@ -930,7 +930,7 @@ class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None = None
     """Strong entity tag with its quotes (RFC 9110 §8.8.3)."""
     url: str | None = None
-    """Where to download it, where the application has a place for that."""
+    """URL to download it, where the application has one."""
 
 
 def public_file(file: FileObject) -> PublicFile:

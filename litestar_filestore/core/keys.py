@@ -29,7 +29,7 @@ __all__ = (
 )
 
 DEFAULT_KEY_TEMPLATE = "{yyyy}/{mm}/{random}{ext}"
-"""Where new objects go: a folder a month, 128 random bits, the extension of the verified type."""
+"""Template of the keys of new objects: a folder a month, 128 random bits, the extension of the verified type."""
 MAX_KEY_BYTES = 1024
 """Longest key in UTF-8 bytes, prefix included: the limit of S3, GCS and Azure."""
 MAX_SEGMENT_BYTES = 255

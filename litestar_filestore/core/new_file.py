@@ -1,4 +1,4 @@
-"""What is known of a file before its content is stored."""
+"""A file before its content is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much to read ahead for somebody: much for who keeps up, little for who lets the rest wait in memory."""
+"""Tells consumers that keep up, for which it pays to read ahead, from those that let bytes wait in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pace:
     """Watches when a consumer comes back for more.
 
     Sockets take a few MiB at once before their owner has read any of it, so somebody counts as quick only after more
-    than that went through without a pause. Five hundred who stand still hold one small block each.
+    than that went through without a pause. Five hundred that stand still hold one small block each.
     """
 
     __slots__ = ("_asked_at", "_clock", "_given_bytes", "has_paused")
@@ -33,7 +33,7 @@ class Pace:
         self._asked_at = clock()
         self._given_bytes = 0
         self.has_paused = False
-        """Whether the consumer has paused since he last was quick; `is_quick` finds out."""
+        """Whether the consumer has paused since it last was quick; `is_quick` finds out."""
 
     def is_quick(self) -> bool:
         """Return whether the consumer, who asks for more now, keeps up."""

@@ -200,7 +200,7 @@ class StorageRegistry:
 
     @property
     def link_maker(self) -> LinkMaker | None:
-        """Who makes links here and now: the application that answers the request, else the one that started last."""
+        """The application that answers the request, else the one that started last; ``None`` where none makes links."""
         return self._surroundings.link_maker
 
     def url_for(

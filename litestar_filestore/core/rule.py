@@ -33,7 +33,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
     """Media type told from the content, lower case and without parameters."""
     declared_type: str | None = None
-    """What the sender called it. A claim, nothing more."""
+    """The sender's word for the type. A claim, nothing more."""
     head: bytes = b""
     """The first bytes: all there are, or at least as many as the rules asked for."""
     size: int | None = None
@@ -48,9 +48,9 @@ class Wanted(NamedTuple):
     """Bytes that a `Reading` asks for, out of content that passes once."""
 
     offset: int
-    """Where they begin. Below zero: the last bytes of the content, so many of them, and `length` is not looked at."""
+    """Offset of the first one. Below zero: so many of the last bytes of the content; `length` is ignored then."""
     length: int
-    """How many. There are fewer where the content ends."""
+    """Number of bytes. There are fewer where the content ends."""
     names: tuple[bytes, ...] = ()
     """Members of a ZIP archive that are worth keeping while the last bytes are waited for, as they lie before them."""
 
@@ -59,7 +59,7 @@ class Piece(NamedTuple):
     """Bytes that a `Reading` is sent."""
 
     offset: int
-    """Where they begin in the content."""
+    """Offset of the first one in the content."""
     data: bytes
     """The bytes. Fewer than wanted where the content ends, none where they have passed already."""
 
@@ -82,9 +82,9 @@ class FileRule:
     max_bytes: int | None = None
     """Longest file allowed in bytes. Counted while the file is read, so that the rest is never stored."""
     max_files: int | None = None
-    """How many files a list may hold."""
+    """Largest number of files in a list."""
     head_bytes: int = 0
-    """How many of the first bytes `at_head` needs."""
+    """Number of first bytes that `at_head` needs."""
     judges_type: bool = False
     """Whether it goes by the media type; where one does, the file is kept under the type that its content has."""
 

@@ -186,7 +186,7 @@ class Feed:
         self._blocks = iter_blocks(source)
         self._meter = meter
         self.failure: Exception | None = None
-        """What the source or the meter raised. Drivers may wrap or hide it; this is the original."""
+        """The error of the source or the meter. Drivers may wrap or hide it; this is the original."""
         self.exhausted = False
         """Whether the driver has read to the end."""
 
@@ -216,7 +216,7 @@ class AsyncFeed:
         self._blocks = iter_blocks_async(source)
         self._meter = meter
         self.failure: Exception | None = None
-        """What the source or the meter raised. Drivers may wrap or hide it; this is the original."""
+        """The error of the source or the meter. Drivers may wrap or hide it; this is the original."""
         self.exhausted = False
         """Whether the driver has read to the end."""
         self._interrupted = False

@@ -118,7 +118,7 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
 
 
 _left: set[asyncio.Future[Any]] = set()
-"""What nobody waits for any more; asyncio itself keeps weak references only. Each leaves with its end."""
+"""Futures that nobody waits for any more; asyncio keeps weak references only. Each leaves when it ends."""
 
 
 def _leave(future: asyncio.Future[Any]) -> None:

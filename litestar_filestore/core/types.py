@@ -52,10 +52,10 @@ class AsyncReadable(Protocol):
 
 
 Source: TypeAlias = Block | os.PathLike[str] | IO[bytes] | Iterable[Block]
-"""Where a sync put reads from. Never a ``str``: text is neither bytes nor, by accident, a path."""
+"""Content of a sync put. Never a ``str``: text is neither bytes nor, by accident, a path."""
 
 AsyncSource: TypeAlias = Source | AsyncIterable[Block] | AsyncReadable
-"""Where an async put reads from."""
+"""Content of an async put."""
 
 DataLike: TypeAlias = Source
 """Advanced Alchemy's name of `Source`."""
@@ -65,7 +65,7 @@ AsyncDataLike: TypeAlias = AsyncSource
 
 
 class Capability(enum.Flag):
-    """What really differs between drivers. Everything else is part of the contract and has no flag."""
+    """Abilities that really differ between drivers. All others are part of the contract and have no flag."""
 
     NONE = 0
     SIGN_GET = enum.auto()
@@ -86,7 +86,7 @@ class Capability(enum.Flag):
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backend knows about one stored object."""
+    """A backend's knowledge of one stored object."""
 
     key: str
     """Key inside the backend, without its prefix."""
@@ -107,14 +107,14 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartBuffers(msgspec.Struct, frozen=True, kw_only=True):
-    """What a driver holds of an async put that gathers content in parts before it sends them."""
+    """Memory that an async put holds where the driver gathers content in parts before it sends them."""
 
     part_bytes: int
     """Size of a part; shorter content is gathered as a whole."""
     max_concurrency: int
     """Parts in flight, where nobody asks for another number."""
     copies: int = 1
-    """How often the library underneath has a part in flight in memory."""
+    """Number of times that a part in flight is in memory, the copies of the library underneath included."""
 
     def bytes_of(self, max_bytes: int, *, max_concurrency: int | None = None) -> int:
         """Return how many bytes a put of up to `max_bytes` holds at a time, at most.
@@ -128,7 +128,7 @@ class PartBuffers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a put carries beside key and content. Drivers ignore what their store cannot keep."""
+    """Options of a put, beside key and content. Drivers ignore those that their store cannot keep."""
 
     content_type: str | None = None
     """Media type, printable ASCII; already checked."""
@@ -145,7 +145,7 @@ class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a link to GET an object fixes about the answer, so that its holder cannot change it."""
+    """Headers of the answer to a link to GET an object, fixed so that its holder cannot change them."""
 
     content_type: str
     """Value of Content-Type."""

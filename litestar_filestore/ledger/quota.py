@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Table
 
-from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.ledger.ledger import Usage
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ __all__ = (
     "enforce_quota",
     "owner_of_new_objects",
 )
+
+owner_of_new_objects: ContextVar[str | None] = ContextVar("litestar_filestore_owner", default=None)
+"""Set it for a request or task; what is stored meanwhile carries it in the ledger, and links to upload carry it to what
+comes through them. A row that takes an object of nobody makes it this owner's."""
 
 QuotaCheck: TypeAlias = "Callable[[str, Usage], None]"
 """Takes an owner and what that owner's objects take up, the new one included, and raises to refuse the new one.

@@ -10,8 +10,8 @@ from litestar import Request, get, head, put
 from litestar.params import FromPath
 
 from litestar_filestore.core.file_object import PublicFile, public_file
-from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.downloads.response import FileDownload
+from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.links.signer import LinkSigner
 from litestar_filestore.uploads.intake import owned_by
 from litestar_filestore.uploads.plan import PlannedFile

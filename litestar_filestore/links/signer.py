@@ -13,7 +13,6 @@ import msgspec
 
 from litestar_filestore.core.file_object import FileObject, Referred
 from litestar_filestore.core.new_file import UsedLink
-from litestar_filestore.core.owner import owner_of_new_objects
 from litestar_filestore.core.types import SignedAnswer
 from litestar_filestore.downloads.answer import content_headers
 from litestar_filestore.downloads.download_config import DownloadConfig
@@ -23,6 +22,7 @@ from litestar_filestore.errors import (
     InvalidTokenError,
     UnsupportedOperationError,
 )
+from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.sansio.disposition import safe_filename
 
 if TYPE_CHECKING:

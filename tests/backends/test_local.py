@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,3 +43,16 @@ def test_folder_removed_under_a_writer(tmp_path: Path, times: int) -> None:
         writer.discard()
     assert tree.times == 0
     assert (tmp_path / "folder" / "a").read_bytes() == b"abc"
+
+
+def test_a_folder_loads_no_library_of_object_stores(tmp_path: Path) -> None:
+    """A program that stores in a folder loads neither obstore nor fsspec."""
+    program = (
+        "import sys\n"
+        "from litestar_filestore import FileObject, LocalBackend\n"
+        "file = FileObject(LocalBackend('files', sys.argv[1]), 'a.txt', content=b'abc').save()\n"
+        "assert file.get_content() == b'abc'\n"
+        "print(sorted({'obstore', 'fsspec', 's3fs', 'botocore'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

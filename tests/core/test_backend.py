@@ -164,13 +164,13 @@ def test_options_reach_the_driver_checked(backend: FaultyBackend) -> None:
 
 async def test_saved_file_chooses_parts_as_said(backend: FaultyBackend) -> None:
     """Part size and concurrency reach the driver as they were given, 5 MiB and 12 too; unsaid, the driver chooses."""
-    said = {"chunk_size": 5 * 1024 * 1024, "max_concurrency": 12}
-    FileObject(backend, "a", content=b"abc").save(**said)
-    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (5 * 1024 * 1024, 12)
+    size = 5 * 1024 * 1024
+    FileObject(backend, "a", content=b"abc").save(chunk_size=size, max_concurrency=12)
+    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (size, 12)
     await FileObject(backend, "a", content=b"abc").save_async()
     assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (None, None)
-    await FileObject(backend, "a", content=b"abc").save_async(**said)
-    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (5 * 1024 * 1024, 12)
+    await FileObject(backend, "a", content=b"abc").save_async(chunk_size=size, max_concurrency=12)
+    assert (options_of(backend).part_bytes, options_of(backend).max_concurrency) == (size, 12)
 
 
 def test_content_type_that_is_none_is_refused(backend: FaultyBackend) -> None:

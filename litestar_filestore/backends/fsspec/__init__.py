@@ -1,1 +1,9 @@
-"""File systems of fsspec: a module for each that needs requests of its own, and two for all others."""
+"""Everything that fsspec reaches.
+
+`fsspec_backend`: `FSSpecBackend`, and what its arguments name. `fsspec_driver`: the driver, the making of file systems
+and the table of stores. `stores`: the contract of a store; `running`: the threads and loops that its calls run in.
+Object stores: `s3`, `gcs`, `azure`, over `object_stores`. File systems with folders: `sftp`, `ftp`, `webdav`, and any
+other one, over `folders`. `shared_memory`: fsspec's memory. `fsspec_errors`: what the libraries' exceptions mean.
+
+None of the libraries is imported before it is used.
+"""

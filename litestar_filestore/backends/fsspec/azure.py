@@ -1,9 +1,14 @@
-"""Writing and reading blobs of Azure."""
+"""Azure Blob Storage through adlfs: its credentials and connections, with requests of our own.
+
+adlfs's file operations cut keys at ``?versionid=``, write marks of folders into the user's metadata and wrap the errors
+of an upload in ``RuntimeError``; Azure's own client underneath does all of it right.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -12,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from litestar_filestore.backends.fsspec.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec.object_stores import (
+    SIGNING,
     ObjectStore,
     Part,
     PartUpload,
@@ -20,7 +26,7 @@ from litestar_filestore.backends.fsspec.object_stores import (
     with_patience,
 )
 from litestar_filestore.backends.fsspec.stores import Page, Place
-from litestar_filestore.core.types import ObjectInfo, PartBuffers
+from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
 from litestar_filestore.errors import (
     BackendUnavailableError,
     ObjectChangedError,
@@ -48,7 +54,7 @@ _MAX_PARTS = 45_000
 """Azure takes 50,000 blocks; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
-"""What a put holds; Azure's client may have a copy of each part that is in flight."""
+"""Memory that a put holds; Azure's client may have a copy of each part that is in flight."""
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -195,6 +201,16 @@ class AzureStore(ObjectStore):
     """
 
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
+
+    @classmethod
+    def capabilities_with(cls, options: dict[str, Any]) -> Capability:
+        """Return what the store can do: it signs with the account's key only."""
+        connection_string = options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+        if connection_string:
+            has_key = "AccountKey=" in connection_string
+        else:
+            has_key = bool(options.get("account_key") or os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"))
+        return cls.capabilities if has_key else cls.capabilities & ~SIGNING
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`, whose root or prefix begins with the container."""

@@ -1,4 +1,8 @@
-"""Writing and reading files of a file system with folders."""
+"""File systems with folders, through fsspec's blocking interface.
+
+An upload lies in a hidden folder and is moved to its key when it is complete: all of these file systems show a file
+while it is written, and keep the piece when the writer fails.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +194,7 @@ class FileReader(Reader):
 T = TypeVar("T")
 
 _BUFFER_BYTES = 4 * 1024 * 1024
-"""What file objects of fsspec gather before they send."""
+"""Bytes that file objects of fsspec gather before they send."""
 
 
 class FileStore(Store):
@@ -248,7 +252,7 @@ class FileStore(Store):
 
     @property
     def mover(self) -> Callable[[str, str], Any]:
-        """What moves a file.
+        """Moves a file: called with its source and target.
 
         Raises:
             UnsupportedOperationError: If nothing does.

@@ -8,8 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
-from litestar_filestore.backends.fsspec.instances import Recipe
+from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver, Recipe
 from litestar_filestore.backends.fsspec.stores import Place
 from litestar_filestore.backends.local.local_backend import LocalDriver
 from litestar_filestore.core.backend import StorageBackend

@@ -1,4 +1,4 @@
-"""The driver for file systems of fsspec."""
+"""The driver for file systems of fsspec, and the table of the stores that it has for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
+from litestar_filestore.backends.fsspec.azure import AzureStore
+from litestar_filestore.backends.fsspec.folders import FileStore
 from litestar_filestore.backends.fsspec.fsspec_errors import translate_library_error
+from litestar_filestore.backends.fsspec.ftp import FtpStore
+from litestar_filestore.backends.fsspec.gcs import GCSStore
+from litestar_filestore.backends.fsspec.running import Inline, InLoop
+from litestar_filestore.backends.fsspec.s3 import S3Store
+from litestar_filestore.backends.fsspec.sftp import AsyncsshStore, ParamikoStore
+from litestar_filestore.backends.fsspec.shared_memory import MemoryStore
+from litestar_filestore.backends.fsspec.webdav import WebdavStore
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.keys import RESERVED_SEGMENT
 from litestar_filestore.core.threads import finish, run_blocking
@@ -23,13 +32,20 @@ from litestar_filestore.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
-    from litestar_filestore.backends.fsspec.instances import Recipe
     from litestar_filestore.backends.fsspec.running import Runner
-    from litestar_filestore.backends.fsspec.stores import Store
-    from litestar_filestore.core.types import Block, ObjectInfo, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.backends.fsspec.stores import Place, Store
+    from litestar_filestore.core.types import (
+        Block,
+        Capability,
+        ObjectInfo,
+        PartBuffers,
+        PutOptions,
+        SignedAnswer,
+        SignMethod,
+    )
     from litestar_filestore.errors import StorageError
 
-__all__ = ("FSSpecDriver",)
+__all__ = ("FSSpecDriver", "Recipe")
 
 _ABSENT = f"{RESERVED_SEGMENT}/absent"
 _UNUSABLE = (AccessError, BackendUnavailableError, BucketNotFoundError, ConfigurationError)
@@ -50,7 +66,7 @@ class FSSpecDriver(Driver):
         self.capabilities = recipe.capabilities
         self.part_buffers = recipe.part_buffers
         self.recipe = recipe
-        """How the file system is made."""
+        """Makes the file system."""
         self._making = threading.Lock()
         self._made: tuple[int, Store, Runner] | None = None
         self._loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
@@ -273,3 +289,95 @@ class FSSpecDriver(Driver):
     def translate(self, error: Exception) -> StorageError | None:
         """Return the error of this package that an exception of fsspec's libraries means."""
         return translate_library_error(error) or super().translate(error)
+
+
+class Recipe:
+    """A class of file systems and what to make it with."""
+
+    def __init__(
+        self, cls: type, args: tuple[Any, ...], options: dict[str, Any], place: Place, given: Any = None
+    ) -> None:
+        """Prepare to make ``cls(*args, **options)``, or to use `given`, which was made like that."""
+        self.cls = cls
+        """The class of the file system."""
+        self._args = args
+        self._store = store_class_of(cls)
+        self._options = self._store.complete_options(options)
+        self._given = given if self._store.adopts(options) else None
+        self._place = place
+        self._pid = os.getpid()
+
+    @property
+    def protocol(self) -> str:
+        """Name of the service, the first one if there are several."""
+        protocol: Any = self._store.protocol or getattr(self.cls, "protocol", "unknown")
+        return str(protocol if isinstance(protocol, str) else next(iter(protocol)))
+
+    @property
+    def capabilities(self) -> Capability:
+        """Abilities of the store with these options."""
+        return self._store.capabilities_with(self._options)
+
+    @property
+    def part_buffers(self) -> PartBuffers | None:
+        """Memory that a put holds."""
+        return self._store.part_buffers
+
+    def owns(self, fs: Any) -> bool:
+        """Return whether `fs` was made here, not by the caller."""
+        return fs is not self._given
+
+    def make(self) -> tuple[Store, Runner]:
+        """Make the store, and what runs its methods. May connect; blocks.
+
+        Raises:
+            ConfigurationError: If the class does not accept the options.
+        """
+        if self._given is not None and self._may_use(self._given):
+            made = self._wrap(self._given)
+            if made[0].is_usable:
+                return made
+        return self._wrap(self._build())
+
+    def _wrap(self, fs: Any) -> tuple[Store, Runner]:
+        runner = InLoop(fs.loop) if self._store.runner is InLoop else self._store.runner()
+        return self._store(fs, self._place), runner
+
+    def _may_use(self, fs: Any) -> bool:
+        """Return whether the caller's instance can be used here: its connections are not a forked process's to use."""
+        if self._store.runner is Inline:
+            return True
+        if os.getpid() != self._pid:
+            return False
+        return not getattr(fs, "async_impl", False) or (not fs.asynchronous and fs.loop.is_running())
+
+    def _build(self) -> Any:
+        # Without these an asynchronous file system lives in fsspec's own loop.
+        options = {name: value for name, value in self._options.items() if name not in {"asynchronous", "loop"}}
+        options["skip_instance_cache"] = True
+        try:
+            return self.cls(*self._args, **options)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ConfigurationError(f"{self.cls.__name__} cannot be made of these options: {error}") from error
+
+
+def store_class_of(cls: type) -> type[Store]:
+    """Return the store for instances of `cls`. Subclasses count as their parents, which are known by their names."""
+    for parent in cls.__mro__:
+        found = _STORES.get(f"{parent.__module__.partition('.')[0]}.{parent.__name__}")
+        if found is not None:
+            return found
+    return FileStore
+
+
+_STORES: dict[str, type[Store]] = {
+    "s3fs.S3FileSystem": S3Store,
+    "adlfs.AzureBlobFileSystem": AzureStore,
+    "gcsfs.GCSFileSystem": GCSStore,
+    "sshfs.SSHFileSystem": AsyncsshStore,
+    "fsspec.SFTPFileSystem": ParamikoStore,
+    "fsspec.FTPFileSystem": FtpStore,
+    "webdav4.WebdavFileSystem": WebdavStore,
+    "fsspec.MemoryFileSystem": MemoryStore,
+}
+"""Known by name, as none of these libraries is imported before it is used."""

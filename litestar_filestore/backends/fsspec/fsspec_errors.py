@@ -1,4 +1,4 @@
-"""What the exceptions of the libraries under fsspec mean. They are told apart by name: none of them is imported."""
+"""The meaning of exceptions of the libraries under fsspec, told apart by name: none of them is imported."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = (
 )
 
 FOLDER = "Another key uses this one as a folder, or the other way round"
-"""What `InvalidKeyError` says where a store keeps files in folders."""
+"""Message of `InvalidKeyError` where a store keeps files in folders."""
 
 
 class ResponseError(Exception):

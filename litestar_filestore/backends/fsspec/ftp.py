@@ -35,6 +35,11 @@ class FtpStore(FileStore):
     Renaming replaces the target on servers that run on Unix. Others may refuse; nothing can be overwritten there.
     """
 
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Add a limit of time, and look at the server instead of an earlier listing."""
+        return {"timeout": 15, "use_listings_cache": False, **options}
+
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""
         super().__init__(fs, place)

@@ -1,9 +1,14 @@
-"""Writing and reading objects of Google Cloud Storage."""
+"""Google Cloud Storage through gcsfs: its credentials and connections, with requests of our own to the JSON interface.
+
+gcsfs's own requests wait for half a minute before they report a server that is not there, and its errors do not say
+whether an object or a bucket is missing. https://cloud.google.com/storage/docs/json_api/v1
+"""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -13,6 +18,7 @@ from urllib.parse import quote
 
 from litestar_filestore.backends.fsspec.fsspec_errors import ResponseError
 from litestar_filestore.backends.fsspec.object_stores import (
+    SIGNING,
     ObjectStore,
     Part,
     PartUpload,
@@ -22,7 +28,7 @@ from litestar_filestore.backends.fsspec.object_stores import (
 )
 from litestar_filestore.backends.fsspec.stores import Page
 from litestar_filestore.core.threads import run_blocking
-from litestar_filestore.core.types import ObjectInfo, PartBuffers
+from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
 from litestar_filestore.errors import (
     BackendUnavailableError,
     ObjectChangedError,
@@ -45,7 +51,7 @@ __all__ = (
 
 _PART_BYTES = 8 * 1024 * 1024
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=1, copies=2)
-"""What a put holds; aiohttp may have a copy of each part that is in flight."""
+"""Memory that a put holds; aiohttp may have a copy of each part that is in flight."""
 _PART_UNIT = 256 * 1024
 """All parts but the last are multiples of this."""
 _BOUNDARY = "filestore-7d1f0c52a94b"
@@ -203,6 +209,15 @@ class GCSStore(ObjectStore):
     """Objects in Google Cloud Storage. `PUT_IF_ABSENT` holds for all sizes."""
 
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
+
+    @classmethod
+    def capabilities_with(cls, options: dict[str, Any]) -> Capability:
+        """Return what the store can do: it does not sign without credentials."""
+        capabilities = cls.capabilities & ~SIGNING if options.get("token") == "anon" else cls.capabilities
+        server = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST")
+        # Emulators take the condition of a put for decoration.
+        is_emulator = server and "googleapis.com" not in server
+        return capabilities & ~Capability.PUT_IF_ABSENT if is_emulator else capabilities
 
     def where(self, path: str) -> tuple[str, str]:
         """Return bucket and name of an object."""

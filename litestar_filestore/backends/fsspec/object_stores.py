@@ -1,4 +1,4 @@
-"""What the object stores share: reading by ranges, writing in parts, and patience. All of it runs in fsspec's loop."""
+"""The part that object stores share: reads by ranges, writes in parts, and patience. It runs in fsspec's loop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from litestar_filestore.backends.fsspec.running import InLoop
 from litestar_filestore.backends.fsspec.stores import READ_BYTES, Reader, Store, Upload
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableError
@@ -13,9 +14,11 @@ from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableErr
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from litestar_filestore.backends.fsspec.running import Runner
     from litestar_filestore.core.types import Block, ObjectInfo
 
 __all__ = (
+    "SIGNING",
     "ObjectStore",
     "Part",
     "PartUpload",
@@ -26,6 +29,8 @@ __all__ = (
 
 T = TypeVar("T")
 
+SIGNING = Capability.SIGN_GET | Capability.SIGN_PUT
+"""Lost where there are no credentials to sign with."""
 _DELETES = 16
 """Delete requests at a time. Requests for many keys exist, but compatible servers do not agree about their details."""
 _PAUSES_SECONDS = (0.3, 1.0)
@@ -45,14 +50,11 @@ async def with_patience(request: Callable[[], Awaitable[T]], is_temporary: Calla
 
 
 class ObjectStore(Store):
-    """A store whose objects appear as a whole, by nature."""
+    """A store whose objects appear as a whole, by nature. Its file system is asynchronous."""
 
+    runner: ClassVar[type[Runner]] = InLoop
     capabilities: ClassVar[Capability] = (
-        Capability.SIGN_GET
-        | Capability.SIGN_PUT
-        | Capability.PUT_IF_ABSENT
-        | Capability.METADATA
-        | Capability.NATIVE_ASYNC
+        SIGNING | Capability.PUT_IF_ABSENT | Capability.METADATA | Capability.NATIVE_ASYNC
     )
 
     @abstractmethod
@@ -84,7 +86,7 @@ class Part(NamedTuple):
     size: int
     """Length of the whole object in bytes."""
     version: Any
-    """What pins this version of the object in the next request."""
+    """Pins this version of the object in the next request."""
 
 
 class RangeReader(Reader):
@@ -169,7 +171,7 @@ class PartUpload(Upload):
         self.parts = 0
         """Number of parts so far."""
         self.buffer = bytearray()
-        """What is not in a part yet."""
+        """Bytes that are not in a part yet."""
         self._part_bytes = part_bytes
         self._max_concurrency = max_concurrency
         self._pending: set[asyncio.Task[None]] = set()

@@ -1,4 +1,4 @@
-"""Where the calls of a file system run, so that one implementation serves the sync and the async half of the driver.
+"""The threads and loops that calls of a file system run in: one store serves the sync and the async half of the driver.
 
 An fsspec file system is either blocking, or its coroutines belong to one event loop. The second kind is always given
 fsspec's own loop, which runs in a thread of its own for as long as the process lives: one instance, one pool of
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Outcome: TypeAlias = "T | Awaitable[T]"
-"""What a store's method returns: a result where the file system blocks, an awaitable where it is asynchronous."""
+"""Result of a store's method where the file system blocks, an awaitable of it where it is asynchronous."""
 
 
 class Runner(ABC):

@@ -1,4 +1,8 @@
-"""Writing, reading and copying objects of S3."""
+"""S3 through s3fs: its credentials and connections, with requests of our own.
+
+s3fs's file operations cut keys at ``?versionId=``, publish what was written when a write fails, retry every request 25
+times, and sign links in a way that S3 gave up; the client underneath does all of it right.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.backends.fsspec.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec.object_stores import (
+    SIGNING,
     ObjectStore,
     Part,
     PartUpload,
@@ -16,7 +21,7 @@ from litestar_filestore.backends.fsspec.object_stores import (
     with_patience,
 )
 from litestar_filestore.backends.fsspec.stores import Page, Place
-from litestar_filestore.core.types import ObjectInfo, PartBuffers
+from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
 from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
@@ -38,7 +43,7 @@ _MAX_PARTS = 9_000
 """S3 takes 10,000; some are kept back for a length that was announced too low."""
 _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
-"""What a put holds; botocore may have a copy of each part that is in flight."""
+"""Memory that a put holds; botocore may have a copy of each part that is in flight."""
 _COPY_PART_BYTES = 1024**3
 
 
@@ -214,6 +219,32 @@ class S3Store(ObjectStore):
     """
 
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Add what s3fs's client is missing."""
+        config: dict[str, Any] = {
+            "signature_version": "s3v4",  # s3fs signs links with version 2, which Amazon gave up
+            "connect_timeout": 5,
+            "read_timeout": 30,
+            "retries": {"mode": "standard", "total_max_attempts": 3},
+            "max_pool_connections": 50,
+            # Digests in the new trailer form are what other servers than Amazon's know least about.
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+            **(options.get("config_kwargs") or {}),
+        }
+        return {**options, "config_kwargs": config}
+
+    @classmethod
+    def capabilities_with(cls, options: dict[str, Any]) -> Capability:
+        """Return what the store can do: it does not sign without credentials."""
+        return cls.capabilities & ~SIGNING if options.get("anon") else cls.capabilities
+
+    @classmethod
+    def adopts(cls, options: dict[str, Any]) -> bool:
+        """Return whether the caller has chosen how links are signed; s3fs's own way is the wrong one."""
+        return "signature_version" in (options.get("config_kwargs") or {})
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`, whose root or prefix begins with the bucket."""

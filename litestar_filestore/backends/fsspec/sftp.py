@@ -7,15 +7,16 @@ whole files where a range was asked for, and paramiko's connection must not be u
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.backends.fsspec.folders import FileReader, FileStore, FileUpload
 from litestar_filestore.backends.fsspec.fsspec_errors import is_named
-from litestar_filestore.backends.fsspec.running import InLoop
+from litestar_filestore.backends.fsspec.running import InLoop, InTurn
 from litestar_filestore.backends.fsspec.stores import FoundFile
 from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
+    from litestar_filestore.backends.fsspec.running import Runner
     from litestar_filestore.backends.fsspec.stores import Place
     from litestar_filestore.core.types import Block, PutOptions
 
@@ -34,6 +35,13 @@ class AsyncsshStore(FileStore):
     A file is replaced by ``posix-rename@openssh.com``, and one that must not be replaced is moved by the protocol's own
     rename, which refuses if the target exists; OpenSSH does that in one step.
     """
+
+    protocol: ClassVar[str | None] = "sftp"
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Add limits of time."""
+        return {"connect_timeout": 10, "login_timeout": 20, "keepalive_interval": 15, **options}
 
     @property
     def is_usable(self) -> bool:
@@ -105,6 +113,13 @@ class _AsyncsshReader(FileReader):
 
 class ParamikoStore(FileStore):
     """Files on an SFTP server, through paramiko; see `AsyncsshStore` for how they are moved."""
+
+    runner: ClassVar[type[Runner]] = InTurn
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Add limits of time."""
+        return {"timeout": 10, "banner_timeout": 20, "auth_timeout": 20, **options}
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""

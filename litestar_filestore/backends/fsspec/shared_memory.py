@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.backends.fsspec.fsspec_errors import FOLDER
+from litestar_filestore.backends.fsspec.running import Inline
 from litestar_filestore.backends.fsspec.stores import Page, Reader, Store, Upload
 from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
 from litestar_filestore.errors import (
@@ -18,6 +19,7 @@ from litestar_filestore.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from litestar_filestore.backends.fsspec.running import Runner
     from litestar_filestore.core.types import Block, PutOptions
 
 __all__ = ("MemoryStore",)
@@ -29,6 +31,7 @@ _publishing = threading.Lock()
 class MemoryStore(Store):
     """Objects in fsspec's shared memory, for tests. `PUT_IF_ABSENT` holds among the backends of this package."""
 
+    runner: ClassVar[type[Runner]] = Inline
     capabilities: ClassVar[Capability] = Capability.PUT_IF_ABSENT | Capability.NATIVE_ASYNC
 
     def full(self, path: str) -> str:

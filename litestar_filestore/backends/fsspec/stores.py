@@ -1,4 +1,8 @@
-"""What file systems say about a name."""
+"""The contract between the driver and one kind of file system.
+
+A kind is one module: a `Store`, the requests that it sends, and the options that its file system needs beside the
+user's.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from litestar_filestore.backends.fsspec.running import InThread
 from litestar_filestore.core.types import Capability, ObjectInfo
 from litestar_filestore.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from litestar_filestore.backends.fsspec.running import Outcome
+    from litestar_filestore.backends.fsspec.running import Outcome, Runner
     from litestar_filestore.core.types import Block, PartBuffers, PutOptions, SignedAnswer, SignMethod
 
 __all__ = (
@@ -30,7 +35,7 @@ _TIMES = ("mtime", "modified", "LastModified", "last_modified", "modify", "creat
 
 
 class FoundFile:
-    """What a file system says about one name: fsspec's dictionary, whose entries differ between implementations."""
+    """A file system's answer about one name: fsspec's dictionary, whose entries differ between implementations."""
 
     __slots__ = ("details",)
 
@@ -68,7 +73,7 @@ class FoundFile:
 
     @property
     def stamp(self) -> tuple[object, ...]:
-        """What differs between two versions of a file, as far as the file system tells."""
+        """Differs between two versions of a file, as far as the file system tells."""
         return self.size, self.modified, self.etag
 
     def info(self, path: str) -> ObjectInfo:
@@ -94,10 +99,10 @@ READ_BYTES = 4 * 1024 * 1024
 
 
 class Place(NamedTuple):
-    """Where in a file system the objects of a backend lie."""
+    """The place of a backend's objects in a file system."""
 
     root: str
-    """What stands in front of every path, for example ``""``, ``"/"`` or ``"bucket/folder/"``."""
+    """Stands in front of every path, for example ``""``, ``"/"`` or ``"bucket/folder/"``."""
     prefix: str
     """The backend's prefix, which paths have already, without slashes at its ends: what tidying is confined to."""
 
@@ -107,7 +112,7 @@ class Page(NamedTuple):
 
     infos: list[ObjectInfo]
     rest: Any
-    """What to ask for next, or ``None`` at the end."""
+    """The next thing to ask for, or ``None`` at the end."""
 
 
 class Upload(ABC):
@@ -141,10 +146,13 @@ class Reader(ABC):
 class Store(ABC):
     """One kind of file system, for one instance of it.
 
-    All methods that touch the file system are blocking, or all are coroutine functions; the `Runner` that comes with
-    the store knows.
+    All methods that touch the file system are blocking, or all are coroutine functions; `runner` knows.
     """
 
+    runner: ClassVar[type[Runner]] = InThread
+    """Runs the methods."""
+    protocol: ClassVar[str | None] = None
+    """Name of the service where the class of the file system does not say it."""
     capabilities: ClassVar[Capability] = Capability.NONE
     part_buffers: ClassVar[PartBuffers | None] = None
     """See `Driver.part_buffers`."""
@@ -153,6 +161,23 @@ class Store(ABC):
         """Store objects of the instance `fs` in `place`."""
         self.fs = fs
         self.place = place
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of the file system, completed by what a server that must answer soon needs."""
+        return options
+
+    @classmethod
+    def capabilities_with(cls, options: dict[str, Any]) -> Capability:
+        """Return what the store can do with these options."""
+        del options
+        return cls.capabilities
+
+    @classmethod
+    def adopts(cls, options: dict[str, Any]) -> bool:
+        """Return whether an instance that was made with these options will do; else another one is made of them."""
+        del options
+        return True
 
     @property
     def is_usable(self) -> bool:

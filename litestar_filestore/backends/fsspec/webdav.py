@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from litestar_filestore.backends.fsspec.folders import FileReader, FileStore, FileUpload
@@ -38,6 +38,13 @@ class WebdavStore(FileStore):
     A put is collected in a temporary file of this machine first, and sent when it is complete: the client underneath
     only takes content that it can read at its own pace.
     """
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Add a limit of time, and make a pair of a list."""
+        auth = options.get("auth")
+        # A pair that comes from a file of JSON or TOML is a list, which httpx does not take.
+        return {"timeout": 30, **options, "auth": tuple(cast("list[str]", auth)) if isinstance(auth, list) else auth}
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""

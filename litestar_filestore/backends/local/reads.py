@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = ("LocalReader",)
 
 _LOOP_BLOCK_BYTES = 256 * 1024
-"""What is read at once on the event loop: copying it from the page cache takes some 50 microseconds."""
+"""Bytes read at once on the event loop: copying them from the page cache takes some 50 microseconds."""
 _SMALL_BLOCK_BYTES = 32 * 1024
-"""What is read at once for somebody of whom it is not known how fast he takes it: the block waits with him."""
+"""Bytes read at once for a consumer whose pace is not known yet: the block waits with it."""
 
 
 class LocalReader:

@@ -30,7 +30,7 @@ _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getatt
 _FILE = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _ATTEMPTS = 100
-"""How often a folder is made again that others keep removing."""
+"""Number of times that a folder is made again that others keep removing."""
 
 
 def sync_directory(descriptor: int) -> None:

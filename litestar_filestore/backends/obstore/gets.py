@@ -1,8 +1,11 @@
-"""Reading objects by ranges through obstore: the requests, and the sync read.
+"""Reads of objects by ranges through obstore.
 
 obstore's own stream of a response costs ten times the processor time of ranged requests, and a range can be asked for
 again where a stream has to start over. What is read belongs to one version of the object: each request names the
 entity tag of the first, and each answer is compared with the first.
+
+An application has many async readers at a time, and most of them are slow: what is read ahead of them waits in memory.
+So requests go ahead of consumers that keep up, and next to nothing is held for the others.
 """
 
 from __future__ import annotations
@@ -26,22 +29,31 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 __all__ = (
-    "FIRST_BYTES",
-    "LARGEST_BYTES",
     "LEAST_BYTES",
     "SHARED_BYTES",
-    "Part",
     "ReadAhead",
     "read",
     "read_async",
-    "refuse_range",
-    "request_async",
 )
 
 FIRST_BYTES = 1024 * 1024
 """Size of the first request: small objects come whole, and the first byte of large ones soon."""
 LARGEST_BYTES = 4 * 1024 * 1024
 """Size up to which the requests grow. Larger ones gain nothing and fall out of the processor's cache."""
+SHARED_BYTES = 64 * 1024 * 1024
+"""Memory for all readers of a store together; beyond it, each goes on with `LEAST_BYTES`."""
+IN_FLIGHT = 2
+"""Requests at a time in async reads: one is waited for while the next one is on its way."""
+PIECE_BYTES = 512 * 1024
+"""Size of a piece for a consumer that keeps up."""
+SMALL_PIECE_BYTES = 32 * 1024
+"""Size of a piece for a consumer whose pace is not known yet: the piece waits with it."""
+SLOW_BYTES = 256 * 1024
+"""Size of a request for somebody who paused."""
+STALL_SECONDS = 0.5
+"""Pause after which what was read ahead for somebody is dropped."""
+LEAST_BYTES = 64 * 1024
+"""Memory that a reader is always given: it has to get on, and much shorter requests cost more than they bring."""
 
 
 class Part(NamedTuple):
@@ -148,22 +160,6 @@ def _version(meta: ObjectMeta) -> tuple[object, ...]:
     return (meta["size"], meta["e_tag"]) if meta["e_tag"] else (meta["size"], meta["last_modified"])
 
 
-SHARED_BYTES = 64 * 1024 * 1024
-"""What all readers of a store have of it in memory; beyond it, each goes on with `LEAST_BYTES`."""
-IN_FLIGHT = 2
-"""Requests at a time in async reads: one is waited for while the next one is on its way."""
-PIECE_BYTES = 512 * 1024
-"""What is handed over at a time to who keeps up."""
-SMALL_PIECE_BYTES = 32 * 1024
-"""What is handed over at a time to somebody of whom it is not known how fast he takes it: it waits with him."""
-SLOW_BYTES = 256 * 1024
-"""Size of a request for somebody who paused."""
-STALL_SECONDS = 0.5
-"""Pause after which what was read ahead for somebody is dropped."""
-LEAST_BYTES = 64 * 1024
-"""What a reader is always given: it has to get on, and much shorter requests cost more than they bring."""
-
-
 class ReadAhead:
     """Memory that all readers of a store share for what was asked for and is not handed over yet.
 
@@ -174,7 +170,7 @@ class ReadAhead:
     def __init__(self, total_bytes: int) -> None:
         """Share `total_bytes`."""
         self.free_bytes = total_bytes
-        """What is left; below zero where readers have nothing but the least."""
+        """Bytes left; below zero where readers have nothing but the least."""
         self._lock = threading.Lock()
 
     def take(self, wanted: int) -> int:
@@ -198,8 +194,8 @@ async def read_async(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of a range; see `Driver.get_async`.
 
-    Who keeps up has two requests ahead of him. Who pauses loses what was read ahead, and it is asked for again when he
-    comes back: many who stand still hold a small piece each.
+    A consumer that keeps up has two requests ahead of it. One that pauses loses what was read ahead; it is asked for
+    again later. So many paused consumers hold a small piece each.
 
     Args:
         store: Where the object is.

@@ -1,4 +1,4 @@
-"""How the kinds of stores that obstore speaks to differ."""
+"""The kinds of stores that obstore speaks to, and their differences."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HEADERS = frozenset({"Content-Type", "Content-Disposition", "Content-Encoding",
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What one kind of store can do."""
+    """The abilities of one kind of store."""
 
     protocol: str
     """Name as Advanced Alchemy gives it."""
@@ -49,7 +49,7 @@ class Kind:
     probed: bool = True
     """Whether there is something to find out at the start."""
     metadata_name: re.Pattern[str] | None = None
-    """What names of user metadata look like where not all are allowed."""
+    """Pattern of the names of user metadata where not all are allowed."""
 
     def attributes(self, options: PutOptions) -> Attributes | None:
         """Return what is sent along with the content."""

@@ -1,9 +1,12 @@
-"""The URLs that name a store. obstore corrects or ignores much of what is wrong with one; here it is an error."""
+"""`ObstoreBackend`, and the URLs that name its store.
+
+obstore corrects or ignores much of what is wrong with a URL; here it is an error.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from litestar_filestore.backends.local.local_backend import LocalDriver
@@ -18,11 +21,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.driver import Driver
 
-__all__ = (
-    "Location",
-    "ObstoreBackend",
-    "parse_url",
-)
+__all__ = ("ObstoreBackend", "folder_of")
 
 _BUCKET_SCHEMES = {
     "s3": "s3://bucket/folder/",
@@ -43,16 +42,8 @@ _FORMS = (
 )
 
 
-class Location(NamedTuple):
-    """What a URL names."""
-
-    url: str
-    root: Path | None = None
-    """The folder, for ``file://`` only."""
-
-
-def parse_url(url: str) -> Location:
-    """Check a URL.
+def folder_of(url: str) -> Path | None:
+    """Check a URL, and return the folder that it names if it begins with ``file://``, else ``None``.
 
     Raises:
         ConfigurationError: With the right form in its message.
@@ -66,10 +57,12 @@ def parse_url(url: str) -> Location:
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise ConfigurationError("fs must not hold '?' or '#': settings are options of the backend, not of the URL")
     if parts.scheme == "file":
-        return Location(url, _root(parts))
+        return _root(parts)
     if parts.scheme == "memory":
-        return _memory(parts)
-    return _remote(url, parts)
+        _check_memory(parts)
+    else:
+        _check_remote(parts)
+    return None
 
 
 def _shown(parts: SplitResult) -> str:
@@ -91,13 +84,12 @@ def _root(parts: SplitResult) -> Path:
     return Path(path)
 
 
-def _memory(parts: SplitResult) -> Location:
+def _check_memory(parts: SplitResult) -> None:
     if parts.netloc or parts.path.strip("/"):
         raise ConfigurationError("A store in memory has no name and no folders: write memory:/// and use prefix=")
-    return Location("memory:///")
 
 
-def _remote(url: str, parts: SplitResult) -> Location:
+def _check_remote(parts: SplitResult) -> None:
     form = _BUCKET_SCHEMES.get(parts.scheme)
     if form is None:
         raise ConfigurationError(f"obstore knows no {parts.scheme}:// stores; write one of {_FORMS}")
@@ -107,7 +99,6 @@ def _remote(url: str, parts: SplitResult) -> Location:
     if not host:
         raise ConfigurationError(f"fs={_shown(parts)!r} names no bucket, container or host: write {form}")
     _check_folder(parts)
-    return Location(url)
 
 
 def _check_folder(parts: SplitResult) -> None:
@@ -178,7 +169,7 @@ class ObstoreBackend(StorageBackend):
             if options:
                 raise ConfigurationError(f"The option {min(options)!r} belongs to the store that was given as fs")
             driver = _obstore().driver_of_store(fs, **settings)
-        elif (root := parse_url(fs).root) is not None:
+        elif (root := folder_of(fs)) is not None:
             driver = LocalDriver(root, **_local_options(options))
         else:
             driver = _obstore().driver_of_url(fs, options, **settings)

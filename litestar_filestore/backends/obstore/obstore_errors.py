@@ -1,4 +1,4 @@
-"""What obstore's exceptions mean.
+"""The meaning of obstore's exceptions.
 
 obstore tells little by class and much by text: a missing bucket is the same exception as a missing object, a wrong
 secret the same as a missing permission, and a refused connection comes under the class that everything else has too.

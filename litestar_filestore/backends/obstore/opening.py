@@ -75,7 +75,7 @@ def driver_of_url(url: str, options: Mapping[str, Any], **settings: Any) -> Obst
     """Return the driver for a checked URL that is no folder.
 
     Args:
-        url: As `parse_url` accepts it.
+        url: As `folder_of` accepts it.
         options: obstore's.
         **settings: Of `ObstoreDriver`.
 

@@ -38,7 +38,7 @@ __all__ = (
 PART_BYTES = 8 * 1024 * 1024
 """Size of a part, and up to it the size of a put in one request."""
 SMALLEST_PART_BYTES = 5 * 1024 * 1024
-"""What S3 accepts as a part that is not the last; it complains at the very end of the upload only."""
+"""Smallest part, other than the last, that S3 accepts; it complains at the very end of the upload only."""
 MAX_PARTS = 10_000
 """Parts that S3 and Google take for one object."""
 MAX_CONCURRENCY = 4
@@ -47,7 +47,7 @@ MAX_CONCURRENCY = 4
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """How an upload is cut."""
+    """Size and number of the parts of an upload."""
 
     part_bytes: int
     max_concurrency: int

@@ -1,4 +1,4 @@
-"""What obstore 0.12.1 gets wrong on HTTP servers, which to it means WebDAV (RFC 4918), put right or refused."""
+"""HTTP servers, which to obstore means WebDAV (RFC 4918): mistakes of obstore 0.12.1 are put right or refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 import obstore
 from obstore import exceptions
 
-from litestar_filestore.backends.obstore import looks as look
 from litestar_filestore.backends.obstore.obstore_driver import ObstoreDriver
 from litestar_filestore.errors import BucketNotFoundError, ObjectNotFoundError, UnsupportedOperationError
 
@@ -38,12 +37,12 @@ class ObstoreHttpDriver(ObstoreDriver):
 
     def _put_whole(self, path: str, pieces: Pieces, options: PutOptions) -> PutResult:
         if not options.overwrite:
-            look.refuse_existing(self.store, path)
+            self._refuse_existing(path)
         return _repeated(partial(obstore.put, self.store, path, pieces.blocks, use_multipart=False))
 
     async def _put_whole_async(self, path: str, pieces: Pieces, options: PutOptions) -> PutResult:
         if not options.overwrite:
-            await look.refuse_existing_async(self.store, path)
+            await self._refuse_existing_async(path)
         return await _repeated_async(partial(obstore.put_async, self.store, path, pieces.blocks, use_multipart=False))
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
