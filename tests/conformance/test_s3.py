@@ -94,6 +94,7 @@ class TestS3ByS3fs(FewerForms, TestS3ByObstore):
         return s3fs_spec(s3_server, bucket)
 
 
+@pytest.mark.matrix(cases=1)
 class TestMotoByObstore(StandInConformance):
     """moto through obstore: what can be tested where Ceph cannot be installed. Where it can, that one has all forms."""
 
