@@ -1,15 +1,15 @@
-"""Which tests `make test` leaves to `make test-all`: those marked ``slow``, and most cases of those marked ``matrix``.
+"""Which tests `make test` leaves to `make test-all`: those marked ``slow``, and most cases of those with many.
 
-``slow`` is for a test, class or module that takes seconds and whose failures are rare: sizes, kills, outages, browsers.
+``slow`` is for a test, class or module that takes seconds and rarely fails: sizes, kills, outages, servers.
 ``matrix(cases=12)`` is for one whose cases differ in their server or shape only: of each function that many cases stay.
-They are chosen by their names, so the same ones run everywhere; some of every server are among them.
-Databases that nearly repeat another one are a matrix by themselves: see `REPEATED`.
+`FOLDERS` says the same for whole folders, whose tests run on several databases, stores or servers. The cases are chosen
+by their names, so the same ones run everywhere, and some of every server are among them.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -20,27 +20,37 @@ if TYPE_CHECKING:
 
 __all__ = ("mark_slow",)
 
-REPEATED = re.compile(r"\[(?:.*[-/+])?(?:mariadb|pymysql|aiomysql|aiosqlite|psycopg)\b")
-"""Cases with a database whose kind another case has as well: SQLite and PostgreSQL through another driver, MariaDB."""
-REPEATED_CASES = 1
-"""How many of them stay of each function."""
+TESTS = Path(__file__).parent
+
+FOLDERS = {
+    "backends": 2,
+    "downloads": 2,
+    "example_app": 1,
+    "ledger": 1,
+    "links": 2,
+    "orm": 1,
+    "plugin": 2,
+    "router": 1,
+    "tracking": 1,
+    "uploads": 2,
+}
+"""How many cases of each function stay in `make test`. In other folders all of them do: they need no server."""
 
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
-    """Mark as ``slow`` what a matrix has beyond the cases that stay."""
-    matrices: dict[tuple[str, int], list[pytest.Item]] = defaultdict(list)
+    """Mark as ``slow`` what a function has beyond the cases that stay."""
+    functions: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("stress"):
-            continue
-        function = item.nodeid.partition("[")[0]
-        if (matrix := item.get_closest_marker("matrix")) is not None:
-            matrices[function, matrix.kwargs["cases"]].append(item)
-        elif REPEATED.search(item.nodeid):
-            matrices[function, REPEATED_CASES].append(item)
-    for (_, cases), found in matrices.items():
-        for item in sorted(found, key=_shuffled)[cases:]:
-            item.add_marker(pytest.mark.slow)
+        if not item.get_closest_marker("slow") and not item.get_closest_marker("stress"):
+            functions[item.nodeid.partition("[")[0]].append(item)
+    for found in functions.values():
+        if (cases := _cases(found[0])) is not None:
+            for item in sorted(found, key=lambda item: crc32(item.nodeid.encode()))[cases:]:
+                item.add_marker(pytest.mark.slow)
 
 
-def _shuffled(item: pytest.Item) -> int:
-    return crc32(item.nodeid.encode())
+def _cases(item: pytest.Item) -> int | None:
+    if (matrix := item.get_closest_marker("matrix")) is not None:
+        cases: int = matrix.kwargs["cases"]
+        return cases
+    return FOLDERS.get(item.path.relative_to(TESTS).parts[0]) if item.path.is_relative_to(TESTS) else None
