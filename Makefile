@@ -21,7 +21,7 @@ PYTEST := $(RUN) -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pip processes in one environment break it
-.PHONY: help run test conformance stress bench check lint format type docs docs-serve clean
+.PHONY: help run test test-all conformance stress bench check lint format type docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -31,7 +31,10 @@ run: $(HAVE_RUN) ## Serve the example app (PORT=8000)
 	@$(RUN) -m litestar --app example_app.app:app run --host 127.0.0.1 --port '$(PORT)'
 
 test: $(HAVE_TEST) ## Run the tests (ARGS=... goes to pytest, WORKERS=0 runs them in one process)
-	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal $(ARGS)
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not slow and not stress' $(ARGS)
+
+test-all: $(HAVE_TEST) ## Run what `make test` leaves out: every server, kill, size and database (half an hour)
+	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'slow and not stress' $(ARGS)
 
 conformance: $(HAVE_TEST) ## Run the definition of a driver against every backend and server
 	$(PYTEST) -m conformance $(ARGS)

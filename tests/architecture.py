@@ -1,88 +1,94 @@
 """The picture of the house, and the rules that keep it true.
 
-`HOUSE` says for each layer which other layers it may see and which libraries it may use. The rest of the file reads
-the imports out of the syntax trees, wherever they stand: at the top, in a function, under ``TYPE_CHECKING`` or as
+`HOUSE` says for each room which other rooms it may see and which libraries it may use. The rest of the file reads the
+imports out of the syntax trees, wherever they stand: at the top, in a function, under ``TYPE_CHECKING`` or as
 ``import_module("...")``. Nothing is imported to find out, so a forbidden import is found in a broken module too.
-Each rule takes a module and yields one sentence per violation; `test_architecture.py` wants none.
+Each rule yields one sentence per violation; `test_architecture.py` wants none. No rule counts lines.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = "litestar_filestore"
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What the modules of one layer may import, besides each other and the standard library."""
+class Room:
+    """What the modules of one room may import, besides each other and the standard library."""
 
-    layers: tuple[str, ...] = ()
+    rooms: tuple[str, ...] = ()
     libraries: tuple[str, ...] = ()
-    any_library: bool = False
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-#                errors  <-  core  <-  backends, validation, orm      (these three never import each other)
-#                errors  <-  sansio
-#                            core, sansio, validation  <-  http
-#                            everything above  <-  plugin
-#                images, testing: nothing imports them
+#   errors  <-  core  <-  backends
+#   errors  <-  core  <-  validation  <-  orm  <-  ledger  <-  tracking
+#   errors  <-  sansio                                                      no Litestar up to here
+#               all of these  <-  uploads, downloads  <-  links  <-  router  <-  plugin
+#               testing, cli: nothing imports them
 # ----------------------------------------------------------------------------------------------------------------------
-BELOW_PLUGIN = ("errors", "core", "sansio", "backends", "validation", "orm", "http")
+WITHOUT_LITESTAR = ("errors", "core", "sansio", "backends", "validation", "orm", "ledger", "tracking")
+FEATURES = ("uploads", "downloads", "links", "router")
 
 HOUSE = {
-    "errors": Layer(),
-    "core": Layer(("errors",), ("msgspec",)),
-    "sansio": Layer(("errors",)),
-    "backends": Layer(("errors", "core"), ("anyio",)),
-    "validation": Layer(("errors", "core"), ("msgspec",)),
-    "orm": Layer(("errors", "core"), ("sqlalchemy", "msgspec")),
-    "http": Layer(("errors", "core", "sansio", "validation"), ("litestar", "anyio", "msgspec")),
-    "plugin": Layer(BELOW_PLUGIN, any_library=True),
-    "images": Layer(("errors", "core", "validation"), ("anyio", "PIL")),
-    "testing": Layer((*BELOW_PLUGIN, "plugin", ""), any_library=True),
-    # The root module (``litestar_filestore/__init__.py``) re-exports the public names and holds nothing else.
-    "": Layer((*BELOW_PLUGIN, "plugin")),
+    "errors": Room(),
+    "core": Room(("errors",), ("msgspec",)),
+    "sansio": Room(("errors",)),
+    "backends": Room(("errors", "core")),
+    "validation": Room(("errors", "core"), ("msgspec",)),
+    "orm": Room(("errors", "core", "validation"), ("sqlalchemy", "msgspec")),
+    "ledger": Room(("errors", "core", "validation", "orm"), ("sqlalchemy",)),
+    "tracking": Room(("errors", "core", "validation", "orm", "ledger"), ("sqlalchemy",)),
+    "uploads": Room(WITHOUT_LITESTAR, ("litestar", "msgspec", "sqlalchemy")),
+    "downloads": Room(WITHOUT_LITESTAR, ("litestar", "anyio", "sqlalchemy")),
+    "links": Room((*WITHOUT_LITESTAR, "uploads", "downloads"), ("litestar", "msgspec")),
+    "router": Room((*WITHOUT_LITESTAR, "uploads", "downloads", "links"), ("litestar", "sqlalchemy")),
+    "plugin": Room((*WITHOUT_LITESTAR, *FEATURES), ("litestar", "sqlalchemy", "msgspec")),
+    "cli": Room((*WITHOUT_LITESTAR, *FEATURES, "plugin"), ("litestar", "sqlalchemy", "anyio", "click", "rich")),
+    "testing": Room(("errors", "core", "sansio", "backends"), ("anyio", "httpx", "pytest")),
+    # Public names only: the package itself, and what an author of a driver needs.
+    "": Room((*WITHOUT_LITESTAR, *FEATURES, "plugin")),
+    "drivers": Room(("errors", "core", "backends")),
 }
 
-# Modules that may use more than their layer: this is where a library is allowed in.
+# Where more libraries are let in than the room has: a module or a package, by its whole name.
 MORE_LIBRARIES = {
-    "core.backend": ("anyio",),
-    "core.schema": ("pydantic_core",),  # what pydantic asks a field's type for; it is installed when pydantic asks
-    "core.sources": ("anyio",),
+    "core.file_object": ("pydantic_core",),  # what pydantic asks a field's type for; it is installed when pydantic asks
     "core.threads": ("anyio",),
-    # fsspec reaches services through implementations of its own; each is known in the modules of its service only.
-    "backends.fsspec": ("fsspec", "sshfs"),
-    "backends.fsspec_azure": ("fsspec", "adlfs", "azure"),
-    "backends.fsspec_gcs": ("fsspec", "gcsfs", "google", "yarl"),
-    "backends.fsspec_s3": ("fsspec", "s3fs", "botocore", "aiobotocore"),
-    "backends.fsspec_sftp": ("fsspec", "sshfs", "asyncssh", "paramiko"),
-    "backends.fsspec_webdav": ("fsspec", "webdav4"),
     "backends.obstore": ("obstore",),
-    "backends.s3_links": ("botocore",),
-    "backends.s3_pending": ("obstore", "botocore"),
-    "orm.alembic_operations": ("alembic",),  # imported by migrations only, so Alembic is there
-    "plugin.cli": ("click", "rich", "rich_click"),
+    "backends.obstore.s3_beside_obstore": ("botocore",),  # for what obstore does not offer
+    # fsspec reaches services through implementations of its own; each is known in the module of its service only.
+    "backends.fsspec": ("fsspec",),
+    "backends.fsspec.azure": ("azure",),
+    "backends.fsspec.fsspec_backend": ("sshfs",),
+    "backends.fsspec.gcs": ("google", "yarl"),
+    "ledger.migrations": ("alembic",),  # imported by migrations only, so Alembic is there
 }
 
-# Optional in Litestar 3, so nothing but the command may need them.
-ONLY_WHERE_LISTED = {"click", "rich", "rich_click"}
+# Imports against the arrows, each with its reason. They are made by name, when they are called for.
+BY_NAME = {
+    ("plugin.plugin", "cli.commands"): "the commands need click and rich, which are optional in Litestar 3",
+}
+
+# What others import from. A module whose names one of them hands on is used by programs, whoever else imports it.
+PUBLIC_HOMES = ("", "drivers", "errors", "ledger", "ledger.migrations", "links.log_filter", "orm", "testing")
 
 # Backports of the standard library count as the standard library.
 STANDARD = sys.stdlib_module_names | {"typing_extensions"}
 
-# HTTP grammar, key rules and byte counting are pure: they can be tested without a loop and used from sync and async.
-PURE = ("sansio", "core.keys", "core.meter")
+# HTTP grammar and key rules are pure: they can be tested without a loop and used from sync and async.
+PURE = ("sansio", "core.keys")
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,7 @@ class Module:
         return cls(".".join(parts[:-1] if parts[-1] == "__init__" else parts), path)
 
     @property
-    def layer(self) -> str:
+    def room(self) -> str:
         """The first segment of the name."""
         return self.name.partition(".")[0]
 
@@ -122,19 +128,14 @@ class Module:
         return self.name or PACKAGE
 
 
-def more_libraries(name: str) -> tuple[str, ...]:
-    """Return what a module may use beyond its layer: its own entry's, or that of the module that it is a part of.
-
-    A backend of several modules shares its name: ``backends.obstore_read`` belongs to ``backends.obstore``.
-    """
-    while name not in MORE_LIBRARIES and "_" in name:
-        name = name.rpartition("_")[0]
-    return MORE_LIBRARIES.get(name, ())
-
-
 @dataclass(frozen=True)
 class Import:
-    """One imported module: its dotted name, and the line of the statement."""
+    """One imported module, and the line of the statement.
+
+    Attributes:
+        target: Dotted name of the module, and behind it the imported name if the statement has one.
+        line: Where the statement stands.
+    """
 
     target: str
     line: int
@@ -145,10 +146,15 @@ class Import:
         return self.target.partition(".")[0]
 
     @property
-    def layer(self) -> str:
-        """The layer of an import from the package itself."""
-        segments = self.target.split(".")
-        return segments[1] if len(segments) > 1 else ""
+    def inside(self) -> str:
+        """The name below the package of what is imported from it."""
+        return self.target.removeprefix(PACKAGE).removeprefix(".")
+
+    @property
+    def room(self) -> str:
+        """The room of an import from the package itself; of a name of the root module, the root."""
+        room = self.inside.partition(".")[0]
+        return room if room in HOUSE else ""
 
 
 def modules_below(package: Path) -> list[Module]:
@@ -163,36 +169,54 @@ def imports_of(module: Module) -> Iterator[Import]:
             case ast.Import(names=names):
                 yield from (Import(alias.name, node.lineno) for alias in names)
             case ast.ImportFrom(module=str(source), names=names, level=0):
-                for alias in names:
-                    # A layer can also be the name that is imported: `from litestar_filestore import core`.
-                    is_layer = source == PACKAGE and alias.name in HOUSE
-                    yield Import(f"{source}.{alias.name}" if is_layer else source, node.lineno)
+                yield from (Import(f"{source}.{alias.name}", node.lineno) for alias in names)
             case ast.ImportFrom(level=level, module=source):
                 yield Import("." * level + (source or ""), node.lineno)
             case ast.Call(
                 func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
-                args=[ast.Constant(value=str(source)), *_],
+                args=[argument, *_],
+            ) if (name := _string(argument, module)) is not None:
+                yield Import(name, node.lineno)
+
+
+def _string(node: ast.expr, module: Module) -> str | None:
+    """Return a string that is written out, or that a constant of the module holds."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    for assignment in module.tree.body:
+        match assignment:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))) if (
+                isinstance(node, ast.Name) and node.id == name
             ):
-                yield Import(source, node.lineno)
+                return value
+    return None
+
+
+# -- One module --------------------------------------------------------------------------------------------------------
+
+
+def libraries_of(name: str) -> set[str]:
+    """Return what a module may use: its room's libraries, and those of its own and of the packages around it."""
+    segments = name.split(".")
+    around = [".".join(segments[:length]) for length in range(1, len(segments) + 1)]
+    return {*HOUSE[segments[0]].libraries, *(library for each in around for library in MORE_LIBRARIES.get(each, ()))}
 
 
 def wrong_imports(module: Module) -> Iterator[str]:
     """Report every import that the picture has no arrow for."""
-    layer = HOUSE.get(module.layer)
-    if layer is None:
-        yield f"{module}: the house has no layer {module.layer!r}"
+    room = HOUSE.get(module.room)
+    if room is None:
+        yield f"{module}: the house has no room {module.room!r}"
         return
-    libraries = {*layer.libraries, *more_libraries(module.name)}
+    libraries = libraries_of(module.name)
     for found in imports_of(module):
         where = f"{module}:{found.line}"
         if found.target.startswith("."):
             yield f"{where} imports {found.target!r} relatively"
         elif found.root == PACKAGE:
-            if found.layer not in {module.layer, *layer.layers}:
-                yield f"{where} imports {found.target}, but {module.layer or 'the root'} sees only {layer.layers}"
-        elif found.root in STANDARD or found.root in libraries:
-            continue
-        elif not layer.any_library or found.root in ONLY_WHERE_LISTED:
+            if found.room not in {module.room, *room.rooms} and (module.name, found.inside) not in BY_NAME:
+                yield f"{where} imports {found.target}, but {module.room or 'the root'} sees only {room.rooms}"
+        elif found.root not in STANDARD and found.root not in libraries:
             yield f"{where} uses the library {found.root!r}"
 
 
@@ -222,17 +246,128 @@ def asynchronous_code(module: Module) -> Iterator[str]:
             yield f"{module}:{node.iter.lineno} is asynchronous"
 
 
-def private_imports(module: Module, public: frozenset[str]) -> Iterator[str]:
-    """Report what an application takes from the package besides its public names."""
+def private_imports(module: Module) -> Iterator[str]:
+    """Report private names that a module imports from another one of the package."""
+    for found in imports_of(module):
+        if found.root == PACKAGE and any(map(is_private, found.inside.split("."))):
+            yield f"{module}:{found.line} imports {found.target}"
+
+
+def is_private(name: str) -> bool:
+    """Return whether a name says that nobody else is to use it."""
+    return name.startswith("_") and not name.startswith("__")
+
+
+# -- All modules -------------------------------------------------------------------------------------------------------
+
+
+def graph_of(modules: Iterable[Module]) -> dict[str, set[str]]:
+    """Return for each module which others of the package it imports, exceptions of `BY_NAME` left out."""
+    graph: dict[str, set[str]] = {module.name: set() for module in modules}
+    for module in modules:
+        for found in imports_of(module):
+            if found.root != PACKAGE:
+                continue
+            target = found.inside if found.inside in graph else found.inside.rpartition(".")[0]
+            if target in graph and target != module.name and (module.name, target) not in BY_NAME:
+                graph[module.name].add(target)
+    return graph
+
+
+def circles(graph: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Report each set of modules that import each other, directly or by way of others."""
+    reached = {name: set(targets) for name, targets in graph.items()}
+    before = -1
+    while (size := sum(map(len, reached.values()))) != before:
+        before = size
+        for seen in reached.values():
+            seen.update(*[reached.get(name, ()) for name in seen])
+    together = {frozenset(other for other in seen if name in reached[other]) for name, seen in reached.items()}
+    yield from (f"a circle: {', '.join(sorted(circle))}" for circle in sorted(together - {frozenset()}, key=sorted))
+
+
+def doubled_names(modules: Iterable[Module]) -> Iterator[str]:
+    """Report names that two modules have. A room's main file may be called like the room."""
+    found = defaultdict(list)
+    for module in modules:
+        if module.path.name != "__init__.py":
+            *_, parent, name = ("", *module.name.split("."))
+            if name != parent:
+                found[name].append(module.name)
+    yield from (f"one name for several modules: {', '.join(names)}" for names in found.values() if len(names) > 1)
+
+
+def private_reads(modules: Iterable[Module]) -> Iterator[str]:
+    """Report private names that are read off something, and that only a module defines which this one imports.
+
+    A class may read what it inherits. Private names of libraries are left to ruff (SLF001): each exception there has a
+    reason.
+    """
+    modules = list(modules)
+    graph = graph_of(modules)
+    defined = {module.name: _private_definitions(module) for module in modules}
+    for module in modules:
+        elsewhere: set[str] = set().union(*(defined[other] for other in graph[module.name]))
+        for node in ast.walk(module.tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in elsewhere - defined[module.name]
+                and ast.unparse(node.value) not in {"self", "cls", "super()"}
+            ):
+                yield f"{module}:{node.lineno} reads {ast.unparse(node)}"
+
+
+def _private_definitions(module: Module) -> set[str]:
+    """Return the private names that a module gives to functions, classes, variables, attributes and slots."""
+    names: set[str] = set()
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.Constant(value=str(name)) if name.isidentifier():  # slots, and names for `setattr`
+                names.add(name)
+    return set(filter(is_private, names))
+
+
+def lonely(modules: Iterable[Module]) -> dict[str, str]:
+    """Return the modules that one other module imports, with the name of that one; nobody is `""`.
+
+    Not among them: public homes, what such a home hands on, and packages that only hold modules.
+    """
+    modules = list(modules)
+    importers: dict[str, set[str]] = defaultdict(set)
+    for name, targets in graph_of(modules).items():
+        for target in targets:
+            importers[target].add(name)
+    return {
+        module.name: next(iter(importers[module.name]), "")
+        for module in modules
+        if module.path.name != "__init__.py" and module.name not in PUBLIC_HOMES
+        if len(importers[module.name]) <= 1 and not importers[module.name] & {*PUBLIC_HOMES}
+    }
+
+
+# -- What applications import ------------------------------------------------------------------------------------------
+
+
+def hidden_imports(module: Module, public: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Report what an application takes from the package besides its public names.
+
+    Args:
+        module: A module of an application.
+        public: The public names of each module that others may import from, by its full name.
+    """
     for node in ast.walk(module.tree):
         match node:
             case ast.Import(names=names):
                 for alias in names:
-                    if alias.name.partition(".")[0] == PACKAGE:
-                        yield f"{module}:{node.lineno} imports {alias.name} as a whole"
+                    if alias.name.partition(".")[0] == PACKAGE and alias.name not in public:
+                        yield f"{module}:{node.lineno} imports {alias.name}"
             case ast.ImportFrom(module=str(source), names=names) if source.partition(".")[0] == PACKAGE:
                 for alias in names:
-                    if source != PACKAGE or alias.name not in public:
+                    if alias.name not in public.get(source, ()) and f"{source}.{alias.name}" not in public:
                         yield f"{module}:{node.lineno} imports {source}.{alias.name}"
 
 
@@ -246,3 +381,9 @@ def exported_names(module: Module) -> frozenset[str]:
         for element in node.value.elts
         if isinstance(element, ast.Constant) and isinstance(element.value, str)
     )
+
+
+def public_names() -> dict[str, frozenset[str]]:
+    """Return the public names of the package by the full name of the module that others import them from."""
+    modules = {module.name: module for module in modules_below(ROOT / PACKAGE)}
+    return {f"{PACKAGE}.{home}".rstrip("."): exported_names(modules[home]) for home in PUBLIC_HOMES if home in modules}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
+from tests.selection import mark_slow
 from tests.servers import azurite, ceph, gcs, gcs_json, hidden, mariadb, moto, postgres, sftp, webdav
 from tests.servers.azurite import AzureServer
 from tests.servers.gcs import GcsServer
@@ -39,8 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(patch.undo)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks for the marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests that want a program, if the programs are hidden."""
+    """Tell what is slow, and keep the tests that want a program, if the programs are hidden."""
+    mark_slow(items)
     if config.getoption("--hide-servers"):
         kept = dict.fromkeys(hidden.chosen(items))
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])

@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.servers.s3 import S3Server
 
+pytestmark = pytest.mark.matrix(cases=1)
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 100
 HALVES = ("sync", "async")

@@ -110,6 +110,7 @@ async def blocks(count: int) -> AsyncIterator[bytes]:
         yield number.to_bytes(4, "big") + block[4:]
 
 
+@pytest.mark.slow
 async def test_large_object_round_trips(backend: FSSpecBackend) -> None:
     """100 MiB of unknown length arrive as they were sent, read back in bounded steps."""
     info = await backend.put_async(blocks(LARGE_MIB), key="a")
@@ -122,6 +123,7 @@ async def test_large_object_round_trips(backend: FSSpecBackend) -> None:
     await backend.close_async()
 
 
+@pytest.mark.matrix(cases=1)
 def test_ranges_of_a_large_object(backend: FSSpecBackend) -> None:
     """A range is read from where it begins, though most of these file systems cannot be trusted with ranges."""
     content = os.urandom(9 * MIB)

@@ -68,6 +68,7 @@ async def blocks_async(count: int) -> AsyncIterator[bytes]:
         yield block
 
 
+@pytest.mark.slow
 async def test_large_object_round_trips(backend: FSSpecBackend) -> None:
     """100 MiB of unknown length arrive as they were sent, in parts and with bounded steps."""
     info = await backend.put_async(blocks_async(LARGE_MIB), key="a")
@@ -79,6 +80,7 @@ async def test_large_object_round_trips(backend: FSSpecBackend) -> None:
     assert largest <= 4 * MIB
 
 
+@pytest.mark.matrix(cases=1)
 @pytest.mark.parametrize("size", [0, 1, 5 * MIB, 5 * MIB + 1, 16 * MIB, 16 * MIB + 1])
 def test_sizes_around_a_part(backend: FSSpecBackend, size: int) -> None:
     """Content that just fits into parts, or just does not, is stored as it is."""

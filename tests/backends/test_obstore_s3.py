@@ -325,6 +325,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_200_mib_come_back_in_flat_memory(s3_server: S3Server, bucket: str) -> None:
     """The parts and requests in flight are in memory, at most about 60 MiB of them, and not the object."""
     options = {

@@ -11,6 +11,8 @@ import pytest
 from benchmarks import memory
 from tests.docs.run_page import ROOT
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 
 

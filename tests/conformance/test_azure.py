@@ -11,7 +11,7 @@ from litestar_filestore.testing import BackendSpec
 from tests.conformance.stand_ins import FSSPEC, OBSTORE, StandInConformance
 from tests.servers.azurite import AzureServer
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.slow]
 
 
 class AzureConformance(StandInConformance):

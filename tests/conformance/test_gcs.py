@@ -11,7 +11,7 @@ from tests.conformance.stand_ins import FSSPEC, OBSTORE, StandInConformance
 from tests.servers.gcs import GcsServer
 from tests.servers.gcs_json import GcsJsonServer
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.slow]
 
 
 class TestGcsByObstore(StandInConformance):

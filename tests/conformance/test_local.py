@@ -28,6 +28,7 @@ class TestLocal(BackendConformance):
         return lambda: unfinished(tmp_path / "root")
 
 
+@pytest.mark.slow
 class TestLocalByObstore(FewerForms, TestLocal):
     """The same by a URL, and without waiting for the disk."""
 
@@ -37,6 +38,7 @@ class TestLocalByObstore(FewerForms, TestLocal):
         return BackendSpec(OBSTORE, {"key": "conformance", "fs": (tmp_path / "root").as_uri(), "fsync": False})
 
 
+@pytest.mark.slow
 class TestLocalByFsspec(FewerForms, TestLocal):
     """The same by fsspec's name."""
 

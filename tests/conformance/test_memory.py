@@ -25,6 +25,7 @@ class TestMemory(BackendConformance):
         return lambda prefix: MemoryBackend("conformance", prefix=prefix)
 
 
+@pytest.mark.slow
 class TestMemoryByObstore(FewerForms):
     """obstore's memory store."""
 
@@ -34,6 +35,7 @@ class TestMemoryByObstore(FewerForms):
         return lambda prefix: ObstoreBackend("conformance", "memory:///", prefix=prefix)
 
 
+@pytest.mark.slow
 class TestMemoryByFsspec(FewerForms):
     """fsspec's memory file system, one for the whole process."""
 

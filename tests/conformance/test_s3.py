@@ -61,6 +61,7 @@ def pending_uploads(server: S3Server, bucket: str) -> list[str]:
         return [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
 
 
+@pytest.mark.slow
 class TestS3ByObstore(BackendConformance):
     """Ceph through obstore."""
 
@@ -83,6 +84,7 @@ class TestS3ByObstore(BackendConformance):
         return lambda: pending_uploads(s3_server, bucket)
 
 
+@pytest.mark.slow
 class TestS3ByS3fs(FewerForms, TestS3ByObstore):
     """Ceph through s3fs."""
 
@@ -92,6 +94,7 @@ class TestS3ByS3fs(FewerForms, TestS3ByObstore):
         return s3fs_spec(s3_server, bucket)
 
 
+@pytest.mark.matrix(cases=1)
 class TestMotoByObstore(StandInConformance):
     """moto through obstore: what can be tested where Ceph cannot be installed. Where it can, that one has all forms."""
 

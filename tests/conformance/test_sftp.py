@@ -10,7 +10,7 @@ from litestar_filestore.testing import BackendSpec
 from tests.conformance.stand_ins import FSSPEC, StandInConformance, unfinished
 from tests.servers.sftp import SftpServer
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.slow]
 
 
 class TestSftp(StandInConformance):

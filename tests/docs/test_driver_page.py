@@ -12,6 +12,7 @@ from tests.docs.run_page import ROOT, parse
 pytest_plugins = ["pytester"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_driver_of_the_page_passes_the_definition(pytester: pytest.Pytester) -> None:
     """The code of the page is a test module that passes."""

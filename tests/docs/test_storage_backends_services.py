@@ -21,6 +21,8 @@ from tests.servers.gcs import GcsServer
 from tests.servers.gcs_json import GcsJsonServer
 from tests.servers.s3 import S3Server
 
+pytestmark = pytest.mark.matrix(cases=1)
+
 FSSPEC_AND_OBSTORE = pytest.mark.parametrize("library", ["fsspec", "obstore"])
 
 

@@ -13,7 +13,10 @@ from tests.downloads.raw import exchange, request_bytes
 from tests.downloads.serving import Served
 from tests.servers.processes import HOST
 
+pytestmark = pytest.mark.matrix(cases=2)
 
+
+@pytest.mark.matrix(cases=1)
 def test_large_objects(server: Served, backend: str) -> None:
     """Every byte of an object of several blocks arrives, in order."""
     answer = exchange(server.port, "GET", f"/{backend}/big")

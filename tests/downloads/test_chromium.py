@@ -13,6 +13,8 @@ from tests.downloads.serving import Served
 from tests.servers import chromium
 from tests.servers.processes import HOST
 
+pytestmark = pytest.mark.matrix(cases=1)
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -15,6 +15,8 @@ from tests.downloads.serving import serve
 from tests.servers import lighttpd
 from tests.servers.processes import require
 
+pytestmark = pytest.mark.matrix(cases=2)
+
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nginx.md"
 SERVER_HEADERS = {"date", "server", "connection"}
 

@@ -16,6 +16,8 @@ from tests.downloads.serving import serve
 from tests.servers import nginx
 from tests.servers.processes import require
 
+pytestmark = pytest.mark.matrix(cases=2)
+
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nginx.md"
 SERVER_HEADERS = {"date", "server", "connection", "accept-ranges"}  # nginx says the last with a 200 only
 

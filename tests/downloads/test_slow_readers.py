@@ -17,6 +17,8 @@ from tests.downloads.raw import exchange, request_bytes
 from tests.downloads.serving import Served, serve
 from tests.servers.processes import HOST
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 BYTES_PER_READER = MIB // 5
 

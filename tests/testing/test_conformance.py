@@ -50,6 +50,7 @@ def _read(report: Path) -> Outcomes:
     return outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_broken_driver_is_caught(outcomes: Outcomes, mutant: type) -> None:
     """The test that is there for a defect fails on a driver that has it."""
@@ -58,6 +59,7 @@ def test_broken_driver_is_caught(outcomes: Outcomes, mutant: type) -> None:
     assert outcome["error"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", sorted({*MUTANTS.values()} - {"test_signed_get"}))
 def test_right_driver_passes(outcomes: Outcomes, test: str) -> None:
     """The same test passes on the driver from which the broken ones are made: it is the defect that fails it."""

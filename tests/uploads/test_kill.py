@@ -71,6 +71,7 @@ def let_time_pass(engine: sa.Engine) -> None:
         connection.execute(sa.update(LEDGER).values(not_before=0.0))
 
 
+@pytest.mark.matrix(cases=1)
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
 def test_uploads_of_a_server_that_ends_are_swept(tmp_path: Path, url: str, stop: signal.Signals) -> None:
     """Of five uploads in all stages, the finished one stays, and a sweep removes whatever there is of the others."""

@@ -11,6 +11,8 @@ from benchmarks import uploads
 from tests.uploads.multipart_bodies import Piece, body_of
 from tests.uploads.sockets import Running, head_of, serving
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 
 

@@ -47,6 +47,7 @@ def check_error(body: dict[str, Any], status: int, key: str | None) -> None:
         assert [each["key"] for each in body["extra"]] == [key]
 
 
+@pytest.mark.matrix(cases=60)
 @pytest.mark.parametrize(("path", "name"), ROWS)
 def test_post(path: str, name: str, target: Target) -> None:
     """The answer is what the table says, and in store, rows and ledger there is what was accepted and nothing else."""
