@@ -606,17 +606,20 @@ class StorageBackend:
         data: DataLike,
         *,
         use_multipart: bool | None = None,
-        chunk_size: int | None = None,
-        max_concurrency: int | None = None,
+        chunk_size: Any = None,
+        max_concurrency: Any = None,
     ) -> Any:
         """Store `data` under the key of `file_object` and complete its metadata.
+
+        Some types are `Any` for the sake of overrides: those written for Advanced Alchemy take and return a
+        `FileObject`, and numbers that are never ``None``. They are given those numbers only that a caller has said.
 
         Args:
             file_object: A `FileObject`, which stands above this module; it brings key, content type and metadata.
             data: See `put`.
             use_multipart: Accepted for compatibility; the driver decides by size.
-            chunk_size: Size of the parts of a multipart upload in bytes; ``None`` lets the driver choose.
-            max_concurrency: Parts in flight; ``None`` lets the driver choose.
+            chunk_size: Size of the parts of a multipart upload in bytes, an ``int``; ``None`` lets the driver choose.
+            max_concurrency: Parts in flight, an ``int``; ``None`` lets the driver choose.
 
         Returns:
             The same `file_object`.
@@ -633,8 +636,8 @@ class StorageBackend:
         data: AsyncDataLike,
         *,
         use_multipart: bool | None = None,
-        chunk_size: int | None = None,
-        max_concurrency: int | None = None,
+        chunk_size: Any = None,
+        max_concurrency: Any = None,
     ) -> Any:
         """`save_object` without blocking the event loop; takes async sources as well."""
         del use_multipart
