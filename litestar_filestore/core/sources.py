@@ -143,7 +143,7 @@ def iter_blocks(source: Source) -> Iterator[Block]:
     elif isinstance(source, os.PathLike):
         with Path(source).open("rb", buffering=0) as file:
             yield from _gather(iter(lambda: file.read(BLOCK_BYTES), b""))
-    elif _reads_async(source) or (isinstance(source, AsyncIterable) and not isinstance(source, Iterable)):
+    elif _is_async(source):
         raise SourceTypeError(f"A {type(source).__name__} can only be read asynchronously: use the _async method")
     elif callable(read := getattr(source, "read", None)):
         yield from _gather(_read_pieces(read))
@@ -253,6 +253,11 @@ def _as_buffer(source: object) -> memoryview | None:
         except TypeError as error:
             raise SourceTypeError("A memoryview must be contiguous to be stored") from error
     return None
+
+
+def _is_async(source: object) -> bool:
+    """Return whether a source can only be read asynchronously; an `ObjectCopy` can be read both ways."""
+    return _reads_async(source) or (isinstance(source, AsyncIterable) and not isinstance(source, Iterable))
 
 
 def _reads_async(source: object) -> bool:
