@@ -67,7 +67,6 @@ LONELY = {
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
     "downloads.handling": "what the application start does to handlers that send files",
-    "ledger.by_hand": "files that a program saves itself while an application runs",
     "ledger.triggers": "SQL of PostgreSQL's triggers, for those who have them without Alembic",
     "links.routes": "the routes that serve links",
     "plugin.keeper": "the sweepers of one application, and when they begin and end",

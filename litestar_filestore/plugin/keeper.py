@@ -47,7 +47,8 @@ def find_databases(config: LedgerConfig, plugins: Iterable[object]) -> list[Data
     engines: dict[Database, None] = {}
     for plugin in plugins:
         found: Any = getattr(plugin, "config", None)
-        for each in found if isinstance(found, (list, tuple)) else (found,):
+        configs: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]  # pyright: ignore[reportUnknownArgumentType]
+        for each in configs:
             if callable(getattr(each, "get_engine", None)):
                 engines[each.get_engine()] = None
     return list(engines)
