@@ -67,7 +67,6 @@ LONELY = {
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
     "downloads.handling": "what the application start does to handlers that send files",
-    "ledger.triggers": "SQL of PostgreSQL's triggers, for those who have them without Alembic",
     "links.routes": "the routes that serve links",
     "plugin.answers": "the one table of statuses",
     "plugin.middleware": "what a request leaves is given up here, in a `finally`",
