@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from litestar_filestore.downloads.response import FileDownload
     from litestar_filestore.errors import StorageError
     from litestar_filestore.links.link_config import LinkConfig
+    from litestar_filestore.links.log_filter import HideTokens
     from litestar_filestore.orm.stored_object import FileObjectList, StoredObject
+    from litestar_filestore.plugin.answers import to_http_exception
     from litestar_filestore.plugin.config import FilestoreConfig
     from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
     from litestar_filestore.plugin.plugin import FilestorePlugin
     from litestar_filestore.router.router import create_file_router
+    from litestar_filestore.sansio.active_types import INLINE_TYPES, SERVED_TYPES
+    from litestar_filestore.sansio.tokens import hide_tokens
     from litestar_filestore.uploads.forms import FileField
     from litestar_filestore.uploads.limits import UploadLimits
     from litestar_filestore.uploads.parts import MultipartStream, Part
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from litestar_filestore.validation.rules import ContentTypes, Extensions, MaxFiles, MaxSize, MinSize
 
 __all__ = (
+    "INLINE_TYPES",
+    "SERVED_TYPES",
     "AsyncDataLike",
     "Candidate",
     "Capability",
@@ -58,6 +64,7 @@ __all__ = (
     "FileRule",
     "FilestoreConfig",
     "FilestorePlugin",
+    "HideTokens",
     "ImageSize",
     "LinkConfig",
     "LocalBackend",
@@ -86,8 +93,10 @@ __all__ = (
     "Wanted",
     "XSendfile",
     "create_file_router",
+    "hide_tokens",
     "public_file",
     "storages",
+    "to_http_exception",
 )
 
 _HOMES = {
@@ -109,6 +118,8 @@ _HOMES = {
     "FileRule": "core.rule",
     "FilestoreConfig": "plugin.config",
     "FilestorePlugin": "plugin.plugin",
+    "HideTokens": "links.log_filter",
+    "INLINE_TYPES": "sansio.active_types",
     "ImageSize": "validation.images",
     "LinkConfig": "links.link_config",
     "LocalBackend": "backends.local.local_backend",
@@ -127,6 +138,7 @@ _HOMES = {
     "RawBody": "plugin.dependencies",
     "RawUpload": "uploads.raw",
     "Reading": "core.rule",
+    "SERVED_TYPES": "sansio.active_types",
     "SignatureDetector": "validation.detect",
     "StorageBackend": "core.backend",
     "StorageError": "errors",
@@ -137,8 +149,10 @@ _HOMES = {
     "Wanted": "core.rule",
     "XSendfile": "downloads.download_config",
     "create_file_router": "router.router",
+    "hide_tokens": "sansio.tokens",
     "public_file": "core.file_object",
     "storages": "core.registry",
+    "to_http_exception": "plugin.answers",
 }
 """The module of each name, for the interpreter; the imports above say the same to type checkers."""
 

@@ -51,7 +51,7 @@ def _name_of(function: object) -> str:
 def main(statement: str) -> None:
     """Run a statement and tell its effects."""
     code, heard = functions(), listeners()
-    exec(statement, {})  # noqa: S102  # it comes from the test
+    exec(statement, {"__name__": "statement"})  # noqa: S102  # it comes from the test
     now = functions()
     for name, value in sorted(code.items()):
         if now.get(name) is not value:

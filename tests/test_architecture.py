@@ -203,7 +203,7 @@ def written(tmp_path: Path) -> Write:
         ("ledger.table", "from advanced_alchemy.base import UUIDBase"),
         ("uploads.limits", "from litestar_filestore.plugin.config import FilestoreConfig"),
         ("uploads.limits", "from litestar_filestore.links.signer import Signer"),
-        ("downloads.response", "from litestar_filestore.uploads.limits import UploadLimits"),
+        ("uploads.limits", "from litestar_filestore.downloads.response import FileDownload"),
         ("router.router", "from litestar_filestore.plugin.plugin import FilestorePlugin"),
         ("plugin.config", "import click"),
         ("plugin.config", "from importlib import import_module\nimport_module('litestar_filestore.cli.commands')"),

@@ -46,7 +46,7 @@ instead of an intent on SQLite, whose notes are in a file of their own."""
 _COMMIT = ("commit.before", "commit.after", "transaction.ended")
 _LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
 _ROLLBACK = ("rollback.before", "transaction.ended")
-_HELD_ROLLBACK = ("rollback.before", "(deleted)", "transaction.ended")
+_HELD_ROLLBACK = ("rollback.before", "transaction.ended", "(deleted)")
 _REPLACE = ("link.after", "doom.after", "flush.after")
 _CLAIM = ("commit.before", "sweep.claimed", "rollback.before")
 _FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
@@ -78,7 +78,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "close": (*_PUT, *_REPLACE, *_ROLLBACK),
     "savepoint rollback": (
         *(*_PUT, *_REPLACE, *_HELD, *_REPLACE, "rollback_to.before", "savepoint.ended"),
-        *("commit.before", "commit.after", "(deleted)", "transaction.ended"),
+        *("commit.before", "commit.after", "transaction.ended", "(deleted)"),
     ),
     "savepoint release, rollback": (
         *("flush.after", *_HELD, *_REPLACE, "doom.after", "flush.after"),
@@ -88,7 +88,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "replace in a snapshot": (*_PUT, "staging.commit", "note.after", *_REPLACE, *_COMMIT),
     "rollback in a snapshot": (
         *(*_PUT, "staging.commit", "note.after", *_REPLACE),
-        *("rollback.before", "object.deleted", "transaction.ended"),
+        *("rollback.before", "transaction.ended", "object.deleted"),
     ),
     "write first": ("flush.after", *_HELD, *_REPLACE, *_COMMIT),
     "write first, rollback": ("flush.after", *_HELD, *_REPLACE, *_HELD_ROLLBACK),

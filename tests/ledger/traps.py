@@ -80,7 +80,7 @@ def _watch_sessions(trap: Trap) -> None:
             trap("savepoint.ended")
 
     event.listen(Session, "after_commit", after_commit)
-    event.listen(Session, "after_flush", after_flush)
+    event.listen(Session, "after_flush_postexec", after_flush)  # behind the listeners of single sessions
     event.listen(Session, "after_transaction_end", after_end)
 
 

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from litestar.logging.config import LoggingConfig
 
-from litestar_filestore import FileObject, MemoryBackend, storages
+from litestar_filestore import FileObject, HideTokens, MemoryBackend, storages
 from litestar_filestore.errors import BackendUnavailableError
-from litestar_filestore.links.log_filter import HideTokens
 from litestar_filestore.testing import Fault, FaultyBackend
 from tests.links.conftest import Serve, put
 
@@ -69,7 +68,7 @@ def test_filter_keeps_tokens_out_of_the_log_of_the_application(
     """With ``log_exceptions="always"`` Litestar logs the path of each refused request, and so a link that lives on."""
     config = LoggingConfig(
         log_exceptions="always",
-        filters={"hide_tokens": {"()": "litestar_filestore.links.log_filter.HideTokens"}},
+        filters={"hide_tokens": {"()": "litestar_filestore.HideTokens"}},
         handlers={"stream": {"class": "logging.StreamHandler", "stream": log, "filters": ["hide_tokens"]}},
         loggers={"litestar": {"level": "INFO", "handlers": ["stream"], "propagate": False}},
         root={"level": "WARNING", "handlers": ["stream"]},
