@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException, NotFoundException
@@ -17,7 +17,6 @@ from litestar_filestore.downloads.download_config import download_context
 from litestar_filestore.downloads.redirect import FileRedirect
 from litestar_filestore.downloads.response import FileDownload, refuse_cache
 from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.uploads.documents import adjusted_operation, document_refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +80,8 @@ class DownloadHandlers:
             raise ImproperlyConfiguredException(error.detail) from error
         handler.opt[self._opt_key] = True
         handler.opt[_PREPARED] = self
-        document_refusals(handler, _RAISED)
+        raises = list(handler.raises or ())
+        handler.raises = [*raises, *(each for each in _RAISED if each not in raises)]
         handler.operation_class = _download_operation(handler.operation_class, str(handler.status_code))
 
 
@@ -93,12 +93,19 @@ def _sends_files(field: FieldDefinition) -> bool:
 def _download_operation(base: type[Operation], status_code: str) -> type[Operation]:
     """Return a kind of operation that knows the answers to a download."""
 
-    def adjust(operation: Operation) -> None:
-        responses = operation.responses or {}
-        description = getattr(responses.get(status_code), "description", None) or "File Download"
-        operation.responses = {**_answers(description), **{k: v for k, v in responses.items() if k != status_code}}
+    # Without the decorator, the constructor that is inherited would not call the hook.
+    @dataclass
+    class DownloadOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
+        def __post_init__(self) -> None:
+            if callable(inherited := getattr(super(), "__post_init__", None)):
+                inherited()
+            operation = cast("Operation", self)
+            responses = operation.responses or {}
+            description = getattr(responses.get(status_code), "description", None) or "File Download"
+            others = {code: each for code, each in responses.items() if code != status_code}
+            operation.responses = {**_answers(description), **others}
 
-    return adjusted_operation(base, adjust)
+    return DownloadOperation
 
 
 def _answers(description: str) -> dict[str, OpenAPIResponse]:
