@@ -86,6 +86,7 @@ LONELY = {
     "testing.slow_put": "a program: the process that a conformance test kills",
     "tracking.flush": "what a flush does to files, apart from who listens",
     "tracking.transactions": "ends of transactions and savepoints, as SQLAlchemy tells them",
+    "plugin.answers": "the one table of statuses",
     "uploads.handlers": "what the application start does to handlers that take uploads",
     "validation.containers": "looking into archives and office documents",
     "validation.signatures": "the table of signatures",
