@@ -39,7 +39,7 @@ def functions() -> dict[str, object]:
 
 def listeners() -> dict[tuple[Any, ...], str]:
     """Return SQLAlchemy's table of who listens to what: a name for each key."""
-    table = sqlalchemy.event.registry._key_to_collection  # noqa: SLF001  # it is told nowhere else
+    table: Any = sqlalchemy.event.registry._key_to_collection  # noqa: SLF001  # it is told nowhere else
     by_id = {id(each): each for each in gc.get_objects() if callable(each)}
     return {key: f"{key[1]} by {_name_of(by_id.get(key[2]))}" for key in table}
 
