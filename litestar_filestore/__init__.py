@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from litestar_filestore.links.link_config import LinkConfig
     from litestar_filestore.links.log_filter import HideTokens
     from litestar_filestore.orm.stored_object import FileObjectList, StoredObject
-    from litestar_filestore.plugin.answers import to_http_exception
     from litestar_filestore.plugin.config import FilestoreConfig
     from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
     from litestar_filestore.plugin.plugin import FilestorePlugin
+    from litestar_filestore.plugin.statuses import to_http_exception
     from litestar_filestore.router.router import create_file_router
     from litestar_filestore.sansio.active_types import INLINE_TYPES, SERVED_TYPES
     from litestar_filestore.sansio.tokens import hide_tokens
@@ -152,7 +152,7 @@ _HOMES = {
     "hide_tokens": "sansio.tokens",
     "public_file": "core.file_object",
     "storages": "core.registry",
-    "to_http_exception": "plugin.answers",
+    "to_http_exception": "plugin.statuses",
 }
 """The module of each name, for the interpreter; the imports above say the same to type checkers."""
 

@@ -55,6 +55,7 @@ LONELY = {
     "backends.fsspec.s3": "a store: what s3fs is told and what its errors mean",
     "backends.fsspec.sftp": "a store: SFTP by sshfs or paramiko",
     "backends.fsspec.shared_memory": "a store: the one memory that fsspec has for a process",
+    "backends.fsspec.stores": "the table of stores: a new one is entered here",
     "backends.fsspec.webdav": "a store: what webdav4 is told and what its errors mean",
     "backends.local.reads": "reading from disks, with and without threads",
     "backends.local.writes": "writing to disks: atomic, and there after a power cut",

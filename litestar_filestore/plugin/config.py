@@ -90,7 +90,7 @@ class FilestoreConfig:
     """The ledger, which looks after the objects of rows. ``None`` starts no sweeper and checks no table; the
     transactions of rows keep the ledger all the same, wherever the models' metadata has its table."""
     set_default_exception_handlers: bool = True
-    """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.answers`. Handlers of the
+    """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.statuses`. Handlers of the
     application win in any case."""
     signer: LinkSigner | None = field(init=False, repr=False, default=None)
     """Makes the application's links; ``None`` without a secret."""

@@ -17,7 +17,6 @@ from litestar_filestore.downloads.handling import DownloadHandlers, DownloadMidd
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.links.urls import build_link
 from litestar_filestore.orm.stored_object import FileObjectList
-from litestar_filestore.plugin.answers import ANSWERS, answer_exception, answer_storage_error, log_wrapped_error
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
 from litestar_filestore.plugin.middleware import FilestoreMiddleware, OwnershipMiddleware, check_uploads
@@ -28,6 +27,7 @@ from litestar_filestore.plugin.serialization import (
     is_file_list_type,
     is_file_type,
 )
+from litestar_filestore.plugin.statuses import ANSWERS, answer_exception, answer_storage_error, log_wrapped_error
 from litestar_filestore.tracking.idle import watch_sessions
 from litestar_filestore.uploads.handlers import UploadHandlers
 from litestar_filestore.uploads.intake import UploadSettings

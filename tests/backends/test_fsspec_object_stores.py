@@ -16,7 +16,7 @@ from s3fs import S3FileSystem
 from litestar_filestore.backends.fsspec import s3 as fsspec_s3, s3 as fsspec_s3_transfers
 from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
 from litestar_filestore.backends.fsspec.s3 import S3Store
-from litestar_filestore.backends.fsspec.stores import Place
+from litestar_filestore.backends.fsspec.store import Place
 from litestar_filestore.core.types import PutOptions
 from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, UnsupportedOperationError
 from tests.backends.fsspec_stores import (

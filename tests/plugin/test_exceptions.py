@@ -44,7 +44,7 @@ from litestar_filestore.errors import (
     StorageFullError,
     UnsupportedOperationError,
 )
-from litestar_filestore.plugin.answers import ANSWERS, RAISED
+from litestar_filestore.plugin.statuses import ANSWERS, RAISED
 from tests.plugin.conftest import Serve
 
 PLACE: dict[str, Any] = {"operation": "get", "backend": "backend-7", "key": "2026/11/key-7"}

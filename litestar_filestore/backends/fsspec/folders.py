@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from litestar_filestore.backends.fsspec.fsspec_errors import FOLDER
-from litestar_filestore.backends.fsspec.stores import READ_BYTES, FoundFile, Page, Place, Reader, Store, Upload
+from litestar_filestore.backends.fsspec.store import READ_BYTES, FoundFile, Page, Place, Reader, Store, Upload
 from litestar_filestore.core.keys import RESERVED_SEGMENT, is_unfinished
 from litestar_filestore.errors import (
     BackendUnavailableError,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver, Recipe
-from litestar_filestore.backends.fsspec.stores import Place
+from litestar_filestore.backends.fsspec.store import Place
 from litestar_filestore.backends.local.local_backend import LocalDriver
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.keys import DEFAULT_KEY_TEMPLATE

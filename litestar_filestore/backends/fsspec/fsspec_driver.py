@@ -8,16 +8,9 @@ import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
-from litestar_filestore.backends.fsspec.azure import AzureStore
-from litestar_filestore.backends.fsspec.folders import FileStore
 from litestar_filestore.backends.fsspec.fsspec_errors import translate_library_error
-from litestar_filestore.backends.fsspec.ftp import FtpStore
-from litestar_filestore.backends.fsspec.gcs import GCSStore
 from litestar_filestore.backends.fsspec.running import Inline, InLoop
-from litestar_filestore.backends.fsspec.s3 import S3Store
-from litestar_filestore.backends.fsspec.sftp import AsyncsshStore, ParamikoStore
-from litestar_filestore.backends.fsspec.shared_memory import MemoryStore
-from litestar_filestore.backends.fsspec.webdav import WebdavStore
+from litestar_filestore.backends.fsspec.stores import store_class_of
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.keys import RESERVED_SEGMENT
 from litestar_filestore.core.threads import finish, run_blocking
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
     from litestar_filestore.backends.fsspec.running import Runner
-    from litestar_filestore.backends.fsspec.stores import Place, Store
+    from litestar_filestore.backends.fsspec.store import Place, Store
     from litestar_filestore.core.types import (
         Block,
         Capability,
@@ -359,25 +352,3 @@ class Recipe:
             return self.cls(*self._args, **options)
         except (TypeError, ValueError, KeyError) as error:
             raise ConfigurationError(f"{self.cls.__name__} cannot be made of these options: {error}") from error
-
-
-def store_class_of(cls: type) -> type[Store]:
-    """Return the store for instances of `cls`. Subclasses count as their parents, which are known by their names."""
-    for parent in cls.__mro__:
-        found = _STORES.get(f"{parent.__module__.partition('.')[0]}.{parent.__name__}")
-        if found is not None:
-            return found
-    return FileStore
-
-
-_STORES: dict[str, type[Store]] = {
-    "s3fs.S3FileSystem": S3Store,
-    "adlfs.AzureBlobFileSystem": AzureStore,
-    "gcsfs.GCSFileSystem": GCSStore,
-    "sshfs.SSHFileSystem": AsyncsshStore,
-    "fsspec.SFTPFileSystem": ParamikoStore,
-    "fsspec.FTPFileSystem": FtpStore,
-    "webdav4.WebdavFileSystem": WebdavStore,
-    "fsspec.MemoryFileSystem": MemoryStore,
-}
-"""Known by name, as none of these libraries is imported before it is used."""

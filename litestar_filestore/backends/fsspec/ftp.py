@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from litestar_filestore.backends.fsspec.folders import FileReader, FileStore, FileUpload
 from litestar_filestore.backends.fsspec.fsspec_errors import is_named
-from litestar_filestore.backends.fsspec.stores import FoundFile
+from litestar_filestore.backends.fsspec.store import FoundFile
 from litestar_filestore.errors import ObjectExistsError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from litestar_filestore.backends.fsspec.stores import Place
+    from litestar_filestore.backends.fsspec.store import Place
     from litestar_filestore.core.types import Block, PutOptions
 
 __all__ = ("FtpStore",)

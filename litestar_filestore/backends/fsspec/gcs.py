@@ -26,7 +26,7 @@ from litestar_filestore.backends.fsspec.object_stores import (
     RangeReader,
     with_patience,
 )
-from litestar_filestore.backends.fsspec.stores import Page
+from litestar_filestore.backends.fsspec.store import Page
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
 from litestar_filestore.errors import (

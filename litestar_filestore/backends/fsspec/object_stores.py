@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from litestar_filestore.backends.fsspec.running import InLoop
-from litestar_filestore.backends.fsspec.stores import READ_BYTES, Reader, Store, Upload
+from litestar_filestore.backends.fsspec.store import READ_BYTES, Reader, Store, Upload
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableError
 

@@ -20,7 +20,7 @@ from litestar_filestore.backends.fsspec.object_stores import (
     RangeReader,
     with_patience,
 )
-from litestar_filestore.backends.fsspec.stores import Page, Place
+from litestar_filestore.backends.fsspec.store import Page, Place
 from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
 from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, UnsupportedOperationError
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from litestar_filestore.backends.fsspec.folders import FileReader, FileStore, FileUpload
 from litestar_filestore.backends.fsspec.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec.running import InLoop, InTurn
-from litestar_filestore.backends.fsspec.stores import FoundFile
+from litestar_filestore.backends.fsspec.store import FoundFile
 from litestar_filestore.errors import ObjectExistsError, UnsupportedOperationError
 
 if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec.running import Runner
-    from litestar_filestore.backends.fsspec.stores import Place
+    from litestar_filestore.backends.fsspec.store import Place
     from litestar_filestore.core.types import Block, PutOptions
 
 __all__ = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.backends.fsspec.fsspec_errors import FOLDER
 from litestar_filestore.backends.fsspec.running import Inline
-from litestar_filestore.backends.fsspec.stores import Page, Reader, Store, Upload
+from litestar_filestore.backends.fsspec.store import Page, Reader, Store, Upload
 from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
 from litestar_filestore.errors import (
     InvalidKeyError,

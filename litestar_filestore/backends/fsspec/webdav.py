@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from litestar_filestore.backends.fsspec.folders import FileReader, FileStore, FileUpload
 from litestar_filestore.backends.fsspec.fsspec_errors import ResponseError, is_named
-from litestar_filestore.backends.fsspec.stores import READ_BYTES, FoundFile, Place
+from litestar_filestore.backends.fsspec.store import READ_BYTES, FoundFile, Place
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import InvalidKeyError, ObjectChangedError, ObjectExistsError
 
