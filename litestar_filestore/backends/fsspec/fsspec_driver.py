@@ -44,6 +44,10 @@ _ABSENT = f"{RESERVED_SEGMENT}/absent"
 _UNUSABLE = (AccessError, BackendUnavailableError, BucketNotFoundError, ConfigurationError)
 
 
+_of_parents: list[tuple[int, Store, Runner] | None] = []
+"""File systems that a process has from its parent, kept so that nobody closes them."""
+
+
 class FSSpecDriver(Driver):
     """Stores objects in a file system of fsspec.
 
@@ -80,6 +84,9 @@ class FSSpecDriver(Driver):
     def _notice_fork(self) -> None:
         # A thread that has stayed in the parent may hold a lock for ever.
         if self._pid != os.getpid():
+            # What the parent uses is never closed here: both share the selector of its event loop, and a socket that
+            # is taken out of that in the child is never heard of again in the parent.
+            _of_parents.append(self._made)
             self._making, self._counting, self._pid = threading.Lock(), threading.Lock(), os.getpid()
 
     def _open(self) -> tuple[Store, Runner]:
