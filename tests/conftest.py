@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -123,13 +125,31 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 
 
 @pytest.fixture(autouse=True)
-def leak_gate(request: pytest.FixtureRequest, temporary_folder: Path) -> Iterator[None]:
+def leak_gate(
+    request: pytest.FixtureRequest, temporary_folder: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
     """Fail a test that leaves a descriptor, a temporary file or, on its event loop, a task."""
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("task_gate")
     gate = LeakGate(temporary_folder)
     yield
-    gate.check()
+    for record in (*caplog.get_records("setup"), *caplog.get_records("call")):
+        record.exc_info = None  # the frames of a traceback hold all that was open in them
+    try:
+        gate.check()
+    except AssertionError as error:
+        error.add_note(_holders())
+        raise
+
+
+def _holders() -> str:
+    """Return what refers to the connections to SQLite that are alive, which are most of what tests leave open."""
+    lines: list[str] = []
+    for each in gc.get_objects():
+        if isinstance(each, sqlite3.Connection):
+            lines.append(repr(each))
+            lines.extend(f"    from {type(holder).__name__} {holder!r:.200}" for holder in gc.get_referrers(each))
+    return "\n".join(lines)
 
 
 @pytest.fixture
