@@ -43,6 +43,7 @@ stress: $(HAVE_TEST) ## Run minutes of concurrency, kills and cancellations
 	$(PYTEST) -m stress $(ARGS)
 
 bench: $(HAVE_TEST) ## Measure memory and speed and print them (some minutes)
+	$(RUN) -m benchmarks.counts
 	$(RUN) -m benchmarks.throughput
 	$(RUN) -m benchmarks.ledger
 	# Last, as they fail above their limits.

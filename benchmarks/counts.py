@@ -1,0 +1,387 @@
+"""What one small request costs, in counts that no other load of the machine touches: ``python -m benchmarks.counts``.
+
+The application runs in this process, and requests are handed to it as a server hands them over: no client and no socket
+are counted. Counted are calls of Python functions in all threads, turns of the event loop, jobs that other threads hand
+back to it, SQL statements, and committed transactions. Each request is measured several times; the median counts.
+Exits with 1 if a count is above its ceiling.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from advanced_alchemy.extensions.litestar import EngineConfig, SQLAlchemyAsyncConfig, SQLAlchemyPlugin
+from litestar import Litestar, get, post
+from litestar.di import NamedDependency
+from litestar.middleware import ASGIMiddleware
+from litestar.params import MultipartBody
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from litestar_filestore import (
+    FileDownload,
+    FileObject,
+    FilestoreConfig,
+    FilestorePlugin,
+    LocalBackend,
+    StoredObject,
+    storages,
+)
+from litestar_filestore.ledger import LedgerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextvars import Context
+
+    from litestar.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ("CEILINGS", "Counts", "excesses", "main", "measure")
+
+_TIMES = 15
+_WARM_UP = 5
+_SECRET = "sXk2uRr8Nq0vT4yB7dLwZ1mCfHj6PgEa"  # noqa: S105  # of an application that ends with this process
+_KIBIBYTE = bytes(1024)
+
+
+class Counts(NamedTuple):
+    """The price of one request."""
+
+    python_calls: int
+    """Calls of functions written in Python, in all threads."""
+    loop_turns: int
+    """How often the event loop looked for what to do."""
+    thread_hops: int
+    """How often another thread handed something back to the event loop."""
+    statements: int
+    """SQL statements."""
+    transactions: int
+    """COMMITs."""
+
+
+CEILINGS = {
+    "upload 1 KiB": Counts(7320, 125, 30, 5, 4),
+    "upload 1 KiB without a ledger": Counts(3290, 55, 10, 1, 1),
+    "download 1 KiB by row": Counts(1600, 30, 8, 1, 0),
+    "range by row": Counts(1610, 30, 8, 1, 0),
+    "304 by row": Counts(1210, 22, 7, 1, 0),
+    "download 1 KiB by link": Counts(650, 10, 1, 0, 0),
+    "range by link": Counts(665, 10, 1, 0, 0),
+    "304 by link": Counts(360, 4, 0, 0, 0),
+}
+"""Just above what was reached: a request that costs more has become slower."""
+
+
+class Base(DeclarativeBase):
+    """Models of this application."""
+
+
+class Document(Base):
+    """A row with one file."""
+
+    __tablename__ = "document"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject] = mapped_column(StoredObject("counts"))
+
+
+class PlainBase(DeclarativeBase):
+    """Models without a ledger."""
+
+    metadata = sa.MetaData(info={"litestar_filestore.ledger": False})
+
+
+class PlainDocument(PlainBase):
+    """A row with one file, and nothing that would find the file again if the process died."""
+
+    __tablename__ = "document"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject] = mapped_column(StoredObject("counts"))
+
+
+@dataclass
+class Form:
+    """A form with one file."""
+
+    file: FileObject
+
+
+@post("/documents")
+async def create(data: MultipartBody[Form], db_session: NamedDependency[AsyncSession]) -> int:
+    """Store a file in a row."""
+    document = Document(file=data.file)
+    db_session.add(document)
+    await db_session.flush()
+    return document.id
+
+
+@post("/plain")
+async def create_plain(data: MultipartBody[Form], db_session: NamedDependency[AsyncSession]) -> int:
+    """Store a file in a row without a ledger."""
+    document = PlainDocument(file=data.file)
+    db_session.add(document)
+    await db_session.flush()
+    return document.id
+
+
+@get("/documents/{number:int}")
+async def read(number: int, db_session: NamedDependency[AsyncSession]) -> FileDownload:
+    """Send the file of a row."""
+    return FileDownload((await db_session.get_one(Document, number)).file)
+
+
+@get("/links/{number:int}", status_code=200)
+async def link(number: int, db_session: NamedDependency[AsyncSession]) -> str:
+    """Return the link of the file of a row."""
+    url = storages.url_for((await db_session.get_one(Document, number)).file)
+    return url or ""
+
+
+class _Slowness(ASGIMiddleware):
+    """Calls a function a hundred times: a change that nobody should overlook."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Waste calls, then answer."""
+        for _ in range(100):
+            _nothing()
+        await next_app(scope, receive, send)
+
+
+def _nothing() -> None:
+    pass
+
+
+def create_app(folder: Path, *, has_ledger: bool, is_slow: bool = False) -> Litestar:
+    """Return the application, with its rows and files in `folder`."""
+    database = SQLAlchemyAsyncConfig(
+        connection_string=f"sqlite+aiosqlite:///{folder / 'rows.sqlite'}",
+        engine_config=EngineConfig(),
+        metadata=(Base if has_ledger else PlainBase).metadata,
+        before_send_handler="autocommit",
+        create_all=True,
+    )
+    config = FilestoreConfig(
+        [LocalBackend("counts", folder / "files", fsync=False, digest=None)],
+        secret=_SECRET,
+        ledger=LedgerConfig(run_sweeper=False),
+    )
+    middleware = [_Slowness()] if is_slow else []
+    plugins = [SQLAlchemyPlugin(database), FilestorePlugin(config)]
+    return Litestar([create, create_plain, read, link], plugins=plugins, middleware=middleware)
+
+
+class _Counter:
+    """Counts while it is on."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.calls = self.turns = self.hops = self.statements = self.transactions = 0
+
+    def start(self) -> None:
+        """Begin at zero."""
+        self.calls = self.turns = self.hops = self.statements = self.transactions = 0
+        self.is_on = True
+
+    def stop(self) -> Counts:
+        """Return what was counted."""
+        self.is_on = False
+        return Counts(self.calls, self.turns, self.hops, self.statements, self.transactions)
+
+    def profile(self, _frame: object, event: str, _argument: object) -> None:
+        """Be a function for `sys.setprofile`."""
+        if event == "call" and self.is_on:
+            self.calls += 1
+
+    def statement(self, *_arguments: object) -> None:
+        """Listen to ``before_cursor_execute``."""
+        self.statements += self.is_on
+
+    def transaction(self, _connection: object) -> None:
+        """Listen to ``commit``."""
+        self.transactions += self.is_on
+
+
+class _CountedLoop(asyncio.SelectorEventLoop):
+    """An event loop that says what it does."""
+
+    def __init__(self, counter: _Counter) -> None:
+        super().__init__()
+        self._counter = counter
+
+    def _run_once(self) -> None:
+        self._counter.turns += self._counter.is_on
+        super()._run_once()  # type: ignore[misc]  # what run_forever() repeats
+
+    def call_soon_threadsafe(  # type: ignore[override]  # its arguments are only handed on
+        self, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Count, and do what every loop does."""
+        self._counter.hops += self._counter.is_on
+        return super().call_soon_threadsafe(callback, *args, context=context)
+
+
+class _Request(NamedTuple):
+    method: str
+    path: str
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+
+
+class _Client:
+    """Hands requests to an application as a server does, and counts what each costs."""
+
+    def __init__(self, app: Litestar, counter: _Counter) -> None:
+        self._app = app
+        self._counter = counter
+
+    async def send(self, request: _Request) -> tuple[Counts, dict[str, str], bytes]:
+        """Return the price, the headers and the body of an answer.
+
+        Raises:
+            RuntimeError: If the status is another one than expected.
+        """
+        path, _, query = request.path.partition("?")
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": request.method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(b"host", b"counts"), (b"content-length", b"%d" % len(request.body)), *request.headers],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "extensions": {},
+            "state": {},
+        }
+        incoming = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            for message in incoming:
+                return message
+            return await asyncio.get_running_loop().create_future()  # the client stays
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        self._counter.start()
+        await self._app(scope, receive, send)
+        counts = self._counter.stop()
+        if sent[0]["status"] != request.status:
+            raise RuntimeError(f"{request.method} {request.path} was answered {sent[0]['status']}: {sent[1:]!r}")
+        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        return counts, headers, b"".join(message.get("body", b"") for message in sent[1:])
+
+    async def price(self, request: _Request) -> Counts:
+        """Return the median price of a request."""
+        prices = [(await self.send(request))[0] for _ in range(_WARM_UP + _TIMES)][_WARM_UP:]
+        return Counts(*(median_low(each) for each in zip(*prices, strict=True)))
+
+
+def _upload(path: str) -> _Request:
+    parts = (
+        b'--counts\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n" + _KIBIBYTE + b"\r\n--counts--\r\n"
+    )
+    return _Request("POST", path, 201, ((b"content-type", b"multipart/form-data; boundary=counts"),), parts)
+
+
+async def _measure(app: Litestar, counter: _Counter) -> dict[str, Counts]:
+    client = _Client(app, counter)
+    half = ((b"range", b"bytes=0-511"),)
+    async with app.lifespan():
+        found = {"upload 1 KiB": await client.price(_upload("/documents"))}
+        _, headers, _ = await client.send(_Request("GET", "/documents/1", 200))
+        known = ((b"if-none-match", headers["etag"].encode()),)
+        _, _, url = await client.send(_Request("GET", "/links/1", 200))
+        for name, path in (("row", "/documents/1"), ("link", url.decode().removeprefix("http://counts"))):
+            found[f"download 1 KiB by {name}"] = await client.price(_Request("GET", path, 200))
+            found[f"range by {name}"] = await client.price(_Request("GET", path, 206, half))
+            found[f"304 by {name}"] = await client.price(_Request("GET", path, 304, known))
+    return found
+
+
+async def _measure_plain(app: Litestar, counter: _Counter) -> dict[str, Counts]:
+    async with app.lifespan():
+        return {"upload 1 KiB without a ledger": await _Client(app, counter).price(_upload("/plain"))}
+
+
+def measure(*, is_slow: bool = False) -> dict[str, Counts]:
+    """Return the price of each request. Threads that are there already are not counted.
+
+    Args:
+        is_slow: Whether the application wastes a hundred calls for each request.
+    """
+    counter = _Counter()
+    sa.event.listen(Engine, "before_cursor_execute", counter.statement)
+    sa.event.listen(Engine, "commit", counter.transaction)
+    threading.setprofile(counter.profile)
+    sys.setprofile(counter.profile)
+    found: dict[str, Counts] = {}
+    try:
+        for has_ledger, work in ((True, _measure), (False, _measure_plain)):
+            with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: _CountedLoop(counter)) as runner:
+                app = create_app(Path(folder), has_ledger=has_ledger, is_slow=is_slow)
+                found |= runner.run(work(app, counter))
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+        sa.event.remove(Engine, "before_cursor_execute", counter.statement)
+        sa.event.remove(Engine, "commit", counter.transaction)
+    return found
+
+
+def excesses(found: dict[str, Counts]) -> list[str]:
+    """Return a sentence for each count that is above its ceiling."""
+    return [
+        f"{request}: {count} {name.replace('_', ' ')}, at most {ceiling}"
+        for request, counts in found.items()
+        for name, count, ceiling in zip(Counts._fields, counts, CEILINGS[request], strict=True)
+        if count > ceiling
+    ]
+
+
+def _table(found: dict[str, Counts]) -> str:
+    lines = [
+        f"| {'request':<32} | {' | '.join(name.replace('_', ' ') for name in Counts._fields)} |",
+        f"|{'-' * 34}|{'|'.join('-' * (len(name) + 1) + ':' for name in Counts._fields)}|",
+    ]
+    for request, counts in found.items():
+        cells = [f"{count:>{len(name)}}" for name, count in zip(Counts._fields, counts, strict=True)]
+        lines.append(f"| {request:<32} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a table, or JSON, and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.counts", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--slow", action="store_true", help="waste a hundred calls for each request")
+    options = parser.parse_args(arguments)
+    found = measure(is_slow=options.slow)
+    if options.json:
+        sys.stdout.write(json.dumps({request: counts._asdict() for request, counts in found.items()}) + "\n")
+    else:
+        sys.stdout.write(_table(found))
+    too_much = excesses(found)
+    for each in too_much:
+        sys.stderr.write(f"{each}\n")
+    return 1 if too_much else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

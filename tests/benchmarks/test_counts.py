@@ -1,0 +1,40 @@
+"""Small requests cost no more than they did: calls, turns of the event loop, hops, statements, transactions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from benchmarks.counts import CEILINGS, Counts, excesses
+from tests.docs.run_page import ROOT
+
+
+def counted(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Count in a process of its own: threads that are there before are not counted."""
+    command = [sys.executable, "-m", "benchmarks.counts", "--json", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_no_request_is_above_its_ceiling() -> None:
+    """Each request that has a ceiling is measured, and stays below it."""
+    done = counted()
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.keys() == CEILINGS.keys()
+    assert all(each["python_calls"] > 0 for each in found.values())
+
+
+def test_a_planted_slowdown_is_found() -> None:
+    """A hundred calls more for each request exceed the ceiling of each."""
+    done = counted("--slow")
+    assert done.returncode == 1
+    assert {request for request in CEILINGS if f"{request}: " in done.stderr} == set(CEILINGS)
+
+
+def test_a_count_at_its_ceiling_is_no_excess() -> None:
+    """Every field is compared by itself, and the ceiling belongs to what is allowed."""
+    request, ceiling = next(iter(CEILINGS.items()))
+    assert excesses({request: ceiling}) == []
+    more = Counts(*(count + 1 for count in ceiling))
+    assert len(excesses({request: more})) == len(Counts._fields)
