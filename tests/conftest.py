@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
+from tests.connections import collect_dropped, follow_connections, open_connections
 from tests.selection import mark_slow
 from tests.servers import azurite, ceph, gcs, gcs_json, hidden, mariadb, moto, postgres, sftp, webdav
 from tests.servers.azurite import AzureServer
@@ -35,7 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide the programs from this process, before anything is started."""
+    """Hide the programs from this process, before anything is started, and begin to follow its connections."""
+    follow_connections()
     if config.getoption("--hide-servers"):
         patch = pytest.MonkeyPatch()
         hidden.hide(patch, Path(tempfile.mkdtemp(prefix="filestore-hidden-")))
@@ -131,8 +133,9 @@ def leak_gate(
     """Fail a test that leaves a descriptor, a temporary file or, on its event loop, a task."""
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("task_gate")
-    gate = LeakGate(temporary_folder)
+    gate, connections = LeakGate(temporary_folder), open_connections()
     yield
+    collect_dropped(connections)
     for record in (*caplog.get_records("setup"), *caplog.get_records("call")):
         record.exc_info = None  # the frames of a traceback hold all that was open in them
     try:
