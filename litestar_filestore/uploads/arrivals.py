@@ -166,8 +166,7 @@ class Arrivals(LiveSource):
 
     @asynccontextmanager
     async def part_memory(self, buffers: PartBuffers | None, max_bytes: int) -> AsyncGenerator[int | None]:
-        """Reserve the memory that a put of this body needs, waiting for it if others hold it, and release it at the
-        end.
+        """Reserve the memory that a put of this body needs, wait for it if others hold it, and release it at the end.
 
         The reservation covers the block in memory as well. An upload that holds memory for which others wait must not
         wait for memory itself, and has to keep up a minimum rate.

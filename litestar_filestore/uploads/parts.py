@@ -250,8 +250,7 @@ class MultipartStream:
 
 
 async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
-    """Yield the events of a form that Litestar has parsed. It groups values by name, so parts of one name come
-    together."""
+    """Yield the events of a form that Litestar has parsed; it groups the parts by name."""
     values = list(form_values(form))
     try:
         if len(values) > max_parts:
