@@ -1,7 +1,7 @@
 """The portable backend: the same calls on every store, sync and async, over a driver that does the work.
 
-Here stand as well the table of the backends that are registered in this process, and the source that is an object of a
-backend.
+This module also has the table of the backends that are registered in this process, and the source that reads an object
+of a backend.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class StorageBackend:
     base_url: str | None = None
     """Public URL below which the store serves its objects."""
     default_expires_in: int = 3600
-    """Life in seconds of a signed URL where the caller names none. Subclasses and instances may set it."""
+    """Life in seconds of a signed URL if the caller names none. Subclasses and instances may set it."""
     _storage_driver: Driver | None = None
 
     def __init__(
@@ -207,13 +207,13 @@ class StorageBackend:
         Args:
             key: Name of the backend in the registry, in columns and in stored rows.
             fs: The library's own store or file system, kept for callers that need it.
-            driver: What does the work; may be left out by subclasses of Advanced Alchemy's form.
-            prefix: Folder inside the store below which all keys lie.
+            driver: The driver that does the work; subclasses in Advanced Alchemy's form may leave it out.
+            prefix: Folder inside the store that holds all keys.
             key_template: Where new objects go; see `check_key_template`.
             digest: Digest of new objects: ``sha256``, ``sha512``, ``sha1``, ``md5``, ``blake2b`` or ``None``.
             max_bytes: Largest object in bytes that `put` accepts (inclusive); ``None`` for no limit.
             base_url: Public URL below which the store serves its objects without signature, for `public_url`.
-            **options: What the subclass was given beside; kept as `options`.
+            **options: Other options of the subclass; kept as `options`.
 
         Raises:
             ConfigurationError: If an argument cannot work.
@@ -418,13 +418,13 @@ class StorageBackend:
         """Store what `source` yields as one object, atomically and with bounded memory.
 
         Args:
-            source: Bytes, a `pathlib.Path`, a binary file (read from where it stands, not closed) or an iterable of
+            source: Bytes, a `pathlib.Path`, a binary file (read from its position, not closed) or an iterable of
                 bytes. Never a ``str``.
             key: Where to put it; ``None`` makes a new key.
             content_type: Media type for stores that keep one.
             metadata: User metadata for stores that keep it; see `portable_metadata` for what they keep.
             overwrite: Whether an object of that key may be replaced.
-            max_bytes: Limit for this object; the backend's `max_bytes` holds beside it.
+            max_bytes: Limit for this object; the backend's `max_bytes` applies as well.
             part_bytes: Size of the parts of a multipart upload in bytes; ``None`` lets the driver choose.
             max_concurrency: Parts in flight; ``None`` lets the driver choose.
 
@@ -435,7 +435,7 @@ class StorageBackend:
             ObjectExistsError: If the key is taken and `overwrite` is false.
             FileTooLargeError: If the source is longer than the limit.
             SourceTypeError: If bytes cannot be read from `source`.
-            Exception: What the source itself raises, unchanged.
+            Exception: Exceptions of the source itself, unchanged.
             StorageError: If the store fails. After any error the key holds what it held before.
         """
         target, path, meter, options = self._plan_put(
@@ -480,7 +480,7 @@ class StorageBackend:
             return self._stored(target, await self.storage_driver.put_async(path, feed, options), feed, meter)
 
     def delete(self, key: str | Sequence[str]) -> None:
-        """Delete one object or several; missing ones are fine."""
+        """Delete one object or several; missing ones are not an error."""
         keys = [key] if isinstance(key, str) else list(key)
         paths = [self._path(each) for each in keys]
         with self._guard("delete", keys[0] if len(keys) == 1 else None):
@@ -566,7 +566,7 @@ class StorageBackend:
         """Return a URL of the store to GET one object, with the headers of `answer`. It may fetch credentials.
 
         Raises:
-            UnsupportedOperationError: If the store cannot sign, or not this key or these headers.
+            UnsupportedOperationError: If the store cannot sign, or cannot sign this key or these headers.
         """
         path = self._path(key)
         with self._guard("sign", key):
@@ -583,7 +583,7 @@ class StorageBackend:
         return path if isinstance(path, str) else os.fspath(path)
 
     def get_content(self, path: PathLike, *, options: dict[str, Any] | None = None) -> bytes:
-        """Return a whole object. It is held in memory as a whole; `get` streams instead.
+        """Return a whole object, held in memory as a whole; `get` streams instead.
 
         Args:
             path: Key of the object.
@@ -612,10 +612,10 @@ class StorageBackend:
         """Store `data` under the key of `file_object` and complete its metadata.
 
         Some types are `Any` for the sake of overrides: those written for Advanced Alchemy take and return a
-        `FileObject`, and numbers that are never ``None``. They are given those numbers only that a caller has said.
+        `FileObject`, and take numbers that are never ``None``. They get only the numbers that a caller has passed.
 
         Args:
-            file_object: A `FileObject`, which stands above this module; it brings key, content type and metadata.
+            file_object: A `FileObject`, which is in a layer above this module; it has key, content type and metadata.
             data: See `put`.
             use_multipart: Accepted for compatibility; the driver decides by size.
             chunk_size: Size of the parts of a multipart upload in bytes, an ``int``; ``None`` lets the driver choose.
@@ -645,7 +645,7 @@ class StorageBackend:
         return file_object.complete(info)
 
     def delete_object(self, paths: PathLike | Sequence[PathLike]) -> None:
-        """Delete one object or several; missing ones are fine."""
+        """Delete one object or several; missing ones are not an error."""
         self.delete(self._keys(paths))
 
     async def delete_object_async(self, paths: PathLike | Sequence[PathLike]) -> None:

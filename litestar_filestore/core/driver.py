@@ -1,4 +1,4 @@
-"""The contract between the portable backend and what an implementor writes for one kind of store."""
+"""The contract between the portable backend and the driver that an implementor writes for one kind of store."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Driver(ABC):
     What a driver guarantees without exception
         * ``put`` is atomic. Nobody sees partial content at any time. When the blocks raise, the task is cancelled or
           the process dies, the key holds the old object or none, and ``clean`` removes what is left in hidden places.
-        * ``get`` reads the range it was asked for and nothing else, in blocks of at most a few MiB, and raises
+        * ``get`` reads exactly the requested range, in blocks of at most a few MiB, and raises
           `ObjectChangedError` rather than mix two versions of an object or end early.
         * A missing object is `ObjectNotFoundError` or an error that ``translate`` turns into it. ``delete`` of a
           missing object is a success.
         * The async half neither blocks the event loop nor leaves anything running behind, and works from any loop.
 
-    ``litestar_filestore.testing.conformance`` is the definition of these words; a new driver runs it.
+    ``litestar_filestore.testing.conformance`` defines these guarantees as tests; run it for a new driver.
     """
 
     name: ClassVar[str]
@@ -60,12 +60,12 @@ class Driver(ABC):
 
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
-        """Store all blocks under `path`, atomically, and return what the store says about the object.
+        """Store all blocks under `path`, atomically, and return the store's info about the object.
 
         Args:
             path: Key with its prefix.
-            blocks: Buffers of 1 to `BLOCK_BYTES` bytes, each valid until the next is asked for; none for an empty
-                object. What the iterator raises must come out again.
+            blocks: Buffers of 1 to `BLOCK_BYTES` bytes, each valid until the next is requested; none for an empty
+                object. Let the iterator's exceptions pass.
             options: See `PutOptions`.
 
         Returns:
@@ -97,7 +97,7 @@ class Driver(ABC):
 
     @abstractmethod
     def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-        """`get` without blocking the event loop. An async generator; closing it frees what it holds."""
+        """`get` without blocking the event loop. This is an async generator; closing it frees its resources."""
 
     @abstractmethod
     def head(self, path: str) -> ObjectInfo:
@@ -113,7 +113,7 @@ class Driver(ABC):
 
     @abstractmethod
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete exactly these objects; missing ones are fine. All are tried before an error is raised."""
+        """Delete exactly these objects; missing ones are not an error. All are tried before an error is raised."""
 
     @abstractmethod
     async def delete_async(self, paths: Sequence[str]) -> None:
@@ -145,7 +145,7 @@ class Driver(ABC):
         """`copy` without blocking the event loop."""
 
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
-        """Return a URL that allows `method` on one object for `expires_in` seconds, to whoever holds it.
+        """Return a URL that allows its holder `method` on one object for `expires_in` seconds.
 
         Raises:
             UnsupportedOperationError: If the store cannot sign, or cannot sign this key correctly.
@@ -161,7 +161,7 @@ class Driver(ABC):
         """Return a URL to GET one object whose answer has the headers of `answer`.
 
         Raises:
-            UnsupportedOperationError: If the store cannot sign, or not this key or these headers.
+            UnsupportedOperationError: If the store cannot sign, or cannot sign this key or these headers.
         """
         del path, answer
         raise UnsupportedOperationError(f"{self.protocol} storage signs no headers of answers")
@@ -173,20 +173,20 @@ class Driver(ABC):
     def local_path(self, path: str) -> Path:
         """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing.
 
-        Nothing is looked at. Before somebody else opens the path, ``head`` is asked, which refuses what ``get`` would:
-        a symbolic link, a folder.
+        Nothing is checked here. Before another program opens the path, the caller uses ``head``, which refuses what
+        ``get`` would: a symbolic link, a folder.
         """
         del path
         raise UnsupportedOperationError(f"{self.protocol} storage has no local files")
 
     def start(self) -> None:  # noqa: B027  # most drivers have nothing to do here
-        """Make ready what the first operation would otherwise pay for; called at most once before use, or never."""
+        """Prepare what the first operation would otherwise have to set up; called at most once before use, or never."""
 
     async def start_async(self) -> None:  # noqa: B027  # most drivers have nothing to do here
         """`start` without blocking the event loop."""
 
     def close(self) -> None:  # noqa: B027  # most drivers have nothing to do here
-        """Free connections and descriptors. A closed driver may be used again and then opens what it needs."""
+        """Free connections and descriptors. A closed driver may be used again, and then opens what it needs."""
 
     async def close_async(self) -> None:  # noqa: B027  # most drivers have nothing to do here
         """`close` without blocking the event loop; frees what belongs to the running loop."""
@@ -208,11 +208,11 @@ class Driver(ABC):
         return self.clean(older_than)
 
     def translate(self, error: Exception) -> StorageError | None:
-        """Return the error of this package that an exception of the library underneath means.
+        """Return the error of this package that stands for an exception of the library underneath.
 
         Returns:
             An error without operation, backend and key (the backend fills them in), or ``None`` for an exception that
-            is not the library's, which then goes to the caller as it is.
+            is not the library's; the caller gets that one unchanged.
         """
         return translate_os_error(error)
 
@@ -222,7 +222,7 @@ _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN,
 
 
 def translate_os_error(error: Exception) -> StorageError | None:
-    """Return the storage error that an ``OSError`` means, or ``None`` for other exceptions.
+    """Return the storage error that stands for an ``OSError``, or ``None`` for other exceptions.
 
     Messages name the kind of error only: those of the operating system hold absolute paths.
     """

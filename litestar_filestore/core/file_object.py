@@ -109,7 +109,7 @@ class LinkWish:
     max_bytes: int | None = None
     """Largest upload in bytes; ``None`` takes the limit of the backend or of the application."""
     native: bool = True
-    """Whether the store's own link will do where it can carry the rest."""
+    """Whether the store's own link may be used if it can carry the other options."""
 
 
 _FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
@@ -119,11 +119,12 @@ _FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version
 class FileObject:
     """One file in a backend: new content on its way there, or a stored object.
 
-    With `content` or `source_path` it is new: saving it, directly or with the row it is assigned to, gives it a key
-    that was never used before. Without, it stands for the object whose key is `to_filename`, else `filename`.
+    With `content` or `source_path` it is new: saving it, directly or with its row, gives it a key that was never used
+    before. Without them, it represents the object whose key is `to_filename`, or else `filename`.
 
-    Two files are equal if backend and key are; a file that has no key yet is equal to itself only. Deliberately a plain
-    slotted class: msgspec and pydantic rebuild dataclasses and structs from mappings, and a client's mapping must never
+    Two files are equal if their backends and keys are equal; a file that has no key yet is equal only to itself. This
+    is deliberately a plain slotted class: msgspec and pydantic rebuild dataclasses and structs from mappings, and a
+    client's mapping must never
     become a file.
     """
 
@@ -179,7 +180,7 @@ class FileObject:
             checksum: ``algorithm:hex``, if known.
             etag: Entity tag with its quotes, if known.
             version_id: Version in a versioned bucket, if known.
-            metadata: Anything that JSON can hold; it lies in the row, and in stores that keep metadata.
+            metadata: Anything that JSON can hold; it is kept in the row, and in stores that keep metadata.
             source_path: A local file to store.
             content: Content to store; see `StorageBackend.put`. ``b""`` is an empty file.
 
@@ -219,11 +220,11 @@ class FileObject:
         self.key_ext = ""
         """Extension, with its dot, of the verified type of new content; for the key."""
         self.passed_rules: tuple[Rule, ...] = ()
-        """Rules that have accepted the content already, so that they are not asked again."""
+        """Rules that have accepted the content already, so that they are not applied again."""
         self.in_row = False
-        """Whether it came out of a row of the database."""
+        """Whether it was loaded from a row of the database."""
         self.referred: Referred | None = None
-        """The state in the reference that a client has sent for it; ``None`` for a file that the program has itself."""
+        """The state in the reference that a client has sent; ``None`` for a file that comes from the program itself."""
         self.on_change: Callable[[Any], None] | None = None
         """Called with the file before it changes in place; the row that holds it listens."""
 
@@ -260,7 +261,7 @@ class FileObject:
 
     @property
     def key_is_new(self) -> bool:
-        """Whether the key was made for the content that is being saved, so that nothing can lie there already."""
+        """Whether the key was made for the content that is being saved, so that no object can have it yet."""
         return self._fresh
 
     @property
@@ -287,7 +288,7 @@ class FileObject:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """User metadata. Change it with `update_metadata` or by assignment, so that the row notices."""
+        """User metadata. Change it with `update_metadata` or by assignment, so that the change is tracked."""
         return self._metadata
 
     @metadata.setter
@@ -302,11 +303,11 @@ class FileObject:
 
     @property
     def has_pending_data(self) -> bool:
-        """Whether there is content that was not saved yet; true for empty content as well."""
+        """Whether there is content that has not been saved yet; true for empty content as well."""
         return self._content is not None or self._source_path is not None
 
     def __eq__(self, other: object) -> bool:
-        """Return whether both stand for the same object; see the class."""
+        """Return whether both represent the same object; see the class."""
         if not isinstance(other, FileObject):
             return NotImplemented
         if self._key is None or other._key is None:
@@ -330,7 +331,7 @@ class FileObject:
     def to_dict(self) -> dict[str, Any]:
         """Return what a row keeps, as Advanced Alchemy wrote it, with the key as ``to_filename``.
 
-        For the database. It names key and backend: clients get `public_file` instead.
+        It is for the database only, because it contains key and backend; clients get `public_file` instead.
         """
         result: dict[str, Any] = {"filename": self._filename}
         if self.path != self._filename:
@@ -345,8 +346,8 @@ class FileObject:
         """Return the stored file that `to_dict` described; rows written by Advanced Alchemy load unchanged.
 
         Args:
-            data: From a trusted place, the database. Names that are not known are ignored.
-            backend: Stands in where `data` names no backend.
+            data: Data from a trusted source, the database. Unknown names are ignored.
+            backend: Used if `data` names no backend.
         """
         file = cls(data.get("backend") or backend or "", data["filename"], data.get("to_filename"))
         file._pinned = None  # the key in a row was not pinned by this program: new content gets a new one
@@ -357,7 +358,7 @@ class FileObject:
         return file
 
     def complete(self, info: ObjectInfo) -> Self:
-        """Take over what a backend said about the stored content, and return the same file."""
+        """Take over a backend's information about the stored content, and return the same file."""
         self.size = info.size
         self.last_modified = info.last_modified
         self.checksum = info.checksum
@@ -366,17 +367,17 @@ class FileObject:
         return self
 
     def pending_content(self) -> PendingContent:
-        """Return what is still to be saved, for `restore`."""
+        """Return the content that is still to be saved, for `restore`."""
         return PendingContent(self._content, self._source_path)
 
     def replace_content(self, content: AsyncDataLike) -> None:
-        """Have `content` saved in place of the pending one: the same bytes, from where they stand now."""
+        """Replace the pending content by `content`: the same bytes, from its current position."""
         self._content, self._source_path = content, None
 
     def restore(self, pending: PendingContent) -> None:
         """Make the file new again: its object is gone, its content is to be saved again.
 
-        Content that can be read once only is not back: saving the file raises `SourceTypeError` then.
+        Content that can be read only once is lost: saving the file then raises `SourceTypeError`.
         """
         self._key, self._made_here = None, False
         self._source_path = pending.source_path
@@ -394,7 +395,7 @@ class FileObject:
             self.on_change(self)
 
     def prepare_key(self) -> str:
-        """Take the key that the pending content is going to be saved under, and return it."""
+        """Set and return the key that the pending content is going to be saved under."""
         self._fresh = self._pinned is None
         self.passed_rules = ()
         if (key := self._pinned) is None:
@@ -425,9 +426,9 @@ class FileObject:
     ) -> FileObject:
         """Store content and complete the metadata. New content gets a new key, also on a file that was stored before.
 
-        While an application with `FilestorePlugin` runs, the object belongs to the request that is being answered, like
-        an upload: it is given up with it unless a row takes it or `storages.keep` is called. Outside of a request a row
-        has an hour to take it. Both hold for the backends of columns whose database has a ledger.
+        While an application with `FilestorePlugin` runs, the object belongs to the current request, like an upload: it
+        is given up at the end of the request unless a row takes it or `storages.keep` is called. Outside of a request,
+        a row has an hour to take it. Both apply to the backends of columns whose database has a ledger.
 
         Args:
             data: See `StorageBackend.put`; ``None`` takes the pending content.
@@ -441,7 +442,7 @@ class FileObject:
         Raises:
             SourceTypeError: If there is nothing to save, or only an async source. It is a ``TypeError`` as well.
             ObjectExistsError: If `to_filename` pins a key that is taken.
-            ObjectNotFoundError: If the object is gone that was to be copied.
+            ObjectNotFoundError: If the object to be copied is gone.
             QuotaExceededError: If the owner of new objects may not store that much.
             StorageError: If the store fails; the file is then as it was before.
         """
@@ -470,7 +471,7 @@ class FileObject:
         return self._saved(saved)
 
     def put(self, **options: Any) -> FileObject:
-        """`save` pending content, for who looks after the object: nobody else is told of it.
+        """`save` pending content for a caller that looks after the object itself.
 
         Args:
             **options: Those of `save`.
@@ -515,7 +516,8 @@ class FileObject:
         return True
 
     def _copied(self, source: ObjectCopy, info: ObjectInfo | None) -> FileObject:
-        # No store says what it has copied. What the origin's row knows of the content holds for the copy as well.
+        # Stores do not describe what they have copied. What the original's row knows about the content applies to the
+        # copy too.
         self.size, self.etag, self.last_modified, self.version_id = source.size, source.etag, time.time(), None
         if info is not None:
             self.complete(info)
@@ -535,7 +537,7 @@ class FileObject:
         return saved
 
     def get_content(self, *, options: dict[str, Any] | None = None) -> bytes:
-        """Return the whole content, held in memory as a whole; `stream` and `open` do not.
+        """Return the whole content, held in memory as a whole; use `stream` or `open` to avoid that.
 
         Raises:
             ObjectNotFoundError: If there is no such object.
@@ -554,7 +556,7 @@ class FileObject:
         return backend.get(key, start, end)
 
     def stream_async(self, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
-        """`stream` without blocking the event loop. An async generator; closing it frees what it holds."""
+        """`stream` without blocking the event loop. This is an async generator; closing it frees its resources."""
         backend, key = self._readable
         return backend.get_async(key, start, end)
 
@@ -606,16 +608,16 @@ class FileObject:
         return self._made_here
 
     def copy(self, backend: str | StorageBackend | None = None) -> FileObject:
-        """Return a new file that is going to get the same content under a key of its own. Nothing is stored yet.
+        """Return a new file that is going to get the same content under a new key. Nothing is stored yet.
 
-        The session that writes the copy to a row stores it, or `save`: inside the store, and by reading the object
-        where that cannot be done, as between two backends. Until then its content is read from this file's object.
+        The session that writes the copy to a row stores it, or `save` does: inside the store if possible, otherwise by
+        reading the object, for example between two backends. Until then its content is read from this file's object.
 
         Args:
             backend: Where the copy goes, a backend or its key; ``None`` for the same one.
 
         Raises:
-            SourceTypeError: If this file is still to be saved itself, from content that can be read once only. It is a
+            SourceTypeError: If this file itself is still to be saved, from content that can be read only once. It is a
                 ``TypeError`` as well.
         """
         pending = self.pending_content()
@@ -637,7 +639,7 @@ class FileObject:
         return ObjectCopy(self._backend, self.path, self.size, self.checksum, self.etag)
 
     def delete(self) -> None:
-        """Delete the object; a missing one is fine. Rows that hold the file are not told: delete or clear those."""
+        """Delete the object; a missing one is no error. Rows that hold the file stay as they are: clear them too."""
         if self._key is not None:
             self.backend.delete_object(self._key)
 
@@ -647,9 +649,9 @@ class FileObject:
             await self.backend.delete_object_async(self._key)
 
     def sign(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
-        """Return a signed URL: the store's own, or one of the running application where the store cannot sign.
+        """Return a signed URL: the store's own, or one of the running application if the store cannot sign.
 
-        The store's link says nothing about the headers of the answer, and lets an upload be repeated; see `url`.
+        The store's link does not set the headers of the answer, and allows an upload to be repeated; see `url`.
 
         Args:
             expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means the backend's `default_expires_in`.
@@ -688,11 +690,12 @@ class FileObject:
     ) -> str:
         """Return a URL to download from, as `storages.url_for` makes it.
 
-        Where no application with a secret runs: a URL below the backend's public `base_url`, else the store's own.
+        If no application with a secret runs, it is a URL below the backend's public `base_url`, or else the store's
+        own.
 
         Args:
             expires_in: Longest life in seconds; ``None`` takes the application's default.
-            disposition: ``"inline"`` for what a browser should show; ``None`` is ``"attachment"``.
+            disposition: ``"inline"`` for files that a browser should show; ``None`` is ``"attachment"``.
             filename: Name to save under; ``None`` takes the file's.
 
         Raises:
@@ -759,7 +762,7 @@ class FileObject:
 
 
 def _said(options: dict[str, Any]) -> dict[str, Any]:
-    # Backends written for Advanced Alchemy have defaults of their own, and None is none of their numbers.
+    # Backends written for Advanced Alchemy have their own defaults, and do not accept None as a number.
     return {name: value for name, value in options.items() if value is not None}
 
 

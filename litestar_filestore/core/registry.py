@@ -1,4 +1,4 @@
-"""The registry: backends by key, links, and the keeping of files that no row holds."""
+"""The registry: finds backends by key, makes links, and keeps files that no row holds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _encode_json(value: Any) -> str:
 
 
 class StorageRegistry:
-    """Holds backends by their keys. Look-ups are lazy: a row or column names a key, and asks here when it is used."""
+    """Holds backends by their keys. Look-ups are lazy: the key that a row or column names is looked up on use."""
 
     def __init__(
         self,
@@ -74,14 +74,14 @@ class StorageRegistry:
     @overload
     def register_backend(self, value: StorageBackend, key: None = None) -> None: ...
     def register_backend(self, value: StorageBackend | str, key: str | None = None) -> None:
-        """Register a backend under its key, in place of one that had it.
+        """Register a backend under its key; it replaces one with the same key.
 
         Args:
             value: A backend, or a URL for the default backend class.
-            key: Needed with a URL, refused with a backend, which has its own.
+            key: Needed with a URL, refused with a backend, which has its own key.
 
         Raises:
-            ConfigurationError: If `key` is missing or one too many.
+            ConfigurationError: If `key` is missing or superfluous.
         """
         if not isinstance(value, str):
             if key is not None:
@@ -104,7 +104,7 @@ class StorageRegistry:
         return found
 
     def unregister_backend(self, key: str) -> None:
-        """Forget a backend; an unknown key is fine. The backend is not closed."""
+        """Forget a backend; an unknown key is not an error. The backend is not closed."""
         self._backends.pop(key, None)
 
     def clear_backends(self) -> None:
@@ -156,21 +156,21 @@ class StorageRegistry:
         return len(self._backends)
 
     def kept_by(self, keeper: Keeper) -> AbstractContextManager[None]:
-        """Let `keeper` look after what is stored outside of requests, for the time of the context."""
+        """Let `keeper` look after files that are stored outside of requests, until the context ends."""
         return _listed(self._surroundings.keepers, keeper)
 
     def linking(self, maker: LinkMaker) -> AbstractContextManager[None]:
-        """Let `maker` make the links outside of requests, for the time of the context."""
+        """Let `maker` make the links outside of requests, until the context ends."""
         return _listed(self._surroundings.link_makers, maker)
 
     async def keep(self, file: FileObject) -> None:
         """Keep a file that no row holds, for instance one whose key the application notes elsewhere.
 
-        What a request has stored and no row has taken is deleted when the request ends, unless it is kept. It is kept
-        when this returns, whatever becomes of the request.
+        A file that a request has stored and no row has taken is deleted when the request ends, unless it is kept. It is
+        kept once this returns, whatever happens to the request.
 
-        The program can put it into a row later. A client can do so only with a reference that was made for it,
-        ``storages.reference_for(file, kept=True)``: the one that the upload was answered with is refused from now on.
+        The program can put it into a row later. A client can do so only with a reference made by
+        ``storages.reference_for(file, kept=True)``: from now on, the reference from the upload's answer is refused.
 
         Args:
             file: A stored file.
@@ -182,7 +182,7 @@ class StorageRegistry:
         await self._keeper(file).keep(file)
 
     async def discard(self, file: FileObject) -> None:
-        """Give up a file that was kept; its object is deleted soon. One that a row holds is the row's, and stays.
+        """Give up a kept file; its object is deleted soon. A file that a row holds belongs to the row, and stays.
 
         Raises:
             ConfigurationError: If no application with the plugin runs.
@@ -213,17 +213,19 @@ class StorageRegistry:
         for_upload: bool = False,
         max_bytes: int | None = None,
     ) -> str:
-        """Return a URL that lets whoever holds it download a file, or upload one, for a while.
+        """Return a URL with which anybody can download a file, or upload one, for a while.
 
-        A download is linked below the backend's public `base_url` if it has one and nothing else is asked for; by the
-        store itself where it signs the key and the headers of the answer; else by a route of the application, which
-        works for every backend. An upload always goes through the application: it is bounded there, and accepted once.
+        A download link is below the backend's public `base_url` if it has one and nothing else is requested; it is the
+        store's own if the store signs the key and the headers of the answer; otherwise it leads to a route of the
+        application, which works for every backend. An upload always goes through the application, which bounds it and
+        accepts it once.
 
         Args:
-            file: A stored file; for an upload one that names backend and filename.
+            file: A stored file; for an upload, a file with backend and filename.
             expires_in: Longest life in seconds, up to the application's `max_expires_in`. Links that are made within
                 one window are the same, so the life may be up to a window shorter. ``None`` takes the default.
-            disposition: ``"inline"`` for what a browser should show; files that could run a script are saved anyway.
+            disposition: ``"inline"`` for files that a browser should show; files that could run a script are saved
+                anyway.
             filename: Name to save under; ``None`` takes the file's.
             for_upload: A link to PUT instead of one to GET.
             max_bytes: Largest upload in bytes; ``None`` takes the limit of the backend or of the application.
@@ -265,16 +267,17 @@ class StorageRegistry:
     def reference_for(self, file: FileObject, *, expires_in: int | None = None, kept: bool = False) -> str:
         """Return a reference to a stored file: text that a client may send back where a file is expected.
 
-        It is the only way in which JSON can name a file. Give it to whom you would let put this file into a row. It
-        can be read by who has it, and does not carry the user metadata.
+        It is the only way in which JSON can name a file. Give it only to clients that may put this file into a row. Its
+        holder can read it; it does not contain the user metadata.
 
-        One file goes into one row, however many references there are: the second row is refused with `ConflictError`.
+        A file can be in only one row, however many references there are: the second row is refused with
+        `ConflictError`.
 
         Args:
             file: A stored file, usually one that no row holds yet.
             expires_in: Life in seconds; ``None`` takes the application's default.
-            kept: Whether the reference puts into a row also a file that the application keeps (`keep`). Whoever deletes
-                that row deletes the file, so others are refused: an uploader still has the reference of the upload.
+            kept: Whether the reference also works for a file that the application keeps (`keep`). Deleting the row will
+                delete the file, so other references are refused: an uploader still has the one of the upload.
 
         Raises:
             ConfigurationError: If no application with a secret runs.
@@ -286,7 +289,7 @@ class StorageRegistry:
         """Return the file that a reference of this application names.
 
         Raises:
-            InvalidTokenError: For any other text, and for a reference that has ended.
+            InvalidTokenError: For any other text, and for an expired reference.
             ConfigurationError: If no application with a secret runs.
         """
         return self._surroundings.needed_link_maker().file_for(reference)
@@ -302,4 +305,4 @@ def _listed(items: list[T], item: T) -> Generator[None]:
 
 
 storages = StorageRegistry(surroundings=surroundings)
-"""The registry of this process: what columns and file objects look in."""
+"""The registry of this process, in which columns and file objects look up backends."""

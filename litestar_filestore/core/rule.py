@@ -1,6 +1,6 @@
 """Rules for files: the contract between those who declare them and those who enforce them.
 
-Rules stand on columns, form fields and in configurations; requests and sessions enforce them.
+Rules are declared on columns, on form fields and in configurations; requests and sessions enforce them.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ ResultT = TypeVar("ResultT")
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that asks to be stored, as far as it is known."""
+    """What is known about a file that is about to be stored."""
 
     filename: str
-    """Name for people. The client's, so good for its extension only."""
+    """Name for people. It comes from the client, so use only its extension."""
     content_type: str
-    """Media type told from the content, lower case and without parameters."""
+    """Media type detected from the content, lower case and without parameters."""
     declared_type: str | None = None
-    """The sender's word for the type. A claim, nothing more."""
+    """The type that the sender declares; not verified."""
     head: bytes = b""
-    """The first bytes: all there are, or at least as many as the rules asked for."""
+    """The first bytes: all there are, or at least as many as the rules need."""
     size: int | None = None
     """Length in bytes; ``None`` while more may follow."""
 
@@ -45,12 +45,12 @@ Answer: TypeAlias = str | None
 
 
 class Wanted(NamedTuple):
-    """Bytes that a `Reading` asks for, out of content that passes once."""
+    """Bytes that a `Reading` requests from content that passes once."""
 
     offset: int
-    """Offset of the first one. Below zero: so many of the last bytes of the content; `length` is ignored then."""
+    """Offset of the first one. A negative number means that many of the last bytes; `length` is then ignored."""
     length: int
-    """Number of bytes. There are fewer where the content ends."""
+    """Number of bytes; fewer at the end of the content."""
     names: tuple[bytes, ...] = ()
     """Members of a ZIP archive that are worth keeping while the last bytes are waited for, as they lie before them."""
 
@@ -61,20 +61,20 @@ class Piece(NamedTuple):
     offset: int
     """Offset of the first one in the content."""
     data: bytes
-    """The bytes. Fewer than wanted where the content ends, none where they have passed already."""
+    """The bytes: fewer than wanted at the end of the content, none if they have passed already."""
 
 
 Reading: TypeAlias = Generator[Wanted, Piece, ResultT]
-"""Reads in content whose bytes pass once: yields what it wants and is sent it, in the order of the content.
+"""Reads content whose bytes pass once: yields requests for bytes and is sent them, in the order of the content.
 
-What it wants may begin in the first bytes, which are kept, in the piece before, or behind that. After the last bytes it
-may go back to members of an archive that it has named. It runs on the event loop and on hostile input: bound how often
-it asks, and what it does between two questions.
+The requested bytes may begin in the first bytes, which are kept, in the previous piece, or after it. After the last
+bytes it may go back to members of an archive that it has named. It runs on the event loop and on hostile input: bound
+the number of requests, and the work between two of them.
 """
 
 
 class FileRule:
-    """A rule that asks for more than the first bytes, or tells others what it allows. Immutable and comparable.
+    """A rule that needs more than the first bytes, or tells others what it allows. Immutable and comparable.
 
     `at_head` and `at_end` may be coroutine functions, and may raise `FileRejectedError` instead of answering.
     """
@@ -86,7 +86,7 @@ class FileRule:
     head_bytes: int = 0
     """Number of first bytes that `at_head` needs."""
     judges_type: bool = False
-    """Whether it goes by the media type; where one does, the file is kept under the type that its content has."""
+    """Whether it depends on the media type; if any rule does, the file is stored with the type of its content."""
 
     def at_head(self, file: Candidate) -> Answer | Awaitable[Answer]:
         """Judge by name, type and first bytes, before anything is stored."""
@@ -94,7 +94,7 @@ class FileRule:
         return None
 
     def read(self, file: Candidate) -> Reading[Answer] | None:
-        """Return what looks at the content further on, for what the first bytes leave open; ``None`` for nothing.
+        """Return a generator that reads on if the first bytes are not enough; ``None`` for none.
 
         A refusal ends the upload when it is known, at the latest when all bytes have been seen and before the object
         is finished.
@@ -109,16 +109,16 @@ class FileRule:
 
 
 Rule: TypeAlias = FileRule | Callable[[Candidate], Answer | Awaitable[Answer]]
-"""A `FileRule`, or any function or coroutine function that is asked with the first bytes, as `FileRule.at_head` is."""
+"""A `FileRule`, or any function or coroutine function that is called with the first bytes, like `FileRule.at_head`."""
 
 
 def max_bytes(rules: Iterable[Rule]) -> int | None:
-    """Return how long a file may be by these rules in bytes, inclusive; ``None`` for any length."""
+    """Return the largest size in bytes (inclusive) that these rules allow a file; ``None`` for any size."""
     limits = (rule.max_bytes for rule in rules if isinstance(rule, FileRule))
     return min((each for each in limits if each is not None), default=None)
 
 
 def max_files(rules: Iterable[Rule]) -> int | None:
-    """Return how many files a list may hold by these rules, inclusive; ``None`` for any number."""
+    """Return the largest number of files (inclusive) that these rules allow a list; ``None`` for any number."""
     limits = (rule.max_files for rule in rules if isinstance(rule, FileRule))
     return min((each for each in limits if each is not None), default=None)

@@ -30,11 +30,11 @@ __all__ = (
 BLOCK_BYTES = 1024 * 1024
 """Size in bytes to which small pieces are gathered before a thread hop or a library call.
 
-Smaller blocks pay for the hop, larger ones fall out of the processor's cache.
+Smaller blocks cost too many hops; larger ones do not fit into the processor's cache.
 """
 
 Block: TypeAlias = bytes | bytearray | memoryview
-"""A piece of content on its way into a driver. Valid until the next one is asked for."""
+"""A piece of content on its way into a driver. Valid until the next one is requested."""
 
 PathLike: TypeAlias = str | Path | os.PathLike[str]
 """A key written as text or as a path, as Advanced Alchemy's backends take it."""

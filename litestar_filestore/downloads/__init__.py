@@ -1,1 +1,1 @@
-"""Downloads: answers with ranges and conditions, and the ways in which their bytes are delivered."""
+"""Downloads: answers with ranges and conditions, and the ways to deliver their bytes."""

@@ -1,4 +1,4 @@
-"""The answer to a download: status, headers and ranges, from the request and the facts about the object."""
+"""Decides the answer to a download: status, headers and ranges, from the request and the facts about the object."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RangeNotSatisfiableException(ClientException):
 
 
 _NOTHING = "default-src 'none'"
-# A browser shows a picture or a video in a page of its own making, which has a style and loads the file once more.
+# A browser shows a picture or a video in a page that it generates, which has a style and loads the file once more.
 _VIEWER = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
 
 
@@ -56,8 +56,8 @@ def content_headers(
     Args:
         content_type: The verified type.
         filename: Display name.
-        disposition: What the application wishes; a type that is not allowed in place is saved all the same.
-        config: Names the types that are.
+        disposition: The disposition that the application asks for; a type that may not be shown is saved all the same.
+        config: Names the types that may be shown.
     """
     name = type_name(content_type)
     kind: Disposition = "inline" if disposition == "inline" and name in config.inline_types else "attachment"
@@ -68,10 +68,10 @@ def content_headers(
 
 
 def protective_headers(content_type: str, disposition: Disposition, config: DownloadConfig) -> dict[str, str]:
-    """Return the headers that keep content from acting in the name of the site that serves it.
+    """Return the headers that keep content from acting on behalf of the site that serves it.
 
-    None of them alone does: the disposition and the type keep a browser from showing active content, the policy keeps
-    it from running any where it is shown all the same, and the rest keeps other sites and leftovers away.
+    No single header is enough: the disposition and the type keep a browser from showing active content, the policy
+    keeps it from running any that is shown all the same, and the others keep other sites and leftovers away.
     """
     name = type_name(content_type)
     is_inline = disposition == "inline" and name in config.inline_types
@@ -79,13 +79,13 @@ def protective_headers(content_type: str, disposition: Disposition, config: Down
     if not (is_inline and name == PDF_TYPE):  # Chromium does not start its PDF viewer in a sandboxed document
         policy = f"{policy}; sandbox"
     return {
-        # Content is not guessed: a script hidden in a picture stays a picture.
+        # Browsers must not guess the type: a script hidden in a picture stays a picture.
         "x-content-type-options": "nosniff",
         "content-security-policy": policy,
-        # Other sites cannot load the file into a process of theirs, and so not read it by side channels.
+        # Other sites cannot load the file into their process, so they cannot read it through side channels.
         "cross-origin-resource-policy": config.cross_origin_resource_policy,
         "cross-origin-opener-policy": "same-origin",
-        # The address of a file may be all that it takes to read it.
+        # The address of a file may be all that is needed to read it.
         "referrer-policy": "no-referrer",
     }
 
@@ -96,7 +96,7 @@ class ObjectFacts(NamedTuple):
     size: int
     """Length in bytes."""
     validators: Validators
-    """They tell its versions apart."""
+    """Its validators, which distinguish its versions."""
     content_type: str
     """Verified media type."""
 
@@ -107,15 +107,15 @@ class DownloadAnswer(NamedTuple):
     status_code: int
     """200, 206, 304, 412 or, raised instead, 416."""
     headers: dict[str, str]
-    """Those that depend on the request, by lower-case name."""
+    """The headers that depend on the request, by lower-case name."""
     ranges: tuple[ByteRange, ...] = ()
-    """Sent parts of the object; empty for an empty body."""
+    """The parts of the object to send; empty for an empty body."""
     frame: RangesBody | None = None
-    """Stands around several ranges."""
+    """The multipart framing of several ranges."""
 
 
 async def object_facts(file: FileObject, content_type: str | None = None) -> ObjectFacts:
-    """Return the facts about a file; the store is asked only for those that the row lacks.
+    """Return the facts about a file; the store is asked only for facts that the row lacks.
 
     Raises:
         ObjectNotFoundError: If the store is asked and has no such object.
@@ -125,7 +125,7 @@ async def object_facts(file: FileObject, content_type: str | None = None) -> Obj
     if size is None or etag is None:
         info = await file.head_async()
         size, etag, modified = info.size, info.etag, info.last_modified
-    # Not in the future: a client would take such a date for a mistake (RFC 9110 section 8.8.2.1).
+    # Never in the future: a client would consider such a date an error (RFC 9110 section 8.8.2.1).
     seconds = min(int(modified), int(time.time())) if modified is not None else None
     return ObjectFacts(size, Validators(normal_etag(etag), seconds), kind)
 
@@ -137,10 +137,10 @@ def answer_request(
 
     Args:
         method: ``"GET"`` or ``"HEAD"``; a range is for GET only (section 14.2).
-        headers: Of the request by lower-case name; several lines of one name joined by commas.
-        facts: About the object.
-        part_type: Media type of the parts, where there are several.
-        max_ranges: As `parse_ranges` takes it.
+        headers: The request's headers by lower-case name; several lines of one name are joined by commas.
+        facts: Facts about the object.
+        part_type: Media type of the parts, if there are several.
+        max_ranges: As in `parse_ranges`.
 
     Raises:
         RangeNotSatisfiableError: If no range begins within the object.

@@ -1,4 +1,4 @@
-"""The bytes of an answer: who sends them, and that exactly those are sent that were announced."""
+"""Delivers the bytes of an answer: chooses who sends them, and makes sure that they are exactly those announced."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ _WHOLE = 200
 
 
 class Transfer(NamedTuple):
-    """The bytes of one answer on their way."""
+    """What is needed to deliver the bytes of one answer."""
 
     file: FileObject
     """The stored file."""
     facts: ObjectFacts
     """Facts about the object."""
     answer: DownloadAnswer
-    """The parts that are wanted."""
+    """The parts that are requested."""
     delivery: Delivery
-    """The way that the application wishes."""
+    """The delivery that the application asks for."""
     config: DownloadConfig
-    """The ways that it has."""
+    """The configuration, which says what the application can use."""
 
 
 async def deliver(transfer: Transfer, headers: dict[str, str], wire: Wire) -> None:
-    """Send an answer that has bytes, or have them sent.
+    """Send an answer with bytes, or let another server send the bytes.
 
     Raises:
-        ConfigurationError: If ``accel`` is asked for, and the server in front reaches no such object.
+        ConfigurationError: If ``accel`` is requested, and the server in front cannot reach the object.
         ObjectNotFoundError: If the object is missing.
-        InvalidKeyError: If a symbolic link stands in the path of a local file.
-        ObjectChangedError: If the object has another size than its row says.
+        InvalidKeyError: If the path of a local file contains a symbolic link.
+        ObjectChangedError: If the size of the object differs from that in its row.
     """
     sender = await _choose_sender(transfer, has_pathsend=wire.has_pathsend)
     if isinstance(sender, dict):
-        # The server in front measures what it sends, makes a 206 of the 200, and says itself that it can.
+        # The server in front sets the length, turns the 200 into a 206, and announces itself that it supports ranges.
         kept = {name: value for name, value in headers.items() if name not in {"content-range", "accept-ranges"}}
         await wire.send_nothing(200, {**kept, **sender, "content-length": "0"})
     elif sender is not None:
@@ -78,7 +78,7 @@ async def deliver(transfer: Transfer, headers: dict[str, str], wire: Wire) -> No
 
 
 async def _choose_sender(transfer: Transfer, *, has_pathsend: bool) -> dict[str, str] | Path | None:
-    """Return headers for the server in front, a path for the ASGI server, or ``None`` for a body of our own."""
+    """Return headers for the server in front, a path for the ASGI server, or ``None`` to send the body from here."""
     file, facts, answer, delivery, _ = transfer
     if delivery in {"auto", "accel"} and (headers := await _front_headers(transfer)) is not None:
         return headers
@@ -105,7 +105,7 @@ async def _front_headers(transfer: Transfer) -> dict[str, str] | None:
             await _check_object(file, transfer.facts.size)
         return headers
     backend = file.backend
-    # Stores answer one range; several are put together here.
+    # Stores answer a single range; several are combined here.
     if Capability.SIGN_GET not in backend.capabilities or answer.frame is not None:
         return None
     part = answer.ranges[0] if answer.status_code != _WHOLE else None
@@ -113,7 +113,7 @@ async def _front_headers(transfer: Transfer) -> dict[str, str] | None:
         return None
     try:
         url = await backend.sign_async(file.path, expires_in=config.redirect_seconds)
-    except UnsupportedOperationError:  # not this key
+    except UnsupportedOperationError:  # it cannot sign this key
         if transfer.delivery == "accel":
             raise
         return None
@@ -126,15 +126,15 @@ def _local_path(file: FileObject) -> Path | None:
 
 
 async def _check_object(file: FileObject, size: int) -> None:
-    """Make sure that whoever sends a local file by its path sends what the application itself would.
+    """Make sure that a server that sends a local file by its path sends what the application itself would send.
 
-    The driver looks as it does before it reads: each folder of the path is opened in turn, and a symbolic link in the
-    place of one, or of the file, is refused (CVE-2024-23334 is a server that followed one). What happens between this
-    and the sending, only the server that sends can see.
+    The driver checks the path as it does before it reads: it opens each folder of the path in turn, and refuses a
+    symbolic link in place of a folder or of the file (CVE-2024-23334 is a server that followed one). Only the server
+    that sends the file can notice what changes after this check.
 
     Raises:
         ObjectNotFoundError: If there is no such object.
-        InvalidKeyError: If a symbolic link stands in its path.
+        InvalidKeyError: If its path contains a symbolic link.
         ObjectChangedError: If it has another size than its row says.
     """
     if (await file.head_async()).size != size:
@@ -161,7 +161,7 @@ async def redirect_url(file: FileObject, headers: dict[str, str], config: Downlo
 
 @asynccontextmanager
 async def first_byte_within(file: FileObject, seconds: float | None) -> AsyncGenerator[asyncio.Timeout]:
-    """Return a context that ends with an error if its limit is not taken away in time."""
+    """Return a context that ends with an error unless its limit is lifted in time."""
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -181,7 +181,7 @@ class Wire:
     """The connection, and the three ways to send something over it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: asyncio.Timeout) -> None:
-        """Send over this connection; `limit` ends with the first byte."""
+        """Send over this connection; `limit` applies until the first byte."""
         self.scope: dict[str, Any] = cast("dict[str, Any]", scope)
         self._limit = limit
         self._receive = receive
@@ -193,26 +193,26 @@ class Wire:
         return _PATHSEND in (self.scope.get("extensions") or {})
 
     async def send_nothing(self, status_code: int, headers: Mapping[str, str]) -> None:
-        """Send headers alone."""
+        """Send only headers."""
         await self._start(status_code, headers)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def send_path(self, headers: Mapping[str, str], path: Path) -> None:
-        """Have a local file sent."""
+        """Let the ASGI server send a local file."""
         await self._start(_WHOLE, headers)
         pathsend: Any = {"type": _PATHSEND, "path": str(path)}  # no type in Litestar
         await self._send(pathsend)
 
     async def send_object(self, file: FileObject, answer: DownloadAnswer, headers: Mapping[str, str]) -> None:
-        """Read an object and send what is wanted of it."""
+        """Read an object and send the requested parts."""
         async with aclosing(_object_bytes(file, answer.ranges, answer.frame)) as pieces:
-            # Before anything is sent: a missing object still gets an answer of its own.
+            # Before anything is sent, so that a missing object can still be answered with an error.
             first = await anext(pieces)
             await self._start(answer.status_code, headers)
             await _send_pieces(pieces, first, int(answer.headers["content-length"]), self._receive, self._send)
 
     async def _start(self, status_code: int, headers: Mapping[str, str]) -> None:
-        self._limit.reschedule(None)  # from now on it is the client who may be slow
+        self._limit.reschedule(None)  # from now on only the client can be slow
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status_code, "headers": raw})
 
@@ -224,7 +224,7 @@ async def _object_bytes(
 
     Raises:
         ObjectNotFoundError: At the first piece.
-        ObjectChangedError: If the object is shorter than it should be: padding or ending early would be a lie.
+        ObjectChangedError: If the object is shorter than announced; it is neither padded nor cut short silently.
     """
     for part in ranges:
         if frame is not None:
@@ -243,7 +243,7 @@ async def _part(file: FileObject, part: ByteRange) -> AsyncGenerator[bytes, None
             async for block in blocks:
                 missing -= len(block)
                 yield block
-    except RangeNotSatisfiableError as error:  # of the store: the range was within the size that the row knows
+    except RangeNotSatisfiableError as error:  # from the store: the range was within the size in the row
         raise _shorter(file) from error
     if missing:
         raise _shorter(file)
@@ -258,7 +258,7 @@ def _shorter(file: FileObject) -> ObjectChangedError:
 async def _send_pieces(
     pieces: AsyncGenerator[bytes, None], first: bytes, length: int, receive: Receive, send: Send
 ) -> None:
-    """Send a body of `length` bytes that begins with `first`; stop reading as soon as the client is gone.
+    """Send a body of `length` bytes that begins with `first`; stop reading as soon as the client has gone.
 
     Raises:
         ObjectChangedError: If `pieces` ends early. The response has begun, so the server breaks the connection.
@@ -287,7 +287,8 @@ async def _send_all(pieces: AsyncGenerator[bytes, None], first: bytes, length: i
 
 
 async def _wait_for_disconnect(receive: Receive, scope: CancelScope) -> None:
-    # Servers drop what is sent to nobody without a word: a closed tab would have the rest of a film read for nothing.
+    # Servers silently drop what is sent after a client has gone: for a closed tab, the rest of a film would be read for
+    # nothing.
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

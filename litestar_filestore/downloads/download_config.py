@@ -1,4 +1,4 @@
-"""`DownloadConfig`, and the servers in front of the application that send files themselves."""
+"""Configures downloads, and the servers in front of the application that send files themselves."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ __all__ = (
 
 
 class FrontServer(Protocol):
-    """A server that takes the place of the body; everything else of the answer is the application's."""
+    """A server that supplies the body; the rest of the answer comes from the application."""
 
     def for_path(self, path: Path) -> dict[str, str] | None:
-        """Return the headers that have a local file sent, ``None`` if the server does not reach it."""
+        """Return the headers that make the server send a local file, ``None`` if the server cannot reach it."""
         ...
 
     def for_url(self, url: str, part: ByteRange | None) -> dict[str, str] | None:
-        """Return the headers that have a signed URL fetched, ``None`` if the server does not do that.
+        """Return the headers that make the server fetch a signed URL, ``None`` if the server cannot do that.
 
         Args:
-            url: Where the object is.
-            part: What of it is wanted, ``None`` for all of it.
+            url: URL of the object.
+            part: The requested part, ``None`` for the whole object.
         """
         ...
 
@@ -51,7 +51,7 @@ class Nginx:
     """nginx by ``X-Accel-Redirect``. Its configuration is in the documentation, in "nginx in front"."""
 
     files: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Internal locations by the folder that each stands for, as in ``{"/srv/documents": "/_files/documents/"}``."""
+    """Internal locations by the folder that each one serves, as in ``{"/srv/documents": "/_files/documents/"}``."""
     remote: str | None = None
     """Internal location that fetches the URL in ``X-Filestore-Url``, for objects in a store that signs URLs."""
 
@@ -81,9 +81,9 @@ class Nginx:
         return None
 
     def for_url(self, url: str, part: ByteRange | None) -> dict[str, str] | None:
-        """Return the internal location, with the URL and the range in headers of their own.
+        """Return the internal location, with the URL and the range in separate headers.
 
-        An address in X-Accel-Redirect is decoded, which a signature over it does not survive.
+        nginx decodes an address in X-Accel-Redirect, which would break its signature.
         """
         if self.remote is None:
             return None
@@ -123,11 +123,11 @@ class XSendfile:
 
 
 Delivery: TypeAlias = Literal["auto", "stream", "redirect", "accel", "pathsend"]
-"""The way on which the bytes of an object reach the client.
+"""How the bytes of an object reach the client.
 
-``stream``: through the application. ``redirect``: from the store, by a signed URL. ``accel``: by the server in front,
-which is told where they are. ``pathsend``: by the ASGI server, from a local file. ``auto``: by the cheapest of them
-that gives the same answer, header for header, which a redirect does not.
+``stream``: the application sends them. ``redirect``: the store sends them, from a signed URL. ``accel``: the server in
+front sends them; it is told where they are. ``pathsend``: the ASGI server sends them, from a local file. ``auto``: the
+cheapest of these that gives the same answer, header for header, which a redirect does not.
 """
 
 ResourcePolicy: TypeAlias = Literal["same-origin", "same-site", "cross-origin"]
@@ -141,31 +141,31 @@ class DownloadConfig:
     """Defaults of `FileDownload`."""
 
     delivery: Delivery = "auto"
-    """The way on which bytes reach the client."""
+    """How bytes reach the client."""
     front_server: FrontServer | None = None
     """The server in front of the application that sends files itself. ``accel`` needs it, ``auto`` uses it. Set it only
-    where every request comes through that server: another client would be told a path, and get no content."""
+    if every request comes through that server: any other client would see a path and get no content."""
     cache_control: str = "private, no-cache"
-    """Value of ``Cache-Control``. The default lets browsers keep a copy, for which they ask again: guards are passed,
+    """Value of ``Cache-Control``. By default, browsers may keep a copy but have to revalidate it: the guards run again,
     and an unchanged file costs a 304."""
     cross_origin_resource_policy: ResourcePolicy = "same-origin"
     """Pages that may embed files."""
     inline_types: frozenset[str] = INLINE_TYPES
-    """Types that may be shown in place. ``application/pdf`` can be added; a type that can run a script cannot."""
+    """Types that browsers may show. You can add ``application/pdf``, but no type that can run a script."""
     served_types: frozenset[str] = SERVED_TYPES
-    """Types as which files are served; all others are served as ``application/octet-stream``. Types can be added and
-    taken away, except for those that can run a script: HTML, XML and SVG, JavaScript, style sheets."""
+    """Types that are served as they are; all others are served as ``application/octet-stream``. You can add and remove
+    types, but cannot add those that can run a script: HTML, XML and SVG, JavaScript, style sheets."""
     max_ranges: int = MAX_RANGES
-    """Most ranges in one answer; a request for more gets the whole object."""
+    """Largest number of ranges in one answer; a request for more gets the whole object."""
     redirect_seconds: int = 300
-    """Life of a signed URL in seconds."""
+    """Lifetime of a signed URL in seconds."""
     first_byte_seconds: float | None = 15.0
-    """Longest wait for the store before the answer begins, then 503; ``None`` waits as long as the backend does."""
+    """Seconds to wait for the store before the answer begins, then 503; ``None`` waits as long as the backend does."""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Further headers of every download; they replace the protective ones of the same name."""
 
     def __post_init__(self) -> None:
-        """Check what no request could mend.
+        """Check the values.
 
         Raises:
             ConfigurationError: If a type is active or malformed, an inline type is not served as itself, or a number
@@ -196,7 +196,7 @@ class DownloadContext:
     config: DownloadConfig
     """The application's."""
     is_download: bool = False
-    """Whether the answer is a file: nothing may be added to it on its way out."""
+    """Whether the answer is a file, to which middleware must add nothing."""
 
 
 def download_context(scope: Scope, config: DownloadConfig | None = None) -> DownloadContext:
@@ -204,7 +204,7 @@ def download_context(scope: Scope, config: DownloadConfig | None = None) -> Down
 
     Args:
         scope: Of the request.
-        config: Begins a new context with this configuration; ``None`` returns the present one, or one of defaults.
+        config: Configuration of a new context; ``None`` returns the current context, or one with the defaults.
     """
     slots = cast("dict[str, Any]", scope)
     context = slots.get(_SCOPE_KEY) if config is None else None

@@ -1,4 +1,4 @@
-"""Handlers that send files: found at start-up, documented, and kept from middleware that would change the answer."""
+"""Finds the handlers that send files, documents them, and keeps away middleware that would change their answers."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ _RAISED = (
 
 
 class DownloadHandlers:
-    """The handlers of an application that send files, as far as their annotations tell."""
+    """The handlers of an application whose annotations show that they send files."""
 
     def __init__(self) -> None:
-        """Know none yet."""
+        """Start with no handlers."""
         self._opt_key = _SKIP_COMPRESSION
 
     def configure(self, app_config: AppConfig) -> None:
-        """Give the compression middleware a mark by which it lets handlers alone, unless it has one."""
+        """Give the compression middleware a key for handlers to exclude, unless it has one."""
         compression = app_config.compression_config
         if compression is None:
             return
@@ -65,13 +65,13 @@ class DownloadHandlers:
             self._opt_key = compression.exclude_opt_key
 
     def prepare(self, handler: HTTPRouteHandler) -> None:
-        """Keep compression away from a handler that sends files, and describe what it answers, redirects as well.
+        """Keep compression away from a handler that sends files, and document its answers, redirects included.
 
         Raises:
             ImproperlyConfiguredException: If Litestar would cache its answers.
         """
         if handler.parsed_return_field.is_subclass_of(FileRedirect) and handler.status_code not in _REDIRECTS:
-            handler.status_code = _FOUND  # Litestar documents 200 unless something was said, and sends the response's
+            handler.status_code = _FOUND  # otherwise Litestar documents 200, and sends the response's own status
         if not _sends_files(handler.parsed_return_field) or handler.opt.get(_PREPARED) is self:
             return  # a handler comes once for each of its paths
         try:
@@ -91,11 +91,11 @@ def _sends_files(field: FieldDefinition) -> bool:
 
 
 def _download_operation(base: type[Operation], status_code: str) -> type[Operation]:
-    """Return a kind of operation that knows the answers to a download."""
+    """Return an operation class that documents the answers to a download."""
 
-    # Without the decorator, the constructor that is inherited would not call the hook.
+    # Without the decorator, the inherited constructor would not call the hook.
     @dataclass
-    class DownloadOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
+    class DownloadOperation(base):  # type: ignore[valid-type,misc]  # the class is known only at run time
         def __post_init__(self) -> None:
             if callable(inherited := getattr(super(), "__post_init__", None)):
                 inherited()
@@ -109,7 +109,7 @@ def _download_operation(base: type[Operation], status_code: str) -> type[Operati
 
 def _answers(description: str) -> dict[str, OpenAPIResponse]:
     binary = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
-    content = {_BINARY: binary, "*/*": binary}  # a file is sent as what it is, as far as that may be shown
+    content = {_BINARY: binary, "*/*": binary}  # a file is sent with its own type, if that type may be served
     validators = {
         "etag": _header("Strong entity tag, made from the content"),
         "last-modified": _header("Time of the upload (RFC 9110 section 5.6.7)"),
@@ -137,20 +137,20 @@ def _header(description: str) -> OpenAPIHeader:
 
 
 class DownloadMiddleware(ASGIMiddleware):
-    """Keeps cookies and encodings off the answer, if that turns out to be a file.
+    """Keeps cookies and encodings off the answer if it turns out to be a file.
 
-    It stands outside of all other middleware. A copy of a file that a cache keeps must not hold anybody's session
-    (CVE-2024-26144), and ranges of encoded content do not fit together.
+    It wraps all other middleware. A cached copy of a file must not hold anybody's session (CVE-2024-26144), and ranges
+    of encoded content do not fit together.
     """
 
     scopes = (ScopeType.HTTP,)
 
     def __init__(self, config: DownloadConfig) -> None:
-        """Tell every download of the application about `config`."""
+        """Apply `config` to every download of the application."""
         self._config = config
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Answer with the guard in between."""
+        """Answer the connection through the guard."""
         context = download_context(scope, self._config)
 
         async def guarded(message: Message) -> None:

@@ -21,11 +21,11 @@ _DEFAULT_SECONDS = 300
 
 
 class FileRedirect(Redirect):
-    """Sends a client on to a link to a file.
+    """Redirects a client to a link to a file.
 
-    Who may follow was decided by the handler that returns it, so the answer is for this client alone
-    (``Cache-Control: private``) and is kept for less than the link lives. The page that has led here is not told to the
-    store (``Referrer-Policy``): its address may be confidential.
+    The handler that returns it has decided that this client may have the file, so the answer is for this client alone
+    (``Cache-Control: private``), and is cached for less time than the link lives. The store does not learn the address
+    of the page that led here (``Referrer-Policy``), which may be confidential.
     """
 
     __slots__ = ()
@@ -40,11 +40,11 @@ class FileRedirect(Redirect):
         status_code: RedirectStatusType = 302,
         background: BackgroundTask | BackgroundTasks | None = None,
     ) -> None:
-        """Make the link, or take one.
+        """Make a link, or use an existing one.
 
         Args:
-            target: A file, which is linked as `storages.url_for` does; or a link that was made before, for example
-                with ``await storages.url_for_async(...)`` where the store may have to fetch credentials.
+            target: A file, which is linked as by `storages.url_for`; or an existing link, for example from
+                ``await storages.url_for_async(...)`` if the store may have to fetch credentials.
             expires_in: Longest life of the link in seconds.
             disposition: For a file; see `storages.url_for`.
             filename: For a file; see `storages.url_for`.
@@ -61,7 +61,7 @@ class FileRedirect(Redirect):
             url = target
         else:
             url = storages.url_for(target, expires_in=expires_in, disposition=disposition, filename=filename)
-        # Links end up to half their life early, so that those made within one window are the same.
+        # Links expire up to half their life early, so that those made within one window are the same.
         headers = {"Cache-Control": f"private, max-age={expires_in // 2}", "Referrer-Policy": "no-referrer"}
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  # some of its types are incomplete in Litestar
             url, status_code=status_code, headers=headers, background=background

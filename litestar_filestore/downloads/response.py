@@ -1,4 +1,4 @@
-"""`FileDownload`: from the request to the answer. Nothing on its way out may change it."""
+"""Answers a request with a file, and lets nothing change the answer on its way out."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ __all__ = (
 class FileDownload(File):
     """A stored file as a response, for ``@get`` and ``@head``.
 
-    Answers 200, 206, 304, 412 and 416 as RFC 9110 says. The content is read when the response is sent, only as far as
-    it was asked for, and never held as a whole. Active content is saved by browsers, not shown, whatever `disposition`
-    says. Cookies are never part of it.
+    Answers 200, 206, 304, 412 and 416 according to RFC 9110. The content is read when the response is sent, only the
+    requested parts, and never held as a whole. Browsers save active content and do not show it, whatever `disposition`
+    says. The answer never carries cookies.
     """
 
     def __init__(
@@ -76,20 +76,21 @@ class FileDownload(File):
 
         Args:
             file: A stored file.
-            disposition: ``"inline"`` to show it in place, if its type is among those that may be.
-            filename: Name to save it under; ``None`` takes the file's.
-            content_type: A verified type instead of the file's. Never one that a client chose.
-            delivery: How the bytes travel; ``None`` as the application is configured.
-            cache_control: Value of ``Cache-Control``; ``None`` as configured.
-            headers: Further headers. They replace protective ones of the same name, and none that describe the content.
-            background: Run after the response was sent.
+            disposition: ``"inline"`` to show it in the browser, if its type may be shown.
+            filename: Name to save it under; ``None`` takes the file's own.
+            content_type: A verified type instead of the file's. Never pass one that a client chose.
+            delivery: How the bytes reach the client; ``None`` for the application's configuration.
+            cache_control: Value of ``Cache-Control``; ``None`` for the application's configuration.
+            headers: Further headers. They replace protective headers of the same name, but none that describe the
+                content.
+            background: Runs after the response has been sent.
 
         Raises:
             InvalidArgumentError: If the file was not saved yet.
         """
         if file.key is None:
             raise InvalidArgumentError("A file is stored before it is downloaded", backend=file.backend_key)
-        # Not File's: its arguments are a path and a file system, and differ between versions of Litestar.
+        # Not the constructor of `File`: it takes a path and a file system, and differs between versions of Litestar.
         cast("Any", Response).__init__(self, None, background=background, headers=dict(headers or {}))
         self.wish = _DownloadWish(
             file=file,
@@ -114,11 +115,11 @@ class FileDownload(File):
 
         Args:
             backend: A backend or its key.
-            key: Of the object.
+            key: Key of the object.
             filename: Name to save it under; ``None`` takes the last segment of the key.
-            content_type: Its verified type; ``None`` is ``application/octet-stream``: neither a key nor what a store
-                was told says what the bytes are.
-            options: As `FileDownload` takes them.
+            content_type: Its verified type; ``None`` is ``application/octet-stream``, because neither the key nor the
+                type in the store proves what the bytes are.
+            options: The other options of `FileDownload`.
         """
         name = safe_filename(filename if filename is not None else key)
         file = FileObject(backend, name, key, content_type=content_type or DEFAULT_CONTENT_TYPE)
@@ -133,17 +134,17 @@ class FileDownload(File):
         headers: dict[str, str] | None = None,
         **_: Any,
     ) -> _ASGIFileDownload:
-        """Return the ASGI application that sends the file. Status and cookies of the handler have no say."""
+        """Return the ASGI application that sends the file. It ignores the handler's status and cookies."""
         del app, request
         return _ASGIFileDownload(self.wish, {**(headers or {}), **self.headers}, self.background or background)
 
 
-# What only the answer itself can know. Cookies belong to a session, of which a copy of the file must not be a part.
+# Headers that only the answer itself can know, and cookies: a copy of the file must not hold anybody's session.
 _OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "content-length", "content-range"})
 
 
 class _DownloadWish(NamedTuple):
-    """A download as a handler wants it."""
+    """The download that a handler asks for."""
 
     file: FileObject
     """A stored file."""
@@ -154,7 +155,7 @@ class _DownloadWish(NamedTuple):
     content_type: str | None
     """Verified type; ``None`` takes the file's."""
     delivery: Delivery | None
-    """The way of the bytes; ``None`` takes the configuration's."""
+    """How the bytes reach the client; ``None`` takes the configuration's."""
     cache_control: str | None
     """Value of Cache-Control; ``None`` takes the configuration's."""
 
@@ -170,7 +171,7 @@ class _ASGIFileDownload(ASGIResponse):
         extra_headers: Mapping[str, str],
         background: BackgroundTask | BackgroundTasks | None,
     ) -> None:
-        """Answer as wished, with further headers of the application."""
+        """Answer according to the wish, with further headers of the application."""
         super().__init__(background=background, media_type=DEFAULT_CONTENT_TYPE)
         self.wish = wish
         self.extra_headers = {name.lower(): str(value) for name, value in extra_headers.items()}
@@ -179,7 +180,7 @@ class _ASGIFileDownload(ASGIResponse):
         """Answer the request.
 
         Raises:
-            ObjectNotFoundError: If the object is missing, or behind a symbolic link; nothing was sent then.
+            ObjectNotFoundError: If the object is missing, or behind a symbolic link; nothing has been sent then.
             ObjectChangedError: If it is too short; the connection breaks if something was sent.
             ConfigurationError: If a middleware of the application would change the answer.
             BackendUnavailableError: If the store takes longer than `DownloadConfig.first_byte_seconds`.
@@ -194,13 +195,13 @@ class _ASGIFileDownload(ASGIResponse):
             context.is_download = False
             raise _unsatisfiable(error) from error
         except InvalidKeyError as error:
-            # A symbolic link in the store, or a key of a row that no object can have: not a mistake of the client's.
+            # A symbolic link in the store, or a key in the row that no object can have: not the client's mistake.
             context.is_download = False
             raise ObjectNotFoundError(
                 error.detail, operation="get", backend=self.wish.file.backend_key, key=self.wish.file.key
             ) from error
         except BaseException:
-            context.is_download = False  # what is sent now, if anything, is an error's answer
+            context.is_download = False  # what is sent now, if anything, is the answer to an error
             raise
         await self.after_response()
 
@@ -237,7 +238,7 @@ class _ASGIFileDownload(ASGIResponse):
         await deliver(Transfer(wish.file, facts, answer, delivery, config), headers, wire)
 
     def _kept(self, config: DownloadConfig) -> dict[str, str]:
-        """Return the headers that the application has a say in."""
+        """Return the headers that the application can set."""
         own = {**{name.lower(): value for name, value in config.headers.items()}, **self.extra_headers}
         return {
             "cache-control": self.wish.cache_control or config.cache_control,
@@ -249,7 +250,7 @@ class _ASGIFileDownload(ASGIResponse):
         return {
             **self._kept(config),
             "location": url,
-            # Half its life: who follows a remembered redirect still has time to read.
+            # Half its life, so that a client that follows a cached redirect still has time to read.
             "cache-control": f"private, max-age={config.redirect_seconds // 2}",
             "referrer-policy": "no-referrer",
             "content-length": "0",
@@ -264,7 +265,8 @@ def _unsatisfiable(error: RangeNotSatisfiableError) -> RangeNotSatisfiableExcept
 def refuse_cache(handler: Any) -> None:
     """Refuse the response cache on a handler of files.
 
-    Its key knows nothing of ranges: it would give the two bytes that one client asked for to the next, who wants all.
+    Its key ignores ranges: after one client has asked for two bytes, the next one would get these two instead of the
+    whole file.
 
     Raises:
         ConfigurationError: If the handler is cached.
@@ -279,10 +281,11 @@ def refuse_cache(handler: Any) -> None:
 def _refuse_alterations(scope: dict[str, Any]) -> None:
     """Refuse a download that Litestar's middleware would change.
 
-    Start-up excludes every handler whose annotation shows that it returns files. One annotated ``Response`` does not.
+    At start-up, every handler whose annotation shows that it returns files is excluded. The annotation ``Response``
+    does not show it.
 
     Raises:
-        ConfigurationError: If the handler is cached, or the compression middleware is around it.
+        ConfigurationError: If the handler is cached, or the compression middleware wraps it.
     """
     handler, app = scope.get("route_handler"), scope.get("litestar_app") or scope.get("app")
     if handler is None:  # not called by Litestar's router
@@ -305,14 +308,15 @@ def _is_excluded(compression: Any, handler: Any, scope: dict[str, Any]) -> bool:
 
 
 _ADVANCED_ALCHEMY = "_aa_connection_state"
-"""Where Advanced Alchemy keeps the sessions of a connection, by names that its configuration chooses."""
+"""Where Advanced Alchemy keeps the sessions of a connection, under names from its configuration."""
 
 
 async def _let_sessions_go(scope: Scope) -> None:
-    """Close the sessions of a request that have only read, so that nobody waits for their connections meanwhile.
+    """Close the sessions of a request that have only read, so that other requests need not wait for their connections.
 
-    Advanced Alchemy does the same when the answer begins. An answer that is a file begins with the first block that the
-    store gives. A session that has written something stays: its extension may commit it, by the status of the answer.
+    Advanced Alchemy does the same when the answer begins. A file's answer begins only with the first block from the
+    store. A session that has written something stays: Advanced Alchemy may commit it, depending on the status of the
+    answer.
     """
     kept = cast("dict[str, Any]", scope).get(_ADVANCED_ALCHEMY)
     for session in tuple(cast("dict[str, Any]", kept).values()) if isinstance(kept, dict) else ():

@@ -1,4 +1,4 @@
-"""The ledger, for programs: its configuration, sweeps, checks and quotas."""
+"""The public interface of the ledger: its configuration, sweeps, checks and quotas."""
 
 from __future__ import annotations
 

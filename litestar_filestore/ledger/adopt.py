@@ -1,4 +1,4 @@
-"""Enters the files of existing rows into the ledger, in flat memory: keys are noted in a throw-away file."""
+"""Enters the files of existing rows into the ledger, in constant memory: keys are kept in a temporary file."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Held(NamedTuple):
     object: ObjectKey
     """The object."""
     facts: Facts
-    """Size and digest that the row says."""
+    """Size and digest from the row."""
     place: str
-    """Its place, for people: class, primary key and attribute."""
+    """Its place, in readable form: class, primary key and attribute."""
 
 
 class Survey:
-    """Keys with an optional size, in a private temporary SQLite file that goes away with the context."""
+    """Keys with an optional size, in a private temporary SQLite file that is deleted with the context."""
 
     def __init__(self) -> None:
         """Make the file."""
@@ -64,7 +64,7 @@ class Survey:
             "PRAGMA journal_mode = off; PRAGMA synchronous = off; PRAGMA temp_store = file;"
             "CREATE TABLE seen (backend TEXT, key TEXT, size INTEGER, checksum TEXT, place TEXT,"
             " PRIMARY KEY (backend, key)) WITHOUT ROWID;"
-            # What is seen for a second time and again; rare, so that most of a world needs no other index.
+            # Keys seen more than once; these are rare, so most keys need no other index.
             "CREATE TABLE again (backend TEXT, key TEXT, place TEXT);"
             "CREATE INDEX again_key ON again (backend, key);"
         )
@@ -85,7 +85,7 @@ class Survey:
         return int(self._database.execute("SELECT count(*) FROM seen").fetchone()[0])
 
     def add(self, entries: Iterable[tuple[ObjectKey, int | None]]) -> list[ObjectKey]:
-        """Note keys and return those that were there already."""
+        """Add keys, and return those that were there already."""
         repeated: list[ObjectKey] = []
         self._database.execute("BEGIN")
         for key, size in entries:
@@ -95,7 +95,7 @@ class Survey:
         return repeated
 
     def hold(self, files: Iterable[Held]) -> None:
-        """Note files of rows, and count how many places hold each object."""
+        """Add files of rows, and count how many places hold each object."""
         self._database.execute("BEGIN")
         for key, facts, place in files:
             if not self._insert(key, facts.size, facts.checksum, place):
@@ -108,7 +108,7 @@ class Survey:
         )
 
     def sizes(self, keys: Sequence[ObjectKey]) -> dict[ObjectKey, int | None]:
-        """Return the sizes of those keys that were noted."""
+        """Return the sizes of those keys that were added."""
         found: dict[ObjectKey, int | None] = {}
         for key in keys:
             row = self._database.execute("SELECT size FROM seen WHERE backend = ? AND key = ?", key).fetchone()
@@ -117,7 +117,7 @@ class Survey:
         return found
 
     def facts(self, key: ObjectKey) -> Facts:
-        """Return what the first row said of an object that was noted."""
+        """Return what the first row said about an object."""
         query = "SELECT size, checksum FROM seen WHERE backend = ? AND key = ?"
         return Facts(*self._database.execute(query, key).fetchone())
 
@@ -137,11 +137,11 @@ class Survey:
         return tuple(place for (place,) in rows)
 
     def __iter__(self) -> Iterator[ObjectKey]:
-        """Yield all keys in their order."""
+        """Yield all keys, sorted."""
         return chain.from_iterable(self.pages())
 
     def pages(self) -> Iterator[list[ObjectKey]]:
-        """Yield all keys in their order, some hundreds at a time."""
+        """Yield all keys, sorted, some hundreds at a time."""
         last: tuple[str, str] = ("", "")
         while rows := self._database.execute(
             "SELECT backend, key FROM seen WHERE (backend, key) > (?, ?) ORDER BY backend, key LIMIT ?", (*last, _PAGE)
@@ -156,7 +156,7 @@ _MAX_PLACES = 10
 
 
 class SharedObject(NamedTuple):
-    """An object that several rows hold, or one row in several places."""
+    """An object that several rows hold, or that one row holds in several places."""
 
     object: ObjectKey
     """The object."""
@@ -174,7 +174,7 @@ class Adoption(NamedTuple):
     known: int
     """Objects that were there before."""
     shared: tuple[SharedObject, ...] = ()
-    """Objects that several rows hold, as Advanced Alchemy makes them for equal file names; the first thousand of them.
+    """Objects that several rows hold, as Advanced Alchemy makes them for equal file names; the first thousand.
 
     None of them is deleted while a row holds it, whatever happens to the others. To give each row a file of its own,
     assign a copy: ``row.file = row.file.copy()``. `fsck` with `FsckConfig.repair` then hands the object to the last row
@@ -219,35 +219,35 @@ def _pages_of_files(
 
 
 def _after(keys: Sequence[sa.Column[Any]], last: tuple[Any, ...]) -> sa.ColumnElement[bool]:
-    """Return "the primary key is greater than `last`", spelled out: not every database compares tuples."""
+    """Return the condition that the primary key is greater than `last`; not every database compares tuples."""
     greater = sa.or_(
         *(
             sa.and_(*(keys[before] == last[before] for before in range(index)), key > last[index])
             for index, key in enumerate(keys)
         )
     )
-    # Says nothing new, but tells the database where in the index to begin.
+    # Redundant, but tells the database where in the index to begin.
     return sa.and_(keys[0] >= last[0], greater)
 
 
 @contextmanager
 def _snapshot(engine: Engine) -> Generator[Connection]:
-    """Read everything as it is at one moment: a file that changes rows meanwhile is seen in exactly one of them."""
+    """Read everything in one snapshot: a file that moves between rows meanwhile is seen in exactly one of them."""
     level = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     with engine.connect().execution_options(**level) as connection:
         if engine.dialect.name == "sqlite" and not getattr(
             connection.connection.driver_connection, "in_transaction", True
         ):
-            connection.exec_driver_sql("BEGIN")  # sqlite3 begins nothing for a SELECT
+            connection.exec_driver_sql("BEGIN")  # sqlite3 begins no transaction for a SELECT
         yield connection
         connection.rollback()
 
 
 def survey_rows(engine: Engine, mappers: Sequence[Mapper[Any]], held: Survey) -> None:
-    """Note what rows hold at one moment.
+    """Record what rows hold, in one snapshot.
 
-    What is entered in the ledger gets no further holder: a row that wants it is refused. So the number of holders of
-    an entry that was there before can only be smaller later.
+    An object in the ledger gets no further holder: another row that wants it is refused. So the number of holders of an
+    existing entry can only decrease later.
     """
     with _snapshot(engine) as connection:
         for mapper in mappers:
@@ -256,17 +256,17 @@ def survey_rows(engine: Engine, mappers: Sequence[Mapper[Any]], held: Survey) ->
 
 
 def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adoption:
-    """Enter the files of existing rows into the ledger, for data that was written before there was one.
+    """Enter the files of existing rows into the ledger, for data that is older than the ledger.
 
-    Objects that several rows hold are entered as shared, also those that an earlier run has entered for one of them.
-    Safe to run again, and while the application runs. All rows are read in one transaction; on SQLite without a
+    Objects that several rows hold are entered as shared, even if an earlier run has entered them for one of the rows.
+    You may run it again, and while the application runs. It reads all rows in one transaction; on SQLite without a
     write-ahead log, others cannot write meanwhile.
 
     Args:
         engine: Database of rows and ledger.
         table: The ledger's table.
-        mappers: All mapped classes with file columns that use this ledger; see `mappers_with_files`. What one left out
-            holds as well is not seen to be shared.
+        mappers: All mapped classes with file columns that use this ledger; see `mappers_with_files`. If you leave one
+            out, objects that it shares with others are not recognised as shared.
     """
     ledger = Ledger(table)
     adopted = known = shared_count = 0
@@ -285,7 +285,7 @@ def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adopt
 
 
 def enter(engine: Engine, ledger: Ledger, held: Survey, page: Sequence[ObjectKey]) -> int:
-    """Enter objects that rows hold, and return how many the ledger did not know; mark those that are shared."""
+    """Enter objects that rows hold, mark the shared ones, and return how many the ledger did not know."""
     for _ in range(_ATTEMPTS):
         try:
             with engine.begin() as connection:

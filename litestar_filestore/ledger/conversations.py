@@ -1,7 +1,7 @@
 """Ends connections to a server that does not answer, instead of waiting for it.
 
-asyncpg (0.32) waits for the server's end of a connection without a limit, and SQLAlchemy (2.1) gives it none: with a
-silent database ``engine.dispose()`` never returns, and the process that wants to end does not.
+asyncpg (0.32) waits without a limit for the server to close a connection, and SQLAlchemy (2.1) sets no limit: with a
+silent database, ``engine.dispose()`` never returns, and the process cannot end.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = (
 T = TypeVar("T")
 
 _SILENCE_SECONDS = 5.0
-"""A short transaction of the ledger may take so long. SQLite, which is no server, has limits of its own."""
+"""How long a short transaction of the ledger may take. SQLite, which is no server, has other limits."""
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _GRACE_SECONDS = 1.0
-"""After so long, work that a shut connection has not ended is cancelled: it has none yet."""
+"""How long work may go on after its connections were shut; then it is cancelled, as it has no connection yet."""
 _CONNECT_OPTIONS = {
     "asyncpg": "timeout",
     "psycopg": "connect_timeout",
@@ -52,15 +52,15 @@ _CONNECT_OPTIONS = {
     "pymysql": "connect_timeout",
     "mysqldb": "connect_timeout",
 }
-"""By driver, what limits the time of connecting. libpq has no limit of its own for a server that accepts and hangs."""
+"""Options that limit the time of connecting, by driver. libpq has no limit for a server that accepts and hangs."""
 _KEY = "litestar_filestore.conversation"
 _SILENT_SECONDS = 1.0
-"""A goodbye that took longer was not answered. SQLAlchemy waits for two seconds, then it cuts the connection."""
+"""A close that took longer was not answered. SQLAlchemy waits for two seconds, then cuts the connection."""
 _REMEMBERED_SECONDS = 30.0
 
 
 def close_in_time(engine: Engine) -> None:
-    """Have the connections of an engine's pool closed within seconds, all of them together; once for each pool."""
+    """Make an engine's pool close all its connections within seconds; call it once for each pool."""
     pool: Any = engine.pool
     if engine.dialect.driver != "asyncpg" or any(isinstance(each, _Closing) for each in pool.dispatch.close):
         return
@@ -68,7 +68,7 @@ def close_in_time(engine: Engine) -> None:
 
 
 class _Closing:
-    """Ends connections before the pool closes them, which has nothing to wait for then."""
+    """Ends connections before the pool closes them, so that the pool has nothing to wait for."""
 
     def __init__(self) -> None:
         self._silent_until = 0.0
@@ -76,25 +76,25 @@ class _Closing:
     def __call__(self, connection: Any, record: Any) -> None:
         begin = time.monotonic()
         if begin < self._silent_until:
-            record.driver_connection.terminate()  # the one before had no answer: this one says no goodbye
+            record.driver_connection.terminate()  # the previous close had no answer, so this one does not wait for any
             return
-        connection.terminate()  # says goodbye, for two seconds at the most
+        connection.terminate()  # waits for the server, for two seconds at most
         end = time.monotonic()
         if end - begin > _SILENT_SECONDS:
             self._silent_until = end + _REMEMBERED_SECONDS
 
 
 class _Conversation:
-    """The connections that one piece of work has out of pools that `hold_conversations` knows."""
+    """The connections that one piece of work has taken from pools known to `hold_conversations`."""
 
     def __init__(self) -> None:
         self._connections: list[Any] = []
         self.is_over = False
-        """Whether it was ended from outside."""
+        """Whether its connections were shut from outside."""
 
     @contextmanager
     def present(self) -> Generator[None]:
-        """Return a context in which connections that are taken belong to this conversation, also in threads."""
+        """Return a context in which taken connections belong to this conversation, also in threads."""
         token = _present.set(self)
         try:
             yield
@@ -108,12 +108,12 @@ class _Conversation:
             _shut(connection)
 
     def remove(self, connection: Any) -> None:
-        """Note that it was given back, or is being closed: its descriptor may be another's from now on."""
+        """Note that it was given back, or is being closed: its descriptor may be reused from now on."""
         with suppress(ValueError):
             self._connections.remove(connection)
 
     def end(self) -> None:
-        """Shut every connection that is out, and those that are still taken; may be called from any thread."""
+        """Shut every taken connection, and those taken later; may be called from any thread."""
         self.is_over = True
         for connection in tuple(self._connections):
             _shut(connection)
@@ -123,7 +123,7 @@ _present: ContextVar[_Conversation | None] = ContextVar("litestar_filestore_conv
 
 
 def hold_conversations(engine: Engine, pool: Pool) -> None:
-    """Let conversations know which connections of `pool`, in which the dialect of `engine` connects, they have out."""
+    """Let conversations track the connections of `pool`, for which the dialect of `engine` connects."""
 
     def taken(connection: Any, record: Any, _proxy: Any) -> None:
         if (conversation := _present.get()) is not None:
@@ -136,7 +136,7 @@ def hold_conversations(engine: Engine, pool: Pool) -> None:
         if (conversation := record.info.pop(_KEY, None)) is not None:
             conversation.remove(_driven(connection))
 
-    # SQLAlchemy pings before it tells that a connection is out, so nobody could end a ping that is not answered.
+    # SQLAlchemy pings before it reports that a connection is taken, so an unanswered ping could not be ended.
     pings = bool(getattr(pool, "_pre_ping", False))
     cast("Any", pool)._pre_ping = False  # noqa: SLF001  # there is no other way to do it here
     event.listen(pool, "checkout", taken)
@@ -160,13 +160,13 @@ def _driven(connection: Any) -> Any:
 
 
 def _connect_in_time(dialect: Dialect, _record: Any, arguments: Any, options: dict[str, Any]) -> Any:
-    """Connect with a limit where a conversation does, in place of SQLAlchemy. Other connections are not ours."""
+    """Connect in place of SQLAlchemy, with a time limit, if a conversation connects; leave other connections alone."""
     name = _CONNECT_OPTIONS.get(dialect.driver)
     if _present.get() is None or name is None or name in options:
         return None
     limits = {name: _CONNECT_SECONDS}
     if dialect.driver == "pymysql":
-        limits["read_timeout"] = _READ_SECONDS  # its limit for connecting does not count for the server's greeting
+        limits["read_timeout"] = _READ_SECONDS  # its limit for connecting does not cover the server's greeting
     return dialect.connect(*arguments, **{**limits, **options})
 
 
@@ -175,7 +175,7 @@ class _Descriptor(Protocol):
 
 
 def _shut(connection: Any) -> None:
-    """End a driver's connection, so that whoever waits for its server gets an error.
+    """End a driver's connection, so that code that waits for its server gets an error.
 
     Closing is not enough: it waits for the server as well, or for the thread that reads.
     """
@@ -184,7 +184,7 @@ def _shut(connection: Any) -> None:
         return
     found: _Descriptor | None = connection if hasattr(connection, "fileno") else getattr(connection, "_sock", None)
     if found is not None:  # psycopg and psycopg2; pymysql
-        with suppress(Exception):  # closed at this moment, in whatever words the driver says so
+        with suppress(Exception):  # it may be closed at this moment; each driver raises another error
             _shut_socket(found.fileno())
     elif (writer := getattr(connection, "_writer", None)) is not None:  # aiomysql and asyncmy
         writer.transport.abort()
@@ -195,7 +195,7 @@ def _shut_socket(descriptor: int) -> None:
     try:
         shared.shutdown(socket.SHUT_RDWR)
     finally:
-        shared.detach()  # it is the driver's to close
+        shared.detach()  # the driver closes it
 
 
 @contextmanager
@@ -219,16 +219,16 @@ def _timer(seconds: float, function: Callable[[], None]) -> Timer:
 
 
 async def heard(work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work`, which talks to a database, to its end, but make that end come: its connections are shut in time.
+    """Run `work`, which uses a database, to its end; if it takes too long, shut its connections.
 
-    A caller that is cancelled meanwhile notices at the end: drivers lose connections whose statement is interrupted.
+    A cancellation of the caller takes effect at the end: drivers lose connections whose statement is interrupted.
 
     Args:
-        work: Takes its connections from pools that `hold_conversations` knows.
+        work: Takes its connections from pools known to `hold_conversations`.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: If they were shut, for instance; the transaction may be committed all the same.
-        TimeoutError: If there was none to shut.
+        sqlalchemy.exc.DBAPIError: For example if they were shut; the transaction may be committed all the same.
+        TimeoutError: If there was no connection to shut.
     """
     conversation = _Conversation()
     with conversation.present():

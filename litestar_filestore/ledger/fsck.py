@@ -1,4 +1,4 @@
-"""Compares rows, ledger and backends both ways, and mends what does not fit."""
+"""Compares rows, ledger and backends in both directions, and repairs differences."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ __all__ = (
 UNTRACKED = "untracked object"
 """Kind of a finding: an object that the ledger does not know."""
 MISSING = "missing object"
-"""Kind of a finding: a row or entry whose object is not there."""
+"""Kind of a finding: a row or entry whose object is missing."""
 SIZE = "size mismatch"
 """Kind of a finding: an object of another size than its entry says."""
 UNKNOWN_ROW = "row without ledger"
 """Kind of a finding: a file in a row that the ledger does not know."""
 UNOWNED = "linked without row"
-"""Kind of a finding: an entry that says linked, and no row."""
+"""Kind of a finding: a linked entry that no row holds."""
 SHARED = "object of several rows"
-"""Kind of a finding: an object that several rows hold, and the ledger does not know it: the end of one row would delete
-the file of the others. Repaired by entering it as shared."""
+"""Kind of a finding: an object that several rows hold without the ledger knowing it: deleting one row would delete the
+file of the others. Repaired by entering it as shared."""
 UNSHARED = "shared object of one row or none"
-"""Kind of a finding: an object that was held by several rows. Repaired by handing it to the last one, or dooming it."""
+"""Kind of a finding: an object that several rows held. Repaired by handing it to the last one, or dooming it."""
 
 
 @dataclass
@@ -73,18 +73,18 @@ class FsckConfig:
     max_doomed_percent: float = 10.0
     """Refuse to doom more than this share of the objects of a backend; 100 allows everything."""
     max_findings: int = 1000
-    """Findings kept in the report; all are counted and repaired."""
+    """Most findings in the report; all are counted and repaired."""
 
 
 class Finding(NamedTuple):
-    """One thing that does not fit."""
+    """One difference."""
 
     kind: str
-    """One of the names of this module, such as ``"missing object"``."""
+    """One of the kinds in this module, such as ``"missing object"``."""
     object: ObjectKey
     """The object."""
     detail: str = ""
-    """More about it."""
+    """Details."""
 
 
 @dataclass
@@ -100,27 +100,27 @@ class FsckReport:
     counts: Counter[str] = field(default_factory=Counter[str])
     """Findings by kind."""
     findings: list[Finding] = field(default_factory=list[Finding])
-    """The first of them."""
+    """The first findings."""
     adopted: int = 0
-    """Rows without entry that got one."""
+    """Files in rows that got an entry."""
     unshared: int = 0
-    """Shared objects that were handed to the one row that is left of theirs."""
+    """Shared objects that were handed to their only remaining row."""
     doomed: int = 0
     """Objects that were handed to the sweeper."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether everything fits."""
+        """Whether there are no differences."""
         return not self.counts
 
 
 _MARKER = f"{RESERVED_SEGMENT}/database"
-"""The object of a backend that says whose it is."""
+"""Key of the object that says which database a backend belongs to."""
 _PAGE = 500
 _LASTING = (State.LINKED, State.SHARED, State.KEPT)
-"""Entries whose objects have to be there."""
+"""States of entries whose objects have to exist."""
 _HELD = (State.LINKED, State.SHARED)
-"""Entries of objects that rows hold."""
+"""States of entries whose objects are held by rows."""
 _PLACES = 5
 
 
@@ -131,18 +131,18 @@ def fsck(
     backends: Sequence[StorageBackend],
     config: FsckConfig | None = None,
 ) -> FsckReport:
-    """Compare, and with ``config.repair`` mend.
+    """Compare rows, ledger and backends, and repair with ``config.repair``.
 
     Args:
         engine: Database of rows and ledger.
         table: The ledger's table.
         mappers: All mapped classes with file columns on this database. One left out makes its files look unowned.
-        backends: The backends to list. Entries of others are not looked at.
+        backends: The backends to list. Entries of other backends are not checked.
         config: What it may do; ``None`` only reports.
 
     Raises:
-        LedgerError: If a backend is marked as another database's, or more would be doomed than allowed. Nothing was
-            mended then.
+        LedgerError: If a backend is marked as another database's, or more would be doomed than allowed. Nothing has
+            been repaired then.
         LedgerMissingError: If the database lacks a table of the ledger.
     """
     with _Fsck(engine, Ledger(table), mappers, backends, config or FsckConfig()) as check:
@@ -165,7 +165,7 @@ async def fsck_async(
 
 
 class _Fsck:
-    """One run, with what it has seen in files of its own: two worlds of any size are compared in flat memory."""
+    """One run. It keeps what it has seen in temporary files, so its memory does not grow with the number of objects."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class _Fsck:
         self._stack.close()
 
     def look(self) -> None:
-        """Find what does not fit, and note what rows hold and what nothing needs."""
+        """Find differences, and record what rows hold and what nothing needs."""
         with guard_database():
             identity = self._database_id()
         for backend in self._backends.values():
@@ -226,7 +226,7 @@ class _Fsck:
     def mend(self) -> None:
         """Adopt what rows hold, and doom what nothing needs."""
         if self._unshared or self.report.counts[UNKNOWN_ROW] or self.report.counts[SHARED]:
-            # Again, and at one moment: a file that changed rows while they were read may have been missed.
+            # Again, in one snapshot: a file that moved between rows while they were read may have been missed.
             with Survey() as held:
                 survey_rows(self._engine, self._mappers, held)
                 self._adopt(held)
@@ -258,7 +258,7 @@ class _Fsck:
             with self._engine.begin() as connection:
                 self._ledger.insert(connection, {key: None}, State.DOOMED)
         except IntegrityError:
-            return  # a transaction that was open entered the object after all: the primary key decides
+            return  # an open transaction has entered the object after all: the primary key decides
         self.report.doomed += 1
 
     def _find(self, kind: str, key: ObjectKey, detail: str = "") -> None:
@@ -267,7 +267,7 @@ class _Fsck:
             self.report.findings.append(Finding(kind, key, detail))
 
     def _database_id(self) -> str:
-        """Return the identity of this database, made at the first call."""
+        """Return the identity of this database; the first call makes it."""
         with self._engine.connect() as connection:
             found = self._ledger.database_id(connection)
         if found is None:
@@ -324,7 +324,7 @@ class _Fsck:
                 lonely.add((key, None) for key in shared if self._held.holders(key) <= 1)
             if not (suspects or lonely):
                 return
-            # A file that changed rows while they were read page by page may have been missed in both places.
+            # A file that moved between rows while they were read page by page may have been missed in both places.
             for mapper in self._mappers:
                 for files in row_files(self._engine, mapper):
                     held_again.hold(files)
@@ -351,7 +351,7 @@ class _Fsck:
                     self._find(SIZE, key, f"ledger {row.size}, backend {seen[key]} bytes")
 
     def _missing(self, key: ObjectKey) -> None:
-        # The listing is older than the entry may be: look once more before saying that bytes are lost.
+        # The listing may be older than the entry: check once more before reporting that bytes are lost.
         backend = self._backends[key.backend]
         try:
             call(partial(backend.head, key.key), partial(backend.head_async, key.key))
@@ -400,7 +400,7 @@ def _pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
 
 
 def _check_marker(backend: StorageBackend, identity: str, *, claim: bool) -> None:
-    """Make sure that `backend` is this database's, and with `claim` mark it if nobody has.
+    """Make sure that `backend` belongs to this database, and with `claim` mark it if it has no mark.
 
     Raises:
         LedgerError: If it is marked as another database's.
@@ -418,7 +418,7 @@ def _check_marker(backend: StorageBackend, identity: str, *, claim: bool) -> Non
             _mark(backend, path, identity.encode())
         return
     except BucketNotFoundError:
-        return  # the listing will say so, or finds nothing
+        return  # the listing reports this, or finds nothing
     if theirs != identity:
         raise LedgerError(
             "This backend is looked after by another database. If the databases were separated on purpose, "

@@ -1,10 +1,10 @@
-"""Storing content before there is a row for it: staged in the ledger first, so that it never stays by accident.
+"""Stores content before there is a row for it, and stages it in the ledger first, so that it never stays by accident.
 
-This is the order for requests: stage and write while no transaction is open, then add the row. Uploads that come in at
+This is the order for requests: stage and write while no transaction is open, then add the row. Uploads that arrive at
 the same time share the ledger's transactions: while one commit is on its way to the disk, the next ones gather.
 
-`FileObject.save` stages its object likewise, while an application looks after a ledger. A program that holds SQLite's
-only write lock itself cannot stage beside that: then a note says that there may be an object, as it does for sessions
+`FileObject.save` stages its object in the same way while an application looks after a ledger. A program that holds
+SQLite's only write lock cannot stage at the same time: then a note records that there may be an object, as for sessions
 (see `litestar_filestore.ledger.notes`).
 """
 
@@ -77,20 +77,20 @@ __all__ = (
 logger = logging.getLogger("litestar_filestore")
 
 RETRY_SECONDS = 10.0
-"""Wait after a failed renewal of leases, which are for an hour."""
+"""Pause after a failed renewal of leases, which last an hour."""
 _TRIES = 2
-"""A transaction is tried on so many connections. After a firewall has forgotten those that were idle, all of the pool
-are silent; when the first one is shut, SQLAlchemy makes new ones."""
+"""On how many connections a transaction is tried. If a firewall has dropped idle connections, all of the pool are
+silent; once the first one is shut, SQLAlchemy makes new ones."""
 _WAIT_SECONDS = 12.0
-"""So long an upload waits for its transaction: as long as two connections that do not answer take, and a little."""
+"""How long an upload waits for its transaction: slightly longer than two connections that do not answer take."""
 _LATE_SECONDS = 1.0
-"""A transaction that takes longer lets another one go beside it."""
+"""If a transaction takes longer, another one may start beside it."""
 _WAYS = 4
-"""Transactions at a time, of which all but one are late."""
+"""Most transactions at a time; all but one of them are late."""
 
 
 class _Entry:
-    """One statement's worth of work that waits for a shared transaction."""
+    """The work of one statement that waits for a shared transaction."""
 
     __slots__ = ("done", "is_left", "staged", "work")
 
@@ -99,9 +99,9 @@ class _Entry:
         self.staged = staged
         """The object that it stages."""
         self.is_left = False
-        """Whether nobody waits for it any more."""
+        """Whether its upload no longer waits for it."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # Looked at, so that asyncio does not complain of the error of an upload that was cancelled while it waited.
+        # Retrieved, so that asyncio does not report the error of an upload that was cancelled while it waited.
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
@@ -111,8 +111,8 @@ _Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
 class Intents:
     """Writes what uploads stage and record, several uploads to a transaction (group commit).
 
-    While one transaction is on its way, the next one gathers. One that is late, because its connection does not answer,
-    holds up nobody but its own uploads: others go beside it. It ends too, in a time in which an upload can be told.
+    While one transaction runs, the next one gathers. If one is late because its connection does not answer, it delays
+    only its own uploads: others run beside it. It also ends early enough to refuse its uploads.
     """
 
     def __init__(self, engine: Engine | AsyncEngine, table: Table) -> None:
@@ -125,30 +125,30 @@ class Intents:
         self._renewal: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._prompt: asyncio.Task[None] | None = None
-        # SQLite has one writer, who waits for a lock and not for a server.
+        # SQLite has one writer, which waits for a lock and not for a server.
         self._ways = 1 if self._engine.dialect.name == "sqlite" else _WAYS
 
     async def stage(self, key: ObjectKey, *, unique: bool = True, link: UsedLink | None = None) -> None:
-        """Say that an object is going to be written, and through which link; returns when that is committed.
+        """Stage an object that is going to be written, and use up its link; returns after the commit.
 
-        Nothing stays of it where this raises, unless the database can no longer be told so.
+        If this raises, no entry stays, unless the database no longer answers.
 
         Args:
             key: The object.
-            unique: Whether nobody else can have made this key.
-            link: What it comes through.
+            unique: Whether no one else can have made this key.
+            link: The link that it comes through.
 
         Raises:
             QuotaExceededError: If its owner may not store any more.
             DatabaseUnavailableError: If the database is away, or does not answer.
-            sqlalchemy.exc.IntegrityError: If the key is somebody else's, or the link was used before.
+            sqlalchemy.exc.IntegrityError: If the key is taken, or the link was used before.
         """
         owner = owner_of_new_objects.get()
         made_at: float | None = None
 
         def work(connection: Connection) -> None:
             nonlocal made_at
-            # Not for the first time: where the answer to a COMMIT was lost, the entry may be there.
+            # Not the first attempt: if the answer to a COMMIT was lost, the entry may exist.
             found = self._ledger.staged_at(connection, key) if made_at is not None else None
             if found is None or not (unique or found == made_at):
                 self._ledger.stage(connection, [key], owner=owner)
@@ -157,15 +157,15 @@ class Intents:
                     self._ledger.use(connection, link)
             ask_quota(self._ledger, connection, owner)
 
-        # Under a key that others can make, an entry may be theirs.
+        # Under a key that others can make, the entry may be theirs.
         await self._write(work, staged=key if unique else None)
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
-        """Take staged objects out that nobody has begun to write; see `forget`."""
+        """Remove staged objects that are not being written; see `forget`."""
         await self._write(lambda connection: self._ledger.forget(connection, keys))
 
     async def record(self, key: ObjectKey, facts: Facts) -> None:
-        """Note what was written.
+        """Record what was written.
 
         Raises:
             LinkLostError: If the object was given up meanwhile; it will be deleted.
@@ -191,19 +191,19 @@ class Intents:
             raise refusal
 
     def hold(self, key: ObjectKey) -> None:
-        """Renew the lease of a staged object again and again, until `let_go`; a row may take it meanwhile."""
+        """Keep renewing the lease of a staged object until `let_go`; a row may take it meanwhile."""
         self._held.add(key)
         self._renew_later(LEASE_SECONDS / 3)
 
     async def let_go(self, keys: Iterable[ObjectKey]) -> None:
-        """Leave objects to the leases that they have now."""
+        """Stop renewing the leases of objects."""
         self._held.difference_update(keys)
         if self._held:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._renewal is not None:  # it has a connection, and the event loop may end with the last upload
+        if self._renewal is not None:  # it holds a connection, and the event loop may end with the last upload
             await asyncio.wait({self._renewal})
 
     def _renew_later(self, seconds: float) -> None:
@@ -220,7 +220,7 @@ class Intents:
         try:
             await self._write(lambda connection: self._ledger.prolong(connection, held))
         except (SQLAlchemyError, StorageError, OSError) as error:
-            # Nothing is lost yet. If it ever is, the upload hears of it when it is recorded, or linked.
+            # Nothing is lost yet. If it ever is, the upload gets an error when it is recorded or linked.
             wait = RETRY_SECONDS
             logger.warning("%d leases could not be renewed, trying again in %.0f s: %s", len(held), wait, error)
         finally:
@@ -228,14 +228,14 @@ class Intents:
             self._renew_later(wait)
 
     async def abandon(self, keys: Collection[ObjectKey], states: Collection[State] = (State.STAGED,)) -> int:
-        """Doom those objects that are in one of `states`, wake the sweepers, and return how many they are."""
+        """Doom those objects that are in one of `states`, wake the sweepers, and return their number."""
         doomed = await self._write(lambda connection: self._ledger.abandon(connection, keys, states))
         if doomed:
             tell_doomed()
         return int(doomed)
 
     async def keep(self, key: ObjectKey, facts: Facts) -> None:
-        """Have an object stay although no row holds it; returns when that is committed.
+        """Keep an object although no row holds it; returns after the commit.
 
         Raises:
             LinkLostError: If the object was given up.
@@ -248,7 +248,7 @@ class Intents:
         try:
             await self._write(work)
         except IntegrityError:
-            # A transaction has entered it at the same moment. Now that it is committed, its row keeps the object.
+            # A transaction has entered it at the same moment. That is committed now, so its row keeps the object.
             await self._write(work)
 
     async def _write(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> Any:
@@ -266,7 +266,7 @@ class Intents:
         return entry.done.result()
 
     async def _leave(self, entry: _Entry) -> None:
-        """Take back what a cancelled upload has asked for: not asked for yet, or done and undone."""
+        """Take back the request of a cancelled upload: drop it if it has not run yet, otherwise undo it."""
         if entry not in self._waiting:
             await asyncio.wait({entry.done}, timeout=_WAIT_SECONDS)
         self._give_up(entry)
@@ -281,7 +281,7 @@ class Intents:
             entry.done.cancel()
 
     def _begin(self) -> None:
-        """Let those who wait go, if no other transaction is prompt."""
+        """Start a transaction for waiting work, unless another one is in time."""
         if not self._waiting or self._prompt is not None or len(self._running) >= self._ways:
             return
         batch, self._waiting = self._waiting, []
@@ -306,7 +306,7 @@ class Intents:
             await self._try(batch)
         finally:
             for entry in batch:
-                entry.done.cancel()  # nothing happens to those that have an outcome; the loop ends for the others
+                entry.done.cancel()  # no effect on those with a result; for the others the loop is ending
 
     async def _try(self, batch: list[_Entry]) -> None:
         for attempt in range(1, _TRIES + 1):
@@ -315,13 +315,13 @@ class Intents:
                 outcomes = await in_time(self._engine, partial(self._talk, batch))
             except TimeoutError as error:
                 outcomes = [(entry, None, error) for entry in batch]
-            # Others on the same connection have nothing to do with those that are tried again: they are told now.
+            # The others need not wait for those that are tried again: they get their results now.
             lost = {entry for entry, _, error in outcomes if error is not None and self._is_lost(error)}
             again = [entry for entry in lost if not entry.is_left] if attempt < _TRIES else []
             self._tell([each for each in outcomes if each[0] not in again])
             if not again:
                 return
-            # Nobody knows what is committed: everything that is written here may be written twice.
+            # It is not known what was committed; all that is written here may safely be written twice.
             batch = again
 
     async def _talk(self, batch: list[_Entry]) -> _Outcomes:
@@ -334,13 +334,13 @@ class Intents:
         doubtful: list[ObjectKey] = []
         for entry, value, error in outcomes:
             if entry.staged is not None and (entry.is_left if error is None else self._is_lost(error)):
-                doubtful.append(entry.staged)  # it may be there, and nobody is going to write it
+                doubtful.append(entry.staged)  # the entry may exist, and its object will not be written
             if error is None:
                 entry.done.set_result(value)
             else:
                 entry.done.set_exception(_explained(error))
         if doubtful:
-            # Nobody waits for it. Where this cannot be said either, the lease ends it.
+            # Nothing waits for it. If this cannot be recorded either, its lease runs out.
             self._waiting.append(_Entry(lambda connection: self._ledger.forget(connection, doubtful)))
             self._begin()
 
@@ -350,13 +350,13 @@ class Intents:
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
             if len(batch) == 1 or self._is_lost(error) or is_locked(error):
                 return [(entry, None, error) for entry in batch]
-            # One of them spoils the transaction of all: each gets its own.
+            # One of them makes the shared transaction fail: each gets its own.
             return [outcome for entry in batch for outcome in self._commit([entry])]
         return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
 
     def _is_lost(self, error: Exception) -> bool:
-        """Return whether the connection has failed: what became of its transaction is not known."""
-        # SQLite has none that could; it is locked.
+        """Return whether the connection has failed, so that the outcome of its transaction is not known."""
+        # SQLite has no connection that could fail; it is only locked.
         away = isinstance(translate_database_error(error), DatabaseUnavailableError)
         return away and self._engine.dialect.name != "sqlite"
 
@@ -380,7 +380,7 @@ _intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictiona
 
 
 def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
-    """Return what writes to a ledger on the running event loop; uploads that share it share its transactions."""
+    """Return the writer to a ledger on the running event loop; uploads that share it share its transactions."""
     by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
     by_table = by_engine.setdefault(owner_of_pool(sync := sync_engine(engine)), {})
     return by_table.setdefault((table, frozenset(schema_map(sync).items())), Intents(engine, table))
@@ -395,15 +395,15 @@ async def store_async(
 ) -> FileObject:
     """Store content for a row that comes later, and return the file to assign to it.
 
-    A file that no row takes within the lease of an hour is swept. One that could not be stored, because of an error or
-    a cancellation, is given up at once.
+    A file that no row takes within the lease of an hour is swept. If it cannot be stored, because of an error or a
+    cancellation, it is given up at once.
 
     Args:
         engine: Database of the rows and their ledger.
         table: The ledger's table; see `ledger_of`.
         backend: Where to store.
         source: Content; see `StorageBackend.put_async`.
-        new: What it becomes.
+        new: Describes the new file.
 
     Raises:
         ObjectExistsError: If there is or was an object under the key of `new`.
@@ -432,7 +432,7 @@ async def store_async(
 
 
 async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link: UsedLink | None) -> None:
-    """Stage a key that others may have used: where this fails, the object of that key is theirs and stays."""
+    """Stage a key that others may have used; if this fails, the object under that key is theirs and stays."""
     what = "There is or was an object of that key" if link is None else "There was an upload through this link"
     taken = ObjectExistsError(what, operation="put", **key._asdict())
     if await backend.exists_async(key.key):
@@ -445,10 +445,10 @@ async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link
 
 @asynccontextmanager
 async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDataLike) -> AsyncGenerator[None]:
-    """Give an object up that the body could not finish: whether the store has it is not known.
+    """Give up an object that the body could not complete, because the store may have it.
 
-    Unless the content never came to its end: a put is atomic, so there is no object and never will be. Then the entry
-    goes, as forms that are refused would fill the ledger with what is remembered for a day.
+    If the content never reached its end, there is no object and never will be, because a put is atomic. Then the entry
+    is removed: otherwise refused forms would fill the ledger with entries that stay for a day.
     """
     try:
         yield
@@ -461,24 +461,24 @@ async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDa
 
 @contextmanager
 def _noted_on(error: BaseException) -> Generator[None]:
-    """Note on `error` that the object could not be given up either, where that fails."""
+    """Add a note to `error` if the object could not be given up either."""
     try:
         yield
     except (SQLAlchemyError, StorageError) as second:
         error.add_note(f"The object could not be given up either, and will be when its lease runs out: {second}")
 
 
-# -- files that the program stores by itself
+# -- files that the program itself stores
 
 
 @contextmanager
 def saving(database: Engine | AsyncEngine, table: Table, file: FileObject) -> Generator[None]:
-    """Enter the object of a file, which has its key, before the body writes it.
+    """Enter the object of a file, whose key is set, before the body writes it.
 
     Args:
         database: Where the ledger is. It may be one with an async driver.
         table: The ledger's table.
-        file: What is going to be stored. If the body fails, it is given up.
+        file: The file that is going to be stored. If the body fails, it is given up.
 
     Raises:
         ObjectExistsError: If there is or was an object under its pinned key.
@@ -524,7 +524,7 @@ async def saving_async(database: Engine | AsyncEngine, table: Table, file: FileO
 
 
 class _ByHand:
-    """The entry of one object that the program stores by itself.
+    """The entry of one object that the program itself stores.
 
     Methods take the engine for transactions beside those of the application.
     """
@@ -554,7 +554,7 @@ class _ByHand:
             self._is_staged = True
 
     def record(self, beside: Engine) -> None:
-        """Note what was written. What another writer of SQLite keeps from that is noted with the row."""
+        """Record what was written. If another writer of SQLite prevents that, it is recorded with the row."""
 
         def record(connection: Connection) -> None:
             self._ledger.record(connection, self.key, Facts(self._file.size, self._file.checksum))
@@ -569,7 +569,7 @@ class _ByHand:
                 raise
 
     def give_up(self, beside: Engine) -> None:
-        """Doom the object: whether the store has it is not known."""
+        """Doom the object, because the store may have it."""
         if self._is_staged:
             _write(beside, lambda connection: self._ledger.abandon(connection, [self.key]))
 
@@ -593,7 +593,7 @@ def _run_beside(engine: Engine, work: Callable[[Engine], None]) -> None:
         work(beside)
         return
     # `save` without ``_async`` in an application with an async driver. Its connections belong to the event loop, which
-    # may be the one that waits for us.
+    # may be blocked by this very call.
     main = partial(asyncio.run, _run_alone(beside, work))
     try:
         asyncio.get_running_loop()
@@ -604,7 +604,7 @@ def _run_beside(engine: Engine, work: Callable[[Engine], None]) -> None:
 
 
 async def _run_alone(engine: Engine, work: Callable[[Engine], None]) -> None:
-    """Run `work` with connections of its own, on an event loop of its own."""
+    """Run `work` with separate connections, on a separate event loop."""
     owner = owner_of_pool(engine)
     alone = Engine(owner.pool.recreate(), engine.dialect, engine.url)
     try:
@@ -625,20 +625,20 @@ async def _run_beside_async(engine: Engine, work: Callable[[Engine], None]) -> N
 
 
 class _Leases:
-    """The objects that one request has stored: as long as it runs, none of their leases runs out."""
+    """The objects that one request has stored; while it runs, none of their leases runs out."""
 
     def __init__(self) -> None:
         self._held: dict[Intents, list[ObjectKey]] | None = {}
 
     async def add(self, intents: Intents, key: ObjectKey) -> None:
-        """Go on holding an object that is held already, unless the request is over: a task may outlive it."""
+        """Keep holding an object that is held already, unless the request is over: a task may outlive it."""
         if self._held is None:
             await intents.let_go([key])
         else:
             self._held.setdefault(intents, []).append(key)
 
     async def let_go(self) -> None:
-        """Leave all of them to the leases that they have now; the request is over."""
+        """Stop renewing their leases, because the request is over."""
         held, self._held = self._held, None
         for intents, keys in (held or {}).items():
             await intents.let_go(keys)
@@ -649,7 +649,7 @@ _leases: ContextVar[_Leases | None] = ContextVar("litestar_filestore_leases", de
 
 @asynccontextmanager
 async def leases_renewed() -> AsyncGenerator[None]:
-    """Renew the leases of everything that `store_async` stores in the body, and in its tasks, until the body ends."""
+    """Renew the leases of all that `store_async` stores in the body, and in its tasks, until the body ends."""
     leases = _Leases()
     token = _leases.set(leases)
     try:
@@ -661,7 +661,7 @@ async def leases_renewed() -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def leased(intents: Intents, key: ObjectKey) -> AsyncGenerator[None]:
-    """Renew the lease of `key` while the body runs, and after its success as long as its request does."""
+    """Renew the lease of `key` while the body runs, and after its success while its request runs."""
     leases = _leases.get()
     intents.hold(key)
     try:

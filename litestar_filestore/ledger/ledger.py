@@ -1,4 +1,4 @@
-"""The statements of the ledger: who may do what to an object is decided by rows, never by a process's memory.
+"""The statements of the ledger: its rows, never the memory of a process, decide what may happen to an object.
 
 ::
 
@@ -7,8 +7,8 @@
                  `--keep--> kept (to be linked later, or doomed)
                     shared (held by several rows; entered by adopt, let go by fsck)
 
-Every step is one conditional statement whose row count tells whether it took place. Two that exclude each other (a link
-and a sweep, two replacements of one row) meet at the row, and one of them fails.
+Every step is one conditional statement, and its row count tells whether it took effect. Two steps that exclude each
+other (a link and a sweep, two replacements of one row) meet at the row, and one of them fails.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ __all__ = (
 )
 
 LEASE_SECONDS = 3600.0
-"""A staged object is kept so long for a row that may still come."""
+"""How long a staged object is kept for a row that may still come."""
 BELONGS_TO_ANOTHER_ROW = (
     "The object belongs to another row already; assign file.copy() instead. What keeps versions of rows by copying "
     'them has to leave file columns out, as SQLAlchemy-Continuum does with __versioned__ = {"exclude": ["file"]}, or '
     "to copy their files"
 )
-"""Why a row cannot have a file."""
+"""Why a row cannot take a file."""
 _FREE = (State.STAGED, State.KEPT)
 """States of objects that a row may take."""
 _GIVEN_UP = (State.DOOMED, State.GONE)
 _CLOCKS_SECONDS = 3600
-"""The clocks of applications and databases may be so far apart."""
+"""How far the clocks of applications and databases may be apart."""
 _NO_BACKEND = ""
-"""Of entries that are about a link; no backend has this key."""
+"""Backend of entries for links; no backend has this key."""
 _CHUNK = 400
-"""Keys per statement: with their facts some 3,000 parameters, well below what every database takes."""
+"""Keys per statement: with their facts some 3,000 parameters, well below the limit of every database."""
 
 
 class ObjectKey(NamedTuple):
@@ -77,17 +77,17 @@ class Usage(NamedTuple):
     """Number and bytes of one owner's objects."""
 
     objects: int
-    """Objects that are in the store, or may be: also those that were given up and are not deleted yet."""
+    """Objects that are or may be in the store, including those that were given up and are not deleted yet."""
     bytes: int
-    """Their size in bytes, as far as it is known."""
+    """Their total size in bytes, as far as it is known."""
     doomed_objects: int = 0
     """Those among `objects` that were given up and are going to be deleted."""
     doomed_bytes: int = 0
-    """Their size in bytes, as far as it is known."""
+    """Their total size in bytes, as far as it is known."""
 
 
 class Ledger:
-    """The ledger of one metadata. Methods take the connection that says in whose transaction they happen."""
+    """The ledger of one metadata. Methods run in the transaction of the connection that they are given."""
 
     def __init__(self, table: Table) -> None:
         """Work on `table`, made by `define_ledger`."""
@@ -109,18 +109,18 @@ class Ledger:
         owner: str | None = None,
         lease_seconds: float = 0.0,
     ) -> None:
-        """Enter objects that nothing knows.
+        """Enter objects that have no entry yet.
 
         Args:
-            connection: A transaction of its own for staged ones, committed before the first byte; that of the rows
-                for linked ones.
-            facts: Keys that were never used, with what is known of the objects.
-            state: What they are.
-            owner: Whose quota counts them.
-            lease_seconds: How long nobody may take them for abandoned.
+            connection: For staged objects, a separate transaction, committed before the first byte; for linked ones,
+                the transaction of the rows.
+            facts: Keys that were never used, with what is known about the objects.
+            state: Their state.
+            owner: The owner whose quota counts them.
+            lease_seconds: How long they do not count as abandoned.
 
         Raises:
-            sqlalchemy.exc.IntegrityError: If an entry came meanwhile, or one that is not committed yet has been.
+            sqlalchemy.exc.IntegrityError: If there is an entry by now, perhaps from a transaction that was still open.
         """
         now = database_now()
         for chunk in _chunks(list(facts)):
@@ -148,19 +148,19 @@ class Ledger:
         owner: str | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        """Say, before the first byte, that objects are going to be written; see `insert`."""
+        """Stage objects that are going to be written, before the first byte; see `insert`."""
         self.insert(connection, dict.fromkeys(keys), State.STAGED, owner=owner, lease_seconds=lease_seconds)
 
     def staged_at(self, connection: Connection, key: ObjectKey) -> float | None:
-        """Return when the entry of a staged object was made, which tells two entries of one key apart."""
+        """Return when the entry of a staged object was made, which distinguishes two entries of one key."""
         statement = sa.select(self._c.created_at).where(self._are([key], State.STAGED))
         found: float | None = connection.execute(statement).scalar()
         return found
 
     def use(self, connection: Connection, link: UsedLink) -> None:
-        """Use a link to upload up, in the transaction that stages its object.
+        """Record that an upload link was used, in the transaction that stages its object.
 
-        It is remembered as long as the link could live, whatever becomes of the object.
+        The record stays until the link has expired, whatever happens to the object.
 
         Raises:
             sqlalchemy.exc.IntegrityError: If it was used before.
@@ -171,21 +171,21 @@ class Ledger:
             "key": link.digest,
             "state": USED,
             "created_at": now,
-            # The end of a link is told by clocks of applications, and this is compared with the database's.
+            # The expiry of a link comes from the application's clock, and is compared with the database's here.
             "not_before": link.expires_at + _CLOCKS_SECONDS,
             "attempts": 0,
         }
         connection.execute(sa.insert(self.table).values(entry))
 
     def forget_links(self, connection: Connection) -> None:
-        """Forget used links that have ended; a range of the index of what is due."""
+        """Forget used links that have expired; reads a range of the index of what is due."""
         ended = sa.and_(self._c.state == USED, self._c.backend == _NO_BACKEND, self._c.not_before <= database_now())
-        # Looked for first: on SQLite, a DELETE of nothing takes the write lock too.
+        # Select first: on SQLite, even a DELETE of nothing takes the write lock.
         if connection.execute(sa.select(sa.literal(1)).select_from(self.table).where(ended).limit(1)).first():
             connection.execute(sa.delete(self.table).where(ended))
 
     def record(self, connection: Connection, key: ObjectKey, facts: Facts) -> None:
-        """Note what was written, and begin the lease anew.
+        """Record what was written, and renew the lease.
 
         Raises:
             LinkLostError: If the object was given up meanwhile; it will be deleted.
@@ -194,13 +194,13 @@ class Ledger:
         _require(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values), 1)
 
     def prolong(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
-        """Begin the leases of those objects anew that are still staged; rows may have taken others meanwhile."""
+        """Renew the leases of those objects that are still staged; rows may have taken the others meanwhile."""
         for chunk in _chunks(keys):
             statement = sa.update(self.table).where(self._are(chunk, State.STAGED))
             connection.execute(statement.values(not_before=database_now() + LEASE_SECONDS))
 
     def withdraw(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
-        """Forget staged objects that a transaction is going to enter by itself, since it cannot see their entries.
+        """Forget staged objects that a transaction is going to enter itself, because it cannot see their entries.
 
         Raises:
             LinkLostError: If an object was given up meanwhile.
@@ -210,9 +210,9 @@ class Ledger:
             _require(connection, statement, len(chunk))
 
     def forget(self, connection: Connection, keys: Collection[ObjectKey]) -> None:
-        """Take staged objects out that nobody has begun to write: there is nothing to delete, and no late writer.
+        """Remove staged objects that are not being written: there is nothing to delete, and no late writer.
 
-        Those that are in another state, or in no entry at all, stay as they are.
+        Objects in another state, or without an entry, are left alone.
         """
         connection.execute(sa.delete(self.table).where(self._are(keys, State.STAGED)))
 
@@ -221,31 +221,31 @@ class Ledger:
     ) -> int:
         """Doom those objects that no row has taken, at once instead of when their lease runs out.
 
-        One conditional statement. Entries that an open transaction has changed are skipped where the database can do
-        that: whether their rows will be there is not known yet, and their lease is still there if they will not.
+        This is one conditional statement. If the database can do that, it skips entries that an open transaction has
+        changed: it is not known yet whether their rows will be committed, and if not, their lease still runs out.
 
         Args:
-            connection: A transaction of its own.
+            connection: A separate transaction.
             keys: The objects.
-            states: What they have to be to be given up.
+            states: The states in which they may be given up.
 
         Returns:
             How many were doomed.
         """
         free = self._are(keys, *states)
         if not connection.execute(sa.select(self._c.key).where(free).limit(1)).first():
-            return 0  # as after most requests: looking takes no lock that writers wait for
-        # MySQL selects from a table that it updates only by way of a derived one.
+            return 0  # the usual case after a request: a SELECT takes no lock that writers wait for
+        # MySQL can select from a table that it updates only through a derived table.
         unlocked = sa.select(self._c.backend, self._c.key).where(free).with_for_update(skip_locked=True).subquery()
         taken = sa.tuple_(self._c.backend, self._c.key).in_(sa.select(unlocked.c.backend, unlocked.c.key))
         return _count(connection, sa.update(self.table).where(free, taken).values(self._begin(State.DOOMED)))
 
     def keep(self, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:
-        """Have an object stay although no row holds it; it becomes `owner`'s if it is nobody's.
+        """Keep an object although no row holds it; if it has no owner, it becomes `owner`'s.
 
         Raises:
             LinkLostError: If it was given up.
-            sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; ask again.
+            sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; try again.
         """
         values = {**self._begin(State.KEPT), "owner": sa.func.coalesce(self._c.owner, owner)}
         if _count(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values)):
@@ -269,13 +269,13 @@ class Ledger:
         """Give staged or kept objects to the rows that this transaction writes.
 
         Args:
-            connection: That transaction.
-            facts: What is known of the objects.
-            owner: Whose quota is to count those that are nobody's so far.
-            free: What they have to be.
+            connection: The transaction of the rows.
+            facts: What is known about the objects.
+            owner: The owner of those objects that have none so far.
+            free: The states in which they may be taken.
 
         Returns:
-            Keys that the ledger does not know: they were stored without it, and the caller decides about them.
+            Keys that the ledger does not know: they were stored without it, and the caller decides what to do.
 
         Raises:
             LinkLostError: If an object was given up.
@@ -312,20 +312,20 @@ class Ledger:
         return unknown
 
     def change(self, connection: Connection, keys: Sequence[ObjectKey], before: State, after: State) -> int:
-        """Bring those of `keys` that are in one state into another, and return how many they were."""
+        """Move those of `keys` that are in one state to another, and return their number."""
         statement = sa.update(self.table).values(self._begin(after))
         return sum(_count(connection, statement.where(self._are(chunk, before))) for chunk in _chunks(keys))
 
     def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
-        """Take objects out of the rows that this transaction changes or deletes.
+        """Remove objects from the rows that this transaction changes or deletes.
 
-        Objects that are shared stay: another row holds them too.
+        Shared objects stay: another row holds them too.
 
         Returns:
             Keys that the ledger does not know: rows from before the ledger. Their objects stay.
 
         Raises:
-            ConflictError: If another transaction took one out already.
+            ConflictError: If another transaction has removed one already.
         """
         unknown: list[ObjectKey] = []
         for chunk in _chunks(keys):
@@ -340,10 +340,10 @@ class Ledger:
         return unknown
 
     def _update(self) -> sa.Update:
-        """Return an UPDATE in a transaction of the application, which locks no more than the entries it names.
+        """Return an UPDATE for a transaction of the application that locks only the entries it names.
 
-        At REPEATABLE READ, the default of MySQL and MariaDB, it locks what it looks at. While a table is small they
-        like to look through the index of the states, and the gap behind its end is where every upload is staged.
+        At REPEATABLE READ, the default of MySQL and MariaDB, an UPDATE locks all that it scans. While a table is small,
+        they tend to scan the index of the states, and every upload is staged in the gap at its end.
         """
         statement = sa.update(self.table)
         for dialect in MYSQL:
@@ -358,10 +358,10 @@ class Ledger:
         """Return the states of objects; unknown ones are missing.
 
         Args:
-            connection: Whose transaction is asked.
+            connection: The transaction in which to look.
             keys: The objects.
             latest: Whether to see what statements that change entries see. At REPEATABLE READ, the default of MySQL and
-                MariaDB, those see every commit, and a plain SELECT only what was there when the transaction began.
+                MariaDB, those see every commit, but a plain SELECT sees only what was there when the transaction began.
         """
         found: dict[ObjectKey, State] = {}
         for chunk in _chunks(keys):
@@ -373,7 +373,7 @@ class Ledger:
         return found
 
     def usage(self, connection: Connection, owner: str) -> Usage:
-        """Return what `owner`'s objects take up that are not deleted yet; one query on an index."""
+        """Return the usage of `owner`'s objects that are not deleted yet; one query on an index."""
         doomed = self._c.state == State.DOOMED
         size = sa.func.coalesce(self._c.size, 0)
         sums = (
@@ -402,7 +402,7 @@ class Ledger:
         return connection.execute(statement).all()
 
     def database_id(self, connection: Connection) -> str | None:
-        """Return what tells this database from others; ``None`` if nobody has asked for it yet."""
+        """Return the identity of this database; ``None`` if it has none yet."""
         found: str | None = connection.execute(sa.select(self._identity.c.identity)).scalar()
         return found
 
@@ -417,12 +417,12 @@ class Ledger:
     # -- parts of statements
 
     def _are(self, keys: Iterable[ObjectKey], *states: State) -> sa.ColumnElement[bool]:
-        """Return the condition that entries are about some objects, and in one of some states."""
+        """Return the condition that entries are for these objects and in one of these states."""
         is_in_state = self._c.state == states[0] if len(states) == 1 else self._c.state.in_(states)
         return sa.and_(is_one_of(self.table, keys), is_in_state)
 
     def _begin(self, state: State) -> dict[str, object]:
-        """Return the values of an entry whose object gets into a state now."""
+        """Return the values of an entry whose object enters a state now."""
         return {"state": state, "not_before": database_now()}
 
     def _facts(self, facts: Mapping[ObjectKey, Facts]) -> dict[str, object]:
@@ -440,7 +440,7 @@ class Ledger:
 
 
 def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:
-    # Sorted, so that two transactions meet in the same order and none waits for the other in a circle.
+    # Sorted, so that two transactions lock in the same order and cannot deadlock.
     ordered = sorted(set(keys))
     for start in range(0, len(ordered), _CHUNK):
         yield ordered[start : start + _CHUNK]

@@ -1,4 +1,4 @@
-"""The configuration of an application's ledgers."""
+"""Configures an application's ledgers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Database: TypeAlias = Engine | AsyncEngine
 
 @dataclass
 class LedgerConfig:
-    """The care that an application takes of the objects of its rows."""
+    """How an application looks after the objects of its rows."""
 
     databases: Sequence[Database | sessionmaker[Any] | async_sessionmaker[Any]] = ()
     """Engines, or session makers bound to one, of all databases with file columns. Empty takes those of Advanced
@@ -33,12 +33,12 @@ class LedgerConfig:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Times and sizes of sweeps."""
     run_sweeper: bool = True
-    """Whether this process sweeps. One process that does is enough; any number may."""
+    """Whether this process sweeps. One sweeping process is enough; any number may sweep."""
     sweep_interval_seconds: float = 60.0
-    """Time between two sweeps; a commit that gave objects up wakes this process's sweeper earlier."""
+    """Time between two sweeps; a commit that gave up objects wakes this process's sweeper earlier."""
     quota: QuotaCheck | None = None
-    """Raises `QuotaExceededError` to refuse a new object, given its owner and what the owner's objects take up with it.
-    Asked for objects with an owner (`owner_of_new_objects`), in all databases; must not wait for anything."""
+    """Raises `QuotaExceededError` to refuse a new object; gets its owner and the owner's usage, including the new
+    object. Called for objects with an owner (`owner_of_new_objects`), in all databases; must not block."""
 
     engines: tuple[Database, ...] = field(init=False)
     """The engines of `databases`."""

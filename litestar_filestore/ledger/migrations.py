@@ -1,6 +1,6 @@
-"""Migrations of applications with Alembic: file columns as it writes them, and operations for the ledger's triggers.
+"""Supports migrations with Alembic: writes file columns, and adds operations for the ledger's triggers.
 
-Alembic writes a user-defined type as it prints, and leaves it to the reader to import what it names. In ``env.py``::
+Alembic writes the ``repr`` of a user-defined type, and leaves the import to you. In ``env.py``::
 
     from litestar_filestore.ledger.migrations import render_item
 
@@ -53,8 +53,8 @@ def render_item(type_: str, obj: Any, autogen_context: AutogenContext) -> str | 
         autogen_context: Alembic's; an import is added to its `imports`.
 
     Returns:
-        Python code, or ``False`` for items that are Alembic's business. An application with a ``render_item`` of its
-        own calls this one first.
+        Python code, or ``False`` for items that Alembic renders itself. If your application has its own
+        ``render_item``, let it call this one first.
     """
     if type_ != "type" or not isinstance(obj, StoredObject):
         return False
@@ -80,7 +80,7 @@ class _Triggers(MigrateOperation):
 
 
 class CreateFilestoreTriggers(_Triggers):
-    """Makes the triggers of one table with file columns; PostgreSQL only."""
+    """Creates the triggers of one table with file columns; PostgreSQL only."""
 
     @classmethod
     def create_filestore_triggers(
@@ -92,7 +92,7 @@ class CreateFilestoreTriggers(_Triggers):
         schema: str | None = None,
         ledger_schema: str | None = None,
     ) -> None:
-        """Doom the objects of rows that are changed or deleted behind the sessions' backs, from now on.
+        """Create triggers that doom the objects of rows that are changed or deleted without a session.
 
         Args:
             operations: Alembic's; left out when called as ``op.create_filestore_triggers(...)``.
@@ -112,12 +112,12 @@ class CreateFilestoreTriggers(_Triggers):
         return create_triggers_sql(self.table, self.columns, schema=self.schema, ledger_schema=self.ledger_schema)
 
     def reverse(self) -> DropFilestoreTriggers:
-        """Return what undoes this."""
+        """Return the operation that undoes this one."""
         return DropFilestoreTriggers(self.table, self.columns, schema=self.schema, ledger_schema=self.ledger_schema)
 
 
 class DropFilestoreTriggers(_Triggers):
-    """Removes the triggers of one table; columns are needed only to make them again."""
+    """Drops the triggers of one table; columns are needed only to create them again."""
 
     @classmethod
     def drop_filestore_triggers(
@@ -128,8 +128,8 @@ class DropFilestoreTriggers(_Triggers):
         Args:
             operations: Alembic's; left out when called as ``op.drop_filestore_triggers(...)``.
             table: The table.
-            schema: As they were made.
-            ledger_schema: As they were made.
+            schema: The same as for their creation.
+            ledger_schema: The same as for their creation.
 
         Raises:
             UnsupportedOperationError: If the database is not PostgreSQL.
@@ -141,7 +141,7 @@ class DropFilestoreTriggers(_Triggers):
         return drop_triggers_sql(self.table, schema=self.schema, ledger_schema=self.ledger_schema)
 
     def reverse(self) -> CreateFilestoreTriggers:
-        """Return what makes the triggers again."""
+        """Return the operation that creates the triggers again."""
         return CreateFilestoreTriggers(self.table, self.columns, schema=self.schema, ledger_schema=self.ledger_schema)
 
 

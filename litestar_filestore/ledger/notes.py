@@ -1,12 +1,12 @@
-"""Notes of objects whose intent cannot stand in the ledger while the transaction of their row is open.
+"""Notes of objects that cannot be staged in the ledger while the transaction of their row is open.
 
-SQLite has one writer, and that transaction may be it. At REPEATABLE READ it cannot change an entry that came after its
-snapshot. Both times it enters the object by itself, and until that is committed a note says that there may be an
-object: in a table that no transaction of the application touches. On SQLite this table is alone in a file beside the
-database, ``<database>-filestore``.
+SQLite has one writer, and that transaction may be it. At REPEATABLE READ it cannot change an entry that is newer than
+its snapshot. In both cases it enters the object itself. Until it commits, a note records that there may be an object,
+in a table that no transaction of the application touches. On SQLite this table is alone in a file beside the database,
+``<database>-filestore``.
 
-A note whose lease has run out is compared with the ledger, and an object that the ledger does not know is doomed. The
-primary key decides between that and a transaction that enters the object late.
+When the lease of a note has run out, the note is compared with the ledger, and an object that the ledger does not know
+is doomed. If a transaction enters the object late, the primary key decides which of the two succeeds.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _LOCK_WAIT = "SET LOCAL lock_timeout = '1s'"
 
 
 class _Notebook(NamedTuple):
-    """The place of the notes of a database."""
+    """Where the notes of a database are."""
 
     table: Table
     engine: Engine
@@ -58,7 +58,7 @@ class _Notebook(NamedTuple):
         return self.database is not None and not _file_of(self.database).exists()
 
     def run(self, work: Callable[[Connection], None]) -> None:
-        """Do `work` in a transaction of its own, from a session event or a sweep."""
+        """Run `work` in a separate transaction, from a session event or a sweep."""
         if self.database is None:
             run_beside(self.engine, work)
         else:
@@ -66,7 +66,7 @@ class _Notebook(NamedTuple):
             call(whole, partial(run_blocking, whole))
 
     def _run_in_file(self, database: Path, work: Callable[[Connection], None]) -> None:
-        # Whoever may not read the database may not read its keys either.
+        # A user who may not read the database may not read its keys either.
         _file_of(database).touch(database.stat().st_mode & 0o777)
         with self.engine.begin() as connection:
             connection.execute(CreateTable(self.table, if_not_exists=True))
@@ -87,11 +87,11 @@ def _notebook_of(connection: Connection, ledger: Ledger, beside: Engine | None) 
     if connection.dialect.name != "sqlite":
         return None if beside is None else _Notebook(table, beside)
     schema = (connection.schema_for_object(ledger.table) or "main").lower()
-    # A schema of SQLite's is another file, attached. Ledgers in several files have nothing to do with each other.
+    # On SQLite a schema is another, attached file. Ledgers in different files are independent.
     files = {row.name.lower(): row.file for row in connection.exec_driver_sql("PRAGMA database_list")}
     if not files.get(schema) or not (database := Path(files[schema])).exists():
         return None
-    # As safe from a loss of power as the database itself.
+    # As safe from a power failure as the database itself.
     quoted = connection.dialect.identifier_preparer.quote(schema)
     synchronous: int = connection.exec_driver_sql(f"PRAGMA {quoted}.synchronous").scalar_one()
     engine = _engine_of(_file_of(database), synchronous)
@@ -115,10 +115,10 @@ def _engine_of(file: Path, synchronous: int) -> Engine:
 
 
 def note(connection: Connection, ledger: Ledger, key: ObjectKey, *, beside: Engine | None) -> None:
-    """Note that `connection`'s open transaction is going to enter an object; returns when that is committed.
+    """Note that `connection`'s open transaction is going to enter an object; returns after the note is committed.
 
     Args:
-        connection: Says which database it is; nothing is written on it.
+        connection: Identifies the database; nothing is written on it.
         ledger: Where the object is going to be entered.
         key: The object, not stored yet.
         beside: Engine for transactions beside that one; see `staging_engine`.
@@ -181,7 +181,7 @@ def doom_noted(engine: Engine, ledger: Ledger, *, grace_seconds: float, limit: i
 
 
 def _doom(engine: Engine, ledger: Ledger, key: ObjectKey) -> bool:
-    """Enter an object as doomed, and return whether its note is of no use any more."""
+    """Enter an object as doomed, and return whether its note can be removed."""
     try:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":

@@ -1,7 +1,7 @@
-"""The meaning of errors of databases and their drivers: one is away or busy, or it is full.
+"""Interprets errors of databases and their drivers: the database is away, busy or full.
 
-Drivers are told apart by what their errors carry, as none of them is imported: SQLSTATE (PostgreSQL), a number (MySQL
-and MariaDB) or a result code (SQLite). Some errors of connecting go past SQLAlchemy as the driver raised them.
+No driver is imported; errors are recognised by what they carry: SQLSTATE (PostgreSQL), a number (MySQL and MariaDB) or
+a result code (SQLite). Some errors of connecting pass through SQLAlchemy as the driver raised them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _CODES_FULL = frozenset({sqlite3.SQLITE_FULL})
 
 _ERRNOS_AWAY = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
-# psycopg gives no SQLSTATE for what went wrong while it connected.
+# psycopg gives no SQLSTATE for errors while it connects.
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(?:database|role) .* does not exist"
 )
@@ -66,7 +66,7 @@ _LOST = re.compile(r"connection (?:is |already |was )?(?:closed|lost|released)|c
 
 
 def translate_database_error(error: Exception) -> StorageError | None:
-    """Return what an error out of SQLAlchemy or a driver means; ``None`` if the database is neither away nor full.
+    """Return the error that an error of SQLAlchemy or a driver stands for; ``None`` if it is no outage.
 
     The message names neither host nor statement: those stay in the cause.
     """
@@ -83,9 +83,10 @@ def translate_database_error(error: Exception) -> StorageError | None:
 
 
 def explain_database_error(error: Exception) -> Exception:
-    """Return what an error of a transaction of our own means; the error itself if it is another.
+    """Return the error that an error of the ledger's own transaction stands for; the error itself if it is no outage.
 
-    Not for statements on a connection of the application's session: who commits it expects SQLAlchemy's errors.
+    Do not use it for statements on a connection of the application's session: the application expects SQLAlchemy's
+    errors.
     """
     if (translated := translate_database_error(error)) is not None:
         return translated
@@ -94,7 +95,7 @@ def explain_database_error(error: Exception) -> Exception:
 
 @contextmanager
 def guard_database() -> Generator[None]:
-    """Raise what errors of the body mean.
+    """Replace database errors of the body by errors of this package.
 
     Raises:
         DatabaseUnavailableError: If the database is away or busy.
@@ -111,14 +112,14 @@ def guard_database() -> Generator[None]:
 
 
 def is_locked(error: BaseException | None) -> bool:
-    """Return whether SQLite says that another connection writes, in its words or in ours."""
+    """Return whether an error of SQLite, or ours for it, means that another connection is writing."""
     if isinstance(error, DatabaseUnavailableError):
         error = error.__cause__
     return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def has_waited_for_lock(error: DBAPIError) -> bool:
-    """Return whether a server says that a lock was not to be had in time."""
+    """Return whether an error of a server means that a lock could not be obtained in time."""
     return _sqlstate(error.orig) == "55P03" or _number(error.orig) == 1205  # noqa: PLR2004  # the servers' codes
 
 
@@ -134,13 +135,13 @@ def _is_away(error: Any) -> bool:
         (state is not None and _STATES_AWAY.fullmatch(state) is not None)
         or _number(error) in _NUMBERS_AWAY
         or _sqlite_code(error) in _CODES_AWAY
-        # What asyncpg raises without asking the server; it has no SQLSTATE.
+        # asyncpg raises it without asking the server; it has no SQLSTATE.
         or (_root(error) == "asyncpg" and state is None and _LOST.search(str(error)) is not None)
     )
 
 
 def _is_unreachable(error: OSError) -> bool:
-    # A socket in the file system that is not there has no file name; a certificate that is not there has one.
+    # The error for a missing Unix socket has no file name; that for a missing certificate has one.
     missing_socket = isinstance(error, FileNotFoundError) and error.filename is None
     return (
         isinstance(error, (ConnectionError, TimeoutError, socket.gaierror))
@@ -150,7 +151,7 @@ def _is_unreachable(error: OSError) -> bool:
 
 
 def _is_lost(error: DBAPIError) -> bool:
-    """Return whether SQLAlchemy says that the connection broke or was never made, where the driver gives no code."""
+    """Return whether SQLAlchemy reports a broken or failed connection for which the driver gives no code."""
     if error.connection_invalidated:
         return True
     if isinstance(error, InterfaceError):

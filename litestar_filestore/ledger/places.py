@@ -1,7 +1,7 @@
 """Finds the ledgers in databases, and the mapped classes with rows beside each.
 
-A process may know classes that have nothing to do with a database, and whose tables are called as tables in it are: of
-another application, of a test. They are told apart by their columns.
+A process may know classes, of another application or a test, that have nothing to do with a database but whose tables
+have the same names as tables in it. Their columns tell them apart.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class Place(NamedTuple):
 
     @property
     def identity(self) -> object:
-        """Equal for places that are one, in whatever way they are reached."""
+        """Equal for places that are the same, however they are reached."""
         url, schemas = self.engine.url, frozenset(schema_map(self.engine).items())
         if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-            return self.database, self.table  # each engine has a memory of its own
+            return self.database, self.table  # each engine has a separate database in memory
         return url.get_backend_name(), url.host, url.port, url.database, schemas, self.table
 
     def stores_in(self, backend: str) -> bool:
@@ -78,7 +78,7 @@ class Place(NamedTuple):
 async def run_on(database: Database, function: Callable[[sa.Engine], T]) -> T:
     """Run `function` with the engine of `database` without blocking the event loop, and return what it returns.
 
-    Storage is called asynchronously for an async engine, and in the worker thread of `function` for a sync one.
+    With an async engine, storage is called asynchronously; with a sync one, in the worker thread of `function`.
     """
     if isinstance(database, AsyncEngine):
         return await greenlet_spawn(function, database.sync_engine)
@@ -88,12 +88,12 @@ async def run_on(database: Database, function: Callable[[sa.Engine], T]) -> T:
 async def find_places(databases: Sequence[Database]) -> list[Place]:
     """Return the ledgers of those mapped classes whose rows with files are in `databases`.
 
-    Classes that share a ledger share a place, also those of different metadata: `fsck` has to know all rows that may
-    hold an object. Classes of which a database has no file column have nothing to do with it, whatever their tables are
-    called.
+    Classes that share a ledger share a place, even if their metadata differ: `fsck` has to know all rows that may hold
+    an object. If a database has no file column of a class, that class has nothing to do with it, whatever the names of
+    its tables.
 
     Raises:
-        LedgerMissingError: If a class has its rows in a database that lacks its ledger: its first file would fail.
+        LedgerMissingError: If the rows of a class are in a database that lacks its ledger: its first file would fail.
     """
     return [place for database in databases for place in await places_in(database)]
 
@@ -103,11 +103,11 @@ async def places_in(database: Database, *, beside: bool = False) -> list[Place]:
 
     Args:
         database: Where to look.
-        beside: Whether to look from the pool for short transactions, where there is one. A connection that hangs is
-            then none of the application's.
+        beside: Whether to use the pool for short transactions, if there is one. A connection that hangs is then not one
+            of the application's.
 
     Raises:
-        LedgerMissingError: If a class has its rows there and the ledger is not, or not all of its tables are.
+        LedgerMissingError: If the rows of a class are there but the ledger, or one of its tables, is missing.
     """
     configure_mappers()
     found = await run_on(database, partial(_look_into, configured_mappers(), beside=beside))
@@ -118,9 +118,9 @@ def unhoused(databases: Sequence[Database], *, named: bool, places: Sequence[Pla
     """Return the databases that lack a ledger although they should have one.
 
     Args:
-        databases: Those that were looked into.
-        named: Whether the application has said that they hold files. Of those of Advanced Alchemy's plugin some may
-            not, so there it is enough if one has a ledger.
+        databases: The databases that were examined.
+        named: Whether the application has named them as databases with files. Some databases of Advanced Alchemy's
+            plugin may have none, so there it is enough if one has a ledger.
         places: The ledgers that were found.
     """
     if not classes_with_files() or (places and not named):
@@ -130,7 +130,7 @@ def unhoused(databases: Sequence[Database], *, named: bool, places: Sequence[Pla
 
 
 def classes_with_files() -> list[Mapper[Any]]:
-    """Return the mapped classes of this process whose files a ledger has to know: one for each table."""
+    """Return the mapped classes of this process whose files a ledger has to know, one for each table."""
     configure_mappers()
     mappers = configured_mappers()
     return [
@@ -142,7 +142,7 @@ def classes_with_files() -> list[Mapper[Any]]:
 
 
 def mappers_with_files(metadata: MetaData, mappers: Sequence[Mapper[Any]]) -> list[Mapper[Any]]:
-    """Return those of `mappers` whose own table lies in `metadata` and has file columns, each table once."""
+    """Return those of `mappers` whose own table is in `metadata` and has file columns, each table once."""
     found: dict[Any, Mapper[Any]] = {}
     for mapper in mappers:
         table = mapper.local_table
@@ -171,9 +171,9 @@ def _look_into(mappers: Sequence[Mapper[Any]], engine: sa.Engine, *, beside: boo
 
 
 def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> list[_Housed]:
-    """Return the ledgers in the database of a connection, of which those of one name are one.
+    """Return the ledgers in the database of a connection; ledgers of the same name are one.
 
-    Classes without file columns are among `mappers`, too: they tell what is not the others'.
+    `mappers` includes classes without file columns too: they show which tables are not the others'.
     """
     known = _Tables(connection, [_table(mapper) for mapper in mappers if isinstance(mapper.local_table, sa.Table)])
     housed: dict[tuple[str | None, str], list[Mapper[Any]]] = {}
@@ -205,17 +205,17 @@ def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> l
 
 
 def _readable(known: _Tables, mappers: list[Mapper[Any]]) -> list[Mapper[Any]]:
-    """Leave those classes out that lack columns, where another class shows the files of the same table.
+    """Leave out classes that lack columns in the database, if another class shows the files of the same table.
 
-    Where none does, the class stays: that its rows cannot be read has to be noticed, or their objects would be taken
-    for objects of nobody.
+    If no other does, the class stays, so that an error shows that its rows cannot be read. Otherwise their objects
+    would count as unowned.
     """
     shown = {column for mapper in mappers if known.fits(mapper) for column in known.file_columns(mapper)}
     return [mapper for mapper in mappers if known.fits(mapper) or not known.file_columns(mapper) <= shown]
 
 
 class _Tables:
-    """The tables of a database, as far as mapped classes ask for them."""
+    """The tables of a database that mapped classes ask for."""
 
     def __init__(self, connection: Connection, mapped: Iterable[Table]) -> None:
         self._connection = connection
@@ -226,22 +226,22 @@ class _Tables:
             self._mapped.setdefault(table.fullname, {})[table] = None
 
     def columns(self, table: Table) -> frozenset[str]:
-        """Return the names of the columns that the database has in a table; none where it has no such table."""
+        """Return the names of a table's columns in the database; empty if there is no such table."""
         found = self._columns.get(table.fullname)
         if found is None:
             found = self._columns[table.fullname] = self._reflect(table)
         return found
 
     def _reflect(self, table: Table) -> frozenset[str]:
-        # The inspector itself knows nothing of a `schema_translate_map`.
+        # The inspector itself does not apply a `schema_translate_map`.
         schema = self._connection.schema_for_object(table)
         if not self._inspector.has_table(table.name, schema=schema):
             return frozenset()
-        # Databases differ in which case they keep.
+        # Databases differ in how they treat upper and lower case.
         return frozenset(each["name"].lower() for each in self._inspector.get_columns(table.name, schema=schema))
 
     def file_columns(self, mapper: Mapper[Any]) -> set[tuple[str, str]]:
-        """Return those file columns of a class's own table that the database has, with the table's name."""
+        """Return the file columns of a class's own table that exist in the database, with the table's name."""
         there = self.columns(_table(mapper))
         names = (column.column.name.lower() for column in single_table_columns(mapper))
         return {(_table(mapper).fullname, name) for name in names if name in there}
@@ -253,9 +253,9 @@ class _Tables:
         return files | keys <= self.columns(_table(mapper))
 
     def is_anothers(self, mapper: Mapper[Any]) -> bool:
-        """Return whether a table is not that of a class, as far as can be told.
+        """Return whether a table is known not to be that of a class.
 
-        It is that of the class whose columns are exactly those that are there; of several, of one that has its ledger.
+        It belongs to the class whose columns match exactly; if there are several, to one that has its ledger.
         """
         table = _table(mapper)
         there = set(self.columns(table))

@@ -16,12 +16,12 @@ _hook: Callable[[str], None] | None = None
 
 
 def on_point(hook: Callable[[str], None] | None) -> None:
-    """Call `hook` with the name of each point that is reached; for crash tests. ``None`` stops it."""
+    """Call `hook` with the name of each point that is reached, for crash tests; ``None`` stops it."""
     global _hook  # noqa: PLW0603  # one hook per process, set by a test's child process
     _hook = hook
 
 
 def reach(point: str) -> None:
-    """Say that a point is reached."""
+    """Report that a point is reached."""
     if _hook is not None:
         _hook(point)

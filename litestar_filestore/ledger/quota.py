@@ -1,4 +1,4 @@
-"""Quotas: checks that are asked before an object of an owner is entered."""
+"""Quotas: checks that are called before an object of an owner is entered."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ __all__ = (
 )
 
 owner_of_new_objects: ContextVar[str | None] = ContextVar("litestar_filestore_owner", default=None)
-"""Set it for a request or task; what is stored meanwhile carries it in the ledger, and links to upload carry it to what
-comes through them. A row that takes an object of nobody makes it this owner's."""
+"""The owner of new objects. Set it for a request or task: the ledger records it for everything stored meanwhile, and
+upload links carry it to their uploads. If a row takes an object without an owner, it becomes this owner's."""
 
 QuotaCheck: TypeAlias = "Callable[[str, Usage], None]"
-"""Takes an owner and what that owner's objects take up, the new one included, and raises to refuse the new one.
+"""Takes an owner and the owner's usage, including the new object, and raises to refuse the new object.
 
-`QuotaExceededError` is the error for that; others reach the caller as they are. It runs inside a transaction of the
-ledger, on the event loop for async engines, so it must not wait for anything."""
+Raise `QuotaExceededError` for that; the caller gets other errors unchanged. It runs inside a transaction of the ledger,
+on the event loop for async engines, so it must not block."""
 
 _checks: WeakKeyDictionary[Table, list[QuotaCheck]] = WeakKeyDictionary()
 
 
 def enforce_quota(table: Table, check: QuotaCheck) -> Callable[[], None]:
-    """Ask `check` before an object with an owner is entered into the ledger in `table`, in any database.
+    """Call `check` before an object with an owner is entered into the ledger in `table`, in any database.
 
     Each check costs one query for each object that is stored; it reads one index entry per object of the owner.
 
     Returns:
-        What ends it.
+        A function that stops it.
     """
     checks = _checks.setdefault(table, [])
     checks.append(check)
@@ -51,7 +51,7 @@ def enforce_quota(table: Table, check: QuotaCheck) -> Callable[[], None]:
 
 
 def ask_quota(ledger: Ledger, connection: Connection, owner: str | None) -> None:
-    """Ask all checks of a ledger, and raise what they raise; in the transaction that has entered the new object."""
+    """Call all checks of a ledger, in the transaction that has entered the new object; their errors pass through."""
     checks = _checks.get(ledger.table)
     if owner is None or not checks:
         return

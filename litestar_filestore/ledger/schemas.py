@@ -1,7 +1,7 @@
-"""Rows and their ledger are in the same tables for everybody: what refuses a change where that cannot be said.
+"""Makes sure that all connections mean the same tables for rows and ledger, and refuses a change otherwise.
 
-One database may have a ledger in each of several schemas, and ``schema_translate_map`` or ``search_path`` tell which of
-them a statement means. An object that one of them has staged, and another one enters, would be swept by the first.
+One database may have a ledger in each of several schemas, and ``schema_translate_map`` or ``search_path`` decide which
+of them a statement means. If one ledger stages an object and another enters it, the first one would sweep it.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ __all__ = (
 )
 
 _staged: WeakKeyDictionary[FileObject, str | None] = WeakKeyDictionary()
-"""The owner at the moment at which an object was entered."""
+"""The owner at the time when an object was entered."""
 _expected: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
-"""The ledger that a file was meant for first."""
+"""The ledger that a file was first meant for."""
 _saved: WeakKeyDictionary[FileObject, tuple[object, ...]] = WeakKeyDictionary()
-"""The ledger with the entry of a file that was stored by hand."""
+"""The ledger with the entry of a file that the program itself stored."""
 
 
 def mark_staged(file: FileObject, owner: str | None) -> None:
-    """Note that some ledger has an entry for the object of a file; after it was stored, as its key is final then."""
+    """Note that a ledger has an entry for the object of a file; call it after storing, when the key is final."""
     _staged[file] = owner
 
 
 def was_staged(file: FileObject) -> bool:
-    """Return whether this process has staged the object of a file, in whatever ledger."""
+    """Return whether this process has staged the object of a file, in any ledger."""
     return file in _staged
 
 
 def has_owner(file: FileObject) -> bool:
-    """Return whether the object of a file is known to have an owner, whose quota was asked about it."""
+    """Return whether the object of a file is known to have an owner, whose quota was checked for it."""
     return _staged.get(file) is not None
 
 
 def mark_saved(file: FileObject, table: Table, engine: Engine, owner: str | None) -> None:
-    """Note that a ledger has an entry for the object of a file that was stored by hand."""
+    """Note that a ledger has an entry for the object of a file that the program itself stored."""
     mark_staged(file, owner)
     _saved[file] = _identity(engine, table, engine)
 
 
 def was_saved_for(file: FileObject, table: Table, connection: Connection, engine: Engine) -> bool:
-    """Return whether this process has stored a file by hand, and entered it in the ledger that a session means."""
+    """Return whether the program itself has stored a file, and entered it in the ledger that a session means."""
     return _saved.get(file) == _identity(engine, table, connection)
 
 
@@ -88,10 +88,10 @@ def _identity(engine: Engine, table: Table, source: Engine | Connection) -> tupl
 
 
 def check_expected(file: FileObject, table: Table, connection: Connection, engine: Engine) -> None:
-    """Make sure that a file that was stored by hand is about to get into rows of one ledger only.
+    """Make sure that a file that the program itself stored goes into rows of one ledger only.
 
     Raises:
-        ConflictError: If rows of another one were to take it before: that one would sweep it.
+        ConflictError: If it was meant for rows of another ledger before: that ledger would sweep it.
     """
     ledger = _identity(engine, table, connection)
     if _expected.setdefault(file, ledger) != ledger:
@@ -99,14 +99,14 @@ def check_expected(file: FileObject, table: Table, connection: Connection, engin
 
 
 def table_id(connection: Connection, table: Table) -> object:
-    """Return what tells tables of one name apart that the ``search_path`` of PostgreSQL decides between."""
+    """Return the identity of a table, which distinguishes tables of one name in the ``search_path`` of PostgreSQL."""
     if connection.dialect.name != "postgresql" or connection.schema_for_object(table) is not None:
         return None
     return connection.execute(sa.text("SELECT CAST(to_regclass(:name) AS oid)"), {"name": table.name}).scalar()
 
 
 def check_same_table(connection: Connection, table: Table, expected: object) -> None:
-    """Make sure that `connection` means the table that another one means, see `table_id`.
+    """Make sure that `connection` means the same table as another one, see `table_id`.
 
     Raises:
         LedgerError: If it does not.
@@ -119,10 +119,10 @@ def check_same_table(connection: Connection, table: Table, expected: object) -> 
 
 
 def check_not_elsewhere(ledger: Ledger, keys: Sequence[ObjectKey], connection: Connection, engine: Engine) -> None:
-    """Make sure that objects that a session's ledger does not know were not stored by way of its engine alone.
+    """Make sure that objects that a session's ledger does not know were not staged through its engine.
 
     Raises:
-        LedgerError: If one was, and the engine means a ledger in another schema: that one would sweep it.
+        LedgerError: If one was, and the engine means a ledger in another schema, which would sweep it.
     """
     beside = staging_engine(engine)
     if beside is None or schema_map(engine) == schema_map(connection):
@@ -148,7 +148,7 @@ def check_schema(state: ORMExecuteState, mapper: Mapper[Any]) -> None:
     """Make sure that a statement on a class with files changes rows in the schema of their ledger.
 
     Raises:
-        LedgerError: If it has a ``schema_translate_map`` of its own.
+        LedgerError: If the statement has its own ``schema_translate_map``.
     """
     if "schema_translate_map" not in state.execution_options or not single_table_columns(mapper):
         return

@@ -1,7 +1,7 @@
-"""The connection on which an upload says what it is going to write, apart from the transaction that will link it.
+"""The connection on which an upload is staged, separate from the transaction that will link it.
 
-It comes from a pool of its own, made like the application's: a request that holds a connection and asks the same pool
-for a second one can wait for itself.
+It comes from a separate pool, created like the application's: a request that holds a connection and asks the same pool
+for a second one could wait for itself.
 """
 
 from __future__ import annotations
@@ -46,44 +46,44 @@ T = TypeVar("T")
 
 _SQLITE_WAIT_MILLISECONDS = 200
 _ATTEMPTS = 25
-"""To get SQLite's write lock; some 5 seconds, as long as sqlite3 itself waits."""
+"""Pauses while waiting for SQLite's write lock; some 5 seconds in all, as long as sqlite3 itself waits."""
 
 
 def sync_engine(database: Engine | AsyncEngine) -> Engine:
-    """Return the engine that reaches a database, also where it is wrapped for asyncio."""
+    """Return the sync engine that reaches a database, even if it is wrapped for asyncio."""
     return database.sync_engine if isinstance(database, AsyncEngine) else database
 
 
 class _Beside:
-    """An engine of this module."""
+    """An engine that this module has created."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._pid = os.getpid()
 
     def leave_to_parent(self) -> None:
-        """Make new connections after a fork: two processes that talk on one get each other's answers."""
+        """Use new connections after a fork: two processes on one connection would get each other's answers."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self.engine.dispose(close=False)
 
 
 _engines: WeakKeyDictionary[Engine, _Beside] = WeakKeyDictionary()
-"""By the engine that owns a pool. Those that ``execution_options()`` returns share its pool, and its end."""
+"""Engines by the engine that owns a pool. Those that ``execution_options()`` returns share its pool and lifetime."""
 _beside: WeakSet[Engine] = WeakSet()
-"""The engines that were made here."""
+"""The engines that were created here."""
 
 
 def staging_engine(engine: Engine, session_connection: Connection | None = None) -> Engine | None:
     """Return the engine for short transactions beside those of `engine`.
 
     Args:
-        engine: Says which database it is.
-        session_connection: Whose transaction it is beside, as it may have another ``schema_translate_map`` than its
-            engine: both have to mean the same tables. Other options do not carry over.
+        engine: Identifies the database.
+        session_connection: The session's connection. Its ``schema_translate_map`` may differ from its engine's, and
+            both have to mean the same tables. Other options are not taken over.
 
     Returns:
-        ``None`` where there is no second connection to be had: in-memory databases live in the one that they have.
+        ``None`` if there can be no second connection: an in-memory database lives in its only connection.
     """
     if isinstance(engine.pool, (StaticPool, SingletonThreadPool)):
         return None
@@ -98,9 +98,9 @@ def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
 
 
 def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
-    """Return the same of execution options."""
+    """Return the ``schema_translate_map`` of execution options."""
     found: Mapping[str | None, str | None] = options.get("schema_translate_map") or {}
-    # SQLAlchemy writes another name for None into the map when it first uses it.
+    # SQLAlchemy replaces the key None in the map when it first uses it.
     return {name: other for name, other in found.items() if name != "_none"}
 
 
@@ -123,17 +123,17 @@ def _without_options(engine: Engine) -> Engine:
 
 
 def owner_of_pool(engine: Engine) -> Engine:
-    """Return the engine that ``execution_options()`` was called on to make `engine`; itself if that is not how."""
+    """Return the engine from which ``execution_options()`` has made `engine`; otherwise `engine` itself."""
     while (inner := getattr(engine, "_proxied", None)) is not None:
         engine = inner
     return engine
 
 
 def run_beside(engine: Engine, work: Callable[[Connection], object]) -> None:
-    """Run `work` in a short transaction of its own, from a session event.
+    """Run `work` in a short separate transaction, from a session event.
 
-    A task that is cancelled meanwhile notices at the end: drivers (aiomysql 0.3, asyncmy 0.2) lose connections whose
-    statement is interrupted. A server that does not answer such a task loses its connection after a while.
+    A cancellation of the task takes effect at the end: drivers (aiomysql 0.3, asyncmy 0.2) lose connections whose
+    statement is interrupted. If the server does not answer, the connection is shut after a while.
     """
 
     def run() -> None:
@@ -144,10 +144,10 @@ def run_beside(engine: Engine, work: Callable[[Connection], object]) -> None:
 
 
 def patiently(write: Callable[[], T]) -> T:
-    """Call `write`, which runs a transaction, again where SQLite is locked.
+    """Call `write`, which runs a transaction, and repeat it while SQLite is locked.
 
-    The connections of `staging_engine` wait shortly, for the sake of sessions that write; uploads and sweeps hold up
-    nobody.
+    The connections of `staging_engine` wait only briefly, because of sessions that write; uploads and sweeps delay
+    nothing, so they can wait longer.
     """
     for _ in range(_ATTEMPTS - 1):
         try:
@@ -159,17 +159,17 @@ def patiently(write: Callable[[], T]) -> T:
 
 
 async def in_time(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` on `engine`'s database to its end, and shut its connections if that does not come; see `heard`."""
+    """Run `work` on `engine`'s database to its end, and shut its connections if it takes too long; see `heard`."""
     if engine.dialect.name == "sqlite":
-        return await finish(work())  # no server; what it waits for is a lock, and for that it has a limit
+        return await finish(work())  # no server; it waits only for a lock, and that wait has a limit
     return await heard(work)
 
 
 def without_gap_locks(engine: Engine) -> Engine:
     """Return `engine`, on MySQL and MariaDB at READ COMMITTED.
 
-    At their default, REPEATABLE READ, a statement locks what it looked at and the gaps between as well: a sweep would
-    keep uploads from being staged, and two of them could wait for each other.
+    At their default, REPEATABLE READ, a statement locks all that it scans and the gaps in between: a sweep would keep
+    uploads from being staged, and two sweeps could wait for each other.
     """
     if engine.dialect.name not in MYSQL or owner_of_pool(engine) in _beside:
         return engine
@@ -177,8 +177,8 @@ def without_gap_locks(engine: Engine) -> Engine:
 
 
 def _lock_no_gaps(dialect: Dialect, connection: Any, _record: Any) -> None:
-    # Once for each connection. As an option of the engine it would be sent with each transaction, and an error then
-    # leaves the connection to the garbage collector (SQLAlchemy 2.1).
+    # Once for each connection. An option of the engine would be sent with each transaction, and an error then would
+    # leave the connection to the garbage collector (SQLAlchemy 2.1).
     dialect.set_isolation_level(connection, "READ COMMITTED")
 
 
@@ -189,17 +189,17 @@ def _dispose(engine: Engine) -> None:
 
 
 def _wait_shortly(connection: Any, _record: Any) -> None:
-    # SQLite has one writer. Waiting long for another one would hold up a request that can do without (see custody).
+    # SQLite has one writer. A long wait for another one would delay a request that can do without it (see custody).
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_WAIT_MILLISECONDS}")
     cursor.close()
 
 
 def can_stage_beside(connection: Connection) -> bool:
-    """Return whether a second connection can write what `connection`'s open transaction is going to change.
+    """Return whether a second connection can write entries that `connection`'s open transaction is going to change.
 
-    Not on SQLite once that transaction has begun: it may hold the only write lock, and would wait for itself. Not on
-    MariaDB where it ends transactions that change what came after their snapshot.
+    It cannot on SQLite once that transaction has begun: it may hold the only write lock, and would wait for itself. Nor
+    can it on MariaDB if the server aborts transactions that change rows newer than their snapshot.
     """
     if connection.dialect.name in MYSQL:
         return not _ends_on_newer_rows(connection)
@@ -209,7 +209,7 @@ def can_stage_beside(connection: Connection) -> bool:
 
 
 def _ends_on_newer_rows(connection: Connection) -> bool:
-    # The default from MariaDB 11.6.2 on; MySQL does not know it.
+    # The default from MariaDB 11.6.2 on; MySQL does not have it.
     found = connection.exec_driver_sql("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'").all()
     switched_on = bool(found) and found[0][1] == "ON"
     return switched_on and connection.get_isolation_level() in {"REPEATABLE READ", "SERIALIZABLE"}

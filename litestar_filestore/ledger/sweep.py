@@ -1,7 +1,7 @@
-"""Deletes what no row needs: objects whose lease ran out, and objects that their rows gave up.
+"""Deletes objects that no row needs: those whose lease has run out, and those that their rows gave up.
 
-Any number of sweepers may run, in any process, with any clock: the rows of the ledger are claimed in short
-transactions, and a claim that dies with its process runs out by itself. Deleting an object twice is harmless.
+Any number of sweepers may run, in any process, with any clock: they claim entries of the ledger in short transactions,
+and the claim of a dead process runs out by itself. Deleting an object twice is harmless.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ T = TypeVar("T")
 
 _MAX_ERROR = 500
 _STEP_SECONDS = 60.0
-"""A transaction of a sweep may take so long on a server; a ledger of millions needs some seconds at the most."""
+"""How long a transaction of a sweep may take on a server; a ledger with millions of entries needs some seconds."""
 _SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
 @dataclass
 class SweepConfig:
-    """Times for which things are kept, and the shares of work of sweepers."""
+    """How long objects and entries are kept, and how much work sweepers claim."""
 
     keep_deleted_for_seconds: float = 0.0
-    """An object outlives its row by this time. A database that is restored to an earlier point finds the bytes of that
-    point as long as it lies within this time; 604,800 (7 days) fits most back-up plans."""
+    """How long an object outlives its row. A database that is restored to a point within this time finds the bytes of
+    that point; 604,800 (7 days) fits most backup plans."""
     staged_grace_seconds: float = 0.0
-    """A staged object is kept so long beyond its lease."""
+    """How long a staged object is kept beyond its lease."""
     tombstone_seconds: float = 24 * 3600.0
-    """After this time a deleted object is deleted again, as a stalled writer may have finished, and forgotten."""
+    """After this time a deleted object is deleted again, in case a stalled writer has finished, and forgotten."""
     claim_seconds: float = 300.0
-    """After this time a claimed object is anybody's again; longer than a batch of deletes takes."""
+    """After this time other sweepers may claim an object again; longer than a batch of deletes takes."""
     batch_size: int = 100
     """Objects claimed at a time."""
     delete_seconds: float = 30.0
-    """A store may take so long to delete a batch; then it counts as failed."""
+    """How long a store may take to delete a batch; then the batch counts as failed."""
     backoff_seconds: float = 30.0
-    """Wait after the first failed delete of an object; doubled with each further one, up to a day."""
+    """Pause after the first failed delete of an object; doubled after each further one, up to a day."""
 
 
 class SweepResult(NamedTuple):
@@ -82,7 +82,7 @@ class SweepResult(NamedTuple):
     deleted: int = 0
     """Objects deleted, or found to be missing already."""
     forgotten: int = 0
-    """Objects deleted a second time and taken out of the ledger."""
+    """Objects deleted a second time and removed from the ledger."""
     failed: int = 0
     """Objects whose delete failed; they are tried again later, and the ledger keeps the error."""
 
@@ -93,7 +93,7 @@ def total_of(results: Iterable[SweepResult]) -> SweepResult:
 
 
 class _Claim(NamedTuple):
-    """One object of the backend that is swept."""
+    """A claim on one object of the backend that is swept."""
 
     key: str
     state: State
@@ -102,7 +102,7 @@ class _Claim(NamedTuple):
 
     @property
     def held_state(self) -> State:
-        """Its state since."""
+        """Its state since the claim."""
         return State.GONE if self.state is State.GONE else State.DOOMED
 
 
@@ -114,9 +114,9 @@ def sweep(
     Args:
         engine: Database of the ledger.
         table: The ledger's table; see `ledger_of`.
-        registry: Where the backends of the objects are found. Objects of other backends are left alone.
+        registry: The registry with the backends of the objects. Objects of other backends are left alone.
         config: Times and sizes; ``None`` for the defaults.
-        limit: Objects of each backend to handle at the most.
+        limit: Most objects to handle for each backend.
     """
     sweep_notes(engine, table, config, limit=limit)
     return total_of(
@@ -126,7 +126,7 @@ def sweep(
 
 
 def sweep_notes(engine: Engine, table: Table, config: SweepConfig | None = None, *, limit: int = 10_000) -> None:
-    """Doom what transactions have left without an entry, and forget links that have ended; first step of `sweep`."""
+    """Doom objects that transactions left without an entry, and forget expired links; the first step of `sweep`."""
     config = config or SweepConfig()
     beside, ledger = without_gap_locks(engine), Ledger(table)
     with _in_time(engine):
@@ -146,7 +146,7 @@ def sweep_backend(
 ) -> SweepResult:
     """Delete what is due of one backend; the other steps of `sweep`.
 
-    A store of which nothing at all can be deleted is left alone for this time.
+    If nothing at all can be deleted from a store, it is left alone for this sweep.
     """
     sweeper = _Sweeper(engine, table, registry, backend, config or SweepConfig())
     results: list[SweepResult] = []
@@ -173,7 +173,7 @@ async def sweep_async(
 
 @contextmanager
 def _in_time(engine: Engine) -> Generator[None]:
-    """Return a context in which a server that does not answer becomes an error; SQLite is none."""
+    """Return a context in which a server that does not answer causes an error; SQLite has no server."""
     with nullcontext() if engine.dialect.name == "sqlite" else limited(_STEP_SECONDS):
         yield
 
@@ -199,8 +199,8 @@ class _Sweeper:
 
     def _claim_all(self, count: int, connection: Connection) -> list[_Claim]:
         claims: list[_Claim] = []
-        # One after the other, as each is a range of the index in its order: a condition that combines them would look
-        # at everything that is due for each batch.
+        # One after the other, because each is a range of the index in order: a combined condition would scan everything
+        # that is due for each batch.
         for state in _SWEPT:
             if room := count - len(claims):
                 claims += self._claim(connection, state, room)
@@ -218,7 +218,7 @@ class _Sweeper:
         claims = [_Claim(row.key, state, row.attempts) for row in rows]
         if rows:
             self._reached[state] = rows[-1].not_before
-            # Written so that the row is due again when the claim runs out, whatever the retention is.
+            # Set so that the entry is due again when the claim runs out, whatever the retention is.
             values = {"state": claims[0].held_state, "not_before": self._after(self.config.claim_seconds, state)}
             connection.execute(sa.update(self._table).where(self._are(claims, state)).values(values))
         return claims
@@ -229,7 +229,7 @@ class _Sweeper:
             self._c.not_before <= database_now() - self._retention(state),
             self._c.backend == self._backend,
         )
-        # PostgreSQL keeps what was claimed before in its index until a vacuum, and would step over it for each batch.
+        # PostgreSQL keeps earlier claims in its index until a vacuum, and would scan past them for each batch.
         reached = self._reached.get(state)
         return due if reached is None else sa.and_(due, self._c.not_before >= reached)
 
@@ -244,12 +244,12 @@ class _Sweeper:
         return database_now() + (seconds - (0.0 if state is State.GONE else self.config.keep_deleted_for_seconds))
 
     def _are(self, claims: Iterable[_Claim], state: State) -> ColumnElement[bool]:
-        """Return the condition that entries are those of claims, and in a state."""
+        """Return the condition that entries belong to the claims and are in a state."""
         keys = sorted(claim.key for claim in claims)
         return sa.and_(self._c.backend == self._backend, self._c.key.in_(keys), self._c.state == state)
 
     def finish(self, claims: Sequence[_Claim]) -> SweepResult:
-        """Delete the objects of claims and write down how it went."""
+        """Delete the objects of claims, and record the outcome."""
         failures: dict[_Claim, str] = {}
         done = self._delete(claims, failures)
         reach("sweep.deleted")
@@ -281,8 +281,8 @@ class _Sweeper:
         held = self._held(claims)
         if not held or (error := self._try(held)) is None:
             return held
-        # One bad apple must not keep the others: find out which one it is, unless the first and the last are bad too.
-        # Then it is the store, which would be waited for at each of them.
+        # One bad object must not block the others: find out which one it is, unless the first and the last one fail
+        # too. Then the store is at fault, and each object would mean another wait.
         ends = held[:1] + held[1:][-1:]
         errors = [self._try([claim]) for claim in ends] if len(held) > 1 else [error]
         done = [claim for claim, its in zip(ends, errors, strict=False) if its is None]
@@ -299,8 +299,8 @@ class _Sweeper:
     def _held(self, claims: Sequence[_Claim]) -> list[_Claim]:
         """Return the claims that have not run out.
 
-        The object of another one may be deleted and forgotten by now, and a key that the application has made may be
-        in use again.
+        The object of an expired claim may be deleted and forgotten by now, and a key of the application's own choice
+        may be in use again.
         """
         held: set[str] = set()
         with _in_time(self._engine), self._engine.connect() as connection:
@@ -325,7 +325,8 @@ class _Sweeper:
             logger.warning("Could not delete %d objects of %r, will try again: %s", len(keys), self._backend, error)
             return str(error)[:_MAX_ERROR]
         except Exception as error:
-            # A driver's own mistake. Kept in the entry and tried again like the others, so that it holds up no other.
+            # A bug in a driver. Recorded in the entry and tried again like the others, so that it blocks no other
+            # object.
             logger.exception("Could not delete %d objects of %r, will try again", len(keys), self._backend)
             return repr(error)[:_MAX_ERROR]
         return None
@@ -342,7 +343,8 @@ class _Sweeper:
 
     def _take_write_lock(self, connection: Connection) -> None:
         if connection.dialect.name == "sqlite":
-            # A read that becomes a write fails if somebody wrote in between; an update of nothing locks at once.
+            # A read that becomes a write fails if another connection has written in between; an update of nothing locks
+            # at once.
             connection.execute(sa.update(self._table).where(sa.false()).values(attempts=self._c.attempts))
 
 
@@ -352,10 +354,10 @@ _listeners: list[Callable[[], None]] = []
 
 
 def on_doomed(listener: Callable[[], None]) -> Callable[[], None]:
-    """Call `listener` after each commit that doomed an object; it must return at once, and is called from any thread.
+    """Call `listener` after each commit that doomed an object; it must return at once, and may be called in any thread.
 
     Returns:
-        What ends it; it may be called again.
+        A function that stops it; you may call it more than once.
     """
     _listeners.append(listener)
 

@@ -1,4 +1,4 @@
-"""The tables of a ledger, the states of its entries, and the clock that its times come from."""
+"""The tables of a ledger, the states of its entries, and the clock for its times."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = (
 class database_now(FunctionElement[float]):  # noqa: N801  # used like a SQL function
     """POSIX time of the database server in seconds (UTC) at which the statement began.
 
-    One value for a whole statement, so that every planner looks it up once and searches an index with it.
+    It has one value for a whole statement, so that every planner evaluates it once and searches an index with it.
     """
 
     type = sa.Double[float]()  # pyright: ignore[reportIncompatibleVariableOverride]  # as SQLAlchemy's own functions do
@@ -57,8 +57,8 @@ def _unsupported(_element: database_now, compiler: SQLCompiler, **_: Any) -> str
 
 @compiles(database_now, "postgresql")
 def _postgresql(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
-    # now() stands still at the start of the transaction. clock_timestamp() is VOLATILE: it is asked for each row, and
-    # PostgreSQL would read a million tombstones for a sweep that has nothing to do.
+    # now() is the start of the transaction. clock_timestamp() is VOLATILE: it is evaluated for each row, and PostgreSQL
+    # would read a million tombstones for a sweep that has nothing to do.
     return "EXTRACT(EPOCH FROM statement_timestamp())::double precision"
 
 
@@ -79,7 +79,7 @@ LEDGER_TABLE = "filestore_object"
 NOTE_TABLE = "filestore_note"
 """Name of the table for objects that an open transaction is going to enter; see `litestar_filestore.ledger.notes`."""
 _IDENTITY_TABLE = "filestore_database"
-"""Name of the table whose one row tells this database from others that use the same backend; `fsck` asks."""
+"""Name of the table whose one row distinguishes this database from others with the same backend, for `fsck`."""
 LEDGER_SWITCH = "litestar_filestore.ledger"
 """``metadata.info[LEDGER_SWITCH] = False``, set before the first model, keeps the ledger out of a metadata."""
 
@@ -88,14 +88,14 @@ MYSQL = frozenset({"mysql", "mariadb"})
 
 
 USED = "used"
-"""State of an entry that is about no object but about a link to upload: it was used. Its ``not_before`` is when nobody
-can use the link any more, and the entry can be forgotten."""
+"""State of an entry that is not for an object but for an upload link that was used. Its ``not_before`` is the time
+after which the link has expired, and the entry can be forgotten."""
 
 
 class State(enum.StrEnum):
-    """The state of an object. The only ways are down this list, where most skip `KEPT` and `SHARED`.
+    """The state of an object. It only moves down this list; most objects skip `KEPT` and `SHARED`.
 
-    `adopt` and `fsck` alone go back from `LINKED` to `SHARED`.
+    Only `adopt` and `fsck` move an object back from `LINKED` to `SHARED`.
     """
 
     STAGED = "staged"
@@ -103,18 +103,18 @@ class State(enum.StrEnum):
     KEPT = "kept"
     """Held by no row, on purpose: the application keeps it. A row may still take it."""
     SHARED = "shared"
-    """Held by several rows, as it was before there was a ledger. No row's end dooms it, and no further row may take it;
-    `fsck` hands it to the last row that holds it, or dooms it when none does."""
+    """Held by several rows, from the time before the ledger. Deleting a row does not doom it, and no other row may take
+    it; `fsck` hands it to the last row that holds it, or dooms it if none does."""
     LINKED = "linked"
     """Held by a row; written in the row's transaction."""
     DOOMED = "doomed"
     """Held by no row any more; to be deleted."""
     GONE = "gone"
-    """Deleted once; deleted again after a while, since a late writer may have finished, and then forgotten."""
+    """Deleted once; deleted again after a while, in case a late writer has finished, and then forgotten."""
 
 
 def define_ledger(metadata: MetaData) -> Table | None:
-    """Return the ledger's table in `metadata`, made if it is not there; ``None`` where it is switched off.
+    """Return the ledger's table in `metadata`, and make it if it is missing; ``None`` if it is switched off.
 
     The tables of the notes and of the database's identity are made with it.
 
@@ -130,7 +130,7 @@ def define_ledger(metadata: MetaData) -> Table | None:
         sa.Table(
             _IDENTITY_TABLE,
             metadata,
-            # Always 1: of two processes that make an identity at the same moment, one is refused.
+            # Always 1: if two processes make an identity at the same moment, one is refused.
             sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
             sa.Column("identity", _ascii(32), nullable=False),
         )
@@ -167,37 +167,37 @@ def _ascii(length: int) -> sa.String:
 
 
 def _binary(length: int) -> sa.String:
-    # MySQL's own choice would take keys and owners for equal that differ in capitals only.
+    # MySQL's default would treat keys and owners that differ only in case as equal.
     return mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
 
 
 def ledger_of(metadata: MetaData) -> Table | None:
-    """Return the ledger's table in `metadata`, ``None`` where there is none."""
+    """Return the ledger's table in `metadata`, ``None`` if there is none."""
     return _table_of(metadata, LEDGER_TABLE)
 
 
 def notes_of(metadata: MetaData) -> Table | None:
-    """Return the table of the notes in `metadata`, ``None`` where there is no ledger."""
+    """Return the table of the notes in `metadata`, ``None`` if there is no ledger."""
     return _table_of(metadata, NOTE_TABLE)
 
 
 def identity_of(metadata: MetaData) -> Table | None:
-    """Return the table of the database's identity in `metadata`, ``None`` where there is no ledger."""
+    """Return the table of the database's identity in `metadata`, ``None`` if there is no ledger."""
     return _table_of(metadata, _IDENTITY_TABLE)
 
 
 def tables_of_ledger(metadata: MetaData) -> list[Table]:
-    """Return all tables that a ledger consists of, that of its entries first; none where there is no ledger."""
+    """Return all tables of a ledger, that of its entries first; empty if there is no ledger."""
     found = (_table_of(metadata, name) for name in (LEDGER_TABLE, NOTE_TABLE, _IDENTITY_TABLE))
     return [table for table in found if table is not None]
 
 
 def is_one_of(table: Table, objects: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
-    """Return the condition that a row is about one of these objects.
+    """Return the condition that a row is for one of these objects.
 
     Args:
-        table: That of the ledger or of the notes.
-        objects: Backends and keys; no row is about one of none.
+        table: The table of the ledger or of the notes.
+        objects: Backends and keys; if empty, no row matches.
     """
     keys: dict[str, list[str]] = {}
     for backend, key in objects:
@@ -213,11 +213,11 @@ def _table_of(metadata: MetaData, name: str) -> Table | None:
 _MISSING = re.compile(
     rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({LEDGER_TABLE}|{NOTE_TABLE}|{_IDENTITY_TABLE})\b"""
 )
-"""The words of SQLite, PostgreSQL and MariaDB for a table that is not there."""
+"""The messages of SQLite, PostgreSQL and MariaDB for a missing table."""
 
 
 def explain(error: OperationalError | ProgrammingError) -> Exception:
-    """Return `error`, or what it means if it says that a table of the ledger is missing."""
+    """Return `error`, or `LedgerMissingError` if it says that a table of the ledger is missing."""
     found = _MISSING.search(str(error.orig))
     if found is None:
         return error

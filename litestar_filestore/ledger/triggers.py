@@ -1,12 +1,12 @@
-"""Triggers for PostgreSQL that keep the ledger where no session sees what happens.
+"""Triggers for PostgreSQL that keep the ledger up to date for changes that no session sees.
 
-SQL text, statements on tables instead of classes, cascades inside the database and TRUNCATE take files out of rows
-without a word to the ORM. With these triggers the database dooms the objects itself, in the same transaction.
+SQL text, statements on tables instead of classes, cascades inside the database and TRUNCATE remove files from rows
+unnoticed by the ORM. With these triggers the database itself dooms the objects, in the same transaction.
 
-What sessions do keeps working beside them. A lost file is looked at when the transaction commits: by then the session
-has doomed it already, or another row of the same transaction has taken it. Which of the two statements came first does
-not matter: files that were taken while a row held them are counted in a setting that ends with the transaction, and
-rolls back with its savepoints.
+Sessions keep working as before. The triggers check a lost file when the transaction commits: by then the session has
+doomed it already, or another row of the same transaction has taken it. The order of the two statements does not matter:
+files that were taken while a row held them are counted in a setting that ends with the transaction, and rolls back with
+its savepoints.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = (
 _quote = postgresql.dialect().identifier_preparer.quote_identifier  # type: ignore[no-untyped-call]
 _NOW = str(database_now().compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
 
-# No percent sign in any of them: drivers and Alembic's SQL scripts treat it each in its own way.
+# None of them contains a percent sign: drivers and Alembic's SQL scripts treat it differently.
 #
 # The files of a row: those of the columns that the trigger names, by backend and key. Rows that Advanced Alchemy wrote
 # without a `to_filename` have their key in `filename`.
@@ -129,7 +129,7 @@ _TRIGGERS = ("filestore_gained", "filestore_lost", "filestore_truncated")
 def create_triggers_sql(
     table: str, columns: Sequence[str], *, schema: str | None = None, ledger_schema: str | None = None
 ) -> list[str]:
-    """Return the statements that make the triggers of one table, and the functions that all tables share.
+    """Return the statements that create the triggers of one table, and the functions that all tables share.
 
     Args:
         table: The table with the file columns.

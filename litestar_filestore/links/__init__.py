@@ -1,1 +1,1 @@
-"""Signed links to this application: what they say, who signs them, and the routes that serve them."""
+"""Signed links to this application: their content, their signatures, and the routes that serve them."""

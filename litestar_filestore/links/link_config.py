@@ -1,4 +1,4 @@
-"""`LinkConfig`: the form and the life of an application's links."""
+"""Configures the form and the lifetime of an application's links."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ class LinkConfig:
     """Configuration of signed links. Times are in seconds."""
 
     path: str = "/filestore"
-    """Where the application serves its links, below which nothing else may be."""
+    """Path below which the application serves its links; nothing else may be there."""
     public_url: str | None = None
-    """``https://files.example.com``, with a path if the application does not see it: what links begin with, whether
-    that is the application, a proxy or a content delivery network in front of it. ``None`` makes links that begin with
-    a path; they work on the pages of the application. It is never taken from a request, whose ``Host`` anybody can
-    choose. The path of the application (``Litestar(path=...)``) and `path` follow it."""
+    """What links begin with, for example ``https://files.example.com``: the address of the application, or of a proxy
+    or content delivery network in front of it. Add a path if the application does not see it. ``None`` makes links that
+    begin with a path; they work on the pages of the application. It is never taken from a request, because clients
+    choose the ``Host``. The path of the application (``Litestar(path=...)``) and `path` follow it."""
     expires_in: int = 300
-    """Longest life of a link to download where the caller names none."""
+    """Longest life of a download link if the caller names none."""
     upload_expires_in: int = 900
-    """Life of a link to upload where the caller names none."""
+    """Life of an upload link if the caller names none."""
     reference_expires_in: int = 1800
-    """Life of a reference where the caller names none. An uploaded file that no row takes is swept after an hour."""
+    """Life of a reference if the caller names none. An uploaded file that no row takes is swept after an hour."""
     max_expires_in: int = MAX_EXPIRES_SECONDS
     """Longest life that a caller may ask for, at most 604,800 (7 days)."""
     window_seconds: int = 60
-    """Links to one file that are made within such a time are the same, so that caches recognise them. Their life ends
-    at a multiple of it, so it is that much shorter than asked for at most, and never by more than half."""
+    """Links to one file that are made within this time are the same, so that caches recognise them. They expire at a
+    multiple of it, so they live up to this much shorter than asked for, but at least half as long."""
     max_upload_bytes: int = 25 * 1024 * 1024
-    """Largest upload through a link where neither the caller nor the backend has a limit."""
+    """Largest upload through a link if neither the caller nor the backend has a limit."""
     native: bool = True
-    """Whether `url_for` prefers the store's own links where the store signs the headers of its answers (S3)."""
+    """Whether `url_for` prefers the store's own links if the store signs the headers of its answers (S3)."""
     cache: Literal["private", "public", "no-store"] = "private"
-    """Caches that may keep the file of a link while it lives: the browser's, those on the way as well, or none."""
+    """Caches that may keep the file while the link lives: only the browser's, shared ones as well, or none."""
     opt: Mapping[str, Any] = field(default_factory=_open_to_holders)
-    """``opt`` of the routes. By default it excludes them from Litestar's authentication and CSRF middleware: who holds
-    a link has been let in already. Guards of the application apply all the same."""
+    """``opt`` of the routes. By default it excludes them from Litestar's authentication and CSRF middleware: the link
+    itself is the permission. Guards of the application still apply."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -73,7 +73,7 @@ class LinkConfig:
 
     @property
     def base(self) -> str:
-        """The beginning of the links of an application without a path, up to the slash before the token."""
+        """The beginning of links if the application has no path, up to the slash before the token."""
         return f"{self.public_url or ''}{self.path}"
 
 

@@ -10,13 +10,13 @@ __all__ = ("HideTokens",)
 
 
 class HideTokens(logging.Filter):
-    """Replaces the tokens of links and references in what is logged: who reads a log could use them while they live.
+    """Replaces the tokens of links and references in log records: readers of a log could use them while they are valid.
 
-    A filter of handlers, not of loggers: those see the records of their own name only. It lets every record pass.
+    Add it to handlers, not to loggers: a logger's filter sees only records of that logger. It lets every record pass.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite a record that holds a token."""
+        """Rewrite a record that contains a token."""
         message = record.getMessage()
         hidden = hide_tokens(message)
         if hidden != message:

@@ -1,4 +1,4 @@
-"""The routes of links: downloads, and uploads of one bounded body under the key that was signed, once."""
+"""Serves links: downloads, and uploads of one body of bounded size, once, under the signed key."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = (
 
 
 class ReferredFile(PublicFile, frozen=True, kw_only=True):
-    """The JSON form of a file that is stored and in no row yet."""
+    """The JSON form of a stored file that is in no row yet."""
 
     reference: str
-    """Sent where a file is expected."""
+    """Reference to send where a file is expected."""
 
 
 def make_link_routes(signer: LinkSigner) -> Sequence[Any]:
@@ -36,9 +36,9 @@ def make_link_routes(signer: LinkSigner) -> Sequence[Any]:
     path = f"{config.path}/{{token:str}}"
 
     async def download(token: FromPath[str]) -> FileDownload:
-        """Send the file of a link, or its headers."""
+        """Send the file of a link, or only its headers."""
         file, claims, seconds_left = signer.read_download(token)
-        # What a browser keeps must not outlive the link: after its end, its holder asks and is refused.
+        # A cached copy must not outlive the link: after it has expired, the browser asks again and is refused.
         kept = "private, no-store" if config.cache == "no-store" else f"{config.cache}, max-age={seconds_left}"
         return FileDownload(file, disposition=claims.disposition, cache_control=kept)
 
@@ -54,18 +54,18 @@ def make_link_routes(signer: LinkSigner) -> Sequence[Any]:
 async def _store_upload(request: Request[Any, Any, Any], token: str, signer: LinkSigner) -> ReferredFile:
     """Store the body of a request under the key of a link.
 
-    The file is in nobody's row. It is swept when its lease runs out, unless the client sends the reference in time.
+    The file is in no row yet. It is swept when its lease runs out, unless the client sends the reference in time.
 
     Raises:
-        InvalidTokenError: If the token is no living link to upload.
-        ObjectExistsError: If there was an upload through this link.
+        InvalidTokenError: If the token is not a valid upload link.
+        ObjectExistsError: If the link has been used.
         FileTooLargeError: If the body is longer than the link allows.
         StorageError: If the backend fails.
     """
     claims, link = signer.read_upload(token)
     files = owned_by(request.scope)
     planned = PlannedFile(name="file", backend=claims.backend, max_bytes=claims.max_bytes, key=claims.key, link=link)
-    # Whoever has the link stores on the account of the one for whom it was made.
+    # The upload counts for the owner for whom the link was made.
     owner = owner_of_new_objects.set(claims.owner or owner_of_new_objects.get())
     try:
         file = await RawUpload(request).store_as(planned, filename=claims.filename)

@@ -1,4 +1,4 @@
-"""The links and references of an application: made, and read again."""
+"""Makes and reads the links and references of an application."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ C = TypeVar("C", bound=msgspec.Struct)
 
 
 class DownloadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One object to GET, with everything that the headers of the answer need: the store is not asked for it again."""
+    """One object to GET, with all that the headers of the answer need, so that the store is not asked for it again."""
 
     backend: str = msgspec.field(name="st")
     key: str = msgspec.field(name="ky")
@@ -56,7 +56,7 @@ class DownloadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     size: int | None = msgspec.field(default=None, name="sz")
     etag: str | None = msgspec.field(default=None, name="et")
     last_modified: int | None = msgspec.field(default=None, name="lm")
-    """POSIX time in seconds: HTTP's dates know no fractions."""
+    """POSIX time in seconds: HTTP dates have no fractions."""
 
 
 class UploadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -67,11 +67,11 @@ class UploadClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     filename: str = msgspec.field(name="fn")
     max_bytes: int = msgspec.field(name="mx")
     owner: str | None = msgspec.field(default=None, name="ow")
-    """The owner whose quota counts it."""
+    """The owner whose quota it counts towards."""
 
 
 class _ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One stored file, with what its row is going to keep; not the metadata: tokens can be read by who has them."""
+    """One stored file, with the values for its row; without metadata, because its holder can read a token."""
 
     backend: str = msgspec.field(name="st")
     key: str = msgspec.field(name="ky")
@@ -86,17 +86,17 @@ class _ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 
 
 _URL = "/:@%[]!$&'()*+,;=~"
-"""Characters that stay as they are in the beginning of a URL."""
+"""Characters that stay unescaped in the beginning of a URL."""
 
 
 class _StoreLink(NamedTuple):
-    """A link that the store is asked for, which may take a request for credentials."""
+    """A link that comes from the store, which may have to request credentials first."""
 
     backend: StorageBackend
     key: str
     answer: SignedAnswer
     otherwise: Callable[[], str]
-    """Makes the application's own link, where the store cannot sign, or not this key or these headers."""
+    """Makes the application's own link, if the store cannot sign, or cannot sign this key or these headers."""
 
 
 class LinkSigner:
@@ -114,10 +114,10 @@ class LinkSigner:
         """Make links.
 
         Args:
-            ring: What signs.
-            config: How links look.
-            registry: Where backends are looked up.
-            downloads: How the application answers downloads; the links of stores follow it as far as they can.
+            ring: The secrets that sign.
+            config: Form and lifetime of links.
+            registry: The registry in which backends are looked up.
+            downloads: The application's configuration of downloads; the stores' links follow it as far as they can.
             clock: Returns POSIX seconds (UTC).
         """
         self._ring = ring
@@ -129,12 +129,12 @@ class LinkSigner:
         self._base = config.base
 
     def placed(self, mounted_at: str, path: str) -> LinkSigner:
-        """Return a signer of the same links for the place where the application stands.
+        """Return a signer of the same links for the path at which the application is mounted.
 
         Args:
-            mounted_at: What comes before the paths that the application sees: a ``root_path``, or where another
-                application has mounted it. A `public_url` stands in for it.
-            path: Of the application, which it puts before all of its routes.
+            mounted_at: The prefix of the paths that the application sees: a ``root_path``, or the path at which another
+                application has mounted it. A `public_url` replaces it.
+            path: The application's own path, the prefix of all of its routes.
         """
         if (mounted_at, path) == self._place_seen:
             return self
@@ -146,7 +146,7 @@ class LinkSigner:
 
     @property
     def config(self) -> LinkConfig:
-        """The form and the life of links."""
+        """The form and the lifetime of links."""
         return self._config
 
     # -- making
@@ -172,7 +172,7 @@ class LinkSigner:
             return made.otherwise()
 
     def _made(self, file: FileObject, wish: LinkWish) -> str | _StoreLink:
-        """Return a link, or what is needed to ask the store for one."""
+        """Return a link, or a request for one to the store."""
         if wish.for_upload:
             return self._upload_url(file, wish)
         backend, key = self._where(file)
@@ -269,22 +269,23 @@ class LinkSigner:
     # -- reading
 
     def read_download(self, token: str) -> tuple[FileObject, DownloadClaims, int]:
-        """Return the file of a link, what the link says, and how many seconds it has left, at least 1.
+        """Return the file of a link, the link's claims, and the seconds until it expires, at least 1.
 
         Raises:
-            InvalidTokenError: For whatever is no living link to download.
+            InvalidTokenError: If the token is not a valid download link.
         """
         claims, end = self._claims("download", token, DownloadClaims)
         return self._stored_file(claims), claims, max(1, end - int(self._clock()))
 
     def read_upload(self, token: str) -> tuple[UploadClaims, UsedLink]:
-        """Return what a link to upload says, and what is to be remembered of it.
+        """Return the claims of an upload link, and the record that it was used.
 
         Raises:
-            InvalidTokenError: For whatever is no living link to upload.
+            InvalidTokenError: If the token is not a valid upload link.
         """
         claims, end = self._claims("upload", token, UploadClaims)
-        # A token has one spelling. What is remembered is not the token: that would be a living link in the store.
+        # A token has only one spelling. The record does not hold the token itself: that would put a valid link into the
+        # store.
         link = UsedLink(digest=hashlib.sha256(token.encode()).hexdigest(), expires_at=end)
         return claims, link
 
@@ -300,19 +301,19 @@ class LinkSigner:
         try:
             return msgspec.convert(written, type_), end
         except msgspec.ValidationError as error:
-            raise InvalidTokenError from error  # a release with other claims has signed it
+            raise InvalidTokenError from error  # signed by a release with other claims
 
     def _stored_file(self, claims: DownloadClaims | _ReferenceClaims) -> FileObject:
         try:
             backend = self._registry.get_backend(claims.backend)
         except BackendNotRegisteredError as error:
-            raise InvalidTokenError from error  # a link outlives the configuration that it was made with
+            raise InvalidTokenError from error  # a link may outlive the configuration that it was made with
         known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in _NOT_OF_FILES}
         return FileObject.from_dict({**known, "to_filename": known.pop("key")}, backend)
 
 
 def _public_url(backend: StorageBackend, key: str, wish: LinkWish) -> str | None:
-    """Return the unsigned URL of a public store, unless something is asked for that it cannot give."""
+    """Return the unsigned URL of a public store, unless the wish needs a signature."""
     if backend.base_url is None or wish.disposition or wish.filename or wish.expires_in is not None:
         return None
     return backend.public_url(key)

@@ -1,4 +1,4 @@
-"""Where the application's own links lead, and the URLs that responses show."""
+"""Finds where the application's own links lead, and makes the URLs in responses."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ __all__ = (
     "signer_here",
 )
 
-_WISH = LinkWish(native=False)  # making the store's own link may take a request for credentials
+_WISH = LinkWish(native=False)  # the store's own link may need a request for credentials
 
 
 def build_link(file: FileObject, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
-    """Return the `url` of a file in responses: a link of the application that answers."""
-    del connection  # what a client says about host and scheme is not repeated to others
+    """Return the `url` of a file in responses: a link of the application that sends them."""
+    del connection  # the host and scheme that one client claims must not reach others
     here = answering.get()
     links = here.links if here is not None else None
     return links.url_for(file, _WISH) if links is not None and file.key is not None else None
 
 
 def signer_here(signer: LinkSigner, scope: Scope) -> LinkSigner:
-    """Return a signer whose links lead to the application that answers a connection, wherever it is mounted."""
+    """Return a signer whose links lead to the application that answers the connection, wherever it is mounted."""
     return signer.placed(_mounted_at(scope), scope["litestar_app"].path)
 
 
 def _mounted_at(scope: Scope) -> str:
-    """Return what stands before the path that the application sees.
+    """Return the prefix before the path that the application sees.
 
-    ``root_path`` says so where a server or Starlette has mounted it. Litestar's ``asgi(is_mount=True)`` cuts the path
-    and leaves ``raw_path`` alone. What the client adds to it (slashes, escapes) is no part of the answer.
+    If a server or Starlette has mounted it, ``root_path`` says so. Litestar's ``asgi(is_mount=True)`` cuts the path and
+    leaves ``raw_path`` alone. What the client adds to it (slashes, escapes) is not part of the prefix.
     """
     slots = cast("dict[str, Any]", scope)
     seen: str = slots["path"].rstrip("/")

@@ -1,4 +1,4 @@
-"""`FilestoreConfig`, and the time in which an application's backends are registered and open."""
+"""Configures the plugin, and keeps the backends registered and open while the application runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ __all__ = (
 logger = logging.getLogger("litestar_filestore")
 
 URLBuilder: TypeAlias = Callable[[FileObject, ASGIConnection[Any, Any, Any, Any]], str | None]
-"""Returns where a client downloads a file, ``None`` for nowhere."""
+"""Returns the URL at which a client downloads a file, ``None`` for no URL."""
 
 # Names that Litestar itself passes to handlers; a dependency of that name would never arrive.
 _RESERVED = frozenset({"body", "cookies", "data", "headers", "query", "request", "scope", "socket", "state"})
@@ -51,52 +51,53 @@ _RESERVED = frozenset({"body", "cookies", "data", "headers", "query", "request",
 class FilestoreConfig:
     """Configuration of `FilestorePlugin`.
 
-    Nothing is registered, opened or contacted before the application starts: building an application has no end at
-    which that could be undone, and a second one, in a test for instance, would take over the first one's files. Scripts
-    and commands, which have no lifespan, use `opened`.
+    Nothing is registered, opened or contacted before the application starts: an application that is only built never
+    ends, so this could not be undone, and a second application, for instance in a test, would take over the first one's
+    files. Scripts and commands have no lifespan; they use `opened`.
     """
 
     backends: Sequence[StorageBackend] = ()
     """Backends that are registered while the application runs; started in this order, closed in reverse."""
     registry: StorageRegistry = storages
-    """Where they are registered. Columns, and files that name their backend by key, look in `storages` only."""
+    """The registry in which they are registered. Columns, and files that name their backend by key, use only
+    `storages`."""
     registry_dependency_key: str = "storages"
-    """Name under which handlers and dependencies are given the registry."""
+    """Name of the dependency that provides the registry."""
     parts_dependency_key: str = "parts"
-    """Name under which handlers are given the parts of a form while it arrives."""
+    """Name of the dependency that provides the parts of a form while it arrives."""
     raw_upload_dependency_key: str = "raw_upload"
-    """Name under which handlers are given a body that is nothing but a file."""
+    """Name of the dependency that provides a body that consists of one file."""
     registry_state_key: str = "filestore_registry"
     """Name of the registry in ``app.state``."""
     url_builder: URLBuilder | None = None
-    """Makes the `url` of a file in responses, from the file and the connection that is being answered. Called on the
-    event loop for every file, so it must not wait for anything. ``None`` shows the application's own links where there
-    is a `secret`, and leaves every `url` empty where there is none."""
+    """Makes the `url` of a file in responses, from the file and the current connection. It is called on the event loop
+    for every file, so it must not block. With ``None``, responses show the application's own links if there is a
+    `secret`, and an empty `url` otherwise."""
     secret: Secret | Sequence[Secret] | None = field(default=None, repr=False)
-    """Signs links and references: at least 32 random bytes that nobody else knows, the same in all processes.
-    Several are a ring: the first one signs, all are accepted; leave one out to retire it. ``None`` for an application
-    without links. Not a secret that serves something else as well."""
+    """Signs links and references: at least 32 random bytes that nobody else knows, the same in all processes. If there
+    are several, the first one signs and all are accepted; leave one out to retire it. ``None`` for an application
+    without links. Do not use a secret that serves another purpose as well."""
     links: LinkConfig | None = None
-    """Form and life of links. Needs a `secret`; with one, ``None`` means `LinkConfig()`."""
+    """Form and lifetime of links. Needs a `secret`; with one, ``None`` means `LinkConfig()`."""
     downloads: DownloadConfig = field(default_factory=DownloadConfig)
-    """Defaults of `FileDownload`, and the servers that send bytes."""
+    """Defaults of `FileDownload`, and the server in front that sends bytes."""
     limits: UploadLimits = field(default_factory=UploadLimits)
-    """Limits of uploads: size, speed and number at a time."""
+    """Limits of uploads: size, speed and number."""
     rules: Sequence[Rule] = ()
-    """Rules for every uploaded file. A rule of its form field or column stands in for one of its class here."""
+    """Rules for every uploaded file. A rule of the form field or column replaces a rule of the same class here."""
     detector: Detector | None = None
-    """Tells the types of uploaded files; ``None`` for `SignatureDetector`."""
+    """Detects the types of uploaded files; ``None`` for `SignatureDetector`."""
     ledger: LedgerConfig | None = field(default_factory=LedgerConfig)
-    """The ledger, which looks after the objects of rows. ``None`` starts no sweeper and checks no table; the
-    transactions of rows keep the ledger all the same, wherever the models' metadata has its table."""
+    """The ledger, which looks after the objects of rows. With ``None``, no sweeper starts and no table is checked; the
+    transactions of rows still use the ledger if the models' metadata has its table."""
     set_default_exception_handlers: bool = True
-    """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.statuses`. Handlers of the
-    application win in any case."""
+    """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.statuses`. Exception handlers
+    of the application always come first."""
     signer: LinkSigner | None = field(init=False, repr=False, default=None)
     """Makes the application's links; ``None`` without a secret."""
 
     def __post_init__(self) -> None:
-        """Check what can be checked without contacting anything.
+        """Check the values that can be checked without contacting anything.
 
         Raises:
             ConfigurationError: If a field cannot work. It is a ``ValueError`` as well.
@@ -127,22 +128,22 @@ class FilestoreConfig:
     async def opened(self) -> AsyncGenerator[None]:
         """Return a context in which the backends are registered and open, for scripts, commands and tests.
 
-        Links can be made in it as well. Entering and leaving one is what the lifespan does. There may be several at a
-        time, also while the application runs.
+        You can make links in it as well. The lifespan enters and leaves the same context. Several may be open at the
+        same time, also while the application runs.
 
         Raises:
             ConfigurationError: If another running application has a different backend under one of the keys.
-            StorageError: If a backend cannot be started; those that were started are closed again.
+            StorageError: If a backend cannot be started; the backends that were started are closed again.
         """
         async with self._opened(self.signer, serves=False):
             yield
 
     @asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncGenerator[None]:
-        """`opened`, in the form that Litestar takes, and for an application: a store that is away does not stop it.
+        """Like `opened`, as a lifespan for Litestar: a store that is away does not keep the application from starting.
 
-        It is logged and looked for again. Requests that need it are answered 503 meanwhile. Links that are made lead to
-        the application.
+        The outage is logged, and the store is tried again. Meanwhile, requests that need it are answered 503. Links
+        that are made lead to the application.
         """
         async with self._opened(self.signer and self.signer.placed("", app.path), serves=True):
             yield
@@ -167,11 +168,11 @@ def _check_backends(backends: object) -> tuple[StorageBackend, ...]:
 
 
 _START_SECONDS = 5.0
-"""So long an application's start waits for a store that does not answer."""
+"""How long the start of an application waits for a store that does not answer."""
 _END_SECONDS = 5.0
-"""So long its end waits for all of them together."""
+"""How long the end of an application waits for all stores together."""
 _LEAST_SECONDS = 0.5
-"""Of that time, what is left at least for one that comes late."""
+"""The part of that time that is always left for a store whose turn comes late."""
 _OUTAGES = (BackendUnavailableError, StorageFullError)
 
 
@@ -191,27 +192,28 @@ _holdings: WeakKeyDictionary[StorageRegistry, dict[str, _Holding]] = WeakKeyDict
 async def open_backends(
     registry: StorageRegistry, backends: Sequence[StorageBackend], *, serves: bool = False
 ) -> AsyncGenerator[None]:
-    """Register and start backends in order; on exit close them in reverse and make the registry what it was.
+    """Register and start backends in order; on exit, close them in reverse and restore the registry.
 
-    Several applications of one process may hold the same backend object at a time. Two different backends under one
-    key are refused: columns look a backend up by its key, so the files of one application would go to the other's
-    place.
+    Several applications of one process may use the same backend object at the same time. Two different backends under
+    one key are refused: columns look up a backend by its key, so the files of one application would go to the other's
+    backend.
 
     Args:
-        registry: Where to register them.
-        backends: Which.
-        serves: Whether somebody is served meanwhile, who can do without a store for a while. Then one that is away, or
-            does not answer within some seconds, is logged and looked for again. What is wrong with the set-up is an
-            error in any case.
+        registry: The registry to register them in.
+        backends: The backends.
+        serves: Whether an application runs meanwhile, which can do without a store for a while. Then a store that is
+            away, or does not answer within some seconds, is logged and tried again. A mistake in the set-up is an error
+            in any case.
 
     Raises:
         ConfigurationError: If another running application has registered a different backend under one of the keys.
-        StorageError: If a backend cannot be started; those that were started are closed again.
-        ExceptionGroup: If closing fails more than once, or beside an error of the body. Every backend is closed.
+        StorageError: If a backend cannot be started; the backends that were started are closed again.
+        ExceptionGroup: If closing fails more than once, or in addition to an error of the body. Every backend is
+            closed.
     """
     failures: list[Exception] = []
     end = _End()
-    # A stack, because a cancelled close must not keep the others from being closed.
+    # A stack, so that a cancelled close does not keep the others from being closed.
     async with AsyncExitStack() as stack:
         try:
             for backend in backends:
@@ -232,7 +234,7 @@ async def open_backends(
 
 
 async def _start(backend: StorageBackend, *, serves: bool) -> asyncio.Task[None] | None:
-    """Start a backend. If its store is away and somebody is served, return what looks for it from now on."""
+    """Start a backend. If its store is away and an application runs, return the object that tries it again."""
     if not serves:
         await backend.start_async()
         return None
@@ -261,37 +263,37 @@ async def _start_soon(backend: StorageBackend) -> None:
 
 
 class _Look:
-    """Looks whether a store that was away is back."""
+    """Checks whether a store that was away is back."""
 
     def __init__(self, backend: StorageBackend) -> None:
         self._backend = backend
         self._said = ""
 
     async def __call__(self) -> float:
-        """Look, and return the longest pause before the next look; 0 if it is back."""
+        """Check once, and return the longest pause before the next check; 0 if the store is back."""
         try:
             await _start_soon(self._backend)
         except _OUTAGES as error:
             logger.debug("The store of %r is still away: %s", self._backend.key, error)
             return LONGEST_PAUSE_SECONDS
         except StorageError as error:
-            # It answers now, and what it says would have kept the application from starting.
+            # The store answers now, with an error that would have kept the application from starting.
             if str(error) != self._said:
                 self._said = str(error)
                 logger.error("The store of %r is back, but cannot be used: %s", self._backend.key, error)  # noqa: TRY400
             return LONGEST_PAUSE_SECONDS
-        logger.warning("The store of %r is back", self._backend.key)  # who was told of the outage wants to know
+        logger.warning("The store of %r is back", self._backend.key)  # readers of the outage's warning want to know
         return 0.0
 
 
 class _End:
-    """The time that is left for everything that happens when backends are closed."""
+    """The time that is left for closing the backends."""
 
     def __init__(self) -> None:
         self._ends_at: float | None = None
 
     async def wait(self, awaitable: Awaitable[object], what: str) -> None:
-        """Await a step, and go on without it where it does not end."""
+        """Await a step, and go on without it if it does not end in time."""
         now = asyncio.get_running_loop().time()
         if self._ends_at is None:
             self._ends_at = now + _END_SECONDS
@@ -342,7 +344,7 @@ def _release(registry: StorageRegistry, backend: StorageBackend) -> None:
         return
     del holdings[backend.key]
     if backend.key not in registry or registry.get_backend(backend.key) is not backend:
-        return  # somebody has registered another one on purpose meanwhile
+        return  # another backend has been registered on purpose meanwhile
     if holding.previous is None:
         registry.unregister_backend(backend.key)
     else:

@@ -1,4 +1,4 @@
-"""Types of the arguments that the plugin gives to handlers."""
+"""Types of the arguments that the plugin passes to handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks after the ledgers of an application while it runs: finds them, has them swept, and asks for quotas."""
+"""Looks after the ledgers of an application while it runs: finds them, sweeps them, and enforces quotas."""
 
 from __future__ import annotations
 
@@ -30,17 +30,18 @@ __all__ = ("LedgerKeeper", "find_databases")
 logger = logging.getLogger("litestar_filestore")
 
 _START_SECONDS = 5.0
-"""So long an application's start waits for a database that does not answer. Drivers wait for a minute, or for ever."""
+"""How long the start waits for a database that does not answer. Drivers wait for a minute, or for ever."""
 _RARE_PAUSE_SECONDS = 300.0
-"""Between two looks for what may never come, such as the tables of a class that another application maps."""
+"""Pause between two checks for what may never come, such as the tables of a class that another application maps."""
 _HANGING = 4
-"""So many looks that hang in threads are left to themselves; further ones wait for one of them to end."""
+"""How many hanging checks are left alone in their threads; further checks wait for one of them to end."""
 
 
 def find_databases(config: LedgerConfig, plugins: Iterable[object]) -> list[Database]:
-    """Return the engines that `config` names, else those of Advanced Alchemy's plugin among `plugins`.
+    """Return the engines that `config` names, otherwise those of Advanced Alchemy's plugin among `plugins`.
 
-    That is told by its shape (``config`` holds objects with ``get_engine``), so this package does not depend on it.
+    The plugin is recognised by its shape (``config`` holds objects with ``get_engine``), so this package does not
+    depend on it.
     """
     if config.engines:
         return list(config.engines)
@@ -55,7 +56,7 @@ def find_databases(config: LedgerConfig, plugins: Iterable[object]) -> list[Data
 
 
 class LedgerKeeper:
-    """Looks for the ledgers of one application, and does what runs for those that it finds."""
+    """Finds the ledgers of one application, and starts the sweeper and the quota checks for them."""
 
     def __init__(self, config: LedgerConfig, registry: StorageRegistry, databases: Sequence[Database]) -> None:
         """Prepare; nothing is contacted yet."""
@@ -63,10 +64,10 @@ class LedgerKeeper:
         self._registry = registry
         self._databases = databases
         self._places: dict[int, list[Place]] = {}
-        """The ledgers that were found, by the place of the database in the list."""
+        """The ledgers that were found, by the index of the database in the list."""
         self._away: set[int] = set(range(len(databases)))
         self._said: set[str] = set()
-        """Said in the log already about ledgers that are missing."""
+        """Messages about missing ledgers that have been logged already."""
         self._hanging: dict[int, set[asyncio.Future[list[Place]]]] = {}
         self._wake = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -75,15 +76,15 @@ class LedgerKeeper:
         self._swept: set[tuple[Database, sa.Table]] = set()
 
     async def start(self, found: Callable[[Sequence[Place], Callable[[], None] | None], None]) -> None:
-        """Look into all databases, do what is to be done for their ledgers, and go on to look for what is missing.
+        """Examine all databases, start the work for their ledgers, and keep looking for missing ledgers.
 
         Args:
-            found: Called with the ledgers that are known, first of all, and with what has others looked for, if any may
-                be missing because a database is away.
+            found: Called first, with the known ledgers and, if others may be missing because a database is away, with a
+                function that looks for them.
 
         Raises:
             ConfigurationError: If a ledger is missing, or `found` refuses them.
-            Exception: If a database refuses to be looked into, for another reason than an outage.
+            Exception: If a database cannot be examined, for another reason than an outage.
         """
         self._found = found
         for database in self._databases:
@@ -104,7 +105,7 @@ class LedgerKeeper:
             self._looking = asyncio.create_task(look_again(self._look, self._wake), name="litestar-filestore ledgers")
 
     async def stop(self) -> None:
-        """Stop everything, and wait for what is being worked on, for some seconds at the most."""
+        """Stop everything, and wait for current work, for some seconds at most."""
         for end in self._quotas.values():
             end()
         if self._looking is not None:
@@ -114,7 +115,7 @@ class LedgerKeeper:
             await asyncio.wait({self._looking}, timeout=STOP_SECONDS)
 
     def _use(self) -> None:
-        """Do what is to be done for the ledgers that are known, in the order of the databases."""
+        """Start the work for the known ledgers, in the order of the databases."""
         places = [place for number in sorted(self._places) for place in self._places[number]]
         self._found(places, self._wake.set if self._away else None)
         if self._config.quota is not None:
@@ -129,7 +130,7 @@ class LedgerKeeper:
             sweeper.start()
 
     async def _try(self, number: int, *, beside: bool = False) -> None:
-        """Look into one database, for a while.
+        """Examine one database, within a time limit.
 
         Raises:
             DatabaseUnavailableError: If it is away.
@@ -145,7 +146,7 @@ class LedgerKeeper:
         self._away.discard(number)
 
     async def _look(self) -> float:
-        """Look into all databases again; see `look_again`."""
+        """Examine all databases again; see `look_again`."""
         before, away = dict(self._places), set(self._away)
         for number, database in enumerate(self._databases):
             try:
@@ -156,11 +157,11 @@ class LedgerKeeper:
                 self._away.discard(number)
                 self._say(error.detail)
             except Exception:
-                # There is no caller to raise to, and whoever mends it should not have to start the application again.
+                # There is no caller to raise to, and a repair should not need a restart of the application.
                 logger.exception("The database %r cannot be looked into; it is tried again", database.url)
             else:
                 if number in away or self._places[number] != before.get(number):
-                    # A warning, as who was told that it is missing wants to know.
+                    # A warning, because readers of the message that it is missing want to know.
                     logger.warning("The database %r is there, with %d ledgers", database.url, len(self._places[number]))
         if self._places != before or self._away != away:
             try:
@@ -170,7 +171,7 @@ class LedgerKeeper:
         return self._say_what_is_missing()
 
     def _say_what_is_missing(self) -> float:
-        """Log what is missing, once, and return the longest pause before the next look; 0 if nothing is."""
+        """Log missing ledgers once, and return the longest pause before the next check; 0 if none is missing."""
         places = [place for found in self._places.values() for place in found]
         looked = [each for number, each in enumerate(self._databases) if number not in self._away]
         if without := unhoused(looked, named=bool(self._config.engines), places=places):
@@ -183,7 +184,7 @@ class LedgerKeeper:
             return LONGEST_PAUSE_SECONDS
         housed = {mapper for place in places for mapper in place.mappers}
         if self._databases and any(mapper not in housed for mapper in classes_with_files()):
-            return _RARE_PAUSE_SECONDS  # of another application, or the next migration makes its table
+            return _RARE_PAUSE_SECONDS  # the class is another application's, or the next migration makes its table
         return 0.0
 
     def _say(self, message: str) -> None:

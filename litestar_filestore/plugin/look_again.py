@@ -1,4 +1,4 @@
-"""Looking again and again for what was away when the application started."""
+"""Keeps looking for stores and databases that were away when the application started."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = (
 
 _SHORTEST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-"""Between two looks at what is away."""
+"""Pause between two checks of a store or database that is away."""
 
 
 async def look_again(look: Callable[[], Awaitable[float]], wake: asyncio.Event) -> None:
     """Call `look` at growing intervals until it has found everything.
 
     Args:
-        look: Returns the longest pause before the next call, 0 if there is nothing more to look for.
-        wake: Ends a pause early. It is never shorter than a second, however often somebody asks.
+        look: Returns the longest pause before the next call, 0 if nothing is left to look for.
+        wake: Ends a pause early. A pause is never shorter than a second, however often it is set.
     """
     pause = longest = _SHORTEST_PAUSE_SECONDS
     while longest:

@@ -1,4 +1,4 @@
-"""The middleware of each request: URLs of files for encoders, and the files that the request owns."""
+"""Middleware for each request: provides the URLs of files to encoders, and owns the files of the request."""
 
 from __future__ import annotations
 
@@ -41,18 +41,19 @@ __all__ = (
 class FilestoreMiddleware(ASGIMiddleware):
     """Makes the application's URL builder known while a connection is being answered.
 
-    Encoders are given a value and nothing else, so the connection travels in a context variable. It is set even without
-    a builder: an application mounted in another must not hand out the other's URLs.
+    Encoders get only a value, so the connection is passed in a context variable. It is set even without a builder: an
+    application mounted in another one must not show the other's URLs.
     """
 
     def __init__(self, build: URLBuilder | None, links: LinkSigner | None = None) -> None:
-        """Use `build` for every connection, or no builder at all, and `links` for whatever else asks for links."""
+        """Use `build` for every connection, or no builder, and `links` for everything else that makes links."""
         self._build = build
         self._links = links
 
     def _links_here(self, scope: Scope) -> LinkSigner | None:
         if self._links is not None:
-            # The one of the last request is kept: they come in at one place, unless the application is mounted twice.
+            # That of the last request is kept: all requests have the same prefix, unless the application is mounted
+            # twice.
             self._links = signer_here(self._links, scope)
         return self._links
 
@@ -68,7 +69,7 @@ class FilestoreMiddleware(ASGIMiddleware):
 
 
 def _bound(build: URLBuilder, scope: Scope) -> Callable[[FileObject], str | None]:
-    """Return a URL builder for one connection, which is wrapped when the first file asks."""
+    """Return a URL builder for one connection, which is wrapped when the first file needs it."""
 
     @cache
     def connection() -> ASGIConnection[Any, Any, Any, Any]:
@@ -80,25 +81,25 @@ def _bound(build: URLBuilder, scope: Scope) -> Callable[[FileObject], str | None
 logger = logging.getLogger("litestar_filestore")
 
 _RELEASE_SECONDS = 10.0
-"""So long the end of a request waits for a store or a database that does not answer."""
+"""How long the end of a request waits for a store or a database that does not answer."""
 
 
 class OwnershipMiddleware(ASGIMiddleware):
-    """Owns the files of each request until rows have taken them or the handler keeps them.
+    """Owns the files of each request until rows take them or the handler keeps them.
 
-    A middleware, because nothing else sees every end of a request: the hooks of handlers and responses are not called
-    where an error goes through to the server or a client is gone.
+    This is a middleware because nothing else sees the end of every request: the hooks of handlers and responses are not
+    called if an error reaches the server or the client has gone.
     """
 
     scopes = (ScopeType.HTTP,)
 
     def __init__(self, storer: ApplicationStorer, settings: UploadSettings) -> None:
-        """Store with, and give files back to, `storer`."""
+        """Use `storer` to store files and to give them up."""
         self._storer = storer
         self._settings = settings
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Answer the request, and give up what is left of its files."""
+        """Answer the request, and give up the files that it still owns."""
         files = RequestFiles(self._storer, self._settings)
         files.attach(cast("dict[str, Any]", scope))
         status: list[int] = []
@@ -117,7 +118,7 @@ class OwnershipMiddleware(ASGIMiddleware):
             try:
                 await finish(_release(files, scope, status), seconds=_RELEASE_SECONDS)
             except TimeoutError:
-                # The answer is sent, but servers wait for the end of this before they end themselves.
+                # The answer is sent, but servers wait for this to end before they shut down.
                 logger.warning(
                     "%d uploaded files could not be given up within %g s; what no row has taken is left to its lease",
                     len(files),
@@ -140,10 +141,10 @@ async def _release(files: RequestFiles, scope: Scope, status: list[int]) -> None
 
 
 def check_uploads(app: Litestar, storer: ApplicationStorer, backends: Sequence[StorageBackend]) -> None:
-    """Make sure, for every form of an application, that it is clear which database's ledger its files go into.
+    """Make sure that, for every form of an application, only one ledger can take its files.
 
     Raises:
-        ConfigurationError: If it is not.
+        ConfigurationError: If several can.
     """
     for planned in _planned_files(app):
         backend = planned.backend or next((each.key for each in backends), None)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from litestar import Litestar
-    from litestar._openapi.schema_generation import SchemaCreator  # what Litestar passes to every schema plugin
+    from litestar._openapi.schema_generation import SchemaCreator  # Litestar passes it to every schema plugin
     from litestar.config.app import AppConfig
     from litestar.openapi.spec import Schema
     from litestar.routes import BaseRoute
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 __all__ = ("FilestorePlugin",)
 
 _COMMANDS = "litestar_filestore.cli.commands"
-"""Loaded when the command line asks for it."""
+"""The module of the commands, imported only by the command line."""
 
 _NAMES = {
     "FileObject": FileObject,
@@ -66,15 +66,15 @@ _NAMES = {
 
 
 class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPlugin):
-    """Opens backends with the application, and teaches it to return files and to answer storage errors.
+    """Opens the backends with the application, and lets it return files and answer storage errors.
 
-    Whatever the application says itself about any of it is left as it is.
+    It leaves alone whatever the application configures itself.
     """
 
     __slots__ = ("_config", "_downloads", "_keepers", "_settings", "_uploads")
 
     def __init__(self, config: FilestoreConfig) -> None:
-        """Wire according to `config`."""
+        """Set up the plugin with `config`."""
         self._config = config
         self._downloads = DownloadHandlers()
         self._keepers: dict[Litestar, LedgerKeeper] = {}
@@ -93,14 +93,14 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         return self._config
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Wire files into the application that is being built."""
+        """Add the plugin to the application that is being built."""
         config = self._config
         watch_sessions()
         given: Any = app_config  # some of its types are incomplete in Litestar
         storer = ApplicationStorer()
-        # First in, last out: user lifespans and database engines live inside the time in which backends are open.
+        # First in, last out: backends are open for as long as the user's lifespans and the database engines run.
         app_config.lifespan = [partial(self._lifespan, storer), *given.lifespan]
-        # Hooks run when all lifespans are entered, and so when the databases are there.
+        # Hooks run after all lifespans have been entered, so the databases are ready.
         app_config.on_startup.append(partial(self._start_ledger, storer))
         build = config.url_builder or (build_link if config.signer is not None else None)
         app_config.middleware.insert(0, FilestoreMiddleware(build, config.signer))
@@ -131,7 +131,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
                 with self._config.registry.kept_by(storer):
                     yield
             finally:
-                # Before the backends close. Its connections are its own, so the databases may be closed already.
+                # Before the backends close. It has its own connections, so the engines may be disposed already.
                 if (keeper := self._keepers.pop(app, None)) is not None:
                     await keeper.stop()
 
@@ -143,7 +143,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
         def found(places: Sequence[Place], look_again: Callable[[], None] | None) -> None:
             storer.open(places, look_again=look_again)
-            if look_again is None:  # else it is not known which of them are one place's
+            if look_again is None:  # otherwise it is not known which of them belong to one place
                 check_uploads(app, storer, self._config.backends)
 
         await keeper.start(found)
@@ -152,8 +152,8 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         """Prepare the handlers of a route that take uploads or send files.
 
         Raises:
-            ImproperlyConfiguredException: If the form of one cannot be read, it is not clear where its files go, or
-                files that it sends would be cached.
+            ImproperlyConfiguredException: If the form of a handler cannot be read, it is not clear where its files go,
+                or files that it sends would be cached.
         """
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler):
@@ -164,8 +164,8 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         """Add the command group ``storages``."""
         commands: Any = import_module(_COMMANDS)  # needs click and rich, which are optional in Litestar 3
         cli.add_command(commands.storages_group)
-        # By its name, and now only: the commands stand above the plugin, and need click and rich, which are optional
-        # in Litestar 3.
+        # By its name, and only now: the commands are in a layer above the plugin, and need click and rich, which are
+        # optional in Litestar 3.
         cli.add_command(import_module(_COMMANDS).storages_group)
 
     def is_plugin_supported_field(self, field_definition: FieldDefinition) -> bool:
@@ -174,7 +174,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         return is_file_type(annotation) or is_file_list_type(annotation) or self._uploads.takes(field_definition)
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
-        """Return what a client may know about a file, or what it has to send in a form."""
+        """Return the schema of a file in responses, or of a form in requests."""
         if self._uploads.takes(field_definition):
             return self._uploads.schema(field_definition, schema_creator, self)
         return file_schema(field_definition, schema_creator)

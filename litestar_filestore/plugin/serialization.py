@@ -1,4 +1,4 @@
-"""Files in the JSON that Litestar reads and writes."""
+"""Encodes and decodes files in the JSON of Litestar."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def is_file_list_type(type_: Any) -> bool:
 
 
 def _is_stripped_list_type(type_: Any) -> bool:
-    """Return whether `type_` is what Litestar 2.25 leaves of ``FileObjectList`` before it asks: no item type.
+    """Return whether `type_` is what Litestar 2.25 makes of ``FileObjectList`` before it asks: without an item type.
 
-    Nothing else reads such lists: Litestar refuses all of them.
+    Nothing else handles such lists: Litestar refuses all of them.
     """
     return type_ is MutableList
 
 
 def _decode_file(type_: type[FileObject], value: Any) -> FileObject:
-    """Take files that are there already, and references that this application has signed.
+    """Accept `FileObject` instances, and references that this application has signed.
 
-    Never a mapping: one in a request body could name any object of any backend, which would be read, and deleted with
-    the row.
+    Never accept a mapping: a request body could name any object of any backend, which would then be read, and deleted
+    with the row.
     """
     if isinstance(value, WholeBody):
         value = value.file
@@ -78,14 +78,14 @@ TYPE_DECODERS = (
     (is_file_list_type, _decode_file_list),
     (_is_stripped_list_type, _decode_file_list),
 )
-"""Decoders of files: a predicate on the type and a function each."""
+"""Decoders of files: pairs of a predicate on the type and a function."""
 
 
 def file_schema(field: FieldDefinition, creator: SchemaCreator) -> Schema:
     """Describe a file, or a list of files, as responses show it.
 
     The component is named after the type that the handler returns; clients need not know how it is encoded. Every
-    member is in every response, so all are required.
+    response has every member, so all are required.
     """
     if is_file_list_type(field.annotation):
         items = creator.for_field_definition(FieldDefinition.from_annotation(FileObject))

@@ -1,6 +1,6 @@
-"""Errors of this package as HTTP errors.
+"""Turns errors of this package into HTTP errors.
 
-Clients get a status and a sentence of their own: details name keys, backends and stores. Those go to the log.
+Clients get a status and a general sentence. The details, which name keys, backends and stores, go to the log.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ _SOON = {"Retry-After": "5"}  # RFC 9110 §10.2.3
 
 
 class Answer(NamedTuple):
-    """One class of errors as a client sees it."""
+    """How clients see one class of errors."""
 
     status_code: int
     """HTTP status."""
     exception: type[HTTPException]
-    """Litestar's exception: with ProblemDetailsPlugin and handlers for it, the answer is as for any other."""
+    """Litestar's exception, so that ProblemDetailsPlugin and exception handlers treat it like any other."""
     detail: str
     """Sentence for the client."""
     headers: Mapping[str, str] | None = None
-    """Sent with it. `_SOON` is for what may be over soon; refused credentials and a missing bucket wait for somebody
-    to mend them."""
+    """Headers of the answer. `_SOON` is for errors that may go away soon; refused credentials and a missing bucket need
+    a repair."""
 
 
 _STORE_AWAY = Answer(503, ServiceUnavailableException, "The file storage is unavailable")
@@ -97,34 +97,35 @@ ANSWERS: Mapping[type[StorageError], Answer] = {
     ),
     errors.StorageFullError: Answer(507, InternalServerException, "The file storage is full"),
     errors.DatabaseFullError: Answer(507, InternalServerException, "The database is full"),
-    # Everything else is a mistake of the program, which no client can mend: wrong arguments, types and set-ups.
+    # Everything else is a mistake in the program, which no client can correct: wrong arguments, types and settings.
     errors.StorageError: Answer(500, InternalServerException, ""),
 }
-"""Answers by class of error; a class that is not here is answered as its nearest parent."""
+"""Answers by class of error; a class that is not listed is answered like its nearest parent."""
 
 RAISED: Mapping[type[HTTPException], int] = {
     RequestTimeout: 408,  # an upload is too slow
     Conflict: 409,
-    PreconditionFailedException: 412,  # If-Match and its like, on downloads and changes
+    PreconditionFailedException: 412,  # If-Match and similar, on downloads and changes
     UnsupportedMediaType: 415,  # a body that is no form, or a form where a file is expected
     RangeNotSatisfiableException: 416,
     InsufficientStorage: 507,
 }
-"""The package's own HTTP errors, which uploads and downloads raise without an error of the core, with their statuses.
+"""Statuses of the package's own HTTP errors, which uploads and downloads raise directly.
 
-The others that they raise are Litestar's: 400, 404, 413 and 503.
+The other HTTP errors that they raise are Litestar's: 400, 404, 413 and 503.
 """
 
 
 def to_http_exception(error: StorageError) -> HTTPException:
-    """Return the HTTP error that stands for `error`, which is its ``__cause__``."""
+    """Return the HTTP error for `error`, which becomes its ``__cause__``."""
     answer = next(ANSWERS[each] for each in type(error).__mro__ if each in ANSWERS)
     headers = dict(answer.headers) if answer.headers is not None else None
     if isinstance(error, RangeNotSatisfiableError) and error.size is not None:
         headers = {"Content-Range": f"bytes */{error.size}"}  # RFC 9110 §14.4
     detail, extra = answer.detail, None
     if isinstance(error, (FileRejectedError, FileTooLargeError)):
-        # What a rule says is written for the sender, and who sends several files needs to know which one it is about.
+        # A rule's message is written for the sender, who may have sent several files and needs to know which one it
+        # means.
         detail = error.detail if isinstance(error, FileRejectedError) else too_large_message(error.max_bytes)
         extra = [{"message": detail, "key": error.field or "", "source": "body"}]
     exception = answer.exception(detail=detail, status_code=answer.status_code, headers=headers, extra=extra)
@@ -133,11 +134,11 @@ def to_http_exception(error: StorageError) -> HTTPException:
 
 
 def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -> Response[Any]:
-    """Answer with the table's status, in the words of whoever answers such errors in this application.
+    """Answer with the table's status, through the exception handler that the application has for such errors.
 
     Handlers for a parent of the error (``FileNotFoundError``) come first, then those for the HTTP error: by status, by
-    class (as ProblemDetailsPlugin installs them), then Litestar's own. A mistake of the program is answered as any
-    other exception, with Litestar's page in debug mode; Litestar itself logs it in debug mode only.
+    class (as ProblemDetailsPlugin installs them), then Litestar's own. A mistake in the program is answered like any
+    other exception, with Litestar's page in debug mode; Litestar itself logs it only in debug mode.
     """
     handlers = _handlers_for(request)
     own = _first(handlers, type(error))
@@ -150,9 +151,10 @@ def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -
 
 
 async def log_wrapped_error(exception: Exception, _scope: Scope) -> None:
-    """Log an error of this package that Litestar answers as another one, which nobody would hear of.
+    """Log an error of this package that Litestar replaces by another one; otherwise it would be lost.
 
-    It takes what encoders raise for a mistake of its own (`ImproperlyConfiguredException`): a URL that cannot be made.
+    If an encoder raises an error, for a URL that cannot be made, Litestar reports it as its own
+    `ImproperlyConfiguredException`.
     """
     if isinstance(exception, StorageError) or getattr(exception, "status_code", 500) < HTTP_500_INTERNAL_SERVER_ERROR:
         return
@@ -166,12 +168,12 @@ async def log_wrapped_error(exception: Exception, _scope: Scope) -> None:
 def answer_exception(
     request: Request[Any, Any, Any], exception: Exception, *, instead_of: _Handler | None = None
 ) -> Response[Any]:
-    """Answer an error of any kind in the words of whoever answers such errors in this application.
+    """Answer an error of any kind through the exception handler that the application has for such errors.
 
     Args:
         request: The request.
         exception: The error.
-        instead_of: A handler that is not meant: the caller.
+        instead_of: An exception handler to leave out: the caller.
     """
     handlers = _handlers_for(request)
     if isinstance(exception, HTTPException):

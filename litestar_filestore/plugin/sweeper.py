@@ -1,4 +1,4 @@
-"""The sweeper that runs beside an application."""
+"""Sweeps the ledgers in the background of an application."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ __all__ = ("STOP_SECONDS", "Sweeper", "pause_seconds", "sweep_places")
 logger = logging.getLogger("litestar_filestore")
 
 STOP_SECONDS = 5.0
-"""So long the end of an application waits for a sweep."""
+"""How long the end of an application waits for a sweep."""
 _LONGEST_WAIT_SECONDS = 3600.0
 _GATHER_SECONDS = 1.0
 _LOCKED_SECONDS = 5.0
-"""Wait before a locked file of SQLite is tried again."""
+"""Pause before a locked SQLite file is tried again."""
 _ROUND_SECONDS = 5.0
-"""So long a ledger waits for its stores before it looks again what there is to do for the others."""
+"""How long a ledger waits for its stores before it checks again what is due for the others."""
 _OBJECTS_AT_A_TIME = 1_000
-"""A sync engine sweeps in a thread, which cannot be cancelled: stopping waits for so many deletes at the most."""
+"""Most deletes that stopping waits for: a sync engine sweeps in a thread, which cannot be cancelled."""
 
 
 async def sweep_places(places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
-    """Sweep every ledger once, all that is due. None waits for another, nor does a store.
+    """Sweep everything that is due in every ledger, once. No ledger or store waits for another.
 
     Raises:
-        ExceptionGroup: With what kept ledgers from being swept; the others are.
+        ExceptionGroup: With the errors of ledgers that could not be swept; the others are swept.
     """
     outcomes = await asyncio.gather(
         *(_sweep_place(place, registry, config) for place in places), return_exceptions=True
@@ -80,7 +80,7 @@ async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, 
 
 
 def _beside(engine: sa.Engine) -> sa.Engine:
-    """Return an engine with a pool of its own: a sweep must not hold connections that requests wait for."""
+    """Return an engine with a separate pool: a sweep must not hold connections that requests wait for."""
     return staging_engine(engine) or engine
 
 
@@ -90,10 +90,10 @@ def pause_seconds(interval: float, failures: int, chance: float) -> float:
     Args:
         interval: Seconds between two sweeps.
         failures: How many sweeps in a row have failed; each doubles the interval, up to an hour.
-        chance: From 0 to 1, for a quarter less to a quarter more: the workers of one host were started together and
-            need not sweep together.
+        chance: From 0 to 1, for a quarter less to a quarter more, so that workers that were started together do not
+            sweep together.
     """
-    doublings = min(failures, 20)  # more than an hour needs, and less than a float holds
+    doublings = min(failures, 20)  # enough for an hour, and small enough for a float
     return min(interval * 2.0**doublings, max(interval, _LONGEST_WAIT_SECONDS)) * (0.75 + chance / 2)
 
 
@@ -103,17 +103,17 @@ class _Turn:
 
     place: Place
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    """A commit has left something to do."""
+    """Set when a commit has left something to sweep."""
     failures: int = 0
-    """Sweeps that have failed in a row."""
+    """Number of sweeps in a row that have failed."""
     busy: dict[str, asyncio.Task[SweepResult]] = field(default_factory=dict[str, "asyncio.Task[SweepResult]"])
-    """The backends that are swept now. One of which nothing is heard is not waited for."""
+    """The backends that are being swept. A backend that does not answer is not waited for."""
 
 
 class Sweeper:
     """Sweeps at intervals, and soon after a commit of this process that gave objects up.
 
-    Each ledger has a task, and each of its backends has one while it is swept: none is waited for by another.
+    Each ledger has a task, and so has each of its backends while it is swept, so none waits for another.
     """
 
     def __init__(self, places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> None:
@@ -124,14 +124,14 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to sweep on the running event loop."""
+        """Start sweeping on the running event loop."""
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
             try:
                 loop.call_soon_threadsafe(self._wake)
             except RuntimeError:
-                # The loop was closed without `stop`; whoever has committed cannot do anything about it.
+                # The loop was closed without `stop`; the committing session cannot do anything about it.
                 self._forget()
 
         self._forget = on_doomed(wake)
@@ -142,9 +142,9 @@ class Sweeper:
             turn.wake.set()
 
     async def stop(self) -> None:
-        """Stop after the batch that is being worked on, or without it if that takes long.
+        """Stop after the current batch, or before its end if it takes long.
 
-        What is left is another sweep's: claims that nobody finishes run out.
+        Another sweep does the rest: unfinished claims run out.
         """
         if self._task is None:
             return
@@ -174,17 +174,17 @@ class Sweeper:
                 await asyncio.wait(turn.busy.values())
 
     async def _sweep(self, turn: _Turn) -> float:
-        """Sweep a ledger, and return how long it waits then."""
+        """Sweep a ledger, and return how long to wait for the next sweep."""
         try:
             await self._sweep_all(turn)
         except Exception as error:
             if is_locked(error):
-                # Others write to this file; that says nothing about the next moment. Waiting longer and longer would
-                # leave objects for hours where somebody always writes.
+                # Others are writing to this file, which may be over in a moment. With ever longer pauses, a busy file
+                # would keep its objects for hours.
                 logger.info("The ledger in %r is locked, it is swept soon", turn.place.database.url)
                 return min(self._pause(turn), _LOCKED_SECONDS)
-            # Whatever it is, the sweeper must not end before the application does: there is no caller to raise to.
-            # The ledger keeps what is to be done, so nothing is lost by waiting.
+            # Whatever the error is, the sweeper must run as long as the application: there is no caller to raise to.
+            # The ledger remembers what is due, so nothing is lost by waiting.
             turn.failures += 1
             logger.exception(
                 "A sweep of the ledger in %r failed, for the %d. time in a row; it is tried again",
@@ -206,18 +206,18 @@ class Sweeper:
         ended = [backend for backend, task in turn.busy.items() if task.done()]
         errors = [error for backend in ended if (error := turn.busy.pop(backend).exception()) is not None]
         if errors:
-            raise errors[0]  # the others are of the same database
+            raise errors[0]  # the other errors come from the same database
 
     def _pause(self, turn: _Turn) -> float:
         return pause_seconds(self._config.sweep_interval_seconds, turn.failures, random.random())  # noqa: S311
 
     async def _wait(self, turn: _Turn, seconds: float) -> None:
-        """Wait for a time or a commit."""
+        """Wait for a time or for a commit."""
         try:
             async with asyncio.timeout(seconds):
                 await turn.wake.wait()
                 while turn.failures:
-                    # A commit does not wake a ledger that fails: it would be tried at every commit.
+                    # A commit does not wake a ledger that fails: otherwise every commit would try it.
                     turn.wake.clear()
                     await turn.wake.wait()
         except TimeoutError:

@@ -1,4 +1,4 @@
-"""Routes for the objects of a backend below a prefix, which no row knows."""
+"""Routes for the objects of a backend below a prefix, which are in no row."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ("BackendRoutes",)
 _Request = Request[Any, Any, Any]
 _PATH = "/{file_key:path}"
 
-# Both hold what is going on at this moment and nothing else.
+# Both hold only what is in progress at the moment.
 _put_now: set[tuple[str, str]] = set()
 _deletes: WeakValueDictionary[tuple[int, str, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -54,7 +54,7 @@ class BackendRoutes:
         """Check the prefix.
 
         Raises:
-            InvalidKeyError: If it can be the beginning of no key.
+            InvalidKeyError: If no key can begin with it.
         """
         object.__setattr__(self, "prefix", check_prefix(self.prefix))
 
@@ -62,10 +62,10 @@ class BackendRoutes:
         """Return the backend and the key that a path names.
 
         Raises:
-            NotFoundException: If no object can have that key: nobody is told the grammar of keys.
+            NotFoundException: If no object can have that key; clients do not learn the grammar of keys.
         """
         try:
-            # The prefix stands in front of a checked key, so no path leads out of it.
+            # The prefix precedes a checked key, so no path leads out of it.
             key = join_prefix(self.prefix, check_key(path.as_posix().lstrip("/")))
         except InvalidKeyError as error:
             raise NotFoundException("The file does not exist") from error
@@ -93,7 +93,7 @@ class BackendRoutes:
             operation_class=binary_operation(planned),
             raises=self.options.raised_by_changes(*RAISED_BY_UPLOADS),
             status_code=201,
-            request_max_body_size=None,  # the limits of uploads hold
+            request_max_body_size=None,  # the limits of uploads apply
         )
         async def write(request: _Request, file_key: FromPath[PurePosixPath]) -> FileObject:
             """Store the body of the request under a key that was never used."""
@@ -103,7 +103,7 @@ class BackendRoutes:
             with wanted.deciding(), _alone(backend, key):
                 if wanted:
                     await wanted.check(await _present(backend, key))
-                # Nothing is stored over an object, so what is decided here still holds at the end.
+                # No object is ever overwritten, so what is decided here still holds at the end.
                 file = await RawUpload(request).store_as(replace(planned, key=key), filename=file_key.name)
             await owned_by(request.scope).keep(file)
             return file
@@ -119,7 +119,7 @@ class BackendRoutes:
             raises=self.options.raised_by_changes(ServiceUnavailableException),
         )
         async def remove(request: _Request, file_key: FromPath[PurePosixPath]) -> None:
-            """Delete the file; one that is not there is fine."""
+            """Delete the file; a missing file is not an error."""
             backend, key = self._place(file_key)
             await self.options.allow(request, key, "delete")
             wanted, files = Preconditions(request), owned_by(request.scope)
@@ -127,7 +127,7 @@ class BackendRoutes:
                 file = await _present(backend, key) if wanted else None
                 await wanted.check(file)
                 given_up = await files.discard(file or FileObject(backend, safe_filename(key), key))
-            # The ledger knows whether another process was faster, between the look and the word.
+            # The ledger knows whether another process was faster between the check and the delete.
             if file is not None and not given_up:
                 raise wanted.failed()
 
@@ -141,7 +141,7 @@ async def _look(backend: StorageBackend, key: str) -> FileObject:
         ObjectNotFoundError: If there is none.
     """
     info = await backend.head_async(key)
-    # The store's word or that of the key's ending: types that could run a script are not served in any case.
+    # The type comes from the store or the key's extension: types that could run a script are never served anyway.
     return FileObject(backend, safe_filename(key), key, content_type=info.content_type).complete(info)
 
 
@@ -154,10 +154,10 @@ async def _present(backend: StorageBackend, key: str) -> FileObject | None:
 
 @contextmanager
 def _alone(backend: StorageBackend, key: str) -> Generator[None]:
-    """Refuse a second put of one key while the first one runs, where the store would take both.
+    """Refuse a second put of one key while the first one runs, if the store would accept both.
 
     Raises:
-        ObjectExistsError: If there is a first one.
+        ObjectExistsError: If another put of this key is running.
     """
     place = backend.key, key
     if Capability.PUT_IF_ABSENT in backend.capabilities:
@@ -173,7 +173,7 @@ def _alone(backend: StorageBackend, key: str) -> Generator[None]:
 
 
 def _one_by_one(backend: StorageBackend, key: str) -> asyncio.Lock:
-    """Return the lock of those who delete one object: each has to see what the one before him left."""
+    """Return the lock for deletes of one object: each has to see the result of the one before."""
     place = id(asyncio.get_running_loop()), backend.key, key
     lock = _deletes.get(place)
     if lock is None:

@@ -1,4 +1,4 @@
-"""The files of one column, read and changed through the application's own session."""
+"""Reads and changes the files of one column, through the application's own session."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = (
     "find_column",
 )
 
-_DATA_EXCEPTION = "22"  # the class of ISO/IEC 9075-2 §24.1
+_DATA_EXCEPTION = "22"  # the class in ISO/IEC 9075-2 §24.1
 _SERIALIZATION_FAILURE = "40001"  # PostgreSQL, ISO/IEC 9075-2 §24.1
 _MARIADB_CHECKREAD = 1020  # "Record has changed since last read", with innodb_snapshot_isolation
 _PARAMETER = re.compile(r"\{([^{}:]+):([^{}:]+)\}")
@@ -70,10 +70,10 @@ class ColumnPlace:
 
 
 def find_column(column: Any, path: str) -> ColumnPlace:
-    """Return what a router has to know about a mapped column.
+    """Return what a router needs to know about a mapped column.
 
     Raises:
-        ConfigurationError: If it is no file column, or the path does not name the primary key.
+        ConfigurationError: If it is not a file column, or the path does not name the primary key.
     """
     if not isinstance(column, InstrumentedAttribute) or not isinstance(column.type, StoredObject):
         raise ConfigurationError(f"column= is an attribute of a mapped class that holds files, not {column!r}")
@@ -102,10 +102,10 @@ class ColumnRoutes:
     commit: bool
 
     def __post_init__(self) -> None:
-        """Check what would fail at every request.
+        """Check for settings that would fail at every request.
 
         Raises:
-            ConfigurationError: If files could be taken out of rows that need one.
+            ConfigurationError: If clients could delete files from rows that must have one.
         """
         if "DELETE" in self.options.methods and not self.place.nullable and not self.place.column_type.multiple:
             raise ConfigurationError(
@@ -115,7 +115,7 @@ class ColumnRoutes:
 
     @property
     def dependencies(self) -> dict[str, Provide]:
-        """Row, session and, for a list, the place in it, for the handlers."""
+        """Dependencies of the handlers: the row, the session and, for a list, the index."""
         return {
             "filestore_identity": _identity_of(self.place),
             "filestore_session": _aliased(self.session_dependency_key),
@@ -140,7 +140,7 @@ class ColumnRoutes:
             row = await rows.find(filestore_session, filestore_identity)
             await self.options.allow(request, row, "read")
             file = rows.file(row, filestore_index)
-            # Nor should anybody wait for it while the store is waited for.
+            # Nothing should wait for its connection while the store is slow.
             await rows.pause(filestore_session)
             return self.options.download(file)
 
@@ -163,7 +163,7 @@ class ColumnRoutes:
             operation_class=binary_operation(planned),
             raises=self.options.raised_by_changes(*RAISED_BY_UPLOADS),
             responses={201: ResponseSpec(FileObject, description="There was no file, request fulfilled")},
-            request_max_body_size=None,  # the rules and limits of uploads hold
+            request_max_body_size=None,  # the rules and limits of uploads apply
         )
         async def write(
             request: _Request,
@@ -173,19 +173,19 @@ class ColumnRoutes:
             filestore_index: NamedDependency[int | None],
             filename: FromQuery[str | None] = None,
         ) -> Response[FileObject]:
-            """Put the body of the request in the place of the file, or of none."""
+            """Store the body of the request as the file; it replaces the previous file."""
             session, wanted = filestore_session, Preconditions(request)
             row = await rows.find(session, filestore_identity)
             await self.options.allow(request, row, "write")
             previous = rows.present(row, filestore_index)
-            await wanted.check(previous)  # before an upload that would be for nothing; its own word is given below
+            await wanted.check(previous)  # before a useless upload; the final decision comes below
             name = filename or (previous.filename if previous is not None else self.place.name)
-            # An upload may take minutes: nobody else should wait for its connection meanwhile.
+            # An upload may take minutes: nothing else should wait for its connection meanwhile.
             await rows.pause(session)
             file = await RawUpload(request).store_as(planned, filename=name)
             with wanted.deciding():
                 row = await rows.find(session, filestore_identity, lock=True)
-                # Rows and rights may have changed since.
+                # Rows and permissions may have changed since.
                 await self.options.allow(request, row, "write")
                 await wanted.check(rows.present(row, filestore_index))
                 replaced = rows.put(row, filestore_index, file)
@@ -209,12 +209,12 @@ class ColumnRoutes:
             filestore_session: NamedDependency[Any],
             filestore_index: NamedDependency[int | None],
         ) -> None:
-            """Take the file out of its row."""
+            """Delete the file from its row."""
             wanted = Preconditions(request)
             with wanted.deciding():
                 row = await rows.find(filestore_session, filestore_identity, lock=True)
                 await self.options.allow(request, row, "delete")
-                # Also where there is no file any more: who deletes a version and comes second is told so.
+                # Even if there is no file any more: a client that deletes a version and comes second has to learn it.
                 await wanted.check(rows.present(row, filestore_index))
                 rows.remove(row, filestore_index)
                 await rows.save(filestore_session)
@@ -231,7 +231,7 @@ def _no_index() -> int | None:
 
 
 def _identity_of(place: ColumnPlace) -> Provide:
-    """Return a dependency that is the primary key in the path, as ``Session.get`` takes it."""
+    """Return a dependency that provides the primary key from the path, as ``Session.get`` takes it."""
 
     def provide(**values: Any) -> tuple[Any, ...]:
         return tuple(values[name] for name in place.key_types)
@@ -241,7 +241,7 @@ def _identity_of(place: ColumnPlace) -> Provide:
 
 
 def _aliased(key: str) -> Provide:
-    """Return a dependency that is another one, of a name that is known only now."""
+    """Return a dependency that provides another one, whose name is known only now."""
 
     def provide(**values: Any) -> Any:
         return values[key]
@@ -250,12 +250,12 @@ def _aliased(key: str) -> Provide:
 
 
 def _of(marker: Any, type_: Any) -> Any:
-    """Return a marker of Litestar's for a type that is known only now."""
+    """Return one of Litestar's markers for a type that is known only now."""
     return marker[type_]
 
 
 def _provide(function: Any, annotations: dict[str, Any], returned: Any) -> Provide:
-    """Return a provider whose arguments have names and types that are known only now: Litestar reads signatures."""
+    """Return a provider with arguments whose names and types are known only now: Litestar reads signatures."""
     parameters = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
         for name, annotation in annotations.items()
@@ -266,15 +266,14 @@ def _provide(function: Any, annotations: dict[str, Any], returned: Any) -> Provi
 
 
 class RowFiles:
-    """Finds rows of a mapped class, and puts files into them. Works with sessions of both kinds."""
+    """Finds rows of a mapped class, and changes their files. Works with sync and async sessions."""
 
     def __init__(self, place: ColumnPlace, *, commit: bool) -> None:
-        """Look at the column `place`.
+        """Work on the column `place`.
 
         Args:
             place: The column.
-            commit: Whether changes are committed here. Otherwise they are flushed, and whoever made the session
-                commits.
+            commit: Whether to commit changes here. Otherwise they are flushed, and the provider of the session commits.
         """
         self._place = place
         self._commit = commit
@@ -283,20 +282,20 @@ class RowFiles:
         """Return the row of a primary key.
 
         Args:
-            session: Of the request.
+            session: The request's session.
             identity: The primary key.
-            lock: Whether the row is going to be changed. Nobody else can change it then until the transaction ends.
+            lock: Whether the row is going to be changed. If so, no one else can change it until the transaction ends.
 
         Raises:
             NotFoundException: If there is no such row.
-            ConflictError: If the row is to be locked, and the transaction reads what was there before another one
-                changed it.
+            ConflictError: If the row is to be locked, and another transaction has changed it since this one's snapshot.
         """
         column = undefer(getattr(self._place.model, self._place.name))
 
         def get(sync: Session) -> Any:
             if lock:
-                # SQLite reads what another connection is about to replace, unless this one has its only write lock.
+                # SQLite reads data that another connection is about to replace, unless this one holds the only write
+                # lock.
                 mapper: Mapper[Any] = sa.inspect(self._place.model)
                 lock_for_writing(writing_connection(sync, mapper), mapper)
             return sync.get(
@@ -309,7 +308,7 @@ class RowFiles:
 
         try:
             row = await _call(session, get)
-        except OverflowError as error:  # of sqlite3
+        except OverflowError as error:  # from sqlite3
             raise NotFoundException("The file does not exist") from error
         except DBAPIError as error:
             if _is_no_key(error):
@@ -322,7 +321,7 @@ class RowFiles:
         return row
 
     def file(self, row: Any, index: int | None) -> FileObject:
-        """Return the file of a row, or the one at `index` where there are several.
+        """Return the file of a row, or the one at `index` of a list.
 
         Raises:
             NotFoundException: If there is none.
@@ -341,10 +340,10 @@ class RowFiles:
         return cast("FileObject", value[index]) if 0 <= index < len(value) else None
 
     def put(self, row: Any, index: int | None, file: FileObject) -> bool:
-        """Put a file into a row, and return whether it took the place of another.
+        """Put a file into a row, and return whether it replaced another one.
 
         Raises:
-            NotFoundException: If `index` is neither that of a file nor the next one.
+            NotFoundException: If `index` is neither the index of a file nor the next one.
         """
         value = getattr(row, self._place.name)
         if index is None:
@@ -363,7 +362,7 @@ class RowFiles:
         return is_there
 
     def remove(self, row: Any, index: int | None) -> None:
-        """Take the file out of a row. Its bytes are deleted when that is committed."""
+        """Remove the file from a row. Its bytes are deleted after the commit."""
         self.file(row, index)
         if index is None:
             setattr(row, self._place.name, None)
@@ -371,24 +370,25 @@ class RowFiles:
             del getattr(row, self._place.name)[index]
 
     async def save(self, session: Any) -> None:
-        """Send what was changed to the database, so that its errors become the answer."""
+        """Flush or commit the changes, so that errors of the database become the answer."""
         await _call(session, lambda sync: sync.commit() if self._commit else sync.flush())
 
     async def pause(self, session: Any) -> None:
-        """Give the connection back for as long as a transfer takes, if the application lets go of it too."""
+        """Give the connection back during a transfer, if nothing else in the application needs the transaction."""
         await _call(session, _pause)
 
 
 def _is_no_key(error: DBAPIError) -> bool:
-    """Return whether a database says that no row can have such a key: a number out of range, a text with NUL."""
-    # SQLAlchemy knows no class for asyncpg's errors of this kind.
+    """Return whether a database error means that no row can have such a key: a number out of range, a text with NUL."""
+    # SQLAlchemy has no class for these errors of asyncpg.
     return isinstance(error, DataError) or str(getattr(error.orig, "sqlstate", None)).startswith(_DATA_EXCEPTION)
 
 
 def _is_overtaken(error: DBAPIError) -> bool:
-    """Return whether a database refuses to lock a row because it is not what the transaction sees of it.
+    """Return whether a database refuses to lock a row because the transaction sees an older version of it.
 
-    That takes a snapshot from before somebody else's change. At READ COMMITTED a transaction looks again instead.
+    This happens if the snapshot is older than another transaction's change. At READ COMMITTED the row is read again
+    instead.
     """
     reason: Any = error.orig
     state = getattr(reason, "sqlstate", None)

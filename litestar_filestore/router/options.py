@@ -1,4 +1,4 @@
-"""The options that routes for a column and for a backend have in common."""
+"""The options that routes for a column and routes for a backend share."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = (
 )
 
 FileAction: TypeAlias = Literal["read", "write", "delete"]
-"""Something that a client does with a file."""
+"""What a client wants to do with a file."""
 FileMethod: TypeAlias = Literal["GET", "PUT", "DELETE"]
 """Methods of a router; HEAD comes with GET."""
 Authorize: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any], Any, FileAction], bool | Awaitable[bool]]
-"""Says whether a connection may do something with the file of a row. What is not true is no. It may raise instead, for
-example `NotFoundException` where even the existence of the row is nobody's business."""
+"""Decides whether a connection may do something with the file of a row. Only a true value permits it. It may raise
+instead, for example `NotFoundException` if even the existence of the row is secret."""
 
 
 @dataclass(frozen=True)
 class RouteOptions:
-    """See `create_file_router`, which takes them one by one."""
+    """The arguments of `create_file_router` that all routes share."""
 
     methods: Collection[FileMethod]
     authorize: Authorize | None
@@ -48,7 +48,7 @@ class RouteOptions:
         """Check the methods.
 
         Raises:
-            ConfigurationError: If there is none, or one that these routers do not have.
+            ConfigurationError: If there is none, or one that these routers do not support.
         """
         if not self.methods or not set(self.methods) <= set(get_args(FileMethod)):
             known = ", ".join(get_args(FileMethod))
@@ -56,18 +56,18 @@ class RouteOptions:
 
     @property
     def raised_by_asking(self) -> list[type[HTTPException]]:
-        """The answers to whoever is not allowed to use a route, for documents."""
+        """The answers to clients that may not use a route, for the OpenAPI document."""
         return [PermissionDeniedException] if self.authorize is not None else []
 
     def raised_by_changes(self, *others: type[HTTPException]) -> list[type[HTTPException]]:
-        """Return the refusals of a route that changes a file, `others` included, for documents."""
+        """Return the refusals of a route that changes a file, including `others`, for the OpenAPI document."""
         return [*self.raised_by_asking, NotFoundException, PreconditionFailedException, *others]
 
     async def allow(self, connection: ASGIConnection[Any, Any, Any, Any], subject: Any, action: FileAction) -> None:
-        """Ask `authorize`.
+        """Call `authorize`.
 
         Raises:
-            PermissionDeniedException: If it does not say yes. A forgotten ``return`` is a no.
+            PermissionDeniedException: If it does not return a true value; a forgotten ``return`` refuses.
         """
         if self.authorize is None:
             return

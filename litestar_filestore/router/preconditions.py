@@ -1,4 +1,4 @@
-"""Preconditions of requests that change a file, decided in one way for all routes (RFC 9110 §13)."""
+"""Evaluates the preconditions of requests that change a file, in the same way for all routes (RFC 9110 §13)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ("Preconditions",)
 
 
 class Preconditions:
-    """``If-Match`` and its like on one request. False where there is none, so nothing has to be looked at."""
+    """The preconditions of one request, such as ``If-Match``. False if it has none, so there is nothing to look up."""
 
     __slots__ = ("_headers", "_method")
 
@@ -33,32 +33,33 @@ class Preconditions:
         self._headers = joined_headers(request.scope["headers"])
 
     def __bool__(self) -> bool:
-        """Return whether the request has any."""
+        """Return whether the request has preconditions."""
         return has_preconditions(self._headers)
 
     @property
     def creates_only(self) -> bool:
-        """Whether the request is for a file that is not there yet: ``If-None-Match: *`` (section 13.1.2)."""
+        """Whether the request is for a file that does not exist yet: ``If-None-Match: *`` (section 13.1.2)."""
         return self._headers.get("if-none-match", "").strip(" \t") == "*"
 
     async def check(self, file: FileObject | None) -> None:
-        """Hold the change to the present file; with the validators that a download of it would have.
+        """Evaluate the preconditions against the current file, with the validators that a download of it would have.
 
         Args:
-            file: As nobody else can change it now, if the answer is to hold; ``None`` if there is none.
+            file: The current file; ``None`` if there is none. Lock it first, so that the answer stays true.
 
         Raises:
-            PreconditionFailedException: If it is not what the request is for.
+            PreconditionFailedException: If the request is for another version.
         """
         if self and check_preconditions(self._method, self._headers, await _validators(file)) != HTTP_200_OK:
             raise self.failed()
 
     @contextmanager
     def deciding(self) -> Generator[None]:
-        """Answer 412 where the change itself finds that somebody else was faster.
+        """Answer 412 if the change itself finds that another request was faster.
 
         Raises:
-            PreconditionFailedException: If the request has preconditions, and the file is not what it was any more.
+            PreconditionFailedException: If the request has preconditions, and the file has changed since they were
+                checked.
         """
         try:
             yield
@@ -83,4 +84,4 @@ async def _validators(file: FileObject | None) -> Validators | None:
     try:
         return (await object_facts(file)).validators
     except ObjectNotFoundError:
-        return None  # a download of it is a 404: there is nothing that a client could have seen
+        return None  # a download would be a 404, so no client can have seen a version

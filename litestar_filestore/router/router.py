@@ -1,4 +1,4 @@
-"""``create_file_router``: routes for stored files, in the manner of Litestar's ``create_static_files_router``."""
+"""Makes routers for stored files, like Litestar's ``create_static_files_router``."""
 
 from __future__ import annotations
 
@@ -54,28 +54,29 @@ def create_file_router(
 
     Args:
         path: For a column with the primary key as parameters: ``"/documents/{id:uuid}/file"``. A column with several
-            files has them below it, by their place in the list: ``.../0``.
+            files serves them below it, by their index in the list: ``.../0``.
         column: Attribute of a mapped class that holds a file or a list of files.
-        backend: Key of a backend whose objects are served by their keys, instead of a column's.
-        prefix: Folder of that backend below which the keys of the path lie.
-        methods: Of ``"GET"`` (with HEAD), ``"PUT"`` and ``"DELETE"``.
-        guards: Who may come in, as Litestar takes them. Either these or `public` has to be given.
-        public: Whether everybody may come in.
-        authorize: Asked with the connection, the row (or the key) and ``"read"``, ``"write"`` or ``"delete"``. What is
-            not true is no.
-        session_dependency_key: Name of the dependency that is the database session, of either kind.
-        commit: Whether changes are committed here. By default they are flushed, and whoever made the session commits.
+        backend: Key of a backend whose objects are served by their keys, instead of a column.
+        prefix: Folder of that backend; keys in the path are relative to it.
+        methods: Any of ``"GET"`` (with HEAD), ``"PUT"`` and ``"DELETE"``.
+        guards: Guards of the routes, as in Litestar. Either these or `public` has to be given.
+        public: Whether everybody may use the routes.
+        authorize: Called with the connection, the row (or the key) and ``"read"``, ``"write"`` or ``"delete"``. Only a
+            true value permits the request.
+        session_dependency_key: Name of the dependency that provides the database session, sync or async.
+        commit: Whether the router commits changes. By default it flushes them, and the provider of the session commits.
         disposition: ``"inline"`` for files that browsers should show.
-        cache_control: Value of ``Cache-Control``; ``None`` as `DownloadConfig` has it.
-        max_bytes: Largest file in bytes that PUT takes, beside the limits of the backend and the rules of the column.
-        name: Name of the route to GET, for ``route_reverse``.
-        tags: As Litestar takes them, like everything below.
+        cache_control: Value of ``Cache-Control``; ``None`` for that of `DownloadConfig`.
+        max_bytes: Largest file in bytes that PUT accepts, in addition to the limits of the backend and the rules of the
+            column.
+        name: Name of the GET route, for ``route_reverse``.
+        tags: As in Litestar, like all arguments below.
         include_in_schema: Whether the routes are in the OpenAPI document.
         security: Security requirements of the OpenAPI document.
-        opt: What guards and middleware read.
-        middleware: Around these routes.
-        exception_handlers: Of these routes.
-        registry: Where `backend` is looked up.
+        opt: Values for guards and middleware.
+        middleware: Middleware of these routes.
+        exception_handlers: Exception handlers of these routes.
+        registry: Registry in which `backend` is looked up.
         router_class: Class of the router.
 
     Raises:
@@ -108,7 +109,7 @@ def _check_access(path: str, guards: Sequence[Any] | None, *, public: bool) -> N
     """Refuse routes that are open to everybody by accident.
 
     Raises:
-        ConfigurationError: Unless there are guards or the routes are public on purpose.
+        ConfigurationError: Unless there are guards or the routes are explicitly public.
     """
     if public and guards:
         raise ConfigurationError(f"The files of {path} are either public or guarded")

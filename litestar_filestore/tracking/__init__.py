@@ -1,1 +1,1 @@
-"""Files in sessions: stored and settled at flushes, in bulk statements, and when transactions end."""
+"""Files in sessions: stores and settles them in flushes, in bulk statements, and when transactions end."""

@@ -1,6 +1,6 @@
-"""INSERT, UPDATE and DELETE on mapped classes: which files they give to rows and take from them.
+"""Tracks INSERT, UPDATE and DELETE on mapped classes: which files they give to rows and take from them.
 
-What a statement says about file columns has to be known before the database runs it.
+The values of file columns in a statement have to be known before the database runs it.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ __all__ = (
 
 
 class _Row:
-    """The values that a statement gives to one row, or to every row that its condition meets."""
+    """The values that a statement gives to one row, or to every row that its condition matches."""
 
     def __init__(self, values: Mapping[Any, Any], parameters: Mapping[str, Any]) -> None:
-        """Look at `values` by column, attribute or name, whose bound parameters may stand in `parameters`."""
+        """Read `values` by column, attribute or name; their bound parameters may be in `parameters`."""
         self._values = {getattr(name, "key", name): value for name, value in values.items()}
         self._parameters = parameters
 
     def __getitem__(self, name: str) -> Any:
-        """Return the value of an attribute that is no file column."""
+        """Return the value of an attribute that is not a file column."""
         return self._values[name]
 
     def mentions(self, column: FileColumn) -> bool:
@@ -51,9 +51,9 @@ class _Row:
         return not self._values.keys().isdisjoint(_names(column))
 
     def give_defaults(self, columns: Sequence[FileColumn]) -> dict[str, Any]:
-        """Take the files that columns make by themselves, and return those by attribute.
+        """Add the files from the columns' defaults, and return these by attribute.
 
-        Other defaults, such as an empty list, are left to the statement.
+        The statement itself applies other defaults, such as an empty list.
         """
         given: dict[str, Any] = {}
         for column in columns:
@@ -71,7 +71,7 @@ class _Row:
         """Return the file or files that the column gets, ``None`` for no file.
 
         Raises:
-            UnsupportedOperationError: If the database is to compute them.
+            UnsupportedOperationError: If the database would compute them.
         """
         for name in _names(column):
             if name in self._values:
@@ -80,10 +80,11 @@ class _Row:
 
 
 def plain_value(attribute: str, value: Any, parameters: Mapping[str, Any] | None = None) -> Any:
-    """Return a value that a column is to get, as it is in Python.
+    """Return the Python value that a column will get.
 
     Raises:
-        UnsupportedOperationError: If it is an SQL expression: which file the row holds then only the database knows.
+        UnsupportedOperationError: If it is an SQL expression: only the database would know which file the row then
+            holds.
     """
     if hasattr(value, "__clause_element__"):
         value = value.__clause_element__()
@@ -99,13 +100,13 @@ def plain_value(attribute: str, value: Any, parameters: Mapping[str, Any] | None
 
 def _unbound(value: Any, parameters: Mapping[str, Any]) -> Any:
     if isinstance(value, sa.BindParameter):
-        bound = cast("sa.BindParameter[Any]", value)  # type: ignore[redundant-cast]  # pyright takes it for unknown
+        bound = cast("sa.BindParameter[Any]", value)  # type: ignore[redundant-cast]  # pyright considers it unknown
         return parameters.get(bound.key, bound.effective_value)
     return value
 
 
 def _rows_of(state: ORMExecuteState) -> Iterator[_Row]:
-    """Yield what an INSERT, or an UPDATE by primary keys, gives to each row; for other UPDATEs what it gives to all."""
+    """Yield the values for each row of an INSERT or an UPDATE by primary keys; else those for all rows."""
     statement = cast("Any", state.statement)
     if multi := getattr(statement, "_multi_values", ()):
         for rows in multi:
@@ -119,10 +120,10 @@ def _rows_of(state: ORMExecuteState) -> Iterator[_Row]:
 
 
 def _check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[_Row]) -> None:
-    """Make sure that an INSERT says which row gets which file.
+    """Make sure that an INSERT tells which row gets which file.
 
     Raises:
-        UnsupportedOperationError: If it copies files from other rows, or may leave rows out or change others instead.
+        UnsupportedOperationError: If it copies files from other rows, or may skip rows or change existing ones instead.
     """
     selected = {getattr(name, "key", name) for name in statement._select_names or ()}  # noqa: SLF001
     if statement.select is not None and any(not selected.isdisjoint(_names(column)) for column in columns):
@@ -144,7 +145,7 @@ def _names(column: FileColumn) -> set[str]:
 
 
 class _Plan:
-    """The files of one statement: collected and stored before it runs, settled after it has."""
+    """The files of one statement: collected and stored before it runs, and settled afterwards."""
 
     def __init__(self, session: Session, mapper: Mapper[Any]) -> None:
         self.session = session
@@ -157,7 +158,7 @@ class _Plan:
 
     @property
     def custody(self) -> Custody:
-        """The custody of the files of the class; statements without files need none."""
+        """The custody of the class's files; a statement without files needs none."""
         if self._custody is None:
             self._custody = custody_of(self.session, self.mapper)
         return self._custody
@@ -179,7 +180,7 @@ class _Plan:
         self._lost += [file for file in before if file not in after]
 
     def settle(self, check: _Check, result: Result[Any]) -> None:
-        """Tell the custody what the statement has done, if it did what was planned."""
+        """Settle the files, after checking that the statement did what was planned."""
         if self._custody is None:
             return
         try:
@@ -191,7 +192,7 @@ class _Plan:
 
 
 def follow_statement(state: ORMExecuteState) -> Result[Any] | None:
-    """Run an INSERT, UPDATE or DELETE on a class with files, and follow what becomes of them; ``None`` for others."""
+    """Run an INSERT, UPDATE or DELETE on a class with files, and track the files; ``None`` for other statements."""
     mapper = state.bind_mapper
     if mapper is None or not (state.is_insert or state.is_update or state.is_delete):
         return None
@@ -208,13 +209,13 @@ def follow_statement(state: ORMExecuteState) -> Result[Any] | None:
     else:
         check = _change_where(plan, state)
     result = state.invoke_statement(params=plan.defaults)
-    # After it, because a statement can fail and its transaction go on.
+    # Afterwards, because the transaction may go on after a failed statement.
     plan.settle(check, result)
     return result
 
 
 _Check: TypeAlias = "Callable[[Result[Any]], None]"
-"""Looks after the statement whether it did what was planned."""
+"""Checks, after the statement, that it did what was planned."""
 
 
 def _fine(_result: Result[Any]) -> None:
@@ -236,7 +237,7 @@ def _insert(plan: _Plan, state: ORMExecuteState) -> _Check:
 
 
 def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileColumn], rows: Sequence[_Row]) -> None:
-    """Give the rows of an INSERT what its columns make, while it can still be stored."""
+    """Give the rows of an INSERT the files from their columns' defaults, while these can still be stored."""
     statement = cast("sa.Insert", state.statement)
     if statement.select is not None:
         return
@@ -265,7 +266,7 @@ def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
         for identity, row in rows.items()
         if (columns := [column for column in file_columns(plan.mapper) if row.mentions(column)])
     }
-    # All content before the first lock, and then the locks in one order for everyone.
+    # Store all content before the first lock; then take the locks in the same order everywhere.
     for identity, columns in touched.items():
         for column in columns:
             plan.store(column, rows[identity].value(column))
@@ -284,7 +285,8 @@ def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
         columns = [column for column in columns if row.mentions(column)]
     if not columns:
         return _fine
-    # By the class, not its table: a class that shares a table has a condition of its own, and so may the options.
+    # By the class, not by its table: a class that shares a table adds its own condition, and the options may add
+    # others.
     looking = sa.select().select_from(plan.mapper.class_).options(*statement._with_options)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if statement.whereclause is not None:
         looking = looking.where(statement.whereclause)
@@ -295,7 +297,7 @@ def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
     def check(result: Result[Any]) -> None:
         if getattr(result, "rowcount", -1) == len(keys):
             return
-        # RETURNING hides the number from some drivers.
+        # With RETURNING, some drivers do not report the number.
         values = sa.select(*(column.column for column in columns)).where(here)
         left = writing_connection(plan.session, plan.mapper).execute(values).all()
         new = [row.value(column) for column in columns]
@@ -309,12 +311,12 @@ def _change_where(plan: _Plan, state: ORMExecuteState) -> _Check:
 
 
 def _keys(mapper: Mapper[Any]) -> list[sa.Column[Any]]:
-    """Return the primary key of the table that statements on a class change, of which a subclass may have its own."""
+    """Return the primary key of the table that statements on a class change; a subclass may have a separate one."""
     return list(cast("sa.Table", mapper.local_table).primary_key)
 
 
 def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn], new: _Row) -> list[tuple[Any, ...]]:
-    """Lock the rows that `looking` meets, plan for their files, and return their primary keys."""
+    """Lock the rows that `looking` selects, plan for their files, and return their primary keys."""
     keys = _keys(plan.mapper)
     _ = plan.custody  # refuses sessions that cannot lock, before anything is stored
     for column in columns:

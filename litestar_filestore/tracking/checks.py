@@ -1,8 +1,8 @@
-"""Content that a session stores itself has to obey the rules of its column, as uploads do.
+"""Checks content that a session stores against the rules of its column, as for uploads.
 
-A rule is asked before the store is: first about the beginning of the content, which is looked at without being lost,
-and about the size where that is known. Where it is not, the content is counted as it is read, and a rule that refuses
-then is an error of the source: no store finishes an object whose source failed.
+A rule is applied before anything is stored: to the beginning of the content, which is read without being lost, and to
+the size if it is known. If it is not known, the content is counted while it is read. A rule that refuses then appears
+as an error of the source, and no store completes an object whose source has failed.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def check_count(column: FileColumn, count: int) -> None:
 
 
 def check_content(column: FileColumn, file: FileObject) -> None:
-    """Check the pending content of a file, and prepare it for being counted while it is stored.
+    """Check the pending content of a file, and count it while it is stored.
 
     Raises:
         FileTypeNotAllowedError: If its type is not allowed.
-        FileTooLargeError: If it is too long.
+        FileTooLargeError: If it is too large.
         FileRejectedError: If another rule refuses it.
         UnsupportedOperationError: If a rule is a coroutine function and the session is no ``AsyncSession``.
     """
@@ -73,13 +73,14 @@ def check_content(column: FileColumn, file: FileObject) -> None:
 def check_stored(column: FileColumn, file: FileObject) -> None:
     """Check a stored file that a row is about to take, by those rules that have not accepted it yet.
 
-    A form that says nothing about its column, or content that was saved by hand, comes past no other check.
+    It is the only check for a form that does not name its column, and for content that the program saved itself.
 
     Raises:
-        Exception: As `check_content` does.
-        ObjectNotFoundError: If there is no object to look at.
+        Exception: The same as `check_content`.
+        ObjectNotFoundError: If the object is missing.
     """
-    # A nearer rule stands in for the column's of its class, see `effective_rules`: what the form allows is allowed.
+    # A nearer rule replaces the column's rule of the same class, see `effective_rules`: what the form allows is
+    # allowed.
     classes = {type(rule) for rule in file.passed_rules if isinstance(rule, FileRule)}
     rules = [each for each in column.type.rules if type(each) not in classes and each not in file.passed_rules]
     if not rules:
@@ -91,25 +92,25 @@ def check_stored(column: FileColumn, file: FileObject) -> None:
 
 
 def _place(wanted: Wanted, size: int) -> tuple[int, int]:
-    """Return where to read and how many bytes, none behind the end."""
+    """Return where to read and how many bytes, without going past the end."""
     at = max(size + wanted.offset, 0) if wanted.offset < 0 else min(wanted.offset, size)
     return at, size - at if wanted.offset < 0 else min(wanted.length, size - at)
 
 
 class _Beginning(NamedTuple):
-    """The first bytes of content, and how to go on from there."""
+    """The first bytes of content, and how to read on."""
 
     head: bytes
     size: int | None
-    """Of the whole, where that is known."""
+    """Size of the whole content, if it is known."""
     rest: Any = None
-    """Yields the whole from the start again, where the look has used the source up."""
+    """Yields the whole content from the start again, if the source can be read only once."""
     read: Callable[[int, int], bytes] | None = None
-    """Reads so many bytes at a place, where the source can be read again."""
+    """Reads a number of bytes at a position, if the source can be read again."""
 
 
 class _Checking:
-    """One file under the rules of its column, in whatever kind of session: what waits goes through `call`."""
+    """Checks one file by the rules of its column, in sync and async sessions: blocking steps go through `call`."""
 
     def __init__(self, column: FileColumn, file: FileObject, rules: Sequence[Rule]) -> None:
         self._file = file
@@ -117,7 +118,7 @@ class _Checking:
         self.check = FileCheck(rules, filename=file.filename, declared_type=file.content_type)
 
     def judge_object(self) -> CheckedType:
-        """Check the object in its store, which for a copy that is still to be made is its origin."""
+        """Check the object in its store; for a copy that is still to be made, check the original."""
         file = self._file
         head = self._read_object(0, self.check.head_bytes)
         size = file.size if file.size is not None else call(file.head, file.head_async).size
@@ -126,7 +127,7 @@ class _Checking:
         return self.check.checked or checked
 
     def judge_source(self) -> None:
-        """Check content as far as it can be before it is stored; the rest is checked while it is read."""
+        """Check what can be checked before content is stored; the rest is checked while it is read."""
         pending = self._file.pending_content()
         source: Any = pending.content if pending.content is not None else pending.source_path
         found = self._look(source) or call(
@@ -163,18 +164,18 @@ class _Checking:
         return call(lambda: b"".join(self._file.stream(at, at + length)), read)
 
     def settle(self) -> None:
-        """Call the file what it has turned out to be."""
+        """Give the file the detected type."""
         if self.check.checked is not None:
             self.apply(self.check.checked)
 
     def apply(self, checked: CheckedType) -> None:
-        """Take over what was found out about the type."""
+        """Take over the result of the detection."""
         self._file.key_ext = checked.ext
         if self.check.judges_type and self._file.content_type != checked.content_type:
             self._file.content_type = checked.content_type
 
     def count(self, size: int, block: Block) -> None:
-        """Refuse as soon as too many bytes have been read, and show the block to those rules that look further on."""
+        """Refuse the file as soon as too many bytes have been read, and pass the block to rules that read on."""
         with self.placing():
             if self.check.max_bytes is not None and size > self.check.max_bytes:
                 self.check.judge_end(size)
@@ -183,7 +184,7 @@ class _Checking:
 
     @contextmanager
     def placing(self) -> Generator[None]:
-        """Say in refusals which attribute they are about."""
+        """Name the attribute in refusals."""
         try:
             yield
         except (FileRejectedError, FileTooLargeError) as error:
@@ -192,7 +193,7 @@ class _Checking:
 
 
 def _blocking(work: Callable[..., T], *arguments: Any) -> T:
-    """Read a file or file-like source, in a thread where an event loop waits."""
+    """Read a file or file-like source, in a worker thread if there is an event loop."""
     return call(partial(work, *arguments), partial(run_blocking, partial(work, *arguments)))
 
 
@@ -200,7 +201,7 @@ def _blocking(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def _look(source: Any, count: int) -> _Beginning | None:
-    """Return the first bytes of what can be read again, ``None`` for what can be read once."""
+    """Return the first bytes of a source that can be read again, ``None`` for one that can be read only once."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         content = memoryview(cast("Block", source)).cast("B")
         return _Beginning(bytes(content[:count]), len(content), read=partial(_read_view, content))
@@ -244,7 +245,7 @@ def _read_pieces(pieces: list[Block], at: int, length: int) -> bytes:
 
 
 def _read_again(source: Any, start: int, at: int, length: int) -> bytes:
-    """Read at a place behind where the file stands, and leave it standing there."""
+    """Read at an offset from the file's position, and restore the position."""
     source.seek(start + at)
     try:
         return _first(iter(partial(source.read, length), b""), length)

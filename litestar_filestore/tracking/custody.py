@@ -1,4 +1,4 @@
-"""The objects of a flush are looked after by the ledger where the database has one, else by the session's journal."""
+"""Looks after the objects of a session: by the ledger if the database has one, otherwise by the session's journal."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ _KNOWN = "litestar_filestore.custodies"
 
 
 def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
-    """Return who looks after the files of a mapped class, the same for classes that share a ledger.
+    """Return the custody of a mapped class's files, which classes with the same ledger share.
 
-    From here on the session is followed until it ends: call this before the first file is stored or row is locked.
+    From now on the session is followed until it ends, so call this before the first file is stored or row is locked.
 
     Raises:
         LedgerError: If each statement of the session commits itself.
@@ -88,8 +88,8 @@ def store_pending(custody: Custody, column: FileColumn, value: Any) -> None:
     """Store the pending content of the file or files that a row is going to have in a column.
 
     Raises:
-        FileRejectedError: If they are too many, or a rule of the column refuses one.
-        InvalidArgumentError: If one lies in another backend than the column's.
+        FileRejectedError: If there are too many, or a rule of the column refuses one.
+        InvalidArgumentError: If one is in another backend than the column's.
     """
     files = list(files_in(value))
     if column.type.multiple:
@@ -104,21 +104,22 @@ def store_pending(custody: Custody, column: FileColumn, value: Any) -> None:
 
 
 class JournalCustody:
-    """Remembers in the session what its transactions did, and undoes or finishes it when they end."""
+    """Remembers in the session what its transactions did to objects, and undoes or completes it when they end."""
 
     def __init__(self, session: Session) -> None:
         """Look after files of `session`."""
         self._session = session
 
     def store(self, file: FileObject) -> None:
-        """Store, and delete if the transaction rolls back."""
+        """Store content, and delete it if the transaction rolls back."""
         file.prepare_key()
         journal_of(self._session).store(self._session, file)
 
     def expect(self, file: FileObject) -> None:
-        """Take what a client's reference names; other files are the program's own business.
+        """Take the file that a client's reference names; the program itself is responsible for other files.
 
-        Before the row is locked or written: of two processes that were sent the same reference, the store tells one.
+        This happens before the row is locked or written: if two processes get the same reference, the store refuses one
+        of them.
         """
         if file.referred in {Referred.FREE, Referred.KEPT}:
             journal_of(self._session).take(self._session, file)
@@ -134,7 +135,7 @@ class JournalCustody:
         for file in set(gained).difference(lost):
             if file.referred is not None:
                 journal.check_free(file)
-        # First what was given up, then what was taken: a file may move from one row to another.
+        # First the files given up, then the files taken: a file may move from one row to another.
         for file in lost:
             journal.doomed(self._session, file)
         for file in gained:
@@ -157,12 +158,12 @@ class LedgerCustody:
         return writing_connection(self._session, self._mapper)
 
     def store(self, file: FileObject) -> None:
-        """Stage, then store. Where nothing can be staged, a note stands in for it, and the journal for its end."""
+        """Stage, then store. If nothing can be staged, use a note, and let the journal handle a rollback."""
         key, pending = ObjectKey(file.backend_key, file.prepare_key()), file.pending_content()
         if not file.key_is_new and call(
             partial(file.backend.exists, key.key), partial(file.backend.exists_async, key.key)
         ):
-            raise _taken(key)  # before there is an entry of ours, by which a sweep would delete what is somebody else's
+            raise _taken(key)  # before we make an entry, because of which a sweep would delete another writer's object
         if not self._stage(key):
             self._unstaged.add(key)
             if self._engine is not None:
@@ -176,7 +177,7 @@ class LedgerCustody:
         reach("put.after")
 
     def expect(self, file: FileObject) -> None:
-        """Note what this process has stored by hand without an application: nobody knows of it if no row takes it."""
+        """Note files that the program has stored without an application, which would be unknown if no row took them."""
         key, engine = _key(file), self._engine
         if not file.is_made_here or engine is None or key in self._unstaged or key in self._staged:
             return
@@ -186,14 +187,14 @@ class LedgerCustody:
         elif (
             was_saved_for(file, self._ledger.table, self._connection, engine)
             and key not in self._ledger.states(self._connection, [key])
-            # Stored after this transaction began to read. Uploads are older, as forms are read before.
+            # Stored after the snapshot of this transaction. Uploads are older, because forms are read before.
             and self._withdraw([key])
         ):
             forget_staged(file)
 
     @property
     def _engine(self) -> Engine | None:
-        # A session that is bound to a connection joins a transaction in which even the tables may have been made.
+        # A session bound to a connection joins a transaction that may even have created the tables.
         bind = writing_bind(self._session, self._mapper)
         return bind if isinstance(bind, Engine) else None
 
@@ -215,7 +216,7 @@ class LedgerCustody:
             with guard_database():
                 run_beside(engine, write)
         except IntegrityError as error:
-            # Only a pinned key can have been used. Its entry stays for a while after the object is gone.
+            # Only a pinned key can have been used before. Its entry stays for a while after the object is gone.
             raise _taken(key) from error
         except DatabaseUnavailableError as error:
             if is_locked(error):
@@ -232,7 +233,7 @@ class LedgerCustody:
             QuotaExceededError: If the owner of new objects may not store that much.
         """
         _check_distinct(gained)
-        # Taken out of one row and put into another: it only changes hands.
+        # Taken from one row and given to another: it only moves.
         moved = set(gained) & set(lost)
         linked = [file for file in gained if file not in moved]
         doomed = [file for file in lost if file not in moved]
@@ -246,11 +247,11 @@ class LedgerCustody:
             raise explain(error) from error
 
     def _link(self, files: Sequence[FileObject]) -> bool:
-        """Link, and return whether the quota is to be asked about any of the files."""
+        """Link the files, and return whether the quota has to be checked for any of them."""
         facts = {_key(file): Facts(file.size, file.checksum) for file in files}
         direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
         self._unstaged -= direct.keys()
-        # Known to others only: it may be nobody's, as what came through a link without an owner.
+        # Entered by another process: it may have no owner, for example if it came through a link without one.
         nobodys = any(not has_owner(file) for file in files if _key(file) in facts)
         owner = owner_of_new_objects.get() if nobodys else None
         unknown = self._take(files, facts, owner)
@@ -261,19 +262,20 @@ class LedgerCustody:
         self._take_back(unseen)
         own = [key for key in facts if self._staged.pop(key, None) is not None]
         for file in files:
-            # Stored by hand, before the ledger knew of it. A key that was swept long ago is unknown as well.
+            # Stored by the program itself, before the ledger knew it. A key that was swept long ago is unknown as well.
             if _key(file) in others and not call(file.exists, file.exists_async):
                 raise _nothing_stored(file)
             if _key(file) in others and file.referred is Referred.FREE and is_taken(file):
                 raise ConflictError("The application keeps this file, and the reference may not put it into a row")
             if _key(file) in others and was_staged(file):
-                raise _taken_meanwhile()  # its own ledger would sweep it, or it came after this transaction's snapshot
+                raise _taken_meanwhile()  # its own ledger would sweep it, or it is newer than our snapshot
             if _key(file) in direct or holds.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
         self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
         made_here = {_key(file) for file in files if file.is_made_here}
         self._enter({key: facts[key] for key in others if key in made_here}, _taken_meanwhile)
-        # Who has made these is not known. A row from before the ledger may hold one as well, and would take it with it.
+        # The origin of these is unknown. A row from before the ledger may hold one too, and deleting that row would
+        # delete it.
         self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
         reach("link.after")
         return bool(direct or own or owner is not None)
@@ -281,7 +283,7 @@ class LedgerCustody:
     def _take(
         self, files: Sequence[FileObject], facts: Mapping[ObjectKey, Facts], owner: str | None
     ) -> list[ObjectKey]:
-        """Link what the ledger knows, and return what it does not; a client's reference takes nothing that is kept."""
+        """Link the objects that the ledger knows, and return the others; references cannot take kept files."""
         referred = {_key(file) for file in files if file.referred not in {None, Referred.KEPT}}
         ours = {key: each for key, each in facts.items() if key not in referred}
         theirs = {key: each for key, each in facts.items() if key in referred}
@@ -304,7 +306,7 @@ class LedgerCustody:
             journal_of(self._session).linked(self._session, file)
 
     def _withdraw(self, keys: Sequence[ObjectKey]) -> bool:
-        """Turn intents into notes, and return whether that was done."""
+        """Turn intents into notes, and return whether this was done."""
         engine = self._staging_engine()
         if not keys or engine is None:
             return False
@@ -334,21 +336,21 @@ class LedgerCustody:
             raise (ConflictError(BELONGS_TO_ANOTHER_ROW) if self._is_linked(facts) else refusal()) from error
 
     def _is_linked(self, keys: Iterable[ObjectKey]) -> bool:
-        """Return whether this transaction itself has given one to another row, by way of another session."""
+        """Return whether this transaction has given one to another row, through another session."""
         if self._connection.dialect.name != "sqlite":
-            return False  # elsewhere they are staged, or the failed statement has ended the transaction
+            return False  # on other databases they are staged, or the failed statement has ended the transaction
         return State.LINKED in self._ledger.states(self._connection, list(keys)).values()
 
     def _doom(self, files: Sequence[FileObject]) -> None:
-        # Objects that the ledger does not know stay: they come from before it, and another row may hold them too.
+        # Objects that the ledger does not know stay: they are older than it, and another row may hold them too.
         self._ledger.doom(self._connection, [_key(file) for file in files])
         journal_of(self._session).has_doomed = True
         reach("doom.after")
 
 
 Custody: TypeAlias = LedgerCustody | JournalCustody
-"""Stores content before rows are locked or written, then expects the files that rows are about to take, and is told at
-the end which files rows hold and which they gave up."""
+"""Stores content before rows are locked or written, then prepares for the files that rows are about to take, and
+finally settles which files rows hold and which they gave up."""
 
 
 def _check_distinct(files: Sequence[FileObject]) -> None:
@@ -370,7 +372,7 @@ def _given_up() -> LinkLostError:
 
 
 def _nothing_stored(file: FileObject) -> InvalidArgumentError | ObjectNotFoundError:
-    if file.size is None and file.referred is None:  # whatever was stored or loaded before has a size
+    if file.size is None and file.referred is None:  # a file that was stored or loaded before has a size
         return InvalidArgumentError(
             "The file of a row has neither content nor an object: give it content=, or save() it first",
             backend=file.backend_key,

@@ -1,7 +1,8 @@
-"""Files that columns make themselves: ``default=`` and ``insert_default=`` of file columns.
+"""Makes files from ``default=`` and ``insert_default=`` of file columns.
 
-SQLAlchemy asks for a default while it executes the INSERT, when it is too late to store anything. So rows with file
-columns are given theirs before. A default that is a file is copied for each row, since a file belongs to one row.
+SQLAlchemy evaluates a default while it executes the INSERT, which is too late to store anything. So rows get the
+defaults of their file columns earlier. A default that is a file is copied for each row, because a file belongs to one
+row.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = (
 
 
 def check_defaults(mapper: Mapper[Any]) -> None:
-    """Make sure that the defaults of a class are some that a session can see.
+    """Make sure that a session can evaluate the defaults of a class.
 
     Raises:
         ConfigurationError: If a file column has an ``onupdate``, or an SQL expression as its default.
@@ -47,9 +48,9 @@ def check_defaults(mapper: Mapper[Any]) -> None:
 
 
 def fill_defaults(state: InstanceState[Any]) -> None:
-    """Set what a new row says nothing about and its columns have a default for."""
+    """Set the file columns of a new row that have no value but a default."""
     for column in file_columns(state.mapper):
-        # Without a value SQLAlchemy takes the default for None as well.
+        # Without a value, SQLAlchemy applies the default to None as well.
         if column.column.default is not None and state.dict.get(column.key) is None:
             value = default_of(column, lambda: _values(state))
             if value is not None:
@@ -62,21 +63,21 @@ def _values(state: InstanceState[Any]) -> Mapping[str, Any]:
 
 
 def default_of(column: FileColumn, values: Callable[[], Mapping[str, Any]]) -> Any:
-    """Return what a column gives to a new row, ``None`` for nothing.
+    """Return the default of a column for a new row, ``None`` if there is none.
 
     Args:
         column: The column.
-        values: Returns what the row has in its other columns, for defaults that ask their context.
+        values: Returns the values of the row's other columns, for defaults that use their context.
 
     Raises:
-        SourceTypeError: If the default is a file whose content can be read once only; make it with a callable.
+        SourceTypeError: If the default is a file whose content can be read only once; use a callable instead.
     """
     default: Any = column.column.default
     if default is None or default.is_clause_element or default.is_sequence:
         return None
     if default.is_callable:
         return default.arg(_Context(values))
-    # Given by value, and the same for all rows.
+    # A plain value, the same for all rows.
     if isinstance(default.arg, FileObject):
         return default.arg.copy()
     value: object = default.arg
@@ -84,19 +85,19 @@ def default_of(column: FileColumn, values: Callable[[], Mapping[str, Any]]) -> A
 
 
 class _Context:
-    """The part of SQLAlchemy's ``DefaultExecutionContext`` that a default may ask before there is a statement."""
+    """The part of SQLAlchemy's ``DefaultExecutionContext`` that a default may use before there is a statement."""
 
     def __init__(self, values: Callable[[], Mapping[str, Any]]) -> None:
         self._values = values
 
     def get_current_parameters(self, isolate_multiinsert_params: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002  # SQLAlchemy's signature
-        """Return what the row has in its columns."""
+        """Return the values of the row's columns."""
         del isolate_multiinsert_params
         return dict(self._values())
 
     @property
     def current_parameters(self) -> dict[str, Any]:
-        """The same."""
+        """The values of the row's columns."""
         return self.get_current_parameters()
 
     def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Deleting objects that no row needs, and remembering those whose delete failed."""
+"""Deletes objects that no row needs, and remembers those whose delete failed."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ logger = logging.getLogger("litestar_filestore")
 
 
 class Target(NamedTuple):
-    """One object, by the backend that holds it."""
+    """One object and the backend that holds it."""
 
     backend: StorageBackend
     key: str
     may_be_marked: bool = False
-    """Whether marks may lie beside it, which are deleted then as well, with a request of their own."""
+    """Whether the object may have marks; if so, a separate request deletes them too."""
 
 
 MAX_WAITING = 100_000
-"""Most failed deletes that a process remembers, some 20 MB: an outage that does not end must not fill its memory."""
+"""Most failed deletes that a process remembers, some 20 MB: an endless outage must not fill its memory."""
 
 _waiting: deque[Target] = deque()
-"""Objects to delete. One leaves the queue when its delete begins and comes back when that fails or is cancelled, so
-threads can share it and nothing in it is forgotten."""
+"""Objects to delete. An object leaves the queue when its delete begins, and returns if that fails or is cancelled, so
+threads can share the queue and no object is forgotten."""
 
 
 def delete_targets(targets: Iterable[Target]) -> None:
-    """Delete objects, and those that could not be deleted before; for session events.
+    """Delete objects, and those whose delete failed before; for session events.
 
-    The rows are committed or rolled back by now, so a failure must not look like one of the transaction: the object is
-    kept for another try, with the next transaction that deletes anything, and named in the log.
+    The rows are committed or rolled back by now, so a failure must not look like one of the transaction. Instead it is
+    logged, and the next transaction that deletes anything tries again.
     """
     _waiting.extendleft(targets)
     refusing: set[StorageBackend] = set()
@@ -59,7 +59,7 @@ def delete_targets(targets: Iterable[Target]) -> None:
 
 
 def retry_deletes() -> int:
-    """Try the failed deletes of this process again and return how many are still left."""
+    """Try the failed deletes of this process again, and return how many are still left."""
     delete_targets(())
     return len(_waiting)
 
@@ -82,7 +82,8 @@ async def retry_deletes_async() -> int:
 def _due(refusing: set[StorageBackend]) -> Iterator[Target]:
     """Take each waiting target once.
 
-    Those of backends that refuse go back untried: an outage costs one attempt per transaction, not one per object.
+    Once a backend has failed, its other targets go back untried: an outage costs one attempt per transaction, not one
+    per object.
     """
     for _ in range(len(_waiting)):
         try:

@@ -1,8 +1,8 @@
-"""Content is stored before the row that holds it, and what rows gave up is noted.
+"""Stores content before the rows that hold it, and notes which files rows give up.
 
 ``before_flush`` does the work, before the first statement of the flush. Later the mapper's events tell which rows were
-really written, and bring those that it could not see: rows deleted as orphans, and what other listeners changed after
-it. Those of ours stand behind all others of a class.
+really written, and report those that it could not see: rows deleted as orphans, and later changes by other listeners.
+Our listeners run after all others of a class.
 """
 
 from __future__ import annotations
@@ -52,22 +52,22 @@ class _Change:
     state: InstanceState[Any]
     deleted: bool
     columns: Sequence[FileColumn]
-    """Those that are written, all of them for a row that is deleted."""
+    """The columns that are written; all of them for a row that is deleted."""
     old: set[FileObject] = field(default_factory=set["FileObject"])
-    """The files that the database holds in these columns before."""
+    """The files that the database holds in these columns before the flush."""
     new: set[FileObject] = field(default_factory=set["FileObject"])
-    """Those that it holds afterwards."""
+    """The files that it holds afterwards."""
     written: bool = False
-    """Whether the flush got to the row."""
+    """Whether the flush has reached the row."""
     custody: Custody | None = None
-    """Looks after its files; ``None`` where there are none."""
+    """The custody of its files; ``None`` if there are none."""
 
 
 _Plan: TypeAlias = "dict[InstanceState[Any], _Change]"
 
 
 def before_flush(session: Session, context: UOWTransaction, _instances: Sequence[Any] | None) -> None:
-    """Store what new and changed rows hold, and lock those that give something up."""
+    """Store the files of new and changed rows, and lock the rows that give up files."""
     session.info[_FLUSH] = weakref.ref(context)
     session.info.pop(_PLAN, None)
     rows = (*session.new, *session.dirty, *session.deleted)
@@ -85,10 +85,10 @@ def before_flush(session: Session, context: UOWTransaction, _instances: Sequence
 
 
 def refuse_unseen(session: Session, transaction: SessionTransaction) -> None:
-    """Have file columns refuse what a session writes past its flushes.
+    """Let file columns refuse values that a session writes without a flush.
 
-    The old methods (``bulk_save_objects``, ``bulk_insert_mappings``, ``bulk_update_mappings``) write with neither a
-    flush nor a statement that could be seen, but in a subtransaction of their own, as a flush does.
+    The legacy methods (``bulk_save_objects``, ``bulk_insert_mappings``, ``bulk_update_mappings``) write without a flush
+    and without a visible statement, but, like a flush, in a subtransaction.
     """
     if transaction.parent is None or transaction.nested:
         return
@@ -98,10 +98,10 @@ def refuse_unseen(session: Session, transaction: SessionTransaction) -> None:
 
 
 def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
-    """Empty the file columns of new rows that take the place of deleted ones and say nothing about them.
+    """Empty the file columns of new rows that replace deleted ones, unless the new rows set them.
 
-    SQLAlchemy turns such a pair into one UPDATE that leaves unmentioned columns alone: the new row would go on pointing
-    at the objects of the old one, which are deleted.
+    SQLAlchemy turns such a pair into one UPDATE that leaves other columns alone: the new row would still point at the
+    objects of the old one, which are deleted.
     """
     identities = {state.key for row in gone if file_columns((state := instance_state(row)).mapper)}
     if not identities:
@@ -122,7 +122,7 @@ def _change(state: InstanceState[Any], *, deleted: bool) -> _Change:
 
 
 def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
-    """Store what rows will hold, then lock the rows and look up what they hold, and return the changes by row."""
+    """Store the new files of rows, lock the rows, look up their current files, and return the changes by row."""
     for mapper, its in _by_mapper(change for change in changes if _may_hold_files(change)).items():
         custody = custody_of(session, mapper)
         for change in its:
@@ -135,7 +135,7 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         if change.custody is not None and not change.deleted:
             _store_all(change.custody, change)
     by_mapper = _by_mapper(change for change in changes if change.state.has_identity)
-    # One order for everyone: two transactions that lock rows of the same tables must not wait for each other.
+    # The same order everywhere: two transactions that lock rows of the same tables must not wait for each other.
     rows = {
         mapper: current_values(session, mapper, [change.state for change in by_mapper[mapper]])
         for mapper in sorted(by_mapper, key=str)
@@ -145,7 +145,7 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         if change.state.key is not None:
             found = rows[change.state.mapper].get(tuple(change.state.key[1]))
             if found is None:
-                # The statement that follows could hit a row that took its place, and that nobody has locked.
+                # The next statement could hit a row that has replaced it and is not locked.
                 raise ConflictError("Another transaction deleted this row meanwhile; load it again")
             row = found
             _check_unchanged(change, row)
@@ -164,7 +164,7 @@ def _by_mapper(changes: Iterable[_Change]) -> dict[Mapper[Any], list[_Change]]:
 
 
 def _may_hold_files(change: _Change) -> bool:
-    """Return whether a row has files, as far as that is known before it is looked up."""
+    """Return whether a row may have files, as far as is known before it is looked up."""
     values = (change.state.dict.get(column.key) for column in change.columns)
     return change.state.has_identity or any(
         value is not None and not (isinstance(value, list) and not value) for value in values
@@ -172,10 +172,10 @@ def _may_hold_files(change: _Change) -> bool:
 
 
 def _check_unchanged(change: _Change, row: Mapping[Any, Any]) -> None:
-    """Make sure that the database still holds what the session began from, where the session has seen that.
+    """Make sure that the database still holds the value that the session has loaded, if it has loaded it.
 
     Raises:
-        ConflictError: If it does not. Another transaction's file would be deleted without anybody having seen it.
+        ConflictError: If it does not. Otherwise another transaction's file would be deleted unseen.
     """
     if change.deleted:
         return
@@ -199,7 +199,7 @@ def _check_gained(change: _Change) -> None:
 
 
 def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
-    """Make sure that no file gets a second place in one row: taken out of one, it would be deleted for the other too.
+    """Make sure that no file gets a second place in one row: removing it from one place would delete it for the other.
 
     Raises:
         ConflictError: If one does. Rows that Advanced Alchemy wrote may have such files already, and keep them.
@@ -223,7 +223,7 @@ def _store_all(custody: Custody, change: _Change) -> None:
 
 
 def follow_rows(mapper: Mapper[Any]) -> None:
-    """Listen to what flushes write of a class with file columns."""
+    """Listen to what flushes write for a class with file columns."""
     event.listen(mapper, "before_insert", _before_write, raw=True, retval=True)
     event.listen(mapper, "before_update", _before_write, raw=True, retval=True)
     event.listen(mapper, "before_delete", _before_delete, raw=True, retval=True)
@@ -237,7 +237,7 @@ def _before_write(_mapper: Mapper[Any], _connection: Connection, target: Instanc
 
 
 def _come_last(mapper: Mapper[Any]) -> None:
-    """Listen behind all others, wherever there are any."""
+    """Listen after all other listeners."""
     for name in ("before_insert", "before_update"):
         if _is_last(mapper, name):
             continue
@@ -249,7 +249,7 @@ def _come_last(mapper: Mapper[Any]) -> None:
 
 
 def _is_last(mapper: Mapper[Any], name: str) -> bool:
-    # Raw listeners that return something are called as they are, so ours can be told from others.
+    # Raw listeners with a return value are not wrapped, so ours can be recognised.
     return bool(getattr(mapper.dispatch, name).listeners[-1] is _before_write)
 
 
@@ -266,7 +266,7 @@ def _settle(target: InstanceState[Any], *, deleted: bool) -> None:
     plan = cast("_Plan", session.info.setdefault(_PLAN, {}))
     planned = plan.get(now.state)
     if planned is not None and planned.deleted and not deleted:
-        # Another listener has taken the row out of the deleted ones, as those for soft deletes do.
+        # Another listener has removed the row from the deleted ones, as soft deletes do.
         del plan[now.state]
         planned = None
     if now.columns and not _agree(planned, now):
@@ -277,7 +277,7 @@ def _settle(target: InstanceState[Any], *, deleted: bool) -> None:
 
 
 def _agree(planned: _Change | None, now: _Change) -> bool:
-    """Return whether a row is still about to become what was planned."""
+    """Return whether the flush will still write what was planned for a row."""
     if planned is None or planned.deleted != now.deleted:
         return False
     files = {file for column in now.columns for file in files_in(now.state.dict.get(column.key))}
@@ -288,7 +288,7 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
     plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, {}))
     written = [change for change in plan.values() if change.written]
     taken = {_identity(change.state) for change in written if not change.deleted}
-    # A new row with the primary key of a deleted one takes its place by an UPDATE, so no DELETE is written.
+    # A new row with the primary key of a deleted one replaces it by an UPDATE, so no DELETE is written.
     replaced = [each for each in plan.values() if each.deleted and not each.written and each.state.key in taken]
     by_custody: dict[Custody, list[_Change]] = {}
     for change in (*written, *replaced):

@@ -1,7 +1,7 @@
-"""Objects that a request has stored for rows which may not be there yet: who claims them, and who has given them up.
+"""Tracks objects that a request has stored for rows that may not exist yet: which are claimed, and which given up.
 
-Without a ledger nobody else knows of them. A request watches what it stores, transactions claim it, and at the end of
-the request it is let go: what no row has taken by then is deleted.
+Without a ledger, nothing else knows these objects. A request watches the objects that it stores, and transactions claim
+them. At the end of the request they are let go, and those that no row has taken are deleted.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class _Hold:
 
 _holds: dict[Target, _Hold] = {}
 _given_up: WeakSet[FileObject] = WeakSet()
-# Sync sessions run in threads, and what they claim must not be given up at the same moment.
+# Sync sessions run in threads, and an object that they claim must not be given up at the same moment.
 _lock = Lock()
 
 
 def watch(target: Target) -> None:
-    """Begin to note what happens to an object."""
+    """Start watching an object."""
     with _lock:
         _holds[target] = _Hold()
 
@@ -65,7 +65,7 @@ def claim(target: Target, file: FileObject) -> None:
 
 
 def settle(target: Target, *, taken: bool) -> None:
-    """Note how a transaction ended that had claimed an object."""
+    """Note how a transaction that had claimed an object has ended."""
     with _lock:
         if (hold := _holds.get(target)) is not None:
             hold.claims -= 1
@@ -77,11 +77,12 @@ def let_go(target: Target, file: FileObject, *, give_up: bool) -> bool:
 
     Args:
         target: The object.
-        file: Stands for it.
-        give_up: Whether it is to be deleted if nobody has it; no row can take it any more then.
+        file: The file of the object.
+        give_up: Whether to delete it if no row has it; then no row can take it any more.
 
     Returns:
-        Whether it has to be deleted. One that an open transaction claims does not: its row may be there in a moment.
+        Whether it has to be deleted. It does not if an open transaction claims it, because its row may be committed
+        soon.
 
     Raises:
         LinkLostError: If it was given up before.

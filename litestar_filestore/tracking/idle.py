@@ -1,4 +1,4 @@
-"""Sessions that have only read: their connection can go back to the pool while somebody waits for a store."""
+"""Recognises sessions that have only read, whose connection can go back to the pool while a store is awaited."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _WROTE = "litestar_filestore.wrote"
 
 
 def watch_sessions() -> None:
-    """Begin to notice what the sessions of this process execute; for applications that serve files."""
+    """Start watching what the sessions of this process execute; for applications that serve files."""
     if not event.contains(Session, "do_orm_execute", _note):
         event.listen(Session, "do_orm_execute", _note)
 
 
 def _note(state: ORMExecuteState) -> None:
-    if not state.is_select:  # text as well, which could be anything
-        state.session.info[_WROTE] = True  # for good: the transaction that this begins is not there yet
+    if not state.is_select:  # true for text as well, which could be anything
+        state.session.info[_WROTE] = True  # permanently: the transaction that this begins does not exist yet
 
 
 def has_only_read(session: Session) -> bool:
-    """Return whether the end of its transaction would lose nothing, and may come from anybody.
+    """Return whether the session's transaction may be ended without losing anything.
 
-    What went past the session, through ``session.connection()``, is not seen. Before `watch_sessions` nobody knows.
+    Writes through ``session.connection()`` are not noticed, nor is anything before `watch_sessions`.
     """
     if not event.contains(Session, "do_orm_execute", _note):
         return False
@@ -41,7 +41,7 @@ def has_only_read(session: Session) -> bool:
         return True
     if session.new or session.dirty or session.deleted or session.in_nested_transaction():
         return False
-    # Inside of ``with session.begin()`` SQLAlchemy lets nobody end the transaction; only this attribute tells.
+    # Inside ``with session.begin()`` SQLAlchemy does not let others end the transaction; only this attribute shows it.
     if getattr(session, "_trans_context_manager", None) is not None:
         return False
     flushed = any(len(getattr(transaction, name, ())) for name in ("_new", "_dirty", "_deleted"))

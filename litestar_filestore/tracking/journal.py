@@ -1,4 +1,4 @@
-"""The books of a session: what its transactions did to objects, and what their ends leave to delete."""
+"""The journal of a session: what its transactions did to objects, and what to delete when they end."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Outcome(enum.Enum):
     """The fate of the rows of a transaction or savepoint."""
 
     COMMITTED = enum.auto()
-    """They are there for everybody."""
+    """The rows are committed."""
     RELEASED = enum.auto()
-    """They share the fate of the transaction around them."""
+    """The rows share the fate of the enclosing transaction."""
     ROLLED_BACK = enum.auto()
-    """They are gone."""
+    """The rows are rolled back."""
     UNKNOWN = enum.auto()
-    """They may be there or not, or somebody else decides it later."""
+    """It is not known whether the rows exist, or it is decided elsewhere later."""
 
 
 class _Stored(NamedTuple):
-    """An object was written for a file that held `pending` until then."""
+    """An object was written for a file whose content was `pending` until then."""
 
     target: Target
     file: FileObject
@@ -74,7 +74,7 @@ _Entry: TypeAlias = "_Stored | _Linked | _Doomed | _Marked"
 
 
 class Journal:
-    """The entries of one session, in their order, by the transaction or savepoint that made them."""
+    """The entries of one session, in order, by the transaction or savepoint that made them."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -85,8 +85,8 @@ class Journal:
         self.connections: WeakSet[Connection] = WeakSet()
         """Connections on which the session's transaction writes files."""
         self.commits_sent: set[int] = set()
-        """Connections, by their identity, on which COMMIT went to the database and that has not said no: only its
-        answer tells whether the rows are there. A session with several databases commits one after the other."""
+        """Connections, by identity, whose COMMIT was sent and not refused: only the database's answer tells whether the
+        rows exist. A session with several databases commits one after the other."""
         self.has_doomed = False
         """Whether the commit leaves something to sweep."""
         self.error_seen = False
@@ -99,15 +99,15 @@ class Journal:
         try:
             call(file.put, file.put_async)
         except BaseException:
-            # The store may have kept the object all the same: the answer was lost, or the task was cancelled too late.
-            # What lies under a pinned key may be somebody else's.
+            # The store may have the object all the same: the response was lost, or the task was cancelled too late. An
+            # object under a pinned key may be another writer's.
             if key_is_new:
                 self._trash.append(target)
             raise
         self.stored(session, file, pending)
 
     def stored(self, session: Session, file: FileObject, pending: PendingContent) -> None:
-        """Note that `file` got its object in the current transaction, and what it held before."""
+        """Note that `file` got its object in the current transaction, and its previous content."""
         self._add(session, _Stored(Target(file.backend, file.path), file, pending))
 
     def linked(self, session: Session, file: FileObject) -> None:
@@ -121,7 +121,7 @@ class Journal:
         self._add(session, _Linked(target))
 
     def doomed(self, session: Session, file: FileObject) -> None:
-        """Note that the current transaction took the object of `file` out of its row."""
+        """Note that the current transaction removed the object of `file` from its row."""
         self._add(session, _Doomed(Target(file.backend, file.path)))
 
     def take(self, session: Session, file: FileObject) -> None:
@@ -182,7 +182,7 @@ class Journal:
         self._outcomes[transaction] = outcome
 
     def ended(self, transaction: SessionTransaction) -> list[Target]:
-        """Close the books of a transaction or savepoint and return what can be deleted now."""
+        """Close the entries of a transaction or savepoint, and return what can be deleted now."""
         entries = self._entries.pop(transaction, [])
         self._spoiled.discard(transaction)
         match self._outcome(transaction):
@@ -222,13 +222,13 @@ class Journal:
 
 
 def _unneeded(entries: Iterable[_Entry]) -> Iterable[Target]:
-    """Return what no row holds after these entries: a file may move from one row to another."""
+    """Return the objects that no row holds after these entries: a file may move from one row to another."""
     targets: dict[Target, bool] = {}
     for entry in entries:
         if isinstance(entry, _Linked):
             targets.pop(entry.target, None)
         elif not isinstance(entry, _Marked):
-            # What this transaction has stored itself, no client has a reference to.
+            # No client has a reference to an object that this transaction has stored itself.
             targets[entry.target] = isinstance(entry, _Doomed)
     return [target._replace(may_be_marked=marked) for target, marked in targets.items()]
 
@@ -240,7 +240,7 @@ def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:
 
 
 def _report(entries: Iterable[_Entry]) -> None:
-    # An object too many is better than one too few.
+    # One object too many is better than one too few.
     targets = dict.fromkeys(entry.target for entry in entries if not isinstance(entry, _Marked))
     if targets:
         logger.error(
@@ -257,7 +257,7 @@ _journals: WeakKeyDictionary[Session, Journal] = WeakKeyDictionary()
 
 
 def journal_of(session: Session) -> Journal:
-    """Return the journal of a session, a new one if it has none."""
+    """Return the journal of a session; make one if it has none."""
     journal = _journals.get(session)
     if journal is None:
         journal = _journals[session] = Journal()
@@ -266,13 +266,13 @@ def journal_of(session: Session) -> Journal:
 
 def _current(session: Session) -> SessionTransaction:
     transaction = session.get_nested_transaction() or session.get_transaction()
-    if transaction is None:  # a flush begins one before it calls anybody
+    if transaction is None:  # a flush begins one before it calls any listener
         raise StorageError("A file was stored or replaced outside a transaction")
     return transaction
 
 
 def _effective(transaction: SessionTransaction) -> SessionTransaction:
-    # A flush runs in a subtransaction, which has no end of its own as far as the database is concerned.
+    # A flush runs in a subtransaction, which does not exist for the database.
     while not transaction.nested and transaction.parent is not None:
         transaction = transaction.parent
     return transaction

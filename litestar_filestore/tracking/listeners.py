@@ -1,7 +1,7 @@
-"""Since when sessions are followed: from the first file column of the process on.
+"""Starts following sessions, from the first file column of the process on.
 
-Events of SQLAlchemy are all that is listened to, and nothing of it is replaced. What has to know every session leaves
-at once where a session has no files; the rest hangs on the classes, sessions and connections that have some.
+It only listens to events of SQLAlchemy, and replaces nothing. Listeners on all sessions return at once if a session has
+no files; the others listen only to classes, sessions and connections with files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ("start",)
 
 
 def start() -> None:
-    """Begin to follow the sessions of this process; `litestar_filestore.orm.first_column` calls it once."""
+    """Start following the sessions of this process; `litestar_filestore.orm.first_column` calls it once."""
     event.listen(StoredObject, "after_parent_attach", _column_has_files)
     event.listen(Mapper, "mapper_configured", _class_is_configured)
     event.listen(Session, "before_flush", before_flush)
@@ -36,7 +36,7 @@ def _column_has_files(_type: StoredObject, parent: Any) -> None:
 
 
 def _bring_ledger(_column: Column[Any], parent: Any) -> None:
-    """Put the ledger's table beside every table that has such a column, so that tools create it with the models."""
+    """Add the ledger's table to the metadata of every table with such a column, so that tools create both."""
     if isinstance(parent, Table):
         define_ledger(parent.metadata)
 

@@ -1,18 +1,18 @@
-"""Marks: hidden objects that say for all processes what has happened to an object or a link, where no ledger can.
+"""Marks: hidden objects that tell all processes what has happened to an object or a link if there is no ledger.
 
-A mark is put if there is none of its name, so of two that want the same thing one gets it, on every machine. There are
-three of them, all below the reserved folder of the backend:
+A mark is put only if none of its name exists, so if two processes want the same thing, one of them gets it, even on
+different machines. There are three kinds, all below the reserved folder of the backend:
 
 ``taken/<digest>``
-    Beside an object that a client's reference has put into a row, or that the application keeps. It is deleted with the
+    For an object that a client's reference has put into a row, or that the application keeps. It is deleted with the
     object, or when the transaction of the row is rolled back.
 ``taken-kept/<digest>``
-    Beside one that was kept when a reference of the right kind has put it into a row. It ends likewise.
+    For a kept object that a reference with ``kept=True`` has put into a row. It is deleted in the same way.
 ``links/<day>/<digest>``
-    For a link to upload that was used, whatever has become of its object, until the day after its end.
+    For an upload link that was used, whatever happened to its object, until the day after it has expired.
 
-A crash may leave a mark without a row. Then a reference stays without effect, and the content has to be sent again: of
-the two ways to be wrong, this one loses nothing.
+A crash may leave a mark without a row. Then the reference has no effect, and the client has to send the content again:
+of the two possible errors, this one loses nothing.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ _DAY_SECONDS = 24 * 3600
 _BATCH = 1000
 
 _tidied: WeakKeyDictionary[StorageBackend, int] = WeakKeyDictionary()
-"""The day on which this process has last looked for marks of links that ended."""
+"""The day on which this process last looked for marks of expired links."""
 
 
 # -- objects
 
 
 def mark_taken(file: FileObject) -> str:
-    """Take a file that a client's reference names, for one row and no other, and return the name of the mark.
+    """Take a file that a client's reference names for exactly one row, and return the name of the mark.
 
     Raises:
         ConflictError: If a row has it already, or the application keeps it.
@@ -91,7 +91,7 @@ def mark_taken(file: FileObject) -> str:
 
 
 def mark_kept(file: FileObject) -> None:
-    """Keep a file from clients' references."""
+    """Protect a file from clients' references."""
     _put(file.backend, _mark(_TAKEN, file.path), _KEPT)
 
 
@@ -101,7 +101,7 @@ def is_taken(file: FileObject) -> bool:
 
 
 def erase(backend: StorageBackend, key: str, may_be_marked: bool = False) -> None:  # noqa: FBT001, FBT002  # of Target
-    """Delete an object, and then its marks if there may be any; or a mark alone. What is missing is fine."""
+    """Delete an object and then its marks, if there may be any, or only a mark. Missing ones are not an error."""
     if not _is_mark(key):
         backend.delete(key)
     if marks := _marks_of(backend, key, may_be_marked=may_be_marked):
@@ -136,7 +136,7 @@ def _mark(folder: str, key: str) -> str:
 
 
 def mark_used(backend: StorageBackend, link: UsedLink) -> None:
-    """Use a link to upload into `backend` up.
+    """Record that a link for an upload into `backend` was used.
 
     Raises:
         ObjectExistsError: If it was used before.
@@ -148,7 +148,7 @@ def mark_used(backend: StorageBackend, link: UsedLink) -> None:
 
 
 def _forget_ended(backend: StorageBackend) -> None:
-    """Delete the marks of links that ended before yesterday; one listing a day, by each process that marks links."""
+    """Delete the marks of links that expired before yesterday; each process that marks links lists them once a day."""
     today = _day(time.time())
     if _tidied.get(backend) == today:
         return
@@ -178,7 +178,7 @@ def _path(backend: StorageBackend, name: str) -> str:
 
 
 def _put(backend: StorageBackend, name: str, what: bytes) -> bytes | None:
-    """Put a mark, and return what the one says that was there before, ``None`` if there was none."""
+    """Put a mark; if there was one already, return its content, otherwise ``None``."""
     driver, path = backend.storage_driver, _path(backend, name)
     content = b"%b %b" % (what, secrets.token_hex(16).encode())
     options = PutOptions(size=len(content), overwrite=False)
@@ -193,7 +193,7 @@ def _put(backend: StorageBackend, name: str, what: bytes) -> bytes | None:
                 lambda: driver.put_async(path, blocks(), options),
             )
     except ObjectExistsError:
-        # A put whose answer was lost is sent again, and meets itself.
+        # A put whose response was lost is repeated, and finds its own object.
         found = _read(backend, name)
         return None if found == content else (found or what).partition(b" ")[0]
     return None

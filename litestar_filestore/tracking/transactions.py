@@ -1,7 +1,7 @@
-"""The ends of transactions with files: journals are told of them, and then objects are deleted.
+"""Follows transactions with files to their end: tells the journals, and then deletes objects.
 
-A session is listened to from the first file that it meets, on its own and on the connection that writes its rows.
-Sessions that meet none, and their connections, are left alone.
+From a session's first file on, it listens to the session and to the connection that writes its rows. Sessions without
+files, and their connections, are left alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _connections: weakref.WeakKeyDictionary[Connection, Journal] = weakref.WeakKeyDi
 
 
 def join(session: Session, connection: Connection) -> None:
-    """Follow the transactions of a session that is about to write files, and the one of its connection.
+    """Follow the transactions of a session that is about to write files, and that of its connection.
 
     Raises:
         LedgerError: If each statement on the connection commits itself.
@@ -62,8 +62,8 @@ def _before_commit(session: Session) -> None:
     journal = journal_of(session)
     journal.check_whole(session)
     if journal.error_seen:
-        # After a failed statement PostgreSQL answers COMMIT with a rollback, and the drivers take that for success:
-        # the objects of rows that are still there would be deleted. Any other statement fails, as it should.
+        # After a failed statement, PostgreSQL answers COMMIT with a rollback, and the drivers report success: the
+        # objects of rows that still exist would be deleted. Any other statement fails, as it should.
         for connection in list(journal.connections):
             if not connection.closed:
                 connection.execute(sa.select(sa.literal(1)))
@@ -106,7 +106,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
 
 
 def _autocommits(connection: Connection) -> bool:
-    """Return whether each statement on a connection commits itself, although SQLAlchemy began a transaction."""
+    """Return whether each statement on a connection commits itself, although SQLAlchemy has begun a transaction."""
     # With sqlite3 the mode may be off because the application sends BEGIN itself, from an event that ran before this.
     if connection.dialect.name == "sqlite" and _sqlite_in_transaction(connection):
         return False
@@ -130,12 +130,12 @@ def _sqlite_in_transaction(connection: Connection) -> bool:
 def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> bool:
     """End the transaction that SQLite leaves open when COMMIT fails, and return whether there was one.
 
-    COMMIT fails there for a constraint that is checked at commit, and for readers that are in the way. SQLAlchemy 2.1
-    takes its transaction for ended, and a session that is closed then, without a rollback, gives the connection back to
-    the pool as it is (Advanced Alchemy 1.12 does so): it would hold the write lock, and whoever is handed it next could
-    commit rows whose objects are deleted.
+    COMMIT fails there because of a constraint that is checked at commit, or because of readers. SQLAlchemy 2.1
+    considers its transaction ended. A session that is then closed without a rollback, as Advanced Alchemy 1.12 does,
+    gives the connection back to the pool as it is: it would keep the write lock, and its next user could commit rows
+    whose objects are deleted.
     """
-    # Only the database's own word: a commit that was cancelled may still be on its way.
+    # Only the database's own answer counts: a commit that was cancelled may still be on its way.
     answered = isinstance(context.sqlalchemy_exception, DBAPIError) and not context.is_disconnect
     if not answered or context.statement is not None or connection.dialect.name != "sqlite":
         return False
@@ -146,7 +146,7 @@ def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> b
 
 
 def _says_rolled_back(context: ExceptionContext) -> bool:
-    """Return whether the error that COMMIT raised is the database's word that nothing was committed.
+    """Return whether the database reports, by the error that COMMIT raised, that nothing was committed.
 
     A constraint that is checked at commit failed, or SQLSTATE class 40 (ISO/IEC 9075-2 §24.1): "transaction rollback".
     """
@@ -159,9 +159,9 @@ def _says_rolled_back(context: ExceptionContext) -> bool:
 
 
 def _release_was_commit(connection: Connection) -> bool:
-    """Return whether releasing a savepoint has committed what is outside of it as well.
+    """Return whether releasing a savepoint has committed the work outside of it as well.
 
-    Python's sqlite3, in its default mode, begins a transaction before the first INSERT, UPDATE or DELETE only: a
-    savepoint that comes before it *is* the transaction, and its release a commit that no rollback takes back.
+    In its default mode, Python's sqlite3 begins a transaction only before the first INSERT, UPDATE or DELETE: a
+    savepoint that comes earlier *is* the transaction, and its release is a commit that cannot be rolled back.
     """
     return connection.dialect.name == "sqlite" and not connection.closed and not _sqlite_in_transaction(connection)

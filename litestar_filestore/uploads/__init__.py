@@ -1,1 +1,1 @@
-"""Uploads: forms, single parts and raw bodies that stream into a backend, and what refuses them."""
+"""Uploads: forms, single parts and raw bodies that stream into a backend, and the limits that refuse them."""

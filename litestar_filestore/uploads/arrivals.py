@@ -1,4 +1,4 @@
-"""The body of a request, in blocks of what has arrived."""
+"""Reads the body of a request in blocks, as it arrives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from litestar.enums import RequestEncodingType
 from litestar.types import Empty
-from litestar.utils.scope.state import ScopeState  # the one private name that reading a form takes
+from litestar.utils.scope.state import ScopeState  # the only private name that reading a form needs
 
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 
 __all__ = ("Arrivals", "form_before", "form_values")
 
-# A block is handed on when it is full, when nothing came for the pause, or when its first bytes are this old. A fast
-# client fills it in less, a slow one holds nothing back.
+# A block is passed on when it is full, when nothing has come during the pause, or when its first bytes are this old. A
+# fast client fills it sooner, and a slow one delays nothing.
 _PAUSE_SECONDS = 0.002
 _LINGER_SECONDS = 0.02
 _LEAST_BYTES = 64 * 1024
-_LENGTH = re.compile(r"[0-9]{1,19}")  # int() takes "+5", "1_0" and Arabic digits as well
+_LENGTH = re.compile(r"[0-9]{1,19}")  # int() also accepts "+5", "1_0" and Arabic digits
 
 
 class Arrivals(LiveSource):
     """The body of one request.
 
-    One message is asked for ahead, so the client goes on sending while the backend works, and no further: a slow
-    backend makes the server stop reading from the client. Iterate once, and `aclose` in any case.
+    It requests one message ahead, so the client goes on sending while the backend works, and no more than that: if the
+    backend is slow, the server stops reading from the client. Iterate once, and call `aclose` in any case.
     """
 
     def __init__(self, request: Request[Any, Any, Any], limits: UploadLimits, *, max_bytes: int) -> None:
         """Prepare to read; nothing is read or counted yet.
 
         Args:
-            request: Whose body it is, be it still to come or read by somebody as a whole.
-            limits: Idle time, rate, budget and number of uploads.
+            request: The request whose body it is; the body may have been read as a whole already.
+            limits: Limits of idle time, rate, memory and number of uploads.
             max_bytes: Longest body.
         """
         self._request = request
@@ -60,7 +60,7 @@ class Arrivals(LiveSource):
         self._pending: asyncio.Future[HTTPReceiveMessage] | None = None
         self._slot: Slot | None = None
         self.deadline: float | None = None
-        """When it has to be over, by the event loop's clock."""
+        """When the request has to have arrived, by the event loop's clock."""
         self._held = 0
         self._held_for: str | None = None
         self._more = True
@@ -70,14 +70,14 @@ class Arrivals(LiveSource):
         self._block_bytes = 0
         self._is_prepaid = False
         self.size = 0
-        """Bytes that have come so far."""
+        """Number of bytes that have arrived so far."""
 
     def start(self) -> None:
-        """Take a slot and look at the headers; the first block does it otherwise.
+        """Take a slot and check the headers; otherwise the first block does it.
 
         Raises:
-            HTTPException: 503 if there are too many uploads, 413 if the announced length is too much, 400 if a header
-                cannot be read.
+            HTTPException: 503 if there are too many uploads, 413 if the announced length is too large, 400 if a header
+                cannot be parsed.
         """
         if self._slot is not None:
             return
@@ -105,7 +105,7 @@ class Arrivals(LiveSource):
             self.deadline = asyncio.get_running_loop().time() + self._limits.request_seconds
 
     async def __anext__(self) -> bytes:
-        """Return what has arrived, at least one byte.
+        """Return the bytes that have arrived, at least one.
 
         Raises:
             HTTPException: 413 above the limit, 408 if the client is too slow, 400 if it has left or the digests differ.
@@ -126,7 +126,7 @@ class Arrivals(LiveSource):
         return block
 
     async def aclose(self) -> None:
-        """Stop reading. What the client still sends is the server's to throw away."""
+        """Stop reading. The server discards what the client still sends."""
         self._give_back()
         if (slot := self._slot) is not None:
             self._slot = None
@@ -137,13 +137,13 @@ class Arrivals(LiveSource):
             pending.cancel()
             await asyncio.wait({pending})
             if not pending.cancelled():
-                pending.exception()  # an answer that nobody waits for any more, whatever it is
+                pending.exception()  # nobody awaits its result any more
 
     def go_to(self, store: str) -> None:
-        """Take a slot of the store that the next bytes go to, in place of the one that was held so far.
+        """Take a slot of the store that the next bytes go to, and give back the previous slot.
 
         Raises:
-            HTTPException: 503 if there are too many uploads to it.
+            HTTPException: 503 if there are too many uploads to this store.
         """
         if self._slot is None or store == self._slot.store:
             return
@@ -155,28 +155,28 @@ class Arrivals(LiveSource):
 
     @property
     def _store(self) -> str | None:
-        """Key of the backend that the bytes go to, as far as that is known."""
+        """Key of the backend that the bytes go to, if it is known."""
         return self._slot.store if self._slot is not None else None
 
     @property
     def _left_bytes(self) -> int:
-        """Most bytes that may come from the beginning of the last block on."""
+        """Largest number of bytes that may come, counted from the beginning of the last block."""
         before = self.size - self._block_bytes
         return max(0, (self._max_bytes if self._announced is None else self._announced) - before)
 
     @asynccontextmanager
     async def part_memory(self, buffers: PartBuffers | None, max_bytes: int) -> AsyncGenerator[int | None]:
-        """Have the memory that a put of this body needs, waiting for it if others have it, and give it back in the end.
+        """Reserve the memory that a put of this body needs, wait for it if others hold it, and release it at the end.
 
-        The block in memory is paid for by it as well: an upload that holds memory which others wait for must not wait
-        for memory itself, and has to hurry.
+        The reservation covers the block in memory as well. An upload that holds memory for which others wait must not
+        wait for memory itself, and has to keep up a minimum rate.
 
         Args:
-            buffers: What the driver holds; ``None`` if it holds nothing.
-            max_bytes: Longest that the content may be.
+            buffers: What the driver buffers; ``None`` if it buffers nothing.
+            max_bytes: Largest size of the content.
 
         Yields:
-            How many parts may be in flight; ``None`` leaves it to the driver.
+            How many parts may be in flight; ``None`` lets the driver decide.
         """
         if buffers is None:
             yield None
@@ -217,7 +217,7 @@ class Arrivals(LiveSource):
         return self._more
 
     async def _room(self) -> int:
-        """Wait until there is room for some more bytes, and return for how many."""
+        """Wait until there is room for more bytes, and return for how many."""
         if self._is_prepaid:
             return BLOCK_BYTES
         self._held_for = self._store
@@ -225,7 +225,7 @@ class Arrivals(LiveSource):
         return self._held
 
     def _hold(self, size: int) -> None:
-        """Have as many bytes of the budget as are in memory."""
+        """Make the budget match the bytes in memory."""
         if not self._held:
             self._held_for = self._store
         if size < self._held:
@@ -240,7 +240,7 @@ class Arrivals(LiveSource):
             self._held = 0
 
     async def _first(self) -> bytes:
-        """Wait for the client; empty at the end."""
+        """Wait for the client's next bytes; empty at the end."""
         while self._more:
             await self._wait_for_client()
             if piece := self._take():
@@ -271,14 +271,14 @@ class Arrivals(LiveSource):
         return self._limits.min_bytes_per_second
 
     async def _arrives(self, seconds: float) -> bool:
-        """Return whether a message is there, after at most `seconds`; `_take` takes it."""
+        """Return whether a message arrives within `seconds`; `_take` takes it."""
         pending = self._ask()
         if not pending.done():
             await asyncio.wait({pending}, timeout=seconds)
         return pending.done()
 
     def _ask(self) -> asyncio.Future[HTTPReceiveMessage]:
-        """Return the message that is asked for. It is a task: a wait that ends too early must not lose the message."""
+        """Return the pending message. It is a task, so that a wait that times out does not lose the message."""
         pending = self._pending
         if pending is None:
             pending = self._pending = asyncio.ensure_future(cast("Any", self._receive()))
@@ -292,7 +292,7 @@ class Arrivals(LiveSource):
             raise gone()
         self._more = message.get("more_body", False)
         if not self._more:
-            self._request.is_connected = False  # this is how Litestar knows that there is no body to be read
+            self._request.is_connected = False  # tells Litestar that there is no body left to read
         body: bytes = message.get("body", b"")
         return body
 
@@ -301,7 +301,7 @@ class Arrivals(LiveSource):
 
 
 def _replayed(body: bytes) -> Callable[[], Awaitable[Any]]:
-    """Return what hands over a body that is in memory already, as a server does."""
+    """Return a ``receive`` that delivers a body from memory, as a server would."""
     starts = iter(range(0, max(len(body), 1), BLOCK_BYTES))
 
     async def receive() -> Any:
@@ -313,12 +313,12 @@ def _replayed(body: bytes) -> Callable[[], Awaitable[Any]]:
 
 
 def _body_before(request: Request[Any, Any, Any]) -> bytes | None:
-    """Return the body of a request if somebody has read it already, ``None`` if it is still to come.
+    """Return the body of a request if it has been read already, ``None`` if it is still to come.
 
-    A middleware, a guard or a hook may have, whose request is another object: what all of them share is the scope.
+    A middleware, a guard or a hook may have read it through another request object: they share only the scope.
 
     Raises:
-        ConfigurationError: If somebody has, and nobody knows where it is.
+        ConfigurationError: If it has been read, and the bytes were not kept.
     """
     state: Any = ScopeState.from_scope(request.scope)
     if state.body is not Empty:
@@ -332,19 +332,19 @@ def _body_before(request: Request[Any, Any, Any]) -> bytes | None:
 
 
 def form_before(request: Request[Any, Any, Any]) -> Mapping[str, Any] | None:
-    """Return the form of a request if Litestar has read it already, and has nothing else of the body any more."""
+    """Return the form of a request if Litestar has parsed it already and kept nothing else of the body."""
     state: Any = ScopeState.from_scope(request.scope)
-    # It makes an empty form of a body that is none, and does not read it then.
+    # For a body that is no form, Litestar makes an empty form and does not read the body.
     if state.form is Empty or state.body is not Empty or request.content_type[0] != RequestEncodingType.MULTI_PART:
         return None
     return cast("Mapping[str, Any]", state.form)
 
 
 def form_values(form: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of a form that Litestar has read: it keeps a list where a name came several times."""
+    """Yield names and values of a form that Litestar has parsed: it keeps a list if a name came several times."""
     for name, value in form.items():
         if isinstance(value, list):
-            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # of anything
+            items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]  # any items
             for each in items:
                 yield name, each
         else:

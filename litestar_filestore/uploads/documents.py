@@ -1,4 +1,4 @@
-"""The OpenAPI of uploads, and what other features change operations by."""
+"""Describes uploads in OpenAPI, and lets other features adjust operations."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ __all__ = (
 
 
 def adjusted_operation(base: type[Operation], adjust: Callable[[Operation], None]) -> type[Operation]:
-    """Return a kind of operation for `operation_class` of a handler.
+    """Return an operation class for a handler's `operation_class`.
 
     Args:
-        base: What it was before; its own ``__post_init__`` comes first.
-        adjust: Changes every operation in place, when Litestar has told it all that it knows.
+        base: The previous class; its own ``__post_init__`` runs first.
+        adjust: Changes each operation in place after Litestar has filled it in.
     """
 
-    # Without the decorator, the constructor that is inherited would not call the hook.
+    # Without the decorator, the inherited constructor would not call the hook.
     @dataclass
-    class AdjustedOperation(base):  # type: ignore[valid-type,misc]  # a class that is known at run time
+    class AdjustedOperation(base):  # type: ignore[valid-type,misc]  # the class is known only at run time
         def __post_init__(self) -> None:
             if callable(inherited := getattr(super(), "__post_init__", None)):
                 inherited()
@@ -60,13 +60,13 @@ def adjusted_operation(base: type[Operation], adjust: Callable[[Operation], None
 
 
 def document_refusals(handler: HTTPRouteHandler, refusals: Iterable[type[HTTPException]]) -> None:
-    """Say in the document how a handler may refuse, beside what it says itself."""
+    """Document how a handler may refuse an upload, in addition to what it documents itself."""
     raises = list(handler.raises or ())
     handler.raises = [*raises, *(each for each in refusals if each not in raises)]
 
 
 PART_NAME = r"^[^\x00-\x1f\x7f]+$"
-"""Parts of other names are thrown away, but those without a name or with control characters are refused."""
+"""Parts of other names are discarded; parts without a name or with control characters in it are refused."""
 
 
 def form_schema(
@@ -76,14 +76,14 @@ def form_schema(
     plugin: OpenAPISchemaPluginProtocol,
     limits: UploadLimits,
 ) -> Schema:
-    """Describe a form: as whoever knows its class does, with binary parts where files are.
+    """Describe a form as the plugin for its class does, with binary parts for files.
 
     Args:
-        form: What is known of its files.
+        form: What is known about its files.
         field: The handler's parameter.
-        creator: Of the document.
-        plugin: The caller, which must not be asked again.
-        limits: What holds where no rule says anything.
+        creator: Creates the schemas of the document.
+        plugin: The caller, which must not be called again.
+        limits: Limits that apply where no rule does.
     """
     properties = {each.name: _part_schema(each, limits) for each in form.files}
     if form.whole:
@@ -109,11 +109,11 @@ def form_schema(
 
 
 def text_schema(form: UploadForm, schema: Schema) -> Schema:
-    """Describe a form as it is written without files.
+    """Describe a form that is sent without files, as text only.
 
     Args:
-        form: What is known of its files.
-        schema: As `form_schema` describes it with them.
+        form: What is known about its files.
+        schema: The schema with files, from `form_schema`.
     """
     files = {each.name for each in form.files}
     texts = {name: each for name, each in (schema.properties or {}).items() if name not in files}
@@ -123,12 +123,12 @@ def text_schema(form: UploadForm, schema: Schema) -> Schema:
 
 
 def upload_operation(base: type[Operation], form: UploadForm, as_text: Callable[[], Schema | None]) -> type[Operation]:
-    """Return a kind of operation that says what types the parts of a form may have, and how else it may be written.
+    """Return an operation class that lists the types of a form's parts and the other encoding of the form.
 
     Args:
-        base: What it was before.
-        form: What is known of its files.
-        as_text: Returns the `text_schema` of the form, if it may be written without files; asked when its body is
+        base: The previous class.
+        form: What is known about its files.
+        as_text: Returns the `text_schema` of the form, if it may be sent without files; called when its body is
             described.
     """
     encoding = {
@@ -161,7 +161,7 @@ def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
     )
     if not planned.many:
         return part
-    # A form cannot say that a list is empty: it lacks the parts, and where they are required that is an error.
+    # A form cannot express an empty list: its parts are missing, and if they are required that is an error.
     allowed = max_files(rules)
     return Schema(
         type=OpenAPIType.ARRAY,
@@ -172,7 +172,7 @@ def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
 
 
 def _media_type(rules: Iterable[Rule]) -> str:
-    """Return the one type that is allowed, else that of any bytes: a schema names no alternatives."""
+    """Return the type if only one is allowed, else that of any bytes: a schema cannot name alternatives."""
     types = list(_content_types(rules))
     return types[0] if len(types) == 1 and "*" not in types[0] else "application/octet-stream"
 
@@ -184,7 +184,7 @@ def _content_types(rules: Iterable[Rule]) -> Iterable[str]:
 
 
 _FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-# What a form holds is the handler's own business; that it is a form is known.
+# Only the handler knows what the form holds; that it is a form is certain.
 _CONTENT: Mapping[type, Mapping[str, OpenAPIMediaType]] = {
     MultipartStream: {
         "multipart/form-data": OpenAPIMediaType(
@@ -196,7 +196,7 @@ _CONTENT: Mapping[type, Mapping[str, OpenAPIMediaType]] = {
 
 
 def document_body(handler: HTTPRouteHandler, reader: type[MultipartStream | RawUpload]) -> None:
-    """Say in the document that a handler reads a body by `reader`, unless its operation class says what is in it."""
+    """Document that a handler reads its body with `reader`, unless its operation class describes the body."""
 
     def adjust(operation: Operation) -> None:
         if operation.request_body is None:
@@ -207,7 +207,7 @@ def document_body(handler: HTTPRouteHandler, reader: type[MultipartStream | RawU
 
 
 def binary_operation(planned: PlannedFile) -> type[Operation]:
-    """Return a kind of operation whose body is a file: Litestar documents only bodies that it reads itself."""
+    """Return an operation class whose body is a file: Litestar documents only bodies that it reads itself."""
     said = [each for each in (max_bytes(planned.rules), planned.max_bytes) if each is not None]
     schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY, max_length=min(said, default=None))
     body = RequestBody(content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)

@@ -1,4 +1,4 @@
-"""Reads typed forms: files go into backends while they arrive, everything else becomes text, as Litestar expects it."""
+"""Reads typed forms: files go into backends while they arrive; everything else becomes text, as Litestar expects."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ ReadForm: TypeAlias = "Callable[[Request[Any, Any, Any]], Awaitable[dict[str, An
 """Reads the form of a request."""
 
 REMOVE = "remove"
-"""The text that stands for no file on purpose. No reference looks like it."""
+"""The text that removes a file. No reference looks like it."""
 
-# Far wider than what references look like; it is not what checks them.
+# Much wider than real references; their signature is checked elsewhere.
 _REFERENCE = re.compile(r"[A-Za-z0-9_.~-]{1,65536}")
 
 
 class WholeBody(dict[str, Any]):
-    """A form that is nothing but one file, for handlers whose body is a `FileObject`.
+    """A form that consists of one file, for handlers whose body is a `FileObject`.
 
-    Litestar hands such a form to the decoder of the body's type as it is. A class of its own, so that the decoder can
-    tell it from a mapping that a client has written.
+    Litestar passes such a form unchanged to the decoder of the body's type. A separate class lets the decoder tell it
+    from a mapping that a client has written.
     """
 
     @property
@@ -55,26 +55,26 @@ class WholeBody(dict[str, Any]):
 
 
 def form_reader(form: UploadForm, limits: UploadLimits, max_body_bytes: int | None) -> ReadForm:
-    """Return what reads a handler's form and hands it on as Litestar expects it.
+    """Return a function that reads a handler's form and returns it as Litestar expects it.
 
-    It returns values by name, a list where a name came several times: a `FileObject` for a file that is planned, an
-    ``UploadFile`` for one that is spooled, text for everything else. A field that is sent as a file, as
-    ``FormData.append`` sends a ``Blob``, is text as well. Files of other names are read and thrown away.
+    It returns values by name, or a list if a name came several times: a `FileObject` for a planned file, an
+    ``UploadFile`` for a spooled one, and text for everything else. A text field that is sent as a file, as
+    ``FormData.append`` sends a ``Blob``, is text as well. Files of other names are read and discarded.
 
     It raises ``HTTPException`` if the form is refused, and `StorageError` if a file is refused or cannot be stored. The
-    files that were stored before are the request's, and given up by it.
+    files that were stored before belong to the request, which gives them up.
 
     Args:
-        form: What the handler takes.
+        form: The fields that the handler takes.
         limits: Of the application.
-        max_body_bytes: Longest body that was set for the handler; ``None`` derives it from the form.
+        max_body_bytes: Longest body that is set for the handler; ``None`` derives it from the form.
     """
     of_form = form_limits(form, limits, max_body_bytes)
     text_bytes = limits.max_fields_bytes if max_body_bytes is None else min(limits.max_fields_bytes, max_body_bytes)
 
     async def read(request: Request[Any, Any, Any]) -> dict[str, Any]:
         if form.optional and "content-type" not in request.headers:
-            values: dict[str, Any] = {}  # no body, which is no form
+            values: dict[str, Any] = {}  # there is no body, and so no form
         elif form.needs_no_file and _is_url_encoded(request):
             values = await _read_url_encoded(request, form, limits, text_bytes)
         else:
@@ -97,7 +97,7 @@ async def _read_parts(
 
 
 def _is_url_encoded(request: Request[Any, Any, Any]) -> bool:
-    """Return whether the body of a request is a form of texts, as a page without ``enctype`` sends it."""
+    """Return whether the body of a request is a text form, as a page without ``enctype`` sends it."""
     types = request.headers.getall("content-type", [])
     return len(types) == 1 and types[0].partition(";")[0].strip().lower() == RequestEncodingType.URL_ENCODED
 
@@ -105,9 +105,9 @@ def _is_url_encoded(request: Request[Any, Any, Any]) -> bool:
 async def _read_url_encoded(
     request: Request[Any, Any, Any], form: UploadForm, limits: UploadLimits, max_bytes: int
 ) -> dict[str, Any]:
-    """Read a form of texts (``application/x-www-form-urlencoded``).
+    """Read a text form (``application/x-www-form-urlencoded``).
 
-    An input for a file is in it by its file name, which is no file, or empty.
+    In such a form, a file input is either empty or only the name of a file.
     """
     async with open_body(request, max_bytes=max_bytes) as body:
         content = b"".join([block async for block in body])
@@ -127,14 +127,14 @@ async def _read_url_encoded(
 
 
 class _Values:
-    """The values of a form, and how many files its fields have."""
+    """The values of a form, and the number of files in each field."""
 
     def __init__(self) -> None:
         self._values: dict[str, list[Any]] = {}
         self._counts: dict[str, int] = {}
 
     def count_file(self, name: str, planned: PlannedFile) -> None:
-        """Count a file of a field, under whichever of its names.
+        """Count a file of a field, whichever of its names the part has.
 
         Raises:
             HTTPException: If it is one too many.
@@ -178,7 +178,7 @@ class _PartReader:
             self.values.add(name, await self._text(part))
 
     async def _reference(self, part: Part) -> str:
-        """Read the text that stands for a file: a reference, or nothing. Some clients forget to say that it is one."""
+        """Read the text in the place of a file: a reference, or nothing. Some clients do not declare it as text."""
         try:
             text = await self._text(part)
         except HTTPException as error:
@@ -223,7 +223,7 @@ def _shaped(form: UploadForm, values: dict[str, Any], request: Request[Any, Any,
     """Return the values of a form as Litestar expects them.
 
     Raises:
-        ValidationException: If a file is missing. Litestar would say so too, but not which.
+        ValidationException: If a file is missing. Litestar would report it too, but not name the field.
     """
     if form.whole:
         return _shaped_whole(form, values, request)
@@ -247,17 +247,17 @@ def _shaped_whole(form: UploadForm, values: dict[str, Any], request: Request[Any
     if not files and not form.optional:
         raise invalid_form(request, [("This file is required", form.files[0].name)])
     if form.files[0].many:
-        # Litestar takes the values of the form for the list, and of no values it fails to take the first.
+        # Litestar takes the form's values as the list, and fails on the first of none.
         return {str(number): each for number, each in enumerate(files)} or {"": []}
     return WholeBody(file=files[0]) if files else {}
 
 
 def _settle(planned: PlannedFile, name: str, values: dict[str, Any]) -> None:
-    """Have the values say what the parts of a name mean.
+    """Replace the values of a field by what its parts mean.
 
-    An input without a file (HTML, "constructing the entry list") is nothing that somebody wanted, and so are empty
-    texts: scripts write ``file ?? ""``. A field that may be missing is missing then, and its default holds: in a
-    partial form, that the row keeps its file. Only `REMOVE` takes a file away.
+    A file input without a file (HTML, "constructing the entry list") counts as not sent, and so does an empty text:
+    scripts write ``file ?? ""``. If the field may be missing, its default applies: in a partial form, the row keeps its
+    file. Only `REMOVE` removes a file.
     """
     given = [each for each in _flat([values[name]]) if each != ""]
     files = [each for each in given if each != REMOVE]
@@ -282,7 +282,7 @@ def _flat(values: Iterable[Any]) -> Iterator[Any]:
 
 
 def invalid_form(request: Request[Any, Any, Any], errors: Iterable[tuple[str, str]]) -> ValidationException:
-    """Return the error with which Litestar refuses a body, for pairs of a message and the name of a field."""
+    """Return the error with which Litestar refuses a body, from pairs of a message and a field's name."""
     return ValidationException(
         f"Validation failed for {request.method} {request.url.path}",
         extra=[{"message": message, "key": key, "source": "body"} for message, key in errors],

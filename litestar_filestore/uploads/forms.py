@@ -1,4 +1,4 @@
-"""Reads a handler's annotations: which fields of its form take files, how many, where they go and by which rules."""
+"""Reads a handler's annotations: which form fields take files, how many, where these go, and which rules apply."""
 
 from __future__ import annotations
 
@@ -50,22 +50,22 @@ if TYPE_CHECKING:
 __all__ = ("FileField", "file_field", "form_of", "plan_file")
 
 _WHOLE_BODY = {False: "file", True: "files"}
-"""Names for documents of the parts of a body without a form, as Litestar has them for its own files."""
+"""Names of the parts in the document, for a body that is a file or a list of files; the same as Litestar's."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FileField:
-    """Says where the files of a form field go and what they have to be: ``Annotated[FileObject, FileField(...)]``."""
+    """Says where the files of a form field go and which rules apply: ``Annotated[FileObject, FileField(...)]``."""
 
     backend: str | None = None
     """Key of the backend; ``None`` for the column's, or the application's only one."""
     rules: Sequence[Rule] = ()
     """Rules for the files; see `litestar_filestore.validation.rules`."""
     key_template: str | None = None
-    """Where new content goes instead of the backend's template."""
+    """Key template for new content, instead of the backend's."""
 
     def __post_init__(self) -> None:
-        """Check what can be checked without an application.
+        """Check the values that can be checked without an application.
 
         Raises:
             ConfigurationError: If the template cannot work.
@@ -81,19 +81,19 @@ class _Field(NamedTuple):
     name: str
     """The attribute or key."""
     wire_names: tuple[str, ...]
-    """Its names for clients; the first is the one to tell them."""
+    """Its names for clients; the first is the one that messages use."""
     required: bool
     """Whether a form without it is refused."""
     annotation: Any = None
-    """Its type, resolved, with what ``Annotated`` says."""
+    """Its resolved type, including the metadata of ``Annotated``."""
 
 
 def form_of(handler: HTTPRouteHandler, settings: UploadSettings) -> UploadForm | None:
-    """Return what a handler's form holds, ``None`` if it takes no files of this package.
+    """Return the plan of a handler's form, ``None`` if it takes no files of this package.
 
     Args:
-        handler: Registered.
-        settings: What the application says.
+        handler: A registered handler.
+        settings: The application's settings for uploads.
 
     Raises:
         ImproperlyConfiguredException: If the class of the form cannot be resolved, or it is not clear where a file
@@ -135,14 +135,14 @@ def plan_file(
     model: type | None = None,
     rules: Iterable[Rule] = (),
 ) -> PlannedFile:
-    """Return where a file goes and what it has to be: what is said itself stands in for the same of its column.
+    """Return where a file goes and which rules apply; what the field says replaces the same setting of its column.
 
     Args:
-        name: Of its parts on the wire.
-        said: What the form field or the route says.
-        stored: Type of the column that is going to hold it; ``None`` where that is not known.
-        model: The mapped class of that column, where known.
-        rules: What files have to be where neither says anything.
+        name: Name of its parts on the wire.
+        said: The settings of the form field or the route.
+        stored: Type of the column that is going to hold the file; ``None`` if that is not known.
+        model: The mapped class of that column, if known.
+        rules: Rules that apply if neither has any.
     """
     if stored is None:
         return PlannedFile(
@@ -194,15 +194,15 @@ def _column_in(metadata: Iterable[Any]) -> tuple[StoredObject | None, type | Non
 
 
 def _columns_of(model: type) -> dict[str, StoredObject]:
-    """Return the file columns of a mapped class by attribute, none for any other class."""
+    """Return the file columns of a mapped class by attribute; empty for any other class."""
     mapper: Mapper[Any] | None = sa.inspect(model, raiseerr=False)
     return {} if mapper is None else {each.key: each.type for each in file_columns(mapper)}
 
 
 def file_field(metadata: Iterable[object]) -> FileField:
-    """Return what the metadata of an ``Annotated`` says: its `FileField`, joined by the rules that stand there bare.
+    """Return the `FileField` in the metadata of an ``Annotated``, together with the bare rules there.
 
-    Of several fields, the last says most: what it leaves open is the one's before it.
+    If there are several, the last one wins; what it leaves open comes from the one before it.
     """
     backend: str | None = None
     key_template: str | None = None
@@ -234,11 +234,11 @@ def _without_none(body: FieldDefinition) -> Any:
 
 
 def _class_fields(annotation: Any) -> tuple[_Field, ...]:
-    """Return the fields of a form class, inherited ones included; none for any other type.
+    """Return the fields of a form class, including inherited ones; empty for any other type.
 
     Raises:
-        ImproperlyConfiguredException: If an annotation names what does not exist when the program runs, for instance
-            what is imported for type checkers only. No form could be read into such a class.
+        ImproperlyConfiguredException: If an annotation uses a name that does not exist at run time, for instance one
+            that is imported for type checkers only. No form could be read into such a class.
     """
     class_ = get_origin(annotation) or annotation
     if not isinstance(class_, type):
@@ -272,7 +272,7 @@ def _declared(class_: Any) -> Iterator[_Field]:
 
 
 def _arguments(class_: Any, names: dict[str, str]) -> Iterator[_Field]:
-    """Yield fields by attribute and argument; those whose argument has no default are required."""
+    """Yield fields by attribute and argument; a field is required if its argument has no default."""
     parameters = inspect.signature(class_).parameters
     for name, argument in names.items():
         yield _Field(name, (name,), parameters[argument].default is inspect.Parameter.empty)
@@ -288,7 +288,7 @@ def _pydantic(class_: Any, models: dict[str, Any]) -> Iterator[_Field]:
 
 
 def _alias_names(alias: Any) -> Iterator[str]:
-    """Yield the names on the wire: of a plain alias, of an ``AliasChoices``, of an ``AliasPath`` its first step."""
+    """Yield the names on the wire from an alias or an ``AliasChoices``; of an ``AliasPath``, the first step."""
     if isinstance(alias, str):
         yield alias
     for choice in getattr(alias, "choices", ()):
@@ -314,7 +314,7 @@ def _unresolved(class_: type) -> str:
 
 
 def _dto_model(dto: type[AbstractDTO[Any]], body: FieldDefinition) -> type | None:
-    """Return the class that the DTO makes of a body, ``None`` if the body only wraps it."""
+    """Return the class that the DTO makes from a body, ``None`` if the body only wraps it."""
     untyped: Any = dto
     model = dto.resolve_model_type(body)
     return model.annotation if model.is_subclass_of(untyped.model_type) else None
@@ -332,7 +332,7 @@ def _dto_fields(dto: type[AbstractDTO[Any]], model: type) -> tuple[_Field, ...]:
 
 
 def _is_taken(field: DTOFieldDefinition, config: DTOConfig) -> bool:
-    """Return whether the DTO reads a field, by the rules of its configuration."""
+    """Return whether the DTO reads a field, according to its configuration."""
     if field.name in config.exclude:
         return False
     if config.include and field.name not in config.include:
@@ -343,7 +343,7 @@ def _is_taken(field: DTOFieldDefinition, config: DTOConfig) -> bool:
 
 
 def _wire_names(names: list[str], config: DTOConfig) -> dict[str, str]:
-    """Return how fields are called on the wire; msgspec knows what each strategy does with a name."""
+    """Return the names of fields on the wire; msgspec applies the rename strategy."""
     fields = [(each, Any, msgspec.field(default=None, name=config.rename_fields.get(each))) for each in names]
     struct = msgspec.defstruct("Names", fields, rename=config.rename_strategy, kw_only=True)
     return {each.name: each.encode_name for each in msgspec.structs.fields(struct)}
@@ -357,7 +357,7 @@ def _has_no_default(field: DTOFieldDefinition) -> bool:
 
 
 def _takes(annotation: Any, wanted: type) -> bool:
-    """Return whether `annotation` is `wanted`, or a union or collection of it; fields of classes do not count."""
+    """Return whether `annotation` is `wanted`, or a union or collection of it; fields inside classes do not count."""
     for member in _members(annotation):
         if isinstance(member, type) and issubclass(member, wanted):
             return True
@@ -376,7 +376,7 @@ def _is_nullable(annotation: Any) -> bool:
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a value may have, without whatever is wrapped around them."""
+    """Yield the types that a value may have, unwrapped."""
     origin = get_origin(annotation)
     if origin is Annotated or _is_qualifier(origin):
         yield from _members(get_args(annotation)[0])
@@ -390,7 +390,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _is_qualifier(origin: Any) -> bool:
-    """Return whether it is ``Required``, ``NotRequired``, ``ReadOnly`` or ``Final``, of whichever `typing`."""
+    """Return whether it is ``Required``, ``NotRequired``, ``ReadOnly`` or ``Final``, from `typing` or its backport."""
     return getattr(origin, "_name", None) in {"Required", "NotRequired", "ReadOnly", "Final"}
 
 
@@ -400,14 +400,14 @@ def _is_collection(type_: Any) -> bool:
 
 
 def _items(type_: Any) -> Iterator[Any]:
-    """Yield the types of a collection's items, also of a class derived from such a collection."""
+    """Yield the types of a collection's items, also for a class derived from a collection."""
     yield from get_args(type_)
     for base in getattr(type_, "__orig_bases__", ()):
         yield from get_args(base)
 
 
 def _metadata(annotation: Any) -> Iterator[Any]:
-    """Yield what ``Annotated`` says, the outermost last."""
+    """Yield the metadata of ``Annotated``, the outermost last."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from _metadata(get_args(annotation)[0])

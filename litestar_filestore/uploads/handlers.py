@@ -1,4 +1,4 @@
-"""Prepares the handlers that take uploads: their forms are read before them, within limits, and documented."""
+"""Prepares the handlers that take uploads: reads their forms before they run, within limits, and documents them."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ class UploadHandlers:
         """Prepare handlers.
 
         Args:
-            settings: What the application says about uploads.
-            answer: Answers an error in the words of the application: ``answer(request, error, instead_of=handler)``.
+            settings: The application's settings for uploads.
+            answer: Answers an error as the application does: ``answer(request, error, instead_of=handler)``.
         """
         self._settings = settings
         self._answer_dto_error = _dto_error_handler(answer)
@@ -77,7 +77,7 @@ class UploadHandlers:
         """Prepare a handler, if it takes uploads.
 
         Args:
-            handler: Registered. One that has several paths comes once for each, and is prepared once.
+            handler: A registered handler. One with several paths comes once for each path, and is prepared once.
 
         Raises:
             ImproperlyConfiguredException: If its form cannot be read, or it is not clear where its files go.
@@ -103,7 +103,7 @@ class UploadHandlers:
         self._document(handler, form)
 
     def _prepare_body(self, handler: HTTPRouteHandler) -> None:
-        """Prepare a handler that reads its body by `MultipartStream` or `RawUpload`."""
+        """Prepare a handler that reads its body with `MultipartStream` or `RawUpload`."""
         limits = self._settings.limits
         for field in handler.parsed_fn_signature.parameters.values():
             if field.annotation in {MultipartStream, RawUpload}:
@@ -116,17 +116,17 @@ class UploadHandlers:
         document_refusals(handler, RAISED_BY_UPLOADS)
         field = cast("FieldDefinition", form_body(handler))
         body = cast("BodyKwarg", field.kwarg_definition)
-        # A component of its own: the class of the form may stand in responses too, where its files look different.
+        # A separate component: the form's class may be used in responses too, where its files look different.
         key = body.schema_component_key or self._free_name(handler, form)
         self._forms[key] = (_identity(handler, form), form)
         handler.operation_class = upload_operation(handler.operation_class, form, lambda: self._texts.get(key))
-        # Litestar lets fields share a component only if they are written alike: with and without None, for instance.
+        # Litestar lets fields share a component only if their annotations are the same; ``None`` makes a difference.
         raw = field.raw if form.uses_dto else form.class_
         named = replace(field, raw=raw, kwarg_definition=replace(body, schema_component_key=key))
         handler.parsed_fn_signature.parameters[field.name] = named
 
     def _free_name(self, handler: HTTPRouteHandler, form: UploadForm) -> str:
-        """Return the name of the form's component: that of its class, unless another class has it."""
+        """Return the name of the form's component: that of its class, unless another class uses it."""
         short, long = _names(handler, form)
         taken = self._forms.get(short)
         return short if taken is None or taken[0] == _identity(handler, form) else long
@@ -142,7 +142,7 @@ class UploadHandlers:
         Args:
             field: The body.
             creator: Of the document.
-            plugin: The plugin that is asked for it.
+            plugin: The plugin that Litestar asks for it.
         """
         key = cast("Any", field.kwarg_definition).schema_component_key
         _, form = self._forms[key]
@@ -153,7 +153,7 @@ class UploadHandlers:
 
 
 def _identity(handler: HTTPRouteHandler, form: UploadForm) -> Any:
-    """Return what two handlers have in common whose forms look the same: the class, unless each has a DTO."""
+    """Return a value that is equal for handlers whose forms look the same: the class, unless each has a DTO."""
     return handler.handler_id if form.uses_dto or form.class_ is None else form.class_
 
 
@@ -170,7 +170,7 @@ def _names(handler: HTTPRouteHandler, form: UploadForm) -> tuple[str, str]:
 
 
 def _component(name: str) -> str:
-    """Return a name as OpenAPI allows it for a component."""
+    """Return a name in the form that OpenAPI allows for components."""
     return re.sub(r"[^a-zA-Z0-9._-]+", "_", name).strip("_")
 
 
@@ -178,9 +178,9 @@ def _component(name: str) -> str:
 
 
 def _read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
-    """Have `read` called before the handler: after its guards and its own ``before_request``, before its arguments.
+    """Call `read` before the handler: after its guards and its own ``before_request``, before its arguments.
 
-    What `read` returns takes the place of the form that Litestar would have read.
+    The result of `read` replaces the form that Litestar would have read.
     """
     previous = nearest_before_request(handler)
 
@@ -193,7 +193,7 @@ def _read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
             state.form = await read(request)
         finally:
             if before is not None:
-                await _close_files(before)  # stored by now, and Litestar closes those of the new form only
+                await _close_files(before)  # stored by now; Litestar closes only those of the new form
         return None
 
     handler.before_request = before_request
@@ -206,7 +206,7 @@ async def _close_files(form: Mapping[str, Any]) -> None:
 
 
 async def _call(hook: Callable[[Any], Any], request: Request[Any, Any, Any]) -> Any:
-    # Litestar has wrapped those that are not asynchronous.
+    # Litestar has wrapped the sync ones.
     answer = hook(request)
     return await answer if inspect.isawaitable(answer) else answer
 
@@ -218,7 +218,7 @@ _MISSING = re.compile(r"missing required field `(.+?)`")
 
 
 def _dto_error_handler(answer: Callable[..., Response[Any]]) -> Callable[..., Response[Any]]:
-    """Return what answers 400 where a form does not fit the handler's DTO, as for any other form that does not fit."""
+    """Return an exception handler that answers 400 if a form does not fit the handler's DTO, as for other forms."""
 
     def handle(request: Request[Any, Any, Any], error: msgspec.ValidationError) -> Response[Any]:
         if not _is_of_the_form(error):
@@ -231,7 +231,7 @@ def _dto_error_handler(answer: Callable[..., Response[Any]]) -> Callable[..., Re
 
 
 def _is_of_the_form(error: Exception) -> bool:
-    """Return whether a DTO raised it, not the handler: what is wrong there is no fault of the client."""
+    """Return whether a DTO raised the error; an error of the handler is not the client's fault."""
     dto: Any = AbstractDTO
     return any(frame.f_code is dto.decode_builtins.__code__ for frame, _ in traceback.walk_tb(error.__traceback__))
 

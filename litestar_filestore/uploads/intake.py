@@ -1,4 +1,4 @@
-"""The way of one file from a request into a backend: counted, checked, stored, and owned by the request."""
+"""Takes one file from a request into a backend: counts, checks and stores it, and lets the request own it."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ __all__ = ("RequestFiles", "UploadSettings", "owned_by")
 
 _SCOPE_KEY = "litestar_filestore.files"
 _STORE_SECONDS = 1.0
-"""A store may take that much longer than a client."""
+"""How much longer than a client a store may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UploadSettings:
-    """The part of an application's configuration that uploads need; packed when it starts."""
+    """The part of an application's configuration that uploads need; built when the application starts."""
 
     registry: StorageRegistry = storages
     """Knows the backends."""
     backends: Sequence[StorageBackend] = ()
-    """The application's own: a field that names none takes the only one."""
+    """The application's own backends; a field that names none takes the only one."""
     limits: UploadLimits = field(default_factory=UploadLimits)
-    """Holds where no rule says anything."""
+    """Limits that apply where no rule does."""
     rules: tuple[Rule, ...] = ()
-    """Rules for every file; nearer rules come first."""
+    """Rules for every file; the rules of a field or column come first."""
     detector: Detector | None = None
-    """Tells the types of files; ``None`` for the default one."""
+    """Detects the types of files; ``None`` for the default detector."""
 
 
 class RequestFiles:
-    """Stores the files of one request, and owns them until a row takes them."""
+    """Stores the files of one request, and owns each until a row takes it."""
 
     __slots__ = ("_files", "settings", "storer")
 
@@ -60,15 +60,15 @@ class RequestFiles:
         """Start empty.
 
         Args:
-            storer: Stores content for the request, and gives up what is left in the end.
-            settings: Of the application.
+            storer: Stores content for the request, and gives up what is left at the end.
+            settings: The application's settings for uploads.
         """
         self._files: list[FileObject] = []
         self.storer = storer
         self.settings = settings
 
     def attach(self, scope: MutableMapping[str, Any]) -> None:
-        """Become what `owned_by` returns for a connection."""
+        """Make `owned_by` return this object for a connection."""
         scope[_SCOPE_KEY] = self
 
     async def store(
@@ -78,15 +78,15 @@ class RequestFiles:
 
         Args:
             source: Its content.
-            planned: Where it goes, and what it has to be.
-            filename: What the client calls it.
-            declared_type: What the client says it is.
-            arrivals: The body that `source` is a part of.
+            planned: Where it goes, and which rules apply.
+            filename: The client's name of the file.
+            declared_type: The type that the client declares.
+            arrivals: The body that contains `source`.
 
         Raises:
-            FileRejectedError: If a rule refuses it; `field` names the form field.
-            FileTooLargeError: If it is too long; likewise.
-            ObjectExistsError: If `planned` names a key, and it is taken.
+            FileRejectedError: If a rule refuses the file; `field` names the form field.
+            FileTooLargeError: If the file is too large; `field` as above.
+            ObjectExistsError: If `planned` names a key that is taken.
             StorageError: If the backend fails.
         """
         settings = self.settings
@@ -99,7 +99,7 @@ class RequestFiles:
             arrivals.go_to(backend.key)
             await content.read_head(check.head_bytes)
             checked = await check.at_head(content.head, complete=content.complete)
-            # What is here as a whole need not wait for those of whom most is still to come.
+            # A file that has arrived as a whole need not wait for uploads that have barely begun.
             buffers = None if content.complete else backend.storage_driver.part_buffers
             async with arrivals.part_memory(buffers, content.max_bytes) as max_concurrency:
                 new = NewFile(
@@ -118,7 +118,7 @@ class RequestFiles:
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
             raise
-        # The end of a file may say more than its beginning: the directory of an archive stands there.
+        # The end of a file may tell more than its beginning: the directory of an archive is there.
         if check.checked is not None and check.checked.content_type != checked.content_type:
             file.content_type = check.checked.content_type
         file.passed_rules = rules
@@ -136,16 +136,16 @@ class RequestFiles:
         return backends[0]
 
     def add(self, file: FileObject) -> None:
-        """Take a stored file over, at once after it was stored."""
+        """Take over a file as soon as it is stored."""
         self._files.append(file)
 
     def knows(self, backend: str) -> bool:
-        """Return whether what the handler stores by hand in a backend belongs to the request."""
+        """Return whether files that the handler itself stores in a backend belong to the request."""
         return self.storer.knows(backend)
 
     @contextmanager
     def saving(self, file: FileObject) -> Generator[None]:
-        """Let a file that is stored by hand belong to the request."""
+        """Let the request own a file that the handler itself stores."""
         if not self.knows(file.backend_key):
             yield
             return
@@ -164,11 +164,11 @@ class RequestFiles:
         self.add(file)
 
     def __iter__(self) -> Iterator[FileObject]:
-        """Iterate over the files in the order in which they came."""
+        """Iterate over the files in the order in which they arrived."""
         return iter(tuple(self._files))
 
     def __len__(self) -> int:
-        """Return how many files there are."""
+        """Return the number of files."""
         return len(self._files)
 
     async def keep(self, file: FileObject) -> None:
@@ -177,7 +177,7 @@ class RequestFiles:
         self._files = [each for each in self._files if each != file]
 
     def hand_over(self, file: FileObject) -> None:
-        """Leave a file that the client is going to put into a row with another request, before its lease runs out."""
+        """Release a file that the client will put into a row with another request, before the file's lease runs out."""
         self.storer.hand_over(file)
         self._files = [each for each in self._files if each != file]
 
@@ -186,7 +186,7 @@ class RequestFiles:
         return await self.storer.discard(file)
 
     async def release(self) -> int:
-        """Give up what no row has taken and nobody has kept, and return how many files that were."""
+        """Give up the files that no row has taken and that were not kept, and return their number."""
         files, self._files = self._files, []
         return await self.storer.release(files) if files else 0
 
@@ -195,7 +195,7 @@ def owned_by(scope: object) -> RequestFiles:
     """Return the files of a connection.
 
     Raises:
-        ConfigurationError: If the plugin's middleware has not seen the connection: nobody would give them up.
+        ConfigurationError: If the plugin's middleware has not seen the connection, so nothing would give the files up.
     """
     found = cast("MutableMapping[str, Any]", scope).get(_SCOPE_KEY)
     if not isinstance(found, RequestFiles):
@@ -205,8 +205,8 @@ def owned_by(scope: object) -> RequestFiles:
 
 @asynccontextmanager
 async def _deadline(backend: StorageBackend, deadline: float | None) -> AsyncGenerator[None]:
-    """Return a context that ends with the time that the request has: a store that hangs must not keep its slot."""
-    # Later than that of the client, who is told what he did.
+    """Return a context that ends when the request's time is up: a store that hangs must not keep its slot."""
+    # Later than the client's own limit, so that a slow client gets the error about itself.
     limit = asyncio.timeout_at(deadline + _STORE_SECONDS if deadline is not None else None)
     try:
         async with limit:
@@ -220,13 +220,13 @@ async def _deadline(backend: StorageBackend, deadline: float | None) -> AsyncGen
 
 
 class _Checked(LiveSource):
-    """Content that is counted on its way, and judged before its end is told: an object that is refused never exists."""
+    """Counts content as it passes, and checks it before signalling its end: a refused object never exists."""
 
     def __init__(self, source: LiveSource, check: FileCheck, *, max_bytes: int) -> None:
         self._source = source
         self._check = check
         self.max_bytes = max_bytes
-        """Longest that it may be."""
+        """Largest size of the content."""
         self._blocks: list[Block] = []
         self._size = 0
         self._judged = False
@@ -234,10 +234,10 @@ class _Checked(LiveSource):
         self.head = b""
         """The first bytes."""
         self.complete = False
-        """Whether that is all of them."""
+        """Whether `head` is the whole content."""
 
     async def read_head(self, size: int) -> None:
-        """Read `size` bytes, or all there are."""
+        """Read `size` bytes, or all that are left."""
         while self._size < size and not self.complete:
             block = await anext(self._source, None)
             if block is None:
@@ -250,7 +250,7 @@ class _Checked(LiveSource):
 
     async def __anext__(self) -> Block:
         if self._blocks:
-            self.head = b""  # what has been judged need not stay in memory while the rest is stored
+            self.head = b""  # already checked; it need not stay in memory while the rest is stored
             return self._blocks.pop()
         block = None if self.complete else await anext(self._source, None)
         if block is not None:

@@ -57,10 +57,11 @@ def exception_handlers(handler: HTTPRouteHandler) -> Mapping[Any, Any]:
 
 
 def body_limit(handler: HTTPRouteHandler) -> int | None:
-    """Return the longest body in bytes that the application has set for a handler, ``None`` if it has set nothing.
+    """Return the longest body in bytes that the application has set for a handler, ``None`` if it has set none.
 
-    ``None`` that is set, for bodies of any length, is the longest that can be counted. Litestar's own default of 10 MB
-    is nobody's decision about uploads, and so is a value of the application that is the same.
+    If the application has set ``None``, for bodies of any length, this is the largest number that can be counted.
+    Litestar's default of 10 MB is not a decision about uploads, so it is ignored, even if the application has set the
+    same value.
     """
     if _SAID in handler.opt:
         return cast("int | None", handler.opt[_SAID])
@@ -75,9 +76,9 @@ def body_limit(handler: HTTPRouteHandler) -> int | None:
 
 
 def admit_body(handler: HTTPRouteHandler, max_bytes: int) -> None:
-    """Let those who read the body before the handler have as much as the handler takes.
+    """Let code that reads the body before the handler read as much as the handler takes.
 
-    Litestar stops them at 10 MB, where nobody has said anything else. `body_limit` still returns what was said.
+    By default, Litestar stops it at 10 MB. `body_limit` still returns what the application has set.
     """
     said = body_limit(handler)
     handler.opt[_SAID] = said
@@ -87,7 +88,7 @@ def admit_body(handler: HTTPRouteHandler, max_bytes: int) -> None:
 
 def nearest_before_request(handler: HTTPRouteHandler) -> Callable[[Any], Any] | None:
     """Return the hook nearest to the handler, which is the only one that Litestar calls."""
-    # Litestar 2 keeps the layers apart until they are asked for, and then does not look again: they are not asked.
+    # Litestar 2 merges the layers when it is first asked for them, and never again; so it is not asked here.
     untyped: Any = handler
     layers: list[Any] = untyped.ownership_layers if _has_layers(handler) else [untyped]
     hooks: list[Callable[[Any], Any]] = [layer.before_request for layer in layers if layer.before_request]
@@ -95,5 +96,5 @@ def nearest_before_request(handler: HTTPRouteHandler) -> Callable[[Any], Any] | 
 
 
 def _has_layers(handler: HTTPRouteHandler) -> bool:
-    """Return whether this is Litestar 2, where a handler is asked to merge its layers; 3 has merged them."""
+    """Return whether this is Litestar 2, where a handler merges its layers when asked; Litestar 3 has merged them."""
     return hasattr(handler, "ownership_layers")

@@ -1,7 +1,7 @@
 """Limits of uploads: those of one file, of one form, and those that all uploads of a process share.
 
-Slots count the uploads, budgets the bytes that they have in memory. A store that has stopped taking anything must leave
-room for the others: each has slots of its own, and none holds more than half of the memory where there are several.
+Slots count the uploads, and budgets count the bytes that they hold in memory. A store that hangs must leave room for
+the others: each store has its own slots, and if there are several stores, none holds more than half of the memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = (
 _KIB = 1024
 _MIB = 1024 * 1024
 _HEADERS_BYTES = 64 * _KIB
-"""Room for boundaries and headers in a limit that is derived from the content."""
+"""Room for boundaries and headers in a limit that is derived from the size of the content."""
 
 _NOT_NEGATIVE = (
     "max_file_bytes",
@@ -60,51 +60,51 @@ class UploadLimits:
     """Limits of uploads. Sizes are in bytes and inclusive, times in seconds."""
 
     max_file_bytes: int = 25 * _MIB
-    """Longest file where no rule (`MaxSize`) says anything; the nearest rule wins, be it higher or lower."""
+    """Largest file if no rule (`MaxSize`) applies; the nearest rule wins, whether it is higher or lower."""
     max_total_bytes: int | None = None
-    """Longest body. ``None`` derives it for each handler: what its files and fields may have together. A handler's
+    """Longest body. ``None`` derives it for each handler from what its files and fields may hold together. A handler's
     ``request_max_body_size`` wins."""
     max_field_bytes: int = 64 * _KIB
-    """Longest value of a field that is no file."""
+    """Longest value of a field that is not a file."""
     max_fields_bytes: int = _MIB
-    """Longest all such values together."""
+    """Total length of all such values."""
     max_parts: int = 100
-    """Parts of a form, files and fields."""
+    """Number of parts of a form, files and fields together."""
     max_files: int = 10
-    """Files of a form where no rule (`MaxFiles`) allows more."""
+    """Number of files of a form, unless a rule (`MaxFiles`) allows more."""
     max_headers: int = 8
-    """Headers of a part; browsers send two."""
+    """Number of headers of a part; browsers send two."""
     max_header_bytes: int = 4 * _KIB
-    """Length of a part's header, its name included."""
+    """Length of one header of a part, including its name."""
     idle_seconds: float = 30.0
-    """Longest time in which a client may send nothing at all. Time in which the backend is slow does not count."""
+    """Longest time for which a client may send nothing. Time spent waiting for the backend does not count."""
     min_bytes_per_second: int = _KIB
-    """Rate below which a client is given up; 0 for none."""
+    """Rate below which a client is refused; 0 for no minimum."""
     rate_seconds: float = 30.0
-    """Time of waiting for the client over which the rate is taken."""
+    """Time spent waiting for the client over which the rate is measured."""
     request_seconds: float | None = 4 * 3600.0
-    """Longest time for a request to arrive; ``None`` for no limit."""
+    """Longest time in which a request has to arrive; ``None`` for no limit."""
     max_uploads: int = 32
-    """Uploads to each backend that a process reads at a time; the next one is answered 503 and asked to come back."""
+    """Uploads to each backend that a process reads at the same time; further ones are refused with 503."""
     max_uploads_per_address: int | None = None
-    """Most of them for one client address, or one IPv6 network of 64 bits; ``None`` for three quarters. Behind a
+    """How many of them one client address may have, or one IPv6 /64 network; ``None`` for three quarters. Behind a
     proxy on another host this needs a server that knows the clients' addresses (``--proxy-headers``)."""
     retry_after_seconds: int = 5
     """Seconds after which a client that is refused a slot may come back (``Retry-After``)."""
     buffer_bytes: int = 64 * _MIB
-    """Bytes that all uploads of a process hold between clients and backends; beyond it, clients wait."""
+    """Bytes that all uploads of a process may hold between clients and backends; beyond that, clients wait."""
     part_buffer_bytes: int = 256 * _MIB
-    """Bytes that backends with uploads in parts (S3, Google, Azure) hold of a process; beyond it, uploads wait
-    for their turn, of which one is always let through."""
+    """Bytes that backends with uploads in parts (S3, Google, Azure) may hold in a process; beyond that, uploads wait
+    for their turn, but one upload to each backend always proceeds."""
     busy_bytes_per_second: int = 16 * _KIB
-    """Rate below which a client is given up while others are refused a slot, or wait for the memory that its upload
-    has; 0 for none."""
+    """Rate below which a client is refused while others are refused a slot, or wait for the memory that its upload
+    holds; 0 for no minimum."""
     slots: UploadSlots = field(init=False, repr=False, compare=False)
-    """The uploads that are being read now."""
+    """The slots of the uploads that are being read now."""
     budget: ByteBudget = field(init=False, repr=False, compare=False)
-    """The memory that they hold now."""
+    """The memory that these uploads hold now."""
     part_budget: PartBudget = field(init=False, repr=False, compare=False)
-    """The memory that backends hold of them now."""
+    """The memory that backends hold for them now."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -126,7 +126,7 @@ class UploadLimits:
         if self.buffer_bytes < _MIB:
             raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
         share = self.max_uploads_per_address
-        # Rounded up, so that one has a slot where there is one.
+        # Rounded up, so that a client gets a slot even if there is only one.
         self.slots = UploadSlots(self.max_uploads, share or -(-3 * self.max_uploads // 4), self.rate_seconds)
         self.budget = ByteBudget(self.buffer_bytes)
         self.part_budget = PartBudget(self.part_buffer_bytes)
@@ -136,20 +136,20 @@ class FormLimits(NamedTuple):
     """Limits of one handler's form."""
 
     files: int
-    """Files, those of undeclared names included."""
+    """Number of files, including those of undeclared names."""
     parts: int
-    """Parts."""
+    """Number of parts."""
     total_bytes: int
     """Length of the body."""
 
 
 def file_limit(rules: tuple[Rule, ...], limits: UploadLimits, most: int | None = None) -> int:
-    """Return how long a file may be by its rules, in bytes.
+    """Return the largest size in bytes that its rules allow a file.
 
     Args:
-        rules: Its rules, the nearest ones.
-        limits: What holds where nothing else is said.
-        most: What a link or a route says: it does not lift what a rule allows, whoever has declared that.
+        rules: The nearest rules of the file.
+        limits: The limits that apply where nothing else is set.
+        most: The limit of a link or a route; it never raises what a rule allows.
     """
     said = [each for each in (max_bytes(rules), most) if each is not None]
     return min(said, default=limits.max_file_bytes)
@@ -159,8 +159,8 @@ def form_limits(form: UploadForm, limits: UploadLimits, max_body_bytes: int | No
     """Return the limits of a form.
 
     Args:
-        form: What it may hold.
-        limits: What holds where the form says nothing.
+        form: The fields that it may hold.
+        limits: The limits that apply where the form sets none.
         max_body_bytes: Longest body that the application has set for the handler; ``None`` derives it from the form.
     """
     counts = [_count(each, limits) for each in form.files]
@@ -189,15 +189,15 @@ def _count(planned: PlannedFile, limits: UploadLimits) -> int:
 # -- what all uploads of a process share
 
 _NETWORK_BITS = 64
-"""Of an IPv6 address; a client has all addresses of such a network (RFC 6177)."""
+"""Bits of an IPv6 prefix; a client has all addresses of such a network (RFC 6177)."""
 
 
 def client_address(host: str | None) -> str | None:
-    """Return what clients are told apart by.
+    """Return the key by which clients are distinguished.
 
     Returns:
-        ``None`` where there is nothing: on a socket in the file system, and for addresses of this host. There is a
-        server in front then, and all clients come from it.
+        ``None`` if there is none: on a Unix socket, and for addresses of this host. A server in front connects from
+        there, for all clients.
     """
     try:
         address = ip_address(host or "")
@@ -211,20 +211,20 @@ def client_address(host: str | None) -> str | None:
 
 
 def _has_several(stores: Counter[str | None]) -> bool:
-    """Return whether more than one store is among these; uploads that have not come so far are of none."""
+    """Return whether these are for more than one store; uploads whose store is not known yet do not count."""
     return len(stores) - (None in stores) > 1
 
 
 class UploadSlots:
-    """Counts the uploads that are being read, by the store that they go to and the client that they come from."""
+    """Counts the uploads that are being read, for each store and each client."""
 
     def __init__(self, limit: int, share: int, short_seconds: float) -> None:
-        """Allow `limit` of them at a time for each store, and as many before it is known where they go.
+        """Allow `limit` uploads at a time for each store, and as many whose store is not known yet.
 
         Args:
-            limit: Of each store.
+            limit: Uploads to each store.
             share: How many of them one client may have.
-            short_seconds: How long slots count as short after somebody was refused one.
+            short_seconds: How long slots count as short after an upload was refused one.
         """
         self._limit = limit
         self._share = share
@@ -235,19 +235,19 @@ class UploadSlots:
 
     @property
     def taken(self) -> int:
-        """The number of uploads."""
+        """Number of uploads."""
         return self._by_store.total()
 
     def enter(self, address: str | None = None) -> Slot | None:
-        """Return a slot for an upload of which it is not known yet where it goes, if there is one.
+        """Return a slot for an upload whose store is not known yet, or ``None`` if all are taken.
 
         Args:
-            address: Of the client, see `client_address`.
+            address: The client's; see `client_address`.
         """
         return Slot(self, address) if self.take(None, address) else None
 
     def take(self, store: str | None, address: str | None) -> bool:
-        """Count one, and return whether that is allowed."""
+        """Count one more, and return whether that is allowed."""
         if self._by_store[store] >= self._limit:
             self._refused_at[store] = asyncio.get_running_loop().time()
             return False
@@ -267,7 +267,7 @@ class UploadSlots:
                 del self._by_client[store, address]  # clients come and go; stores do not
 
     def is_short(self, store: str | None) -> bool:
-        """Return whether others want the slots of a store."""
+        """Return whether slots of a store are short."""
         if self._by_store[store] >= self._limit:
             return True
         refused = self._refused_at.get(store)
@@ -275,12 +275,12 @@ class UploadSlots:
 
 
 class Slot:
-    """The place of one upload."""
+    """The slot of one upload."""
 
     __slots__ = ("_address", "_slots", "store")
 
     def __init__(self, slots: UploadSlots, address: str | None) -> None:
-        """Stand for what was taken of `slots`."""
+        """Represent a slot that was taken from `slots`."""
         self._slots = slots
         self._address = address
         self.store: str | None = None
@@ -288,11 +288,11 @@ class Slot:
 
     @property
     def is_short(self) -> bool:
-        """Whether others want it."""
+        """Whether other uploads want the slot."""
         return self._slots.is_short(self.store)
 
     def move(self, store: str) -> bool:
-        """Go on to a store, and return whether there was a slot; otherwise nothing has changed."""
+        """Move to a slot of a store, and return whether there was one; otherwise nothing changes."""
         if store != self.store:
             if not self._slots.take(store, self._address):
                 return False
@@ -314,15 +314,16 @@ class _Turn(NamedTuple):
 class ByteBudget:
     """Bytes that may be in memory between clients and backends.
 
-    Whoever holds some gives them back when the backend has taken them, and waits for no client and for nothing of the
-    budget meanwhile: so waiting for it ends, unless the backend does not take them. Those of another one go on.
+    An upload that holds some gives them back when the backend has taken them. Meanwhile it waits neither for its client
+    nor for more of the budget. So every wait for the budget ends, unless a backend hangs; uploads to other backends go
+    on.
     """
 
     def __init__(self, total_bytes: int) -> None:
         """Allow `total_bytes` at a time."""
         self._total_bytes = total_bytes
         self.free_bytes = total_bytes
-        """Bytes that are left; below zero where a server handed over more than was asked for."""
+        """Bytes that are left; below zero if a server has delivered more than was requested."""
         self._held: Counter[str | None] = Counter()
         self._waiting: deque[_Turn] = deque()
 
@@ -330,9 +331,9 @@ class ByteBudget:
         """Wait until `least` bytes are free, and take them and more, up to `wanted`.
 
         Returns:
-            How many were taken; `give` has to be called with the number.
+            How many were taken; call `give` with this number.
         """
-        self._held[store] += 0  # from now on there is such a store
+        self._held[store] += 0  # registers the store
         while (room := self._room(store, least)) < least:
             await self._wait(store, least)
         taken = min(wanted, room)
@@ -341,7 +342,7 @@ class ByteBudget:
         return taken
 
     def take_more(self, size: int, *, store: str | None = None) -> None:
-        """Take `size` bytes that are in memory already, whether they are free or not."""
+        """Take `size` bytes that are in memory already, even if they are not free."""
         self.free_bytes -= size
         self._held[store] += size
 
@@ -355,7 +356,7 @@ class ByteBudget:
         held = self._held[store]
         share = self._total_bytes // 2 if store is not None and _has_several(self._held) else self._total_bytes
         room = min(self.free_bytes, share - held)
-        return room if held > 0 else max(room, least)  # the first one always gets on
+        return room if held > 0 else max(room, least)  # the first one always proceeds
 
     async def _wait(self, store: str | None, least: int) -> None:
         turn = _Turn(store, least, asyncio.get_running_loop().create_future())
@@ -365,7 +366,7 @@ class ByteBudget:
         except asyncio.CancelledError:
             self._waiting.remove(turn)
             if not turn.come.cancelled():
-                self._wake_next()  # it was this one's turn, and nobody else has been told
+                self._wake_next()  # it was this one's turn, and no other has been woken
             raise
         self._waiting.remove(turn)
 
@@ -384,44 +385,44 @@ class _PartTurn(NamedTuple):
 
 
 class PartBudget:
-    """Bytes of uploads that backends may hold, first come, first served.
+    """Bytes that backends may hold for uploads, first come, first served.
 
-    Whoever holds some waits for its client and its store, but for nobody who waits here. Somebody always gets on: where
-    nobody holds anything for a store, the next one to it is let through, however much it wants. Where there are several
-    stores, none holds more than half, so that one that does not answer leaves something to the others.
+    An upload that holds some waits for its client and its store, but never for an upload that waits here. Some upload
+    always proceeds: if no upload to a store holds anything, the next one to it is admitted, however much it wants. If
+    there are several stores, none holds more than half, so a store that hangs leaves memory for the others.
     """
 
     def __init__(self, total_bytes: int) -> None:
         """Allow `total_bytes` at a time."""
         self._total_bytes = total_bytes
         self.free_bytes = total_bytes
-        """Bytes that are left; below zero where the only ones who hold anything for a store need more than there is."""
+        """Bytes that are left; below zero if the only upload to a store needs more than there is."""
         self._holders: Counter[str | None] = Counter()
         self._held: Counter[str | None] = Counter()
         self._queue: deque[_PartTurn] = deque()
 
     @property
     def holders(self) -> int:
-        """The number of uploads that hold some."""
+        """Number of uploads that hold some."""
         return self._holders.total()
 
     @property
     def is_short(self) -> bool:
-        """Whether somebody waits."""
+        """Whether any upload waits."""
         return bool(self._queue)
 
     def is_wanted(self, store: str | None) -> bool:
-        """Return whether somebody waits whom it would help if an upload to a store gave up what it has."""
+        """Return whether an upload waits that could proceed if one to this store gave up its memory."""
         return any(turn.store == store or self._fits_share(turn) for turn in self._queue)
 
     async def take(self, wanted: int, *, least: int, store: str | None = None) -> int:
-        """Wait until it is one's turn and `least` bytes are free, and take `wanted`, or `least` if others want some.
+        """Wait for a turn and for `least` free bytes, and take `wanted`, or `least` if others want some.
 
         Returns:
-            How many were taken, one of the two; `give` has to be called with the number, once.
+            How many were taken, one of the two; call `give` with this number, once.
         """
         turn = _PartTurn(wanted, least, store, asyncio.get_running_loop().create_future())
-        self._held[store] += 0  # from now on there is such a store
+        self._held[store] += 0  # registers the store
         self._queue.append(turn)
         self._admit()
         try:
@@ -430,7 +431,7 @@ class PartBudget:
             if not turn.granted.cancelled():
                 self.give(turn.granted.result(), store=store)
             else:
-                self._admit()  # it may have been what the others waited behind
+                self._admit()  # the others may have waited behind it
             raise
 
     def give(self, size: int, *, store: str | None = None) -> None:
@@ -459,8 +460,8 @@ class PartBudget:
                 self._grant(turn, is_last=not (waiting or self._queue))
                 continue
             waiting.append(turn)
-            passed.add(turn.store)  # nobody overtakes on the way to one store
-            is_full = is_full or self._fits_share(turn)  # nor takes what is being saved up for another one
+            passed.add(turn.store)  # no upload overtakes another one to the same store
+            is_full = is_full or self._fits_share(turn)  # nor takes what is being saved for another one
         self._queue = waiting
 
     def _fits(self, turn: _PartTurn) -> bool:

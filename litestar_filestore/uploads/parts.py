@@ -1,4 +1,4 @@
-"""The parts of a form, one after the other, while they arrive."""
+"""Gives handlers the parts of a form one by one, while they arrive."""
 
 from __future__ import annotations
 
@@ -37,26 +37,27 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
 
 class Part(LiveSource):
-    """One part of a form: an async iterator of its content, which is consumed once.
+    """One part of a form: an async iterator over its content, consumed once.
 
-    It is a source: ``backend.put_async(part)`` works. It ends when the next part is asked for.
+    It is a source: ``backend.put_async(part)`` works. It ends when the next part is requested.
     """
 
     def __init__(self, stream: MultipartStream, head: PartHead, digests: AnnouncedDigests) -> None:
-        """Made by `MultipartStream`."""
+        """Hold one part; `MultipartStream` makes it."""
         self._stream = stream
         self._digests = digests
         self._ended = False
         self.name: str = head.name
         """Name of the form field."""
         self.filename: str | None = None if not head.filename else safe_filename(head.filename)
-        """The client's name of the file, made safe to show; ``None`` for a field and for an input without a file."""
+        """The client's name of the file, made safe to show; ``None`` for a field and for a file input without a
+        file."""
         self.is_file: bool = head.filename is not None
-        """Whether it stands for a file, also for none: browsers send an input without a file as an empty part."""
+        """Whether it is a file input, even one without a file: browsers send that as an empty part."""
         self.declared_type: str | None = head.content_type
-        """Its media type in the client's words, lower case and without parameters; a claim."""
+        """The media type that the client declares, lower case and without parameters; not verified."""
         self.charset: str | None = head.charset
-        """Encoding of the text, in the client's words."""
+        """The text encoding that the client declares."""
         self.headers: tuple[tuple[str, str], ...] = head.headers
         """All its headers."""
 
@@ -64,7 +65,8 @@ class Part(LiveSource):
         """Return the next piece of the content.
 
         Raises:
-            HTTPException: If the body breaks off, is no form, or a digest in the part's headers is not the content's.
+            HTTPException: If the body breaks off, is no form, or a digest in the part's headers does not match the
+                content.
         """
         if self._ended:
             raise StopAsyncIteration
@@ -78,10 +80,10 @@ class Part(LiveSource):
         raise StopAsyncIteration
 
     async def read(self, max_bytes: int | None = None) -> bytes:
-        """Return the content, or what is left of it.
+        """Return the content, or the rest of it.
 
         Args:
-            max_bytes: Most bytes to take into memory; ``None`` for the limit of fields.
+            max_bytes: Largest number of bytes to read into memory; ``None`` for the limit of fields.
 
         Raises:
             HTTPException: 413 if there are more.
@@ -100,9 +102,9 @@ class Part(LiveSource):
         """Return the content as text; see `read`.
 
         Raises:
-            HTTPException: 400 if it is not UTF-8, or says that it is something else.
+            HTTPException: 400 if it is not UTF-8, or declares another encoding.
         """
-        # A client that chooses the codec chooses what a filter sees: UTF-7 hides markup, and rot13 is one too.
+        # A client that chooses the codec chooses what a filter sees: UTF-7 hides markup, and rot13 is a codec too.
         if self.charset is not None and self.charset.lower() not in _CHARSETS:
             raise refused("Text has to be UTF-8", self.name)
         try:
@@ -118,12 +120,12 @@ class Part(LiveSource):
     async def store(
         self, backend: str | None = None, *, rules: tuple[Rule, ...] = (), key_template: str | None = None
     ) -> FileObject:
-        """Store the content. The file is the request's until a row takes it, or ``storages.keep`` does.
+        """Store the content. The file belongs to the request until a row takes it or ``storages.keep`` keeps it.
 
         Args:
             backend: Key of the backend; ``None`` for the only one.
-            rules: What the file has to be.
-            key_template: Where to put it instead of the backend's template.
+            rules: Rules for the file.
+            key_template: Key template, instead of the backend's.
 
         Raises:
             FileRejectedError: If a rule refuses it.
@@ -134,28 +136,28 @@ class Part(LiveSource):
         return await self.store_as(planned)
 
     async def store_as(self, planned: PlannedFile) -> FileObject:
-        """`store` for a field that was planned."""
+        """Like `store`, for a planned field."""
         return await self._stream.store(self, planned)
 
 
 class MultipartStream:
-    """The parts of a request's form in their order; iterate once.
+    """The parts of a request's form, in order; iterate once.
 
-    Nothing is read before the first part is asked for. A part that was not read to its end is skipped.
+    Nothing is read before the first part is requested. If a part is not read to its end, the rest is skipped.
     """
 
     def __init__(self, request: Request[Any, Any, Any], form: FormLimits) -> None:
         """Prepare to read.
 
         Args:
-            request: Whose form it is, be it still to come, or read by Litestar: its files lie on disk then.
-            form: What the form may hold.
+            request: The request with the form. If Litestar has parsed it already, its files are on disk.
+            form: The fields that the form may hold.
         """
         self._request = request
         self._form = form
         self._files = owned_by(request.scope)
         self.limits: UploadLimits = self._files.settings.limits
-        """Limits of any upload."""
+        """Limits that apply to every upload."""
         self._arrivals = Arrivals(request, self.limits, max_bytes=form.total_bytes)
         self._adopted: AsyncGenerator[Event] | None = None
         self._parser: FormParser | None = None
@@ -171,7 +173,7 @@ class MultipartStream:
         """Return the next part.
 
         Raises:
-            HTTPException: 400 if it is no form, 408, 413 or 503 by the limits, 415 if the body is something else.
+            HTTPException: 400 if the form is malformed, 408, 413 or 503 because of a limit, 415 if the body is no form.
         """
         if self._part is not None:
             await self._part.discard()
@@ -187,7 +189,7 @@ class MultipartStream:
         return self._part
 
     async def next_event(self) -> Event:
-        """Return the next event of the form; ``None`` at its end as well."""
+        """Return the next event of the form; ``None`` at its end."""
         try:
             return await self._next_event()
         except InvalidArgumentError as error:
@@ -248,7 +250,7 @@ class MultipartStream:
 
 
 async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
-    """Yield the events of a form that Litestar has read. It keeps them by name, so those of one name come together."""
+    """Yield the events of a form that Litestar has parsed; it groups the parts by name."""
     values = list(form_values(form))
     try:
         if len(values) > max_parts:
@@ -257,23 +259,23 @@ async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Ev
             if isinstance(each, UploadFile):
                 headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}
                 yield part_head(name, each.filename, tuple(headers.items()))
-                await each.seek(0)  # whoever has asked for the form may have read its files too
+                await each.seek(0)  # the code that asked for the form may have read its files too
                 while block := await each.read(BLOCK_BYTES):
                     yield block
             else:
                 yield part_head(name, None, ())
-                # Litestar decodes texts as the client says: UTF-7 may hold halves of characters, which no text is.
+                # Litestar decodes texts as the client declares: UTF-7 may yield lone surrogates, which are no text.
                 if text := str(each).encode("utf-8", "surrogatepass"):
                     yield text
             yield None
     finally:
         for _, each in values:
             if isinstance(each, UploadFile):
-                await each.close()  # Litestar closes those of its own handlers only
+                await each.close()  # Litestar closes only those of its own handlers
 
 
 def parts_provider(limits: UploadLimits) -> Provide:
-    """Return what provides a `MultipartStream` of the request that is being answered."""
+    """Return a provider of a `MultipartStream` for the current request."""
     any_form = form_limits(ANY_FORM, limits)
 
     async def provide(request: Request[Any, Any, Any]) -> AsyncGenerator[MultipartStream, None]:

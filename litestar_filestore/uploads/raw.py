@@ -1,4 +1,4 @@
-"""Bodies that are nothing but a file, as ``PUT`` sends them."""
+"""Reads bodies that consist of one file, as ``PUT`` sends them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ __all__ = ("RawUpload", "open_body", "provide_raw_upload")
 
 @asynccontextmanager
 async def open_body(request: Request[Any, Any, Any], *, max_bytes: int | None = None) -> AsyncGenerator[Arrivals]:
-    """Return a context with a request's body as a source, for instance of ``backend.put_async``.
+    """Return a context with a request's body as a source, for instance for ``backend.put_async``.
 
     ``Content-MD5``, ``Repr-Digest`` and ``Content-Digest`` of the request are verified at its end.
 
     Args:
-        request: Whose body it is, be it still to come or read by somebody as a whole.
+        request: The request whose body it is; the body may have been read as a whole already.
         max_bytes: Longest body; ``None`` for the longest file.
 
     Raises:
@@ -52,13 +52,13 @@ async def open_body(request: Request[Any, Any, Any], *, max_bytes: int | None = 
 
 
 class RawUpload:
-    """The body of a request that is nothing but a file. Nothing is read before it is asked for."""
+    """A request body that consists of one file. Nothing is read before you ask for it."""
 
     def __init__(self, request: Request[Any, Any, Any], *, max_body_bytes: int | None = None) -> None:
         """Prepare to read.
 
         Args:
-            request: Whose body it is, be it still to come or read by somebody as a whole.
+            request: The request whose body it is; the body may have been read as a whole already.
             max_body_bytes: Longest body that the application has set for the handler, in bytes.
         """
         self._request = request
@@ -68,8 +68,8 @@ class RawUpload:
         """Return a context with the body as a source; see `open_body`.
 
         Args:
-            max_bytes: Longest body; ``None`` for the longest file. The handler's ``request_max_body_size`` holds beside
-                it.
+            max_bytes: Longest body; ``None`` for the longest file. The handler's ``request_max_body_size`` applies as
+                well.
         """
         said = [each for each in (max_bytes, self._max_body_bytes) if each is not None]
         return open_body(self._request, max_bytes=min(said, default=None))
@@ -77,16 +77,16 @@ class RawUpload:
     async def store(
         self, backend: str | None = None, *, filename: str, rules: Sequence[Rule] = (), key_template: str | None = None
     ) -> FileObject:
-        """Store the body. The file is the request's until a row takes it, or ``storages.keep`` does.
+        """Store the body. The file belongs to the request until a row takes it or ``storages.keep`` keeps it.
 
         Args:
             backend: Key of the backend; ``None`` for the only one.
-            filename: What to call the file; not believed.
-            rules: What it has to be.
-            key_template: Where to put it instead of the backend's template.
+            filename: Name of the file; not trusted.
+            rules: Rules for the file.
+            key_template: Key template, instead of the backend's.
 
         Raises:
-            HTTPException: As `open_body`.
+            HTTPException: Like `open_body`.
             FileRejectedError: If a rule refuses it.
             FileTooLargeError: If it is too long.
             StorageError: If the backend fails.
@@ -95,7 +95,7 @@ class RawUpload:
         return await self.store_as(planned, filename=filename)
 
     async def store_as(self, planned: PlannedFile, *, filename: str) -> FileObject:
-        """`store` as it was planned."""
+        """Like `store`, for a planned upload."""
         declared = declared_type(self._request.headers.get("content-type"))
         files = owned_by(self._request.scope)
         rules = effective_rules(planned.rules, files.settings.rules)
@@ -104,5 +104,5 @@ class RawUpload:
 
 
 async def provide_raw_upload(request: Request[Any, Any, Any]) -> RawUpload:
-    """Provide a `RawUpload` of the request that is being answered."""
+    """Provide a `RawUpload` for the current request."""
     return RawUpload(request, max_body_bytes=body_limit(request.route_handler))

@@ -1,4 +1,4 @@
-"""Refusals of requests while they are read: Litestar's own exceptions, with the mistake in ``extra``."""
+"""Refuses requests while they are read, with Litestar's own exceptions; ``extra`` holds the details."""
 
 from __future__ import annotations
 
@@ -74,29 +74,29 @@ RAISED_BY_UPLOADS: tuple[type[HTTPException], ...] = (
     ServiceUnavailableException,
     InsufficientStorage,
 )
-"""Errors that every handler with uploads may answer, for documents."""
+"""Errors that every handler with uploads may answer, for the OpenAPI document."""
 
 
 def refused(message: str, key: str = "") -> ValidationException:
-    """400: the request can be read, but not be accepted."""
+    """400: the request can be parsed, but not accepted."""
     return ValidationException(detail=message, extra=_extra(message, key))
 
 
 def refuse_part_of_file(request: Request[Any, Any, Any]) -> None:
-    """Refuse a request whose content is said to be a part of a file, before it is taken for the file.
+    """Refuse a request that declares its content as a part of a file, before it is taken for the whole file.
 
-    ``curl -C`` and uploaders that send a file in pieces say so by ``Content-Range``. A server that cannot put the piece
-    in its place has to answer 400 (RFC 9110 §9.3.4, §14.5).
+    ``curl -C`` and uploaders that send a file in pieces declare it with ``Content-Range``. A server that cannot put the
+    piece in its place has to answer 400 (RFC 9110 §9.3.4, §14.5).
 
     Raises:
-        ValidationException: If it is.
+        ValidationException: If the request has ``Content-Range``.
     """
     if "content-range" in request.headers:
         raise refused("A part of a file cannot be stored: send the whole file, without Content-Range")
 
 
 def malformed(error: InvalidArgumentError) -> HTTPException:
-    """400 for what cannot be read, 413 for what is too much of it; the error is its ``__cause__``."""
+    """400 for a form that cannot be parsed, 413 for one that is too large; the error is its ``__cause__``."""
     kind = RequestEntityTooLarge if isinstance(error, MultipartLimitError) else ClientException
     exception = kind(detail=error.detail, extra=_extra(error.detail, ""))
     exception.__cause__ = error
@@ -104,7 +104,7 @@ def malformed(error: InvalidArgumentError) -> HTTPException:
 
 
 def too_large(message: str, key: str = "") -> RequestEntityTooLarge:
-    """413: more than is allowed."""
+    """413: the content is too large."""
     return RequestEntityTooLarge(detail=message, extra=_extra(message, key))
 
 
@@ -115,7 +115,7 @@ def not_a_form() -> ClientException:
 
 
 def not_a_file() -> ClientException:
-    """415: the body is a form, and something in front of the handler has taken it apart."""
+    """415: the body is a form, and something before the handler has parsed it."""
     return UnsupportedMediaType(detail="The body has to be the file itself, not multipart/form-data")
 
 
@@ -125,7 +125,7 @@ def too_slow(message: str) -> ClientException:
 
 
 def busy(retry_after_seconds: int) -> ServiceUnavailableException:
-    """503: too many uploads at a time."""
+    """503: too many uploads at the same time."""
     return ServiceUnavailableException(
         detail="Too many uploads at this moment, try again later",
         headers={"Retry-After": str(retry_after_seconds)},
@@ -133,7 +133,7 @@ def busy(retry_after_seconds: int) -> ServiceUnavailableException:
 
 
 def gone() -> ClientException:
-    """400: the client left before the end. It reads no answer any more; logs and metrics do."""
+    """400: the client left before the end. It no longer reads the answer, but logs and metrics show it."""
     return ClientException(detail="The connection ended before the body")
 
 

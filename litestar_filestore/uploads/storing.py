@@ -1,4 +1,4 @@
-"""Stores the files of requests, and enters them in the ledger of the database where their rows are going to be."""
+"""Stores the files of requests, and enters them in the ledger of the database that will hold their rows."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ logger = logging.getLogger("litestar_filestore")
 
 
 class LedgerStorer:
-    """Stores for the rows of one database, whose ledger knows every object before its first byte."""
+    """Stores files for the rows of one database, whose ledger knows every object before its first byte."""
 
     def __init__(self, place: Place) -> None:
-        """Store for rows in `place`."""
+        """Store files for rows in `place`."""
         self._place = place
 
     @property
@@ -63,20 +63,20 @@ class LedgerStorer:
         try:
             return await finish(self._intents.abandon(keys, (State.STAGED,)))
         except DatabaseUnavailableError as error:
-            # What is staged has a lease, so nothing stays. On SQLite a transaction that is open may take them, too.
+            # A staged object has a lease, so nothing stays. On SQLite an open transaction may also still take it.
             logger.warning("%d uploaded files are left to their lease: %s", len(keys), error)
             return 0
 
     def hand_over(self, file: FileObject) -> None:
-        """Do nothing: the ledger knows of it, and its lease ends."""
+        """Do nothing: the ledger knows the file, and its lease ends."""
 
     async def keep(self, file: FileObject) -> None:
-        """Note that an object stays."""
+        """Record that an object stays."""
         await self._intents.keep(_key(file), Facts(file.size, file.checksum))
 
     async def discard(self, file: FileObject) -> bool:
         """Doom a kept object."""
-        # A kept object has no lease: where the database does not take the word, nobody may think that it did.
+        # A kept object has no lease, so the caller has to learn it if the database did not record this.
         return bool(await finish(self._intents.abandon([_key(file)], (State.STAGED, State.KEPT))))
 
     @property
@@ -85,10 +85,10 @@ class LedgerStorer:
 
 
 class PlainStorer:
-    """Stores where there is no ledger, and deletes what no committed row took. What a crash leaves, nobody knows of."""
+    """Stores files without a ledger, and deletes those that no committed row took. A crash leaves unknown objects."""
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
-        """Store, and watch what becomes of it."""
+        """Store the file, and watch what becomes of it."""
         if new.link is not None:
             await greenlet_spawn(mark_used, backend, new.link)
         file = new.with_content(backend, source)
@@ -96,8 +96,8 @@ class PlainStorer:
         try:
             await file.put_async(max_concurrency=new.max_concurrency)
         except BaseException:
-            # The store may have the object all the same: an answer is lost, or a cancellation comes too late. But what
-            # lies under a key that others know may be theirs.
+            # The store may have the object all the same: a response was lost, or a cancellation came too late. But an
+            # object under a key that others know may be theirs.
             if new.key is None:
                 await finish(delete_targets_async([target]))
             raise
@@ -105,7 +105,7 @@ class PlainStorer:
         return file
 
     async def release(self, files: Iterable[FileObject]) -> int:
-        """Delete what no committed row has."""
+        """Delete the files that no committed row holds."""
         targets = [(Target(file.backend, file.path), file) for file in files]
         unwanted = [target for target, file in targets if holds.let_go(target, file, give_up=True)]
         if unwanted:
@@ -113,17 +113,17 @@ class PlainStorer:
         return len(unwanted)
 
     def hand_over(self, file: FileObject) -> None:
-        """Forget about a file: nobody here could say when it has ended."""
+        """Forget a file: this object cannot tell when it is no longer needed."""
         holds.let_go(Target(file.backend, file.path), file, give_up=False)
 
     async def keep(self, file: FileObject) -> None:
-        """Forget about a file, so that nobody deletes it, and mark it for all processes."""
+        """Forget a file, so that it is not deleted, and mark it for all processes."""
         holds.check(file)
         await greenlet_spawn(mark_kept, file)
         holds.let_go(Target(file.backend, file.path), file, give_up=False)
 
     async def discard(self, file: FileObject) -> bool:
-        """Delete a file. Nobody knows of rows here, so it must not be in one."""
+        """Delete a file. Rows are not known here, so it must not be in one."""
         target = Target(file.backend, file.path)
         holds.let_go(target, file, give_up=False)
         await finish(delete_targets_async([target._replace(may_be_marked=True)]))
@@ -134,7 +134,7 @@ _Storer: TypeAlias = LedgerStorer | PlainStorer
 
 
 class ApplicationStorer:
-    """Stores in the ledger of the right one of an application's databases."""
+    """Chooses among an application's databases, and stores each file with the right ledger."""
 
     def __init__(self) -> None:
         """Store without a ledger until `open` has found the places."""
@@ -144,12 +144,12 @@ class ApplicationStorer:
         self._storers: WeakKeyDictionary[FileObject, _Storer] = WeakKeyDictionary()
 
     def open(self, places: Iterable[Place], *, look_again: Callable[[], None] | None = None) -> None:
-        """Store in these places from now on; a database that is reached in two ways is one place.
+        """Use these places from now on; a database that is reached in two ways is one place.
 
         Args:
             places: The ledgers that were found.
-            look_again: Called for a file that may belong into another one, as a database is away; ``None`` if all
-                databases were looked into.
+            look_again: Called for a file that may belong to a place not found yet, because a database is away; ``None``
+                if all databases were examined.
         """
         self._look_again = look_again
         distinct: dict[object, Place] = {}
@@ -160,22 +160,22 @@ class ApplicationStorer:
         self._places = tuple(distinct.values())
 
     def storer_for(self, model: type | None, backend: str) -> _Storer:
-        """Return what stores for the rows of a class.
+        """Return the object that stores files for the rows of a class.
 
         Args:
             model: A mapped class; ``None`` if it is not known whose rows are going to hold the files.
-            backend: Key of the backend that they go to. Where no class is known, its columns tell.
+            backend: Key of the backend that the files go to. If no class is known, the columns of this backend decide.
 
         Raises:
-            ConfigurationError: If several databases remain.
-            DatabaseUnavailableError: If it may be one that is away.
+            ConfigurationError: If several databases are possible.
+            DatabaseUnavailableError: If it may be a database that is away.
         """
         if model is not None:
             places = [place for place in self._places if _has_model(place, model)] or self._beside(model)
         else:
             places = [place for place in self._places if place.stores_in(backend)] or list(self._places)
         if self._look_again is not None and (model is None or not places):
-            # Without its ledger, or in another one, nobody would know of the object, or the wrong one would sweep it.
+            # Without its ledger the object would be unknown, and another ledger would sweep it.
             raise self._not_found_yet(backend)
         if len(places) > 1:
             raise ConfigurationError(
@@ -185,11 +185,11 @@ class ApplicationStorer:
                 backend=backend,
             )
         if not places or staging_engine(places[0].engine) is None:
-            return self._plain  # a database in memory has one connection, and no other one to stage on
+            return self._plain  # a database in memory has only one connection, and none to stage on
         return LedgerStorer(places[0])
 
     def _beside(self, model: type) -> list[Place]:
-        """Return the places with the ledger of a class whose own table was not there yet when they were found."""
+        """Return the places with the ledger of a class whose own table did not exist yet when they were found."""
         table: Any = getattr(model, "__table__", None)
         ledger = None if table is None else ledger_of(table.metadata)
         return [place for place in self._places if ledger is not None and ledger in place.tables]
@@ -197,15 +197,15 @@ class ApplicationStorer:
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
         """Store content under a new key, or once under a given one.
 
-        After an error or a cancellation nothing stays, or what stays is known and swept.
+        After an error or a cancellation, nothing stays, or the ledger knows what stays and it is swept.
 
         Args:
             backend: Where to store.
-            source: Content; what it raises comes out unchanged.
-            new: What it becomes, and the class whose row is going to hold it.
+            source: Content; its exceptions are passed on unchanged.
+            new: Describes the new file, and the class whose row is going to hold it.
 
         Returns:
-            The stored file. It is the caller's, who hands it to a row, keeps it or releases it.
+            The stored file. It belongs to the caller, who gives it to a row, keeps it or releases it.
 
         Raises:
             ObjectExistsError: If the key of `new` is taken.
@@ -217,16 +217,16 @@ class ApplicationStorer:
         return file
 
     def knows(self, backend: str) -> bool:
-        """Return whether what is stored by hand in a backend is entered in a ledger.
+        """Return whether a file that the program itself stores in a backend is entered in a ledger.
 
-        It is where the columns of one database store there. What several could take is left to the notes of the session
-        that takes it, as without an application.
+        It is if the columns of exactly one database store there. If several databases are possible, the session that
+        takes the file notes it, as without an application.
         """
         return self._is_awaited(backend) or self._place_of(backend) is not None
 
     @contextmanager
     def saving(self, file: FileObject) -> Generator[None]:
-        """Enter a file that is stored by hand in the ledger of its backend."""
+        """Enter a file that the program itself stores in the ledger of its backend."""
         if (place := self._place_of(file.backend_key)) is None:
             yield
             return
@@ -251,7 +251,7 @@ class ApplicationStorer:
         return places[0] if len(places) == 1 and staging_engine(places[0].engine) is not None else None
 
     def _is_awaited(self, backend: str) -> bool:
-        """Return whether columns store in a backend whose database may be one that was away."""
+        """Return whether columns that store in a backend may be in a database that was away."""
         return self._look_again is not None and any(
             column.type.storage_key == backend for mapper in configured_mappers() for column in file_columns(mapper)
         )
@@ -265,9 +265,9 @@ class ApplicationStorer:
         )
 
     async def release(self, files: Iterable[FileObject]) -> int:
-        """Give up those of `files` that no row has taken and nobody has kept, and return how many that were.
+        """Give up those of `files` that no row has taken and that were not kept, and return their number.
 
-        Those in the hands of a transaction that is still open are left alone.
+        Files that an open transaction has taken are left alone.
         """
         by_storer: dict[_Storer, list[FileObject]] = {}
         for file in files:
@@ -284,14 +284,14 @@ class ApplicationStorer:
         return given_up
 
     def hand_over(self, file: FileObject) -> None:
-        """Leave a file that another request is going to put into a row, or nobody: it is not released.
+        """Let go of a file without releasing it, because another request may put it into a row.
 
-        What is known of it outlives the process, or is forgotten here.
+        The ledger still knows it after the process has ended; without a ledger, it is forgotten here.
         """
         self._storer_of(file).hand_over(file)
 
     async def keep(self, file: FileObject) -> None:
-        """Keep a file that no row holds; it is kept when this returns, whatever happens then.
+        """Keep a file that no row holds; once this returns, it is kept whatever happens next.
 
         Raises:
             LinkLostError: If it was given up already.
@@ -299,11 +299,11 @@ class ApplicationStorer:
         await self._storer_of(file).keep(file)
 
     async def discard(self, file: FileObject) -> bool:
-        """Give up a file that was kept. One that a row holds is the row's, and stays.
+        """Give up a kept file. A file that a row holds belongs to the row, and stays.
 
         Returns:
-            Whether it was given up now; ``False`` if somebody else was faster, or it is not one of those that were
-            kept. Where nobody keeps account, it is always ``True``.
+            Whether it was given up now; ``False`` if another caller was faster, or the file was not kept. Without a
+            ledger it is always ``True``.
         """
         return await self._storer_of(file).discard(file)
 
