@@ -252,7 +252,7 @@ async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Ev
     values = list(form_values(form))
     try:
         if len(values) > max_parts:
-            raise MultipartLimitError("The form is too large: it has too many parts")
+            raise MultipartLimitError("The form is too large: it has too many parts; send fewer fields and files")
         for name, each in values:
             if isinstance(each, UploadFile):
                 headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}

@@ -134,7 +134,9 @@ class AzureUpload(PartUpload):
             answer = await self._store.request(function, **self._attributes, **options)
         except Exception as error:
             if not self._options.overwrite and is_taken(error):
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
         return ObjectInfo(
             key=self._path,
@@ -167,7 +169,7 @@ class AzureReader(RangeReader):
                 HTTPStatus.PRECONDITION_FAILED,
                 HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             }:
-                raise ObjectChangedError("The object was replaced while it was read") from error
+                raise ObjectChangedError("The object was replaced while it was read: read it again") from error
             if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise RangeMissingError from error
             raise
@@ -279,7 +281,9 @@ class AzureStore(ObjectStore):
             answer = await self.request(blob.start_copy_from_url, self.blob(source).url, **condition)
         except Exception as error:
             if not overwrite and is_taken(error):
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
         status = answer.get("copy_status")
         while status == "pending":

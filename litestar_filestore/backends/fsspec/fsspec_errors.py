@@ -55,8 +55,8 @@ _UNREACHABLE = "The store cannot be reached or did not answer in time"
 _CREDENTIALS = "The store refused the credentials; check that they are right and not expired"
 _DENIED = "The credentials do not allow this operation"
 _BUCKET = "The bucket or container does not exist"
-_MISSING = "There is no such object"
-_TAKEN = "There is already an object of that key"
+_MISSING = "There is no such object: check the key and the backend's prefix"
+_TAKEN = "There is already an object of that key: choose another, or overwrite=True"
 _FULL = "No space is left in the store"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html

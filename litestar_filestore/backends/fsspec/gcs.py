@@ -152,7 +152,9 @@ class GCSUpload(PartUpload):
             return await self._store.request(method, url, **options)
         except ResponseError as error:
             if error.status == HTTPStatus.PRECONDITION_FAILED:
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
 
 
@@ -175,7 +177,7 @@ class GCSReader(RangeReader):
             missing = error.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             gone = error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED}
             if version is not None and (missing or gone):
-                raise ObjectChangedError("The object was replaced while it was read") from error
+                raise ObjectChangedError("The object was replaced while it was read: read it again") from error
             if missing:
                 raise RangeMissingError from error
             raise
@@ -285,7 +287,7 @@ class GCSStore(ObjectStore):
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
         else:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     async def delete_one(self, path: str) -> None:
         """Delete an object; a missing one is fine."""
@@ -318,7 +320,9 @@ class GCSStore(ObjectStore):
                 answer = (await self.request("POST", url, params=parameters, is_safe=overwrite)).json()
             except ResponseError as error:
                 if error.status == HTTPStatus.PRECONDITION_FAILED:
-                    raise ObjectExistsError("There is already an object of that key") from error
+                    raise ObjectExistsError(
+                        "There is already an object of that key: choose another, or overwrite=True"
+                    ) from error
                 raise
             if answer["done"]:
                 return

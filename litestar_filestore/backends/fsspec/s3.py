@@ -116,7 +116,9 @@ class S3Upload(PartUpload):
             )
         except Exception as error:
             if self._condition and code_of(error) == "PreconditionFailed":
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
         return ObjectInfo(
             key=self._path,
@@ -150,7 +152,7 @@ class S3Reader(RangeReader):
         except Exception as error:
             code = code_of(error)
             if version is not None and code in {"PreconditionFailed", "NoSuchKey", "InvalidRange"}:
-                raise ObjectChangedError("The object was replaced while it was read") from error
+                raise ObjectChangedError("The object was replaced while it was read: read it again") from error
             if code == "InvalidRange":
                 raise RangeMissingError from error
             raise
@@ -304,7 +306,7 @@ class S3Store(ObjectStore):
             if code_of(error) not in _MISSING:
                 raise
         else:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     async def delete_one(self, path: str) -> None:
         """Delete an object; S3 does not mind if it is missing."""

@@ -80,7 +80,9 @@ class LocalReader:
             RangeNotSatisfiableError: If it starts behind the end.
         """
         if start and start >= self._size:
-            raise RangeNotSatisfiableError("The range starts behind the end of the object", size=self._size)
+            raise RangeNotSatisfiableError(
+                "The range starts behind the end of the object: start before it", size=self._size
+            )
         return start, self._size if end is None else min(end, self._size)
 
     def read(self, offset: int, count: int) -> bytes:

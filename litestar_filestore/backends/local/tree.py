@@ -197,7 +197,7 @@ def check_regular(status: os.stat_result) -> None:
     if stat.S_ISLNK(status.st_mode):
         raise InvalidKeyError("A symbolic link stands in the place of this object; links are not followed")
     if not stat.S_ISREG(status.st_mode):
-        raise ObjectNotFoundError("There is no such object")
+        raise ObjectNotFoundError("There is no such object: check the key and the backend's prefix")
 
 
 def _refuse_link(parent: int, segment: str, error: OSError) -> None:

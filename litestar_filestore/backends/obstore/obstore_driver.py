@@ -278,7 +278,7 @@ class ObstoreDriver(Driver):
         except exceptions.PermissionDeniedError as error:
             _explain(self.store, path, error)
             raise
-        raise ObjectExistsError("There is already an object of that key")
+        raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     async def _refuse_existing_async(self, path: str) -> None:
         try:
@@ -288,7 +288,7 @@ class ObstoreDriver(Driver):
         except exceptions.PermissionDeniedError as error:
             await _explain_async(self.store, path, error)
             raise
-        raise ObjectExistsError("There is already an object of that key")
+        raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Read page by page, 1,000 objects at a time."""

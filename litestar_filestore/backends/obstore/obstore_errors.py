@@ -125,8 +125,12 @@ _STATUSES: dict[int, tuple[type[StorageError], str]] = {
 }
 
 _CLASSES: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
-    (FileNotFoundError, ObjectNotFoundError, "There is no such object"),
-    (exceptions.AlreadyExistsError, ObjectExistsError, "There is already an object of that key"),
+    (FileNotFoundError, ObjectNotFoundError, "There is no such object: check the key and the backend's prefix"),
+    (
+        exceptions.AlreadyExistsError,
+        ObjectExistsError,
+        "There is already an object of that key: choose another, or overwrite=True",
+    ),
     (exceptions.PreconditionError, ObjectChangedError, "The object was replaced while it was in use"),
     (exceptions.NotModifiedError, ObjectChangedError, "The object was replaced while it was in use"),
     (exceptions.UnauthenticatedError, AuthenticationError, _IDENTITY),
