@@ -290,7 +290,7 @@ class AzureStore(ObjectStore):
             await asyncio.sleep(_POLL_SECONDS)
             status = (await self.request(blob.get_blob_properties))["copy"]["status"]
         if status != "success":
-            raise BackendUnavailableError("The store gave up copying the object")
+            raise BackendUnavailableError("The store gave up copying the object; try again later")
 
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL with a shared access signature; nothing is sent.
@@ -302,7 +302,9 @@ class AzureStore(ObjectStore):
         credential = self.fs.service_client.credential
         account_key = getattr(credential, "account_key", None)
         if account_key is None:
-            raise UnsupportedOperationError("Only the key of the Azure account can sign URLs, not a token or a link")
+            raise UnsupportedOperationError(
+                "Only the key of the Azure account can sign URLs, not a token or a link: give account_key="
+            )
         signature = generate_blob_sas(
             account_name=credential.account_name,
             account_key=account_key,

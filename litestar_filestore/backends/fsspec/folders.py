@@ -82,7 +82,7 @@ class FileUpload(Upload):
         self.finish()
         found = self.store.look(self.hidden)
         if found is None or found.size != self.size:
-            raise BackendUnavailableError("The store did not keep all bytes that it was sent")
+            raise BackendUnavailableError("The store did not keep all bytes that it was sent: store the file again")
         target = self.store.full(self.path)
         self.store.in_folder(target, lambda: self._move(target))
         return found.info(self.path)
@@ -263,7 +263,8 @@ class FileStore(Store):
         """
         if self._mover is None:
             raise UnsupportedOperationError(
-                f"{type(self.fs).__name__} cannot move files, so whatever is stored in it could be seen half-written"
+                f"{type(self.fs).__name__} cannot move files, so a file could be read half-written: use another file "
+                "system"
             )
         return self._mover
 

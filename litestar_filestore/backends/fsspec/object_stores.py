@@ -156,7 +156,9 @@ class RangeReader(Reader):
             raise ObjectChangedError("The object was replaced while it was read: read it again")
         stop = part.size if self._end is None else min(self._end, part.size)
         if len(part.data) != min(READ_BYTES, stop - self._offset):
-            raise ObjectChangedError("The store sent another number of bytes than it was asked for")
+            raise ObjectChangedError(
+                "The store sent another number of bytes than it was asked for: read the object again"
+            )
 
     def _look_ahead(self) -> None:
         self._ahead = None

@@ -165,7 +165,9 @@ class S3Reader(RangeReader):
             if (span := answer.get("ContentRange")) is not None:
                 size = int(span.rpartition("/")[2])
             elif offset or size > length:
-                raise UnsupportedOperationError("This S3 server ignores ranges, so large objects cannot be read")
+                raise UnsupportedOperationError(
+                    "This S3 server ignores ranges, so large objects cannot be read: use one that sends ranges"
+                )
             return Part(await body.read(), size, answer["ETag"])
 
 
@@ -348,7 +350,7 @@ class S3Store(ObjectStore):
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL signed with signature version 4; nothing is sent."""
         if self.fs.anon:
-            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
         await self.fs.set_session()
         where = self.where(path)
         client = await self.fs.get_s3(where["Bucket"])
@@ -359,7 +361,7 @@ class S3Store(ObjectStore):
     async def sign_answer(self, path: str, answer: SignedAnswer) -> str:
         """Return a URL to GET an object with headers of the answer; its life begins now."""
         if self.fs.anon:
-            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
         await self.fs.set_session()
         where = self.where(path)
         client = await self.fs.get_s3(where["Bucket"])

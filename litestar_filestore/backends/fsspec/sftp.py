@@ -26,7 +26,9 @@ __all__ = (
 )
 
 _ANSWER_SECONDS = 30.0
-_CANNOT_REPLACE = "This SFTP server cannot replace a file in one step (posix-rename@openssh.com)"
+_CANNOT_REPLACE = (
+    "This SFTP server cannot replace a file in one step (posix-rename@openssh.com): delete the old one first"
+)
 
 
 class AsyncsshStore(FileStore):

@@ -220,7 +220,7 @@ class _WebdavReader(FileReader):
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
             self.shut()  # replaced between the two requests
-        raise ObjectChangedError("The object is being replaced all the time")
+        raise ObjectChangedError("The object is being replaced all the time: read it again later")
 
     def _request(self) -> int:
         """Send the request and return the size of the object that is answered with."""

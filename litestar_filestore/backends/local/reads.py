@@ -93,7 +93,7 @@ class LocalReader:
         """
         block = os.pread(self._descriptor, count, offset)
         if not block:
-            raise ObjectChangedError("The file became shorter while it was read")
+            raise ObjectChangedError("The file became shorter while it was read: read it again")
         return block
 
     async def read_async(self, offset: int, stop: int) -> bytes:

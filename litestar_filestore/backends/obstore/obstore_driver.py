@@ -518,7 +518,9 @@ def _is_refusal(error: Exception) -> bool:
 
 def _s3(store: ObjectStore) -> S3Store:
     if not isinstance(store, S3Store):
-        raise UnsupportedOperationError("Links of this kind of store cannot fix the headers of the answer")
+        raise UnsupportedOperationError(
+            "Signed URLs of this kind of store cannot set the headers of the answer: use storages.url_for()"
+        )
     return store
 
 
@@ -531,7 +533,7 @@ def _signer(store: ObjectStore, path: str) -> S3Store | GCSStore | AzureStore:
     for Google, so that a key with a question mark is signed as another, shorter key.
     """
     if not isinstance(store, (S3Store, GCSStore, AzureStore)):
-        raise UnsupportedOperationError("This kind of store has no signed URLs of its own")
+        raise UnsupportedOperationError("This kind of store has no signed URLs of its own: use storages.url_for()")
     whole = f"{store.prefix}/{path}" if store.prefix else path
     if isinstance(store, AzureStore) and _AZURE_KEY.fullmatch(whole) is None:
         raise UnsupportedOperationError(
