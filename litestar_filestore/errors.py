@@ -146,7 +146,7 @@ class InvalidTokenError(StorageError, PermissionError):
 
     def __init__(
         self,
-        detail: str = "This link is not valid, or not any longer",
+        detail: str = "This link is not valid, or no longer valid: ask for a new one",
         *,
         operation: str | None = None,
         backend: str | None = None,

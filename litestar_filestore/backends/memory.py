@@ -61,20 +61,22 @@ class MemoryDriver(Driver):
     def _store(self, path: str, content: bytes, info: ObjectInfo, *, overwrite: bool) -> None:
         with self._lock:
             if not overwrite and path in self._objects:
-                raise ObjectExistsError("There is already an object of that key")
+                raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
             self._objects[path] = (content, info)
 
     def _load(self, path: str) -> tuple[bytes, ObjectInfo]:
         try:
             return self._objects[path]
         except KeyError:
-            raise ObjectNotFoundError("There is no such object") from None
+            raise ObjectNotFoundError("There is no such object: check the key and the backend's prefix") from None
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
         """Yield slices of the content."""
         content, info = self._load(path)
         if start and start >= info.size:
-            raise RangeNotSatisfiableError("The range starts behind the end of the object", size=info.size)
+            raise RangeNotSatisfiableError(
+                "The range starts behind the end of the object: start before it", size=info.size
+            )
         stop = info.size if end is None else min(end, info.size)
         for offset in range(start, stop, BLOCK_BYTES):
             yield content[offset : min(offset + BLOCK_BYTES, stop)]

@@ -185,7 +185,11 @@ def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None
     """Refuse to look at a backend of several ledgers: each would take the objects of the others for nobody's."""
     for backend in config.backends:
         if len({place.identity for place in places if place.stores_in(backend.key)}) > 1:
-            raise LedgerError("Several ledgers store in this backend", operation="fsck", backend=backend.key)
+            raise LedgerError(
+                "Several ledgers store in this backend: give each database its own",
+                operation="fsck",
+                backend=backend.key,
+            )
 
 
 @click.command(name="usage", help="Print what an owner's objects take up.")
@@ -223,7 +227,7 @@ def _config(app: Litestar) -> FilestoreConfig:
     for plugin in app.plugins:
         if isinstance(plugin, FilestorePlugin):
             return plugin.config
-    raise ConfigurationError("The application has no FilestorePlugin")
+    raise ConfigurationError("The application has no FilestorePlugin: add it to Litestar(plugins=[...])")
 
 
 async def _with_places(app: Litestar, work: Callable[[list[Place], FilestoreConfig], Awaitable[T]]) -> T:

@@ -83,7 +83,7 @@ class LegacyDriver(Driver):
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
         """Hand the joined content to ``save_object``."""
         if not options.overwrite and self._exists(path):
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
         content = bytearray()
         for block in blocks:
             content += block
@@ -92,7 +92,7 @@ class LegacyDriver(Driver):
     async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
         """Hand the joined content to ``save_object_async``."""
         if not options.overwrite and await self._exists_async(path):
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
         content = bytearray()
         async for block in blocks:
             content += block
@@ -137,7 +137,9 @@ class LegacyDriver(Driver):
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Raise: the old interface has no listing."""
         del prefix
-        raise UnsupportedOperationError(f"{type(self._backend).__name__} has no listing; give it a driver")
+        raise UnsupportedOperationError(
+            f"{type(self._backend).__name__} cannot list objects: pass a driver to its __init__"
+        )
 
     async def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
         """Raise: the old interface has no listing."""
@@ -147,13 +149,13 @@ class LegacyDriver(Driver):
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
         """Read the object and save it again."""
         if not overwrite and self._exists(target):
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
         self._backend.save_object(self._file(target), self._backend.get_content(source))
 
     async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
         """Read the object and save it again."""
         if not overwrite and await self._exists_async(target):
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
         content = await self._backend.get_content_async(source)
         await self._backend.save_object_async(self._file(target), content)
 
@@ -188,7 +190,9 @@ def _info(path: str, saved: Any, size: int) -> ObjectInfo:
 
 def _cut(content: bytes, start: int, end: int | None) -> bytes:
     if start and start >= len(content):
-        raise RangeNotSatisfiableError("The range starts behind the end of the object", size=len(content))
+        raise RangeNotSatisfiableError(
+            "The range starts behind the end of the object: start before it", size=len(content)
+        )
     return content[start:end]
 
 
@@ -196,5 +200,7 @@ def _first(urls: str | Sequence[str]) -> str:
     if isinstance(urls, str):
         return urls
     if not urls:
-        raise ObjectNotFoundError("The backend returned no signed URL")
+        raise ObjectNotFoundError(
+            "The backend returned no signed URL: check that the object exists and what the backend's sign() returns"
+        )
     return urls[0]

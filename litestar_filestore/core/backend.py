@@ -219,7 +219,7 @@ class StorageBackend:
             ConfigurationError: If an argument cannot work.
         """
         if not key:
-            raise ConfigurationError("The key of a backend is its name, for example 'documents'")
+            raise ConfigurationError("The key of a backend must not be empty: it is its name, for example 'documents'")
         self.key = key
         self.fs = fs
         self.options = options
@@ -393,13 +393,21 @@ class StorageBackend:
         """
         path = self._path(key)
         if self.base_url is None:
-            raise UnsupportedOperationError("This backend has no base_url", operation="url", backend=self.key, key=key)
+            raise UnsupportedOperationError(
+                "This backend has no base_url, so it has no public URLs: pass base_url= to it, or use sign()",
+                operation="url",
+                backend=self.key,
+                key=key,
+            )
         return f"{self.base_url}/{quote(path)}"
 
     def _check_range(self, key: str, start: int, end: int | None) -> str:
         if start < 0 or (end is not None and end < start):
             raise InvalidArgumentError(
-                f"The range [{start}, {end}) is not one: 0 <= start <= end", operation="get", backend=self.key, key=key
+                f"The range [{start}, {end}) is not valid: it needs 0 <= start <= end",
+                operation="get",
+                backend=self.key,
+                key=key,
             )
         return self._path(key)
 
@@ -532,7 +540,7 @@ class StorageBackend:
         size = source.size if isinstance(source, ObjectCopy) else source_size(source)
         if limit is not None and size is not None and size > limit:
             raise FileTooLargeError(
-                f"The file is larger than {limit} bytes",
+                f"The file is larger than {limit} bytes: store a smaller one, or raise max_bytes",
                 max_bytes=limit,
                 operation="put",
                 backend=self.key,
@@ -552,7 +560,9 @@ class StorageBackend:
     @staticmethod
     def _stored(key: str, info: ObjectInfo, feed: Feed | AsyncFeed, meter: Meter) -> ObjectInfo:
         if not feed.exhausted:
-            raise StorageError("The driver returned before it had read the whole source")
+            raise StorageError(
+                "The driver returned before it had read the whole source: its put() must read every block"
+            )
         return msgspec.structs.replace(
             info,
             key=key,
@@ -693,7 +703,9 @@ class StorageBackend:
         seconds = self.default_expires_in if expires_in is None else expires_in
         if not 1 <= seconds <= MAX_EXPIRES_SECONDS:
             raise InvalidArgumentError(
-                f"expires_in is 1 to {MAX_EXPIRES_SECONDS} seconds, not {seconds}", operation="sign", backend=self.key
+                f"expires_in must be 1 to {MAX_EXPIRES_SECONDS} seconds, not {seconds}",
+                operation="sign",
+                backend=self.key,
             )
         return ("PUT" if for_upload else "GET"), seconds
 
@@ -749,7 +761,9 @@ def find_backend(key: str, backends: Mapping[str, StorageBackend] = registered) 
     except KeyError:
         known = ", ".join(map(repr, backends)) or "none"
         raise BackendNotRegisteredError(
-            f'No storage backend registered with key "{key}"; registered: {known}', backend=key
+            f'No storage backend registered with key "{key}"; registered: {known}. Register it in '
+            "FilestoreConfig(backends=[...])",
+            backend=key,
         ) from None
 
 

@@ -151,7 +151,10 @@ class Driver(ABC):
             UnsupportedOperationError: If the store cannot sign, or cannot sign this key correctly.
         """
         del path, method, expires_in
-        raise UnsupportedOperationError(f"{self.protocol} storage has no signed URLs of its own")
+        raise UnsupportedOperationError(
+            f"{self.protocol} storage has no signed URLs of its own; use storages.url_for(), which links to the "
+            "application"
+        )
 
     async def sign_async(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """`sign` without blocking the event loop."""
@@ -164,7 +167,10 @@ class Driver(ABC):
             UnsupportedOperationError: If the store cannot sign, or cannot sign this key or these headers.
         """
         del path, answer
-        raise UnsupportedOperationError(f"{self.protocol} storage signs no headers of answers")
+        raise UnsupportedOperationError(
+            f"{self.protocol} storage cannot set headers of the answer in a signed URL; use storages.url_for(), which "
+            "links to the application"
+        )
 
     async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
         """`sign_answer` without blocking the event loop."""
@@ -177,7 +183,9 @@ class Driver(ABC):
         ``get`` would: a symbolic link, a folder.
         """
         del path
-        raise UnsupportedOperationError(f"{self.protocol} storage has no local files")
+        raise UnsupportedOperationError(
+            f"{self.protocol} storage has no local files; read the object with get() or FileObject.open()"
+        )
 
     def start(self) -> None:  # noqa: B027  # most drivers have nothing to do here
         """Prepare what the first operation would otherwise have to set up; called at most once before use, or never."""
@@ -230,9 +238,9 @@ def translate_os_error(error: Exception) -> StorageError | None:
         return None
     result: StorageError
     if isinstance(error, FileNotFoundError):
-        result = ObjectNotFoundError("There is no such object")
+        result = ObjectNotFoundError("There is no such object: check the key and the backend's prefix")
     elif isinstance(error, FileExistsError):
-        result = ObjectExistsError("There is already an object of that key")
+        result = ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
     elif isinstance(error, (IsADirectoryError, NotADirectoryError)):
         result = InvalidKeyError("Another key uses this one as a folder, or the other way round")
     elif isinstance(error, PermissionError) or error.errno == errno.EROFS:

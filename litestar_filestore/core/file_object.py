@@ -190,11 +190,13 @@ class FileObject:
             SourceTypeError: If `content` is a ``str``.
         """
         if not filename:
-            raise InvalidArgumentError("A file needs a filename")
+            raise InvalidArgumentError("A file needs a filename, for example 'report.pdf'")
         if size is not None and size < 0:
-            raise InvalidArgumentError(f"The size of a file is not negative: {size}")
+            raise InvalidArgumentError(f"size must be 0 bytes or more, not {size}")
         if content is not None and source_path is not None:
-            raise InvalidArgumentError("Cannot provide both 'content' and 'source_path' during initialization.")
+            raise InvalidArgumentError(
+                "Cannot provide both 'content' and 'source_path' during initialization. Pass one of them."
+            )
         check_source(content)
         self._backend = backend
         self._filename = filename
@@ -527,7 +529,10 @@ class FileObject:
     def _source(self, data: AsyncDataLike | None) -> AsyncDataLike:
         source = next((each for each in (data, self._content, self._source_path) if each is not None), None)
         if source is None:
-            raise SourceTypeError("No data provided and no pending content/path found to save.")
+            raise SourceTypeError(
+                "No data provided and no pending content/path found to save. Pass data to save(), or content= to "
+                "FileObject."
+            )
         check_source(source)
         return source
 
@@ -622,7 +627,9 @@ class FileObject:
         """
         pending = self.pending_content()
         if not pending.is_replayable:
-            raise SourceTypeError("Content that can be read once only makes one file: save it, then copy that")
+            raise SourceTypeError(
+                "This content can be read only once, so it makes only one file: save the file, then copy it"
+            )
         twin = FileObject(
             self._backend if backend is None else backend,
             self._filename,
@@ -743,7 +750,8 @@ class FileObject:
         content = cast("object", self._content)
         if content is not None and not isinstance(content, (bytes, ObjectCopy)):
             raise SourceTypeError(
-                "A file whose content is still to be saved can only be pickled if that is bytes, or a copy"
+                f"A file with unsaved content of type {type(content).__name__} cannot be pickled: save() the file "
+                "first, or give its content as bytes or a path"
             )
         pending = {
             name: getattr(self, name) for name in ("_content", "_source_path", "_key", "_pinned", "key_template")
@@ -775,7 +783,9 @@ def _single(urls: str | list[str]) -> str:
     if isinstance(urls, str):
         return urls
     if not urls:
-        raise StorageError("No signed URL generated", operation="sign")
+        raise StorageError(
+            "No signed URL generated: the sign() of the backend has to return one URL for each path", operation="sign"
+        )
     return urls[0]
 
 

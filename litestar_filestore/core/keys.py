@@ -55,7 +55,10 @@ def check_key(key: str) -> str:
     """
     _check(key, "key")
     if key.split("/", 1)[0] == RESERVED_SEGMENT:
-        raise InvalidKeyError(f"The segment {RESERVED_SEGMENT!r} is reserved for unfinished writes", key=key)
+        raise InvalidKeyError(
+            f"The segment {RESERVED_SEGMENT!r} is reserved for unfinished writes; begin the key with another one",
+            key=key,
+        )
     return key
 
 
@@ -87,32 +90,47 @@ def join_prefix(prefix: str, key: str) -> str:
         return key
     path = f"{prefix}/{key}" if key else prefix
     if len(path.encode()) > MAX_KEY_BYTES:
-        raise InvalidKeyError(f"Prefix and key together are longer than {MAX_KEY_BYTES} bytes", key=key)
+        raise InvalidKeyError(
+            f"Prefix and key together are longer than {MAX_KEY_BYTES} bytes: shorten one of them", key=key
+        )
     return path
 
 
 def _check(key: str, what: str) -> str:
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # keys arrive from untyped callers
-        raise InvalidKeyError(f"A {what} is text, not {type(key).__name__}")
+        raise InvalidKeyError(f"A {what} must be a str, not {type(key).__name__}")
     if not key:
         # Object stores take the empty key for the bucket itself: a delete would be sent to the bucket's own URL.
-        raise InvalidKeyError(f"A {what} must not be empty")
+        raise InvalidKeyError(f"A {what} must not be empty: write one such as 'reports/2024'")
     try:
         encoded = key.encode()
     except UnicodeEncodeError as error:
-        raise InvalidKeyError(f"A {what} must be valid Unicode, without lone surrogates", key=ascii(key)) from error
+        raise InvalidKeyError(
+            f"A {what} must be valid Unicode, without lone surrogates: decode it with errors='replace'", key=ascii(key)
+        ) from error
     if len(encoded) > MAX_KEY_BYTES:
-        raise InvalidKeyError(f"A {what} must not be longer than {MAX_KEY_BYTES} bytes", key=key[:80])
+        raise InvalidKeyError(
+            f"A {what} must not be longer than {MAX_KEY_BYTES} bytes: shorten it by {len(encoded) - MAX_KEY_BYTES} "
+            "bytes",
+            key=key[:80],
+        )
     # A backslash is a folder separator on Windows and in many tools that unpack or sync a bucket.
     bad = next((char for char in key if char == "\\" or unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp"}), None)
     if bad is not None:
-        raise InvalidKeyError(f"A {what} must not hold the character U+{ord(bad):04X}", key=key)
+        raise InvalidKeyError(f"A {what} must not hold the character U+{ord(bad):04X}: remove or replace it", key=key)
     for segment in key.split("/"):
         if segment in {"", ".", ".."}:
             # "../x" leaves the root of file systems; "a//b" and "/a" name different objects on different stores.
-            raise InvalidKeyError(f"A {what} must not hold an empty or dot segment, or start or end with '/'", key=key)
+            raise InvalidKeyError(
+                f"A {what} must not hold an empty or dot segment, or start or end with '/': write it like 'a/b'",
+                key=key,
+            )
         if len(segment.encode()) > MAX_SEGMENT_BYTES:
-            raise InvalidKeyError(f"A segment of a {what} must not be longer than {MAX_SEGMENT_BYTES} bytes", key=key)
+            raise InvalidKeyError(
+                f"A segment of a {what} must not be longer than {MAX_SEGMENT_BYTES} bytes: shorten it, or divide it "
+                "with '/'",
+                key=key,
+            )
     return key
 
 
@@ -130,15 +148,25 @@ def check_key_template(template: str) -> str:
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise ConfigurationError(f"The key template {template!r} is malformed: {error}") from error
+        raise ConfigurationError(
+            f"The key template {template!r} is malformed: {error}. Write it like {DEFAULT_KEY_TEMPLATE!r}"
+        ) from error
     for text, name, spec, conversion in parts:
         if _TEMPLATE_TEXT.fullmatch(text) is None:
-            raise ConfigurationError(f"The key template {template!r} may only hold [A-Za-z0-9/._-] beside its fields")
+            raise ConfigurationError(
+                f"The key template {template!r} may only hold [A-Za-z0-9/._-] beside its fields: remove other "
+                "characters"
+            )
         if name is not None and (name not in _TEMPLATE_FIELDS or spec or conversion):
             known = ", ".join(sorted(_TEMPLATE_FIELDS))
-            raise ConfigurationError(f"The key template {template!r} may only use the plain fields {known}")
+            raise ConfigurationError(
+                f"The key template {template!r} may only use the plain fields {known}, without format or conversion"
+            )
     if "random" not in {name for _, name, _, _ in parts}:
-        raise ConfigurationError(f"The key template {template!r} needs {{random}}, or two files would share a key")
+        raise ConfigurationError(
+            f"The key template {template!r} needs {{random}}, or two files would share a key: write it like "
+            f"{DEFAULT_KEY_TEMPLATE!r}"
+        )
     try:
         check_key(_render(template, ext="", random="0" * 32, now=datetime.now(UTC)))
     except InvalidKeyError as error:

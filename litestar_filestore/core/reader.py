@@ -24,13 +24,18 @@ __all__ = ("AsyncObjectReader", "ObjectReader", "open_object")
 def _seek_target(offset: int, whence: int, *, position: int, size: int) -> int:
     base = {io.SEEK_SET: 0, io.SEEK_CUR: position, io.SEEK_END: size}.get(whence)
     if base is None or base + offset < 0:
-        raise InvalidArgumentError(f"Cannot seek to {offset} from whence {whence}")
+        raise InvalidArgumentError(
+            f"Cannot seek to {offset} from whence {whence}: use 0, 1 or 2 for whence, and no position before the start"
+        )
     return base + offset
 
 
 def _became_shorter(backend: StorageBackend, key: str) -> ObjectChangedError:
     return ObjectChangedError(
-        "The object became shorter while it was read", operation="get", backend=backend.key, key=key
+        "The object became shorter while it was read: read it again",
+        operation="get",
+        backend=backend.key,
+        key=key,
     )
 
 

@@ -85,11 +85,15 @@ class StorageRegistry:
         """
         if not isinstance(value, str):
             if key is not None:
-                raise ConfigurationError("key is not allowed when registering a StorageBackend: it has its own")
+                raise ConfigurationError(
+                    "key is not allowed when registering a StorageBackend: it has its own, so leave key= out"
+                )
             self._backends[value.key] = value
             return
         if key is None:
-            raise ConfigurationError("key is required when registering a string value")
+            raise ConfigurationError(
+                "key is required when registering a string value: pass key='documents' or the like"
+            )
         self._backends[key] = self._default_class()(key=key, fs=value)
 
     def _default_class(self) -> type[StorageBackend]:
@@ -100,7 +104,10 @@ class StorageRegistry:
         try:
             found: type[StorageBackend] = getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigurationError(f"The default backend {default!r} cannot be imported") from error
+            raise ConfigurationError(
+                f"The default backend {default!r} cannot be imported: write 'package.module.ClassName', and check "
+                "that the package is installed"
+            ) from error
         return found
 
     def unregister_backend(self, key: str) -> None:
@@ -193,8 +200,8 @@ class StorageRegistry:
         found = self._surroundings.keeper_of(file)
         if found is None:
             raise ConfigurationError(
-                "Files are kept and discarded in requests to an application with FilestorePlugin, and elsewhere while "
-                "one runs"
+                "keep() and discard() need an application with FilestorePlugin: call them in its requests, or while "
+                "it runs"
             )
         return found
 

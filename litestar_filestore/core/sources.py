@@ -78,7 +78,10 @@ class Meter:
         """
         self.size += len(block)
         if self.max_bytes is not None and self.size > self.max_bytes:
-            raise FileTooLargeError(f"The file is larger than {self.max_bytes} bytes", max_bytes=self.max_bytes)
+            raise FileTooLargeError(
+                f"The file is larger than {self.max_bytes} bytes: store a smaller one, or raise max_bytes",
+                max_bytes=self.max_bytes,
+            )
         if self._hash is not None:
             self._hash.update(block)
 
@@ -228,7 +231,7 @@ class AsyncFeed:
         if self.failure is not None:
             raise self.failure
         if self._interrupted:
-            raise StorageError("Reading the source was cancelled before; what is left of it is lost")
+            raise StorageError("Reading the source was cancelled before, and the rest of it is lost: give a new source")
         try:
             block = await anext(self._blocks, None)
             if block is not None:
@@ -251,7 +254,7 @@ def _as_buffer(source: object) -> memoryview | None:
         try:
             return memoryview(cast("Block", source)).cast("B")
         except TypeError as error:
-            raise SourceTypeError("A memoryview must be contiguous to be stored") from error
+            raise SourceTypeError("A memoryview must be contiguous to be stored: pass bytes(view) instead") from error
     return None
 
 

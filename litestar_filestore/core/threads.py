@@ -64,7 +64,7 @@ def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) ->
     except TimeoutError as error:
         if outcome.done() or seconds is None:
             raise
-        raise TimeoutError(f"It has not ended within {seconds:g} s") from error
+        raise TimeoutError(f"The call has not ended within {seconds:g} s: try again, or allow more seconds") from error
 
 
 async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
@@ -85,7 +85,9 @@ async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
     while not future.done():
         if ends_at is not None and loop.time() >= ends_at:
             _leave(future)
-            raise cancelled or TimeoutError(f"It has not ended within {seconds:g} s")
+            raise cancelled or TimeoutError(
+                f"The call has not ended within {seconds:g} s: try again, or allow more seconds"
+            )
         try:
             # Unlike await, it neither cancels the future nor raises what that raises.
             await asyncio.wait({future}, timeout=None if ends_at is None else ends_at - loop.time())
@@ -113,7 +115,7 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
         if not future.done():
             _leave(future)
     if not future.done():
-        raise TimeoutError(f"It has not ended within {seconds:g} s")
+        raise TimeoutError(f"The call has not ended within {seconds:g} s: try again, or allow more seconds")
     return future.result()
 
 

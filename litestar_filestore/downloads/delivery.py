@@ -139,7 +139,10 @@ async def _check_object(file: FileObject, size: int) -> None:
     """
     if (await file.head_async()).size != size:
         raise ObjectChangedError(
-            "The object is not as long as its row says", operation="get", backend=file.backend_key, key=file.key
+            "The object is not as long as its row says: store the file again",
+            operation="get",
+            backend=file.backend_key,
+            key=file.key,
         )
 
 
@@ -170,7 +173,7 @@ async def first_byte_within(file: FileObject, seconds: float | None) -> AsyncGen
         if not limit.expired():
             raise
         raise BackendUnavailableError(
-            f"The store did not begin to answer within {seconds:g} seconds",
+            f"The store did not begin to answer within {seconds:g} seconds; try again later",
             operation="get",
             backend=file.backend_key,
             key=file.key,
@@ -251,7 +254,10 @@ async def _part(file: FileObject, part: ByteRange) -> AsyncGenerator[bytes, None
 
 def _shorter(file: FileObject) -> ObjectChangedError:
     return ObjectChangedError(
-        "The object is shorter than its row says", operation="get", backend=file.backend_key, key=file.key
+        "The object is shorter than its row says: store the file again",
+        operation="get",
+        backend=file.backend_key,
+        key=file.key,
     )
 
 

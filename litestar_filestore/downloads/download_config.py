@@ -68,7 +68,7 @@ class Nginx:
                     f"{folder!r}: {location!r} does not"
                 )
         if self.remote is not None and not self.remote.startswith("/"):
-            raise ConfigurationError(f'Nginx(remote=) is a location that begins with "/", not {self.remote!r}')
+            raise ConfigurationError(f'Nginx(remote=) must be a location that begins with "/", not {self.remote!r}')
         # Local backends name their files by the real path of their root.
         object.__setattr__(self, "files", {str(Path(each).resolve()): to for each, to in self.files.items()})
 
@@ -107,7 +107,7 @@ class XSendfile:
             ConfigurationError: If a folder is relative.
         """
         if not all(Path(root).is_absolute() for root in self.roots):
-            raise ConfigurationError(f"XSendfile(roots=) are absolute folders, not {self.roots!r}")
+            raise ConfigurationError(f"XSendfile(roots=) must be absolute folders, not {self.roots!r}")
         object.__setattr__(self, "roots", tuple(str(Path(root).resolve()) for root in self.roots))
 
     def for_path(self, path: Path) -> dict[str, str] | None:
@@ -174,19 +174,23 @@ class DownloadConfig:
         for name in (*self.served_types, *self.inline_types):
             if name != type_name(name) or is_active(name):
                 raise ConfigurationError(
-                    f"Files of the type {name!r} are neither served as such nor shown in place: they could run scripts,"
-                    ' or this is no type such as "model/stl", in lower case and without parameters'
+                    f"The type {name!r} cannot be served as such or shown in place: it could run scripts, or it is not "
+                    'written like "model/stl", in lower case and without parameters. Leave it out, or correct it'
                 )
         if hidden := sorted(self.inline_types - self.served_types):
-            raise ConfigurationError(f"Types that are shown in place are among served_types, and {hidden} are not")
+            raise ConfigurationError(f"inline_types may only hold what served_types holds too: add {hidden} there")
         if not 1 <= self.max_ranges <= 1000:  # noqa: PLR2004  # as Apache's and nginx's upper limits
-            raise ConfigurationError(f"max_ranges is from 1 to 1,000, not {self.max_ranges}")
+            raise ConfigurationError(f"max_ranges must be from 1 to 1,000, not {self.max_ranges}")
         if not 1 <= self.redirect_seconds <= 604_800:  # noqa: PLR2004  # seven days: the longest that S3 signs
-            raise ConfigurationError(f"redirect_seconds is from 1 to 604,800, not {self.redirect_seconds}")
+            raise ConfigurationError(f"redirect_seconds must be from 1 to 604,800, not {self.redirect_seconds}")
         if self.first_byte_seconds is not None and not self.first_byte_seconds > 0:
-            raise ConfigurationError("first_byte_seconds is more than 0, or None")
+            raise ConfigurationError(
+                f"first_byte_seconds must be more than 0, or None, not {self.first_byte_seconds!r}"
+            )
         if self.delivery == "accel" and self.front_server is None:
-            raise ConfigurationError('delivery="accel" needs front_server=')
+            raise ConfigurationError(
+                'delivery="accel" needs front_server=: give Nginx(...), XSendfile(...) or the like'
+            )
 
 
 @dataclass(slots=True)

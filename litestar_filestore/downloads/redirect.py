@@ -57,7 +57,9 @@ class FileRedirect(Redirect):
         """
         if isinstance(target, str):
             if disposition is not None or filename is not None or expires_in < 1:
-                raise InvalidArgumentError("A link that was made has its headers already, and some life left")
+                raise InvalidArgumentError(
+                    "A link as text takes no disposition=, filename= or expires_in= below 1: give the file instead"
+                )
             url = target
         else:
             url = storages.url_for(target, expires_in=expires_in, disposition=disposition, filename=filename)

@@ -89,7 +89,9 @@ class FileDownload(File):
             InvalidArgumentError: If the file was not saved yet.
         """
         if file.key is None:
-            raise InvalidArgumentError("A file is stored before it is downloaded", backend=file.backend_key)
+            raise InvalidArgumentError(
+                "This file is not stored yet: save() it before it is downloaded", backend=file.backend_key
+            )
         # Not the constructor of `File`: it takes a path and a file system, and differs between versions of Litestar.
         cast("Any", Response).__init__(self, None, background=background, headers=dict(headers or {}))
         self.wish = _DownloadWish(
@@ -218,7 +220,9 @@ class _ASGIFileDownload(ASGIResponse):
             max_ranges=config.max_ranges,
         )
         if answer.status_code == 412:  # noqa: PLR2004  # the status itself says it best
-            raise PreconditionFailedException(detail="The file is not as the request wants it")
+            raise PreconditionFailedException(
+                detail="The file does not meet the conditions of the request: ask for it without them"
+            )
         if answer.status_code == 304:  # noqa: PLR2004
             await wire.send_nothing(304, {**self._kept(config), **answer.headers})
             return
@@ -259,7 +263,9 @@ class _ASGIFileDownload(ASGIResponse):
 
 def _unsatisfiable(error: RangeNotSatisfiableError) -> RangeNotSatisfiableException:
     headers = {"Content-Range": f"bytes */{error.size}", "Accept-Ranges": "bytes"}  # RFC 9110 section 14.4
-    return RangeNotSatisfiableException(detail="The range lies outside the file", headers=headers)
+    return RangeNotSatisfiableException(
+        detail="The range lies outside the file: ask for bytes within it", headers=headers
+    )
 
 
 def refuse_cache(handler: Any) -> None:
@@ -295,8 +301,8 @@ def _refuse_alterations(scope: dict[str, Any]) -> None:
     compression = getattr(app, "compression_config", None)
     if compression is not None and not _is_excluded(compression, handler, scope):
         raise ConfigurationError(
-            f"{handler}: annotate the handler with FileDownload, so that compression leaves it alone: a compressed "
-            "range is none"
+            f"{handler}: annotate the handler with FileDownload, so that compression leaves it alone: ranges "
+            "cannot be compressed"
         )
 
 

@@ -239,7 +239,9 @@ async def heard(work: Callable[[], Awaitable[T]]) -> T:
         return await finish(task)
     except asyncio.CancelledError:
         if task.cancelled() and conversation.is_over:
-            raise TimeoutError(f"The database did not answer within {_SILENCE_SECONDS:g} seconds") from None
+            raise TimeoutError(
+                f"The database did not answer within {_SILENCE_SECONDS:g} seconds; try again later"
+            ) from None
         raise
     finally:
         for timer in timers:

@@ -421,7 +421,7 @@ def _check_marker(backend: StorageBackend, identity: str, *, claim: bool) -> Non
         return  # the listing reports this, or finds nothing
     if theirs != identity:
         raise LedgerError(
-            "This backend is looked after by another database. If the databases were separated on purpose, "
+            "This backend belongs to another database: run fsck there. If the databases were separated on purpose, "
             f"delete its object {_MARKER!r}",
             operation="fsck",
             backend=backend.key,

@@ -433,7 +433,11 @@ async def store_async(
 
 async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link: UsedLink | None) -> None:
     """Stage a key that others may have used; if this fails, the object under that key is theirs and stays."""
-    what = "There is or was an object of that key" if link is None else "There was an upload through this link"
+    what = (
+        "There is or was an object of that key: choose another key"
+        if link is None
+        else "This link was used for an upload before: make another one"
+    )
     taken = ObjectExistsError(what, operation="put", **key._asdict())
     if await backend.exists_async(key.key):
         raise taken
@@ -579,7 +583,9 @@ class _ByHand:
             mark_saved(self._file, self._ledger.table, self.engine, self._owner)
 
     def taken(self) -> ObjectExistsError:
-        return ObjectExistsError("There is or was an object of that key", operation="put", **self.key._asdict())
+        return ObjectExistsError(
+            "There is or was an object of that key: choose another key", operation="put", **self.key._asdict()
+        )
 
 
 def _write(beside: Engine, work: Callable[[Connection], object]) -> None:

@@ -335,7 +335,9 @@ class Ledger:
                 missing = [key for key in chunk if key not in states]
                 shared = sum(state is State.SHARED for state in states.values())
                 if doomed + len(missing) + shared != len(chunk):
-                    raise ConflictError("Another transaction replaced or deleted this file meanwhile")
+                    raise ConflictError(
+                        "Another transaction replaced or deleted this file meanwhile; load the row again"
+                    )
                 unknown += missing
         return unknown
 
@@ -448,7 +450,9 @@ def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:
 
 def _require(connection: Connection, statement: sa.Update | sa.Delete, count: int) -> None:
     if _count(connection, statement) != count:
-        raise LinkLostError("The upload was given up before it was complete: its lease ran out")
+        raise LinkLostError(
+            "The upload was given up before it was complete, because its lease ran out: store the file again"
+        )
 
 
 def _count(connection: Connection, statement: sa.Update | sa.Delete) -> int:

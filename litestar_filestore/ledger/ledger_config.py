@@ -51,11 +51,16 @@ class LedgerConfig:
         """
         self.engines = tuple(_engine_of(each) for each in self.databases)
         if self.sweep_interval_seconds <= 0:
-            raise ConfigurationError("sweep_interval_seconds is greater than 0")
+            raise ConfigurationError(
+                f"sweep_interval_seconds must be greater than 0, not {self.sweep_interval_seconds!r}"
+            )
 
 
 def _engine_of(database: Any) -> Database:
     engine = getattr(database, "kw", {}).get("bind", database)
     if not isinstance(engine, (Engine, AsyncEngine)):
-        raise ConfigurationError("LedgerConfig.databases takes engines and session makers that are bound to one")
+        raise ConfigurationError(
+            "LedgerConfig.databases takes engines and session makers that are bound to one, not "
+            f"{type(engine).__name__}"
+        )
     return engine

@@ -148,7 +148,9 @@ class DropFilestoreTriggers(_Triggers):
 def _execute(operations: Operations, operation: _Triggers) -> None:
     dialect = operations.migration_context.dialect.name
     if dialect != "postgresql":
-        raise UnsupportedOperationError(f"The ledger's triggers are written for PostgreSQL, not for {dialect}")
+        raise UnsupportedOperationError(
+            f"The ledger's triggers are written for PostgreSQL, not for {dialect}: create them only there"
+        )
     for statement in operation.statements():
         operations.execute(sa.text(statement))
 

@@ -52,7 +52,9 @@ class database_now(FunctionElement[float]):  # noqa: N801  # used like a SQL fun
 
 @compiles(database_now)
 def _unsupported(_element: database_now, compiler: SQLCompiler, **_: Any) -> str:
-    raise CompileError(f"The ledger does not know the clock of {compiler.dialect.name}")
+    raise CompileError(
+        f"The ledger does not know the clock of {compiler.dialect.name}: use a database that it supports"
+    )
 
 
 @compiles(database_now, "postgresql")

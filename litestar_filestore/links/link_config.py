@@ -59,17 +59,22 @@ class LinkConfig:
             ConfigurationError: If one cannot work.
         """
         if _PATH.fullmatch(self.path) is None:
-            raise ConfigurationError(f"LinkConfig.path is a path such as '/filestore', not {self.path!r}")
+            raise ConfigurationError(f"LinkConfig.path must be a path such as '/filestore', not {self.path!r}")
         if self.public_url is not None:
             self.public_url = _checked_url(self.public_url)
         if not 1 <= self.max_expires_in <= MAX_EXPIRES_SECONDS:
-            raise ConfigurationError(f"LinkConfig.max_expires_in is 1 to {MAX_EXPIRES_SECONDS} seconds")
+            raise ConfigurationError(
+                f"LinkConfig.max_expires_in must be 1 to {MAX_EXPIRES_SECONDS} seconds, not {self.max_expires_in!r}"
+            )
         for name in ("expires_in", "upload_expires_in", "reference_expires_in"):
             if not 1 <= getattr(self, name) <= self.max_expires_in:
-                raise ConfigurationError(f"LinkConfig.{name} is 1 second to max_expires_in")
+                raise ConfigurationError(
+                    f"LinkConfig.{name} must be 1 to {self.max_expires_in} seconds (max_expires_in), not "
+                    f"{getattr(self, name)!r}"
+                )
         for name in ("window_seconds", "max_upload_bytes"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"LinkConfig.{name} is at least 1")
+                raise ConfigurationError(f"LinkConfig.{name} must be at least 1, not {getattr(self, name)!r}")
 
     @property
     def base(self) -> str:
@@ -86,5 +91,7 @@ def _checked_url(url: str) -> str:
         or parts.fragment
         or "@" in parts.netloc
     ):
-        raise ConfigurationError(f"LinkConfig.public_url is a URL such as 'https://files.example.com', not {url!r}")
+        raise ConfigurationError(
+            f"LinkConfig.public_url must be a URL such as 'https://files.example.com', not {url!r}"
+        )
     return url.rstrip("/")

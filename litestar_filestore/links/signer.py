@@ -208,7 +208,7 @@ class LinkSigner:
         limits = (wish.max_bytes, backend.max_bytes)
         max_bytes = min((each for each in limits if each is not None), default=self._config.max_upload_bytes)
         if max_bytes < 0:
-            raise InvalidArgumentError(f"max_bytes is not negative: {max_bytes}", backend=backend.key)
+            raise InvalidArgumentError(f"max_bytes must be 0 or more, not {max_bytes}", backend=backend.key)
         claims = UploadClaims(
             backend=backend.key,
             key=wish.key or file.pinned_key or backend.make_key(file.key_template),
@@ -255,14 +255,16 @@ class LinkSigner:
             return default
         if not 1 <= asked <= self._config.max_expires_in:
             raise InvalidArgumentError(
-                f"expires_in is 1 to {self._config.max_expires_in} seconds, not {asked}", operation="sign"
+                f"expires_in must be 1 to {self._config.max_expires_in} seconds, not {asked}", operation="sign"
             )
         return asked
 
     def _where(self, file: FileObject) -> tuple[StorageBackend, str]:
         if file.key is None:
             raise InvalidArgumentError(
-                "This file was not saved yet: there is nothing to link", operation="sign", backend=file.backend_key
+                "This file was not saved yet, so there is nothing to link: save() it first",
+                operation="sign",
+                backend=file.backend_key,
             )
         return self._registry.get_backend(file.backend_key), file.key
 

@@ -111,9 +111,13 @@ def check_backends(columns: Sequence[FileColumn], values: Mapping[str, Any], old
         for file in files_in(values.get(column.key)):
             if file.backend_key not in {column.type.storage_key, *known}:
                 if file.referred is not None:
-                    raise FileRejectedError("This file was uploaded for another purpose", backend=file.backend_key)
+                    raise FileRejectedError(
+                        "This file was uploaded for another purpose: upload it again for this one",
+                        backend=file.backend_key,
+                    )
                 raise InvalidArgumentError(
-                    f"The column {column.key!r} stores in {column.type.storage_key!r}, not in {file.backend_key!r}",
+                    f"The column {column.key!r} stores in {column.type.storage_key!r}, not in {file.backend_key!r}: "
+                    "make the file with that backend",
                     backend=file.backend_key,
                 )
 

@@ -268,7 +268,8 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
             return TrackedFiles(self._file(each) for each in rows if each)
         if not isinstance(value, Mapping):
             raise SourceTypeError(
-                f"A column for one file holds {type(value).__name__}; was it declared multiple before?"
+                f"A column for one file holds {type(value).__name__}; was it declared multiple before? Declare it so "
+                "again, or migrate its rows"
             )
         return self._file(cast("Mapping[str, Any]", value))
 

@@ -106,15 +106,15 @@ class FilestoreConfig:
         for name in ("registry_dependency_key", "parts_dependency_key", "raw_upload_dependency_key"):
             key: str = getattr(self, name)
             if not key.isidentifier() or key in _RESERVED:
-                raise ConfigurationError(f"{name} is the name of a handler's argument, not {key!r}")
+                raise ConfigurationError(f"{name} must be a name that an argument of a handler can have, not {key!r}")
         if not self.registry_state_key:
-            raise ConfigurationError("registry_state_key is empty")
+            raise ConfigurationError("registry_state_key must not be empty: give it a name, or leave it out")
         self.signer = self._make_signer()
 
     def _make_signer(self) -> LinkSigner | None:
         if self.secret is None:
             if self.links is not None:
-                raise ConfigurationError("Links are signed: links=... needs secret=...")
+                raise ConfigurationError("links=... needs secret=..., which signs the links: give both")
             return None
         ring = KeyRing(self.secret)
         self.links = self.links or LinkConfig()
@@ -157,13 +157,16 @@ class FilestoreConfig:
 
 def _check_backends(backends: object) -> tuple[StorageBackend, ...]:
     if isinstance(backends, (StorageBackend, str)) or not isinstance(backends, Sequence):
-        raise ConfigurationError("backends is a list of backends, even for one")
+        raise ConfigurationError("backends must be a list of backends, even for one: write backends=[...]")
     checked: dict[str, StorageBackend] = {}
     for backend in cast("Sequence[object]", backends):
         if not isinstance(backend, StorageBackend):
-            raise ConfigurationError(f"backends holds {type(backend).__name__}, which is no StorageBackend")
+            raise ConfigurationError(
+                f"backends holds {type(backend).__name__}, which is not a StorageBackend: give one such as "
+                "MemoryBackend(...)"
+            )
         if checked.setdefault(backend.key, backend) is not backend:
-            raise ConfigurationError("Two backends have this key", backend=backend.key)
+            raise ConfigurationError("Two backends have this key: give one of them another", backend=backend.key)
     return tuple(checked.values())
 
 

@@ -137,7 +137,7 @@ class LedgerKeeper:
         """
         hanging = self._hanging.setdefault(number, set())
         if len(hanging) >= _HANGING:
-            raise DatabaseUnavailableError("The database does not answer")
+            raise DatabaseUnavailableError("The database does not answer; try again later")
         look = asyncio.ensure_future(places_in(self._databases[number], beside=beside))
         hanging.add(look)
         look.add_done_callback(hanging.discard)

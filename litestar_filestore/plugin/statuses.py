@@ -72,31 +72,41 @@ class Answer(NamedTuple):
 _STORE_AWAY = Answer(503, ServiceUnavailableException, "The file storage is unavailable")
 
 ANSWERS: Mapping[type[StorageError], Answer] = {
-    errors.MultipartError: Answer(400, ClientException, "The form cannot be read"),
-    errors.InvalidKeyError: Answer(400, ClientException, "This cannot be the key of a file"),
+    errors.MultipartError: Answer(400, ClientException, "The form cannot be read: correct it and send it again"),
+    errors.InvalidKeyError: Answer(400, ClientException, "This cannot be the name of a file: choose another one"),
     errors.FileRejectedError: Answer(400, ValidationException, "The file is not acceptable"),
-    errors.InvalidTokenError: Answer(403, PermissionDeniedException, "This link is not valid, or not any longer"),
+    errors.InvalidTokenError: Answer(
+        403, PermissionDeniedException, "This link is not valid, or no longer valid: ask for a new one"
+    ),
     errors.ObjectNotFoundError: Answer(404, NotFoundException, "The file does not exist"),
-    errors.ObjectExistsError: Answer(409, ClientException, "The file exists already"),
+    errors.ObjectExistsError: Answer(409, ClientException, "The file exists already: choose another name"),
     errors.LinkLostError: Answer(409, ClientException, "The upload was given up meanwhile, upload it again"),
     errors.ConflictError: Answer(409, ClientException, "The file was changed meanwhile, try again"),
-    errors.MultipartLimitError: Answer(413, RequestEntityTooLarge, "The form is too large"),
+    errors.MultipartLimitError: Answer(
+        413, RequestEntityTooLarge, "The form is too large: send fewer or smaller fields"
+    ),
     errors.FileTooLargeError: Answer(413, RequestEntityTooLarge, "The file is too large"),
-    errors.QuotaExceededError: Answer(413, RequestEntityTooLarge, "There is no room left for this file"),
+    errors.QuotaExceededError: Answer(
+        413, RequestEntityTooLarge, "There is no room left for this file: delete others first"
+    ),
     errors.FileTypeNotAllowedError: Answer(415, ClientException, "Files of this type are not allowed here"),
-    errors.RangeNotSatisfiableError: Answer(416, ClientException, "The range lies outside the file"),
+    errors.RangeNotSatisfiableError: Answer(
+        416, ClientException, "The range lies outside the file: ask for bytes within it"
+    ),
     errors.UnsupportedOperationError: Answer(501, InternalServerException, "The file storage cannot do this"),
     errors.AccessError: _STORE_AWAY,
     errors.BucketNotFoundError: _STORE_AWAY,
-    errors.BackendUnavailableError: _STORE_AWAY._replace(headers=_SOON),
+    errors.BackendUnavailableError: _STORE_AWAY._replace(
+        detail="The file storage is unavailable, try again later", headers=_SOON
+    ),
     errors.ObjectChangedError: Answer(
         503, ServiceUnavailableException, "The file was replaced meanwhile, try again", _SOON
     ),
     errors.DatabaseUnavailableError: Answer(
         503, ServiceUnavailableException, "The database is unavailable, try again later", _SOON
     ),
-    errors.StorageFullError: Answer(507, InternalServerException, "The file storage is full"),
-    errors.DatabaseFullError: Answer(507, InternalServerException, "The database is full"),
+    errors.StorageFullError: Answer(507, InternalServerException, "The file storage is full, try again later"),
+    errors.DatabaseFullError: Answer(507, InternalServerException, "The database is full, try again later"),
     # Everything else is a mistake in the program, which no client can correct: wrong arguments, types and settings.
     errors.StorageError: Answer(500, InternalServerException, ""),
 }

@@ -163,7 +163,12 @@ def _alone(backend: StorageBackend, key: str) -> Generator[None]:
     if Capability.PUT_IF_ABSENT in backend.capabilities:
         yield
     elif place in _put_now:
-        raise ObjectExistsError("Somebody else is storing this object", operation="put", backend=backend.key, key=key)
+        raise ObjectExistsError(
+            "Somebody else is storing this object; try again when that has ended",
+            operation="put",
+            backend=backend.key,
+            key=key,
+        )
     else:
         _put_now.add(place)
         try:

@@ -76,14 +76,16 @@ def find_column(column: Any, path: str) -> ColumnPlace:
         ConfigurationError: If it is not a file column, or the path does not name the primary key.
     """
     if not isinstance(column, InstrumentedAttribute) or not isinstance(column.type, StoredObject):
-        raise ConfigurationError(f"column= is an attribute of a mapped class that holds files, not {column!r}")
+        raise ConfigurationError(
+            f"column= must be an attribute of a mapped class that holds files, such as Document.file, not {column!r}"
+        )
     mapper = column.parent
     keys = {mapper.get_property_by_column(each).key: each.type.python_type for each in mapper.primary_key}
     named = [name for name, _ in _PARAMETER.findall(path)]
     if sorted(named) != sorted(keys):
         example = "/".join(f"{{{name}:{type_.__name__.lower()}}}" for name, type_ in keys.items())
         raise ConfigurationError(
-            f"The path of the files of {mapper.class_.__name__} names its primary key, for example /files/{example}"
+            f"The path of the files of {mapper.class_.__name__} must name its primary key, for example /files/{example}"
         )
     nullable = bool(mapper.columns[column.key].nullable)
     return ColumnPlace(mapper.class_, column.key, column.type, nullable, keys)
@@ -109,8 +111,8 @@ class ColumnRoutes:
         """
         if "DELETE" in self.options.methods and not self.place.nullable and not self.place.column_type.multiple:
             raise ConfigurationError(
-                f"{self.place.model.__name__}.{self.place.name} always holds a file: delete the row, or make the "
-                "column nullable"
+                f"{self.place.model.__name__}.{self.place.name} always holds a file, so DELETE cannot work: "
+                "leave it out of methods=, or make the column nullable"
             )
 
     @property

@@ -52,7 +52,7 @@ class RouteOptions:
         """
         if not self.methods or not set(self.methods) <= set(get_args(FileMethod)):
             known = ", ".join(get_args(FileMethod))
-            raise ConfigurationError(f"methods are some of {known}, not {sorted(self.methods)}")
+            raise ConfigurationError(f"methods must be some of {known}, not {sorted(self.methods)}")
 
     @property
     def raised_by_asking(self) -> list[type[HTTPException]]:
@@ -75,7 +75,7 @@ class RouteOptions:
         if isawaitable(answer):
             answer = await answer
         if not answer:
-            raise PermissionDeniedException("This file is not yours")
+            raise PermissionDeniedException("This file is not yours: sign in as somebody who may use it")
 
     def download(self, file: FileObject) -> FileDownload:
         """Return the response that sends a file."""

@@ -75,7 +75,7 @@ class Preconditions:
     @staticmethod
     def failed() -> PreconditionFailedException:
         """Return the refusal."""
-        return PreconditionFailedException(detail="The file was changed meanwhile")
+        return PreconditionFailedException(detail="The file was changed meanwhile: fetch it again before you change it")
 
 
 async def _validators(file: FileObject | None) -> Validators | None:

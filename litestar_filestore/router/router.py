@@ -84,7 +84,7 @@ def create_file_router(
     """
     _check_access(path, guards, public=public)
     if (column is None) == (backend is None):
-        raise ConfigurationError("create_file_router serves either a column or a backend")
+        raise ConfigurationError("create_file_router serves either a column or a backend: give column= or backend=")
     options = RouteOptions(methods, authorize, disposition, cache_control, max_bytes, name)
     routes = (
         ColumnRoutes(find_column(column, path), options, session_dependency_key, commit)
@@ -112,7 +112,9 @@ def _check_access(path: str, guards: Sequence[Any] | None, *, public: bool) -> N
         ConfigurationError: Unless there are guards or the routes are explicitly public.
     """
     if public and guards:
-        raise ConfigurationError(f"The files of {path} are either public or guarded")
+        raise ConfigurationError(
+            f"The files of {path} are either public or guarded: give public=True or guards=[...], not both"
+        )
     if not public and not guards:
         raise ConfigurationError(
             f"Everybody could reach the files of {path}: give guards=[...], or public=True if that is meant"

@@ -47,14 +47,18 @@ class AnnouncedDigests:
 
     def _expect(self, header: str, value: str) -> None:
         if len(value) > _MAX_HEADER_CHARS:
-            raise InvalidArgumentError("A digest is too long")
+            raise InvalidArgumentError(
+                f"A header with digests is longer than {_MAX_HEADER_CHARS} characters: send fewer digests"
+            )
         if header == "content-md5":
             self._add("md5", value.strip())
             return
         for member in value.split(","):
             found = _MEMBER.fullmatch(member)
             if found is None:
-                raise InvalidArgumentError("A digest is not written as RFC 9530 has it")
+                raise InvalidArgumentError(
+                    "A header with digests does not follow RFC 9530: write it like sha-256=:<base64>:"
+                )
             if found.group(1) in _ALGORITHMS:
                 self._add(found.group(1), found.group(2))
 
@@ -63,9 +67,13 @@ class AnnouncedDigests:
         try:
             digest = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise InvalidArgumentError("A digest is not base64") from error
+            raise InvalidArgumentError(
+                "A digest is not valid base64: encode the bytes of the digest, not its hexadecimal form"
+            ) from error
         if len(digest) != hashlib.new(name, usedforsecurity=False).digest_size:
-            raise InvalidArgumentError(f"A digest is too short or too long for {algorithm}")
+            raise InvalidArgumentError(
+                f"A digest is too short or too long for {algorithm}: send all its bytes in base64"
+            )
         self._expected.setdefault(name, set()).add(digest)
 
     def update(self, block: bytes) -> None:

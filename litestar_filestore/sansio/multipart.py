@@ -78,12 +78,15 @@ def form_boundary(content_type: str) -> bytes | None:
         return None
     found = [value for name, value in _parameters(content_type) if name == "boundary"]
     if len(found) != 1:
-        raise MultipartError("The Content-Type of the form has to announce one boundary")
+        raise MultipartError(
+            "The Content-Type of the form does not announce exactly one boundary: write multipart/form-data; "
+            "boundary=..."
+        )
     boundary = found[0].strip(" \t")
     if boundary.startswith('"'):
         boundary = boundary[1:-1].replace("\\", "")
     if _BOUNDARY.fullmatch(boundary) is None:
-        raise MultipartError("The boundary of the form is not one of 1 to 70 allowed characters")
+        raise MultipartError("The boundary of the form is not valid: use 1 to 70 letters, digits and hyphens")
     return boundary.encode("ascii")
 
 
@@ -136,7 +139,7 @@ class FormParser:
             MultipartLimitError: If it exceeds a limit.
         """
         if self._broken:
-            raise MultipartError("The form cannot be read")
+            raise MultipartError("The form cannot be read after an error in it: correct it and send it again")
         self._broken = True  # until the block is read: who goes on after an error would read on in the wrong place
         self._stray_bytes += len(block)
         self._data = self._data + block if self._data else block
@@ -151,7 +154,7 @@ class FormParser:
         if self._stray_bytes > MAX_STRAY_BYTES:
             # Preamble, epilogue and headers without end keep a parser busy for nothing (CVE-2024-53981, and others).
             self._broken = True
-            raise MultipartError("The form holds too much that belongs to no part")
+            raise MultipartError("The form holds too much that belongs to no part: send nothing outside its parts")
 
     def finish(self) -> None:
         """Say that the body has ended.
@@ -160,7 +163,7 @@ class FormParser:
             MultipartError: If the form has not.
         """
         if self._broken or self._state is not _State.END:
-            raise MultipartError("The form ends before its last boundary")
+            raise MultipartError("The form ends before its last boundary: send it whole, up to --boundary--")
 
     def _events(self) -> Iterator[Event]:
         at = 0
@@ -179,7 +182,9 @@ class FormParser:
                     yield pieces.pop()
                 if found >= 0:
                     if self._content_left:
-                        raise MultipartError("A part of the form is shorter than its Content-Length")
+                        raise MultipartError(
+                            "A part of the form is shorter than its Content-Length: correct that header or leave it out"
+                        )
                     self._stray_bytes = 0
                     yield None
                     at, self._state = found + len(self._delimiter), _State.BOUNDARY
@@ -203,7 +208,9 @@ class FormParser:
         if self._content_left is not None:
             self._content_left -= size
             if self._content_left < 0:
-                raise MultipartError("A part of the form is longer than its Content-Length")
+                raise MultipartError(
+                    "A part of the form is longer than its Content-Length: correct that header or leave it out"
+                )
 
     def _step(self, data: bytes, at: int) -> int:
         """Pass what is neither header nor content, and return where it ends."""
@@ -216,7 +223,9 @@ class FormParser:
         if len(data) - at < len(self._delimiter) and self._delimiter.startswith(data[at:]):
             return at
         if data.startswith(self._delimiter, at):
-            raise MultipartError("A part of the form has headers and nothing behind them, not even an empty content")
+            raise MultipartError(
+                "A part of the form ends with its headers: send an empty line and the content, even an empty one"
+            )
         self._state = _State.CONTENT
         return at + 2
 
@@ -237,13 +246,15 @@ class FormParser:
         if end < 0 and padding in {b"", b"-", b"\r"}:
             return at
         if len(padding) > self._max_header_bytes:
-            raise MultipartLimitError("The form is too large: there is too much behind a boundary")
+            raise MultipartLimitError(
+                "The form is too large: there is too much behind a boundary; send a line break there"
+            )
         if padding.strip(b" \t") not in ({b"", b"\r"} if end < 0 else {b""}):
-            raise MultipartError("There is something behind a boundary of the form")
+            raise MultipartError("There is something behind a boundary of the form: send a line break there")
         if end < 0:
             return at
         if self._parts_left == 0:
-            raise MultipartLimitError("The form is too large: it has too many parts")
+            raise MultipartLimitError("The form is too large: it has too many parts; send fewer fields and files")
         self._parts_left -= 1
         self._lines = []
         self._state = _State.HEADERS
@@ -253,15 +264,19 @@ class FormParser:
         """Read a line of the headers, and return where it ends; at the last one what they say as well."""
         end = data.find(b"\n", at)
         if (len(data) if end < 0 else end) - at > self._max_header_bytes + 1:
-            raise MultipartLimitError("The form is too large: a header is too long")
+            raise MultipartLimitError(
+                "The form is too large: a header is too long; shorten the name of the field or file"
+            )
         if end < 0:
             return at, None
         line = data[at : end + 1]
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            raise MultipartError("A header of the form holds half a line break")
+            raise MultipartError("A header of the form holds half a line break: end each line with CR LF")
         if line != b"\r\n":
             if len(self._lines) >= self._max_headers:
-                raise MultipartLimitError("The form is too large: a part has too many headers")
+                raise MultipartLimitError(
+                    "The form is too large: a part has too many headers; send Content-Disposition and Content-Type only"
+                )
             self._lines.append(line[:-2])
             return end + 1, None
         headers = tuple(_header(each) for each in self._lines)
@@ -279,13 +294,17 @@ def _header(line: bytes) -> tuple[str, str]:
     """
     field, colon, value = line.partition(b":")
     if not colon or _FIELD_NAME.fullmatch(field) is None:
-        raise MultipartError("A header of the form has no name, or goes on in the next line")
+        raise MultipartError(
+            "A header of the form has no name, or goes on in the next line: write each as Name: value on one line"
+        )
     name = field.decode("ascii").title()
     try:
         return name, value.decode("utf-8").strip(" \t")
     except UnicodeDecodeError as error:
         if name in _SINGLE_HEADERS:
-            raise MultipartError("A header of the form is not UTF-8") from error
+            raise MultipartError(
+                "A header of the form is not UTF-8: encode the names of fields and files as UTF-8"
+            ) from error
         return name, value.decode("utf-8", "replace").strip(" \t")  # nobody asks for it
 
 
@@ -297,11 +316,13 @@ def _read_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
     """
     names = [name for name, _ in headers if name in _SINGLE_HEADERS]
     if len(names) != len(set(names)):
-        raise MultipartError("A part of the form has a header twice")
+        raise MultipartError("A part of the form has a header twice: send each only once")
     known = dict(headers)
     # RFC 7578 section 4.7: senders do not use it; decoding it was an attack of its own (CVE-2026-33033).
     if known.get("Content-Transfer-Encoding", "binary").lower() not in _PLAIN_ENCODINGS:
-        raise MultipartError("A part of the form has a transfer encoding")
+        raise MultipartError(
+            "A part of the form has a transfer encoding: send its content as it is, without Content-Transfer-Encoding"
+        )
     name, filename = _disposition(known.get("Content-Disposition"))
     return part_head(name, filename, headers)
 
@@ -318,9 +339,9 @@ def part_head(name: str | None, filename: str | None, headers: tuple[tuple[str, 
         MultipartError: If it has no name, or one that breaks lines.
     """
     if not name:
-        raise MultipartError("A part of the form has no name")
+        raise MultipartError("A part of the form has no name: add name=... to its Content-Disposition")
     if _CONTROL.search(name):
-        raise MultipartError("The name of a part holds a control character")
+        raise MultipartError("The name of a part holds a control character: remove it")
     type_ = dict(headers).get("Content-Type")
     shown = tuple((field, _CONTROL.sub("\ufffd", value)) for field, value in headers)
     return PartHead(name, filename, declared_type(type_), declared_charset(type_), shown)
@@ -330,20 +351,22 @@ def _disposition(value: str | None) -> tuple[str | None, str | None]:
     """Return name and file name of a part. ``filename*`` is not for forms (RFC 7578 §4.2)."""
     start = _FORM_DATA.match(value or "")
     if value is None or start is None:
-        raise MultipartError("A part of the form has no Content-Disposition of form-data")
+        raise MultipartError("A part of the form has no Content-Disposition of form-data: write form-data; name=...")
     found: dict[str, str] = {}
     at = start.end()
     while (parameter := _DISPOSITION.match(value, at)) is not None:
         name, quoted, token = parameter.groups()
         if name.lower() in found:
-            raise MultipartError("A part of the form names itself twice")
+            raise MultipartError("A part of the form gives its name or file name twice: give each once")
         # A reader of quoted pairs (RFC 822) takes this for a quote in the name and goes on behind it.
         if quoted is not None and quoted.endswith("\\"):
-            raise MultipartError("A name in the form has a backslash before a quote; a quote is written as %22")
+            raise MultipartError("A name in the form has a backslash before a quote: write a quote as %22")
         found[name.lower()] = _decoded(token if quoted is None else quoted)
         at = parameter.end()
     if _END.fullmatch(value, at) is None:
-        raise MultipartError("A part of the form has a Content-Disposition that cannot be read")
+        raise MultipartError(
+            "A part of the form has a Content-Disposition that cannot be read: write form-data; name=...; filename=..."
+        )
     return found.get("name"), found.get("filename")
 
 
@@ -359,7 +382,7 @@ def _decoded(text: str) -> str:
 def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
     value = next((value for name, value in headers if name == "Content-Length"), None)
     if value is not None and _LENGTH.fullmatch(value) is None:
-        raise MultipartError("The Content-Length of a part is not a number")
+        raise MultipartError("The Content-Length of a part is not a number: correct that header or leave it out")
     return None if value is None else int(value)
 
 

@@ -78,7 +78,7 @@ def parse_ranges(header: str, size: int, *, max_ranges: int = MAX_RANGES) -> tup
         wanted.append(_resolve(match, size))
     satisfiable = [each for each in wanted if each.start < each.end]
     if not satisfiable:
-        raise RangeNotSatisfiableError("No range begins within the object", size=size)
+        raise RangeNotSatisfiableError("No range begins within the object: choose a start below its size", size=size)
     return _joined(satisfiable)
 
 

@@ -119,7 +119,10 @@ class KeyRing:
         signed = f"{self._signing}.{_encode(_canonical(document))}"
         token = f"{signed}.{_mac(self._keys[self._signing], purpose, signed)}"
         if len(token) > MAX_TOKEN_CHARACTERS:
-            raise InvalidArgumentError(f"A link for this file would be longer than {MAX_TOKEN_CHARACTERS} characters")
+            raise InvalidArgumentError(
+                f"A link for this file would be longer than {MAX_TOKEN_CHARACTERS} characters: shorten its key or "
+                "filename"
+            )
         return token
 
     def read(self, purpose: Purpose, token: str, *, now: float) -> tuple[dict[str, Any], int]:
@@ -163,7 +166,9 @@ def check_secret(secret: Secret) -> bytes:
     """
     value = secret.encode() if isinstance(secret, str) else bytes(secret)
     if len(value) < MIN_SECRET_BYTES:
-        raise ConfigurationError(_explain(f"A secret has at least {MIN_SECRET_BYTES} bytes, this one has {len(value)}"))
+        raise ConfigurationError(
+            _explain(f"A secret needs at least {MIN_SECRET_BYTES} bytes, this one has {len(value)}")
+        )
     if _is_guessable(value):
         raise ConfigurationError(_explain("This secret was not made by a random generator"))
     return value

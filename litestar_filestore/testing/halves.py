@@ -54,7 +54,7 @@ class Gate:
         yield before
         self._loop.call_soon_threadsafe(self.reached.set)
         if not self._open_for_threads.wait(GATE_SECONDS):
-            raise TimeoutError("nobody opened the gate")
+            raise TimeoutError(f"The gate was not opened within {GATE_SECONDS} seconds: open it in the test")
         yield after
 
     async def blocks_async(self, *, before: bytes, after: bytes) -> AsyncGenerator[bytes, None]:

@@ -127,7 +127,9 @@ def _check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[
     """
     selected = {getattr(name, "key", name) for name in statement._select_names or ()}  # noqa: SLF001
     if statement.select is not None and any(not selected.isdisjoint(_names(column)) for column in columns):
-        raise UnsupportedOperationError("INSERT .. SELECT would give one file to two rows; copy the files instead")
+        raise UnsupportedOperationError(
+            "INSERT .. SELECT would give one file to two rows: load the rows, and assign file.copy() to new ones"
+        )
     clause = getattr(statement, "_post_values_clause", None)
     if clause is None:
         return
@@ -135,8 +137,8 @@ def _check_insert(statement: Any, columns: Sequence[FileColumn], rows: Sequence[
     change = _Row(changes, {})
     if any(each.mentions(column) for column in columns for each in (*rows, change)):
         raise UnsupportedOperationError(
-            "An upsert does not tell which rows it inserts, so whose the files are: look the rows up first, or leave "
-            "the columns with files out and set them afterwards"
+            "An upsert does not tell which rows it inserts, so nobody knows whose the files are: look the rows up "
+            "first, or leave the columns with files out and set them afterwards"
         )
 
 
@@ -247,7 +249,7 @@ def _give_defaults(plan: _Plan, state: ORMExecuteState, columns: Sequence[FileCo
     if len(rows) > 1 and not state.is_executemany:
         raise UnsupportedOperationError(
             "An INSERT with several rows in values() takes no files from the defaults of columns: give the rows as "
-            "parameters of execute(), or each its file"
+            "parameters of execute(), or give each row its file"
         )
     if state.is_executemany:
         plan.defaults = given
@@ -260,7 +262,7 @@ def _update_by_key(plan: _Plan, state: ORMExecuteState) -> _Check:
     keys = [plan.mapper.get_property_by_column(column).key for column in plan.mapper.primary_key]
     rows = {tuple(row[key] for key in keys): row for row in _rows_of(state)}
     if len(rows) != len(cast("Sequence[Any]", state.parameters)):
-        raise ConflictError("The statement names a row twice; only one of its files could stay")
+        raise ConflictError("The statement names a row twice, and only one of its files could stay: name each row once")
     touched = {
         identity: columns
         for identity, row in rows.items()

@@ -266,7 +266,10 @@ class LedgerCustody:
             if _key(file) in others and not call(file.exists, file.exists_async):
                 raise _nothing_stored(file)
             if _key(file) in others and file.referred is Referred.FREE and is_taken(file):
-                raise ConflictError("The application keeps this file, and the reference may not put it into a row")
+                raise ConflictError(
+                    "The application keeps this file, and the reference may not put it into a row: make one with "
+                    "storages.reference_for(file, kept=True), or send the content again"
+                )
             if _key(file) in others and was_staged(file):
                 raise _taken_meanwhile()  # its own ledger would sweep it, or it is newer than our snapshot
             if _key(file) in direct or holds.is_watched(Target(file.backend, file.path)):
@@ -364,7 +367,9 @@ def _check_distinct(files: Sequence[FileObject]) -> None:
 
 
 def _taken(key: ObjectKey) -> ObjectExistsError:
-    return ObjectExistsError("The key is, or was until lately, an object's", operation="put", **key._asdict())
+    return ObjectExistsError(
+        "There is, or was until lately, an object of that key: choose another key", operation="put", **key._asdict()
+    )
 
 
 def _given_up() -> LinkLostError:
@@ -383,9 +388,9 @@ def _nothing_stored(file: FileObject) -> InvalidArgumentError | ObjectNotFoundEr
 
 def _taken_meanwhile() -> ConflictError:
     return ConflictError(
-        "The file was stored, or taken by another row, after this transaction began to read, or it belongs to the "
-        "ledger of another database or schema. Nothing was committed, and a new transaction of its own database can "
-        "take it if it is free: store first, then begin"
+        "The file was stored or taken by another row after this transaction began to read, or it belongs to the "
+        "ledger of another database or schema. Nothing was committed: store the file first, then begin a transaction "
+        "in its own database"
     )
 
 

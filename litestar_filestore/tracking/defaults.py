@@ -43,7 +43,7 @@ def check_defaults(mapper: Mapper[Any]) -> None:
         if default is not None and default.is_clause_element and not isinstance(default.arg, Null):
             raise ConfigurationError(
                 f"The default of the file column {column.key!r} of {mapper.class_.__name__} is an SQL expression: "
-                "which file it gives only the database knows. Use a callable"
+                "only the database knows which file it gives. Use a callable"
             )
 
 

@@ -267,7 +267,7 @@ def journal_of(session: Session) -> Journal:
 def _current(session: Session) -> SessionTransaction:
     transaction = session.get_nested_transaction() or session.get_transaction()
     if transaction is None:  # a flush begins one before it calls any listener
-        raise StorageError("A file was stored or replaced outside a transaction")
+        raise StorageError("A file was stored or replaced outside a transaction: begin one first")
     return transaction
 
 

@@ -144,7 +144,7 @@ def mark_used(backend: StorageBackend, link: UsedLink) -> None:
     _forget_ended(backend)
     day = _day(link.expires_at)
     if _put(backend, f"{_LINKS}/{day}/{link.digest}", _ROW) is not None:
-        raise ObjectExistsError("There was an upload through this link: make another one", backend=backend.key)
+        raise ObjectExistsError("This link was used for an upload before: make another one", backend=backend.key)
 
 
 def _forget_ended(backend: StorageBackend) -> None:

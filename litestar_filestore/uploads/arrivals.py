@@ -85,7 +85,7 @@ class Arrivals(LiveSource):
         headers = self._request.headers
         announced = headers.get("content-length")
         if announced is not None and _LENGTH.fullmatch(announced) is None:
-            raise refused("The Content-Length is not a number")
+            raise refused("The Content-Length is not a number: send the length of the body in bytes")
         if before is not None:
             self._receive = _replayed(before)
             self._announced = len(before)
@@ -120,7 +120,7 @@ class Arrivals(LiveSource):
         if self._digests is not None:
             self._digests.update(block)
             if not (self._more or self._digests.verify()):
-                raise refused("The body does not have the digest that its header announces")
+                raise refused("The body does not have the digest that its header announces: send it again")
         if not block:
             raise StopAsyncIteration
         return block
@@ -255,13 +255,17 @@ class Arrivals(LiveSource):
         arrived = await self._arrives(min(limits.idle_seconds, left_seconds))
         self._waited_seconds += loop.time() - start
         if self.deadline is not None and loop.time() >= self.deadline:
-            raise too_slow(f"The body did not come within {limits.request_seconds:g} seconds")
+            raise too_slow(
+                f"The body did not come within {limits.request_seconds:g} seconds: send it faster, or send less"
+            )
         if not arrived:
-            raise too_slow(f"Nothing came for {limits.idle_seconds:g} seconds")
+            raise too_slow(
+                f"Nothing came for {limits.idle_seconds:g} seconds: send the body again, without such pauses"
+            )
         if self._waited_seconds >= limits.rate_seconds:
             rate = self._least_rate()
             if self.size - self._rated_bytes < rate * self._waited_seconds:
-                raise too_slow(f"Less than {rate} bytes came in a second")
+                raise too_slow(f"Less than {rate} bytes came in a second: send the body again over a faster connection")
             self._waited_seconds, self._rated_bytes = 0.0, self.size
 
     def _least_rate(self) -> int:
@@ -297,7 +301,7 @@ class Arrivals(LiveSource):
         return body
 
     def _too_large(self) -> Exception:
-        return too_large(f"The body is larger than {self._max_bytes} bytes")
+        return too_large(f"The body is larger than {self._max_bytes} bytes: send less at a time")
 
 
 def _replayed(body: bytes) -> Callable[[], Awaitable[Any]]:

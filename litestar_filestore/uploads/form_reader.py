@@ -114,13 +114,13 @@ async def _read_url_encoded(
     try:
         texts = parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=limits.max_parts)
     except UnicodeDecodeError as error:
-        raise refused("Text has to be UTF-8") from error
+        raise refused("The text is not UTF-8: send it in that encoding") from error
     except ValueError as error:
-        raise too_large(f"The form holds more than {limits.max_parts} fields") from error
+        raise too_large(f"The form holds more than {limits.max_parts} fields: send fewer") from error
     values = _Values()
     for name, text in texts:
         if len(text.encode()) > limits.max_field_bytes:
-            raise too_large(f"The field is larger than {limits.max_field_bytes} bytes", name)
+            raise too_large(f"The field is larger than {limits.max_field_bytes} bytes: shorten its text", name)
         if name not in form.spooled:
             values.add(name, text)
     return values.by_name()

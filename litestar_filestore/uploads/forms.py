@@ -168,7 +168,7 @@ def _plan(
     keys = [each.key for each in settings.backends]
     if planned.backend is None and len(keys) > 1:
         raise ImproperlyConfiguredException(
-            f"It is not clear where the file {field.name!r} in the form of {handler} goes, of {', '.join(keys)}: say "
+            f"The file {field.name!r} in the form of {handler} could go to {', '.join(keys)}: write "
             "Annotated[FileObject, FileField(backend=...)], or name a column as in Annotated[FileObject, Document.file]"
         )
     return dataclasses.replace(

@@ -132,7 +132,10 @@ class RequestFiles:
         backends = registry.all()
         if len(backends) != 1:
             known = ", ".join(registry.registered_backends()) or "none"
-            raise ConfigurationError(f"It is not clear where the file {planned.name!r} goes; registered: {known}")
+            raise ConfigurationError(
+                f"It is not clear where the file {planned.name!r} goes; registered: {known}. Choose one with "
+                "FileField(backend=...)"
+            )
         return backends[0]
 
     def add(self, file: FileObject) -> None:
@@ -199,7 +202,9 @@ def owned_by(scope: object) -> RequestFiles:
     """
     found = cast("MutableMapping[str, Any]", scope).get(_SCOPE_KEY)
     if not isinstance(found, RequestFiles):
-        raise ConfigurationError("Uploads need FilestorePlugin: its middleware gives up what no row takes")
+        raise ConfigurationError(
+            "Uploads need FilestorePlugin, which deletes files that no row takes: add it to Litestar(plugins=[...])"
+        )
     return found
 
 
@@ -215,7 +220,10 @@ async def _deadline(backend: StorageBackend, deadline: float | None) -> AsyncGen
         if not limit.expired():
             raise
         raise BackendUnavailableError(
-            "The store did not take the file in the time that a request has", operation="put", backend=backend.key
+            "The store did not take the file within UploadLimits.request_seconds; try again later, or allow more "
+            "seconds",
+            operation="put",
+            backend=backend.key,
         ) from error
 
 

@@ -114,17 +114,21 @@ class UploadLimits:
         """
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
-                raise ConfigurationError(f"UploadLimits.{name} is not negative")
+                raise ConfigurationError(f"UploadLimits.{name} must be 0 or more, not {getattr(self, name)!r}")
         for name in _AT_LEAST_ONE:
             if (count := getattr(self, name)) is not None and count < 1:
-                raise ConfigurationError(f"UploadLimits.{name} is at least 1")
+                raise ConfigurationError(f"UploadLimits.{name} must be at least 1, not {count!r}")
         for name in ("idle_seconds", "rate_seconds", "request_seconds"):
             if (seconds := getattr(self, name)) is not None and not seconds > 0:
-                raise ConfigurationError(f"UploadLimits.{name} is more than 0")
+                raise ConfigurationError(f"UploadLimits.{name} must be more than 0, not {seconds!r}")
         if self.max_total_bytes is not None and self.max_total_bytes < 0:
-            raise ConfigurationError("UploadLimits.max_total_bytes is not negative")
+            raise ConfigurationError(
+                f"UploadLimits.max_total_bytes must be 0 or more, or None, not {self.max_total_bytes!r}"
+            )
         if self.buffer_bytes < _MIB:
-            raise ConfigurationError("UploadLimits.buffer_bytes is at least a mebibyte: one block")
+            raise ConfigurationError(
+                f"UploadLimits.buffer_bytes must be at least {_MIB}, which is one block, not {self.buffer_bytes!r}"
+            )
         share = self.max_uploads_per_address
         # Rounded up, so that a client gets a slot even if there is only one.
         self.slots = UploadSlots(self.max_uploads, share or -(-3 * self.max_uploads // 4), self.rate_seconds)

@@ -76,7 +76,7 @@ class Part(LiveSource):
             return event
         self._ended = True
         if not self._digests.verify():
-            raise refused("The content does not have the digest that its header announces", self.name)
+            raise refused("The content does not have the digest that its header announces: send it again", self.name)
         raise StopAsyncIteration
 
     async def read(self, max_bytes: int | None = None) -> bytes:
@@ -94,7 +94,7 @@ class Part(LiveSource):
         while (piece := await anext(self, None)) is not None:
             size += len(piece)
             if size > limit:
-                raise too_large(f"The field is larger than {limit} bytes", self.name)
+                raise too_large(f"The field is larger than {limit} bytes: shorten its text", self.name)
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -106,11 +106,11 @@ class Part(LiveSource):
         """
         # A client that chooses the codec chooses what a filter sees: UTF-7 hides markup, and rot13 is a codec too.
         if self.charset is not None and self.charset.lower() not in _CHARSETS:
-            raise refused("Text has to be UTF-8", self.name)
+            raise refused("The text is not UTF-8: send it in that encoding", self.name)
         try:
             return (await self.read(max_bytes)).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise refused("Text has to be UTF-8", self.name) from error
+            raise refused("The text is not UTF-8: send it in that encoding", self.name) from error
 
     async def discard(self) -> None:
         """Read on to the end of the part."""
@@ -246,7 +246,7 @@ class MultipartStream:
     def _count(self, head: PartHead) -> None:
         self._file_count += bool(head.filename)
         if self._file_count > self._form.files:
-            raise too_large(f"The form holds more than {self._form.files} files", head.name)
+            raise too_large(f"The form holds more than {self._form.files} files: send fewer", head.name)
 
 
 async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:
@@ -254,7 +254,7 @@ async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Ev
     values = list(form_values(form))
     try:
         if len(values) > max_parts:
-            raise MultipartLimitError("The form is too large: it has too many parts")
+            raise MultipartLimitError("The form is too large: it has too many parts; send fewer fields and files")
         for name, each in values:
             if isinstance(each, UploadFile):
                 headers = {key: value for key, value in each.headers.items() if key != "Content-Disposition"}

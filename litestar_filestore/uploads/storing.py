@@ -179,9 +179,9 @@ class ApplicationStorer:
             raise self._not_found_yet(backend)
         if len(places) > 1:
             raise ConfigurationError(
-                "The files could belong to rows of several databases, and each has a ledger of its own: name the column"
-                " in the form, as in Annotated[FileObject, Document.file], give each database a backend of its own, or"
-                " leave those out of LedgerConfig.databases that uploads have nothing to do with",
+                "The files could belong to rows of several databases, each with its own ledger: name the column"
+                " in the form, as in Annotated[FileObject, Document.file], give each database its own backend, or"
+                " list in LedgerConfig.databases only those that take uploads",
                 backend=backend,
             )
         if not places or staging_engine(places[0].engine) is None:

@@ -320,7 +320,9 @@ class FileCheck:
             if inspect.iscoroutine(waiting):
                 waiting.close()  # or Python warns that nobody awaited it
             name = getattr(rule, "__name__", type(rule).__name__)
-            raise UnsupportedOperationError(f"The rule {name} is asynchronous: it needs an AsyncSession or a request")
+            raise UnsupportedOperationError(
+                f"The rule {name} is asynchronous: use an AsyncSession or a request, or make the rule a plain function"
+            )
 
 
 def _at_head(rule: Rule) -> Callable[[Candidate], Any]:

@@ -331,7 +331,7 @@ class ImageSize(FileRule):
         limits = (self.max_width, self.max_height, self.min_width, self.min_height, self.max_pixels)
         given = [each for each in limits if each is not None]
         if not given or min(given) < 1:
-            raise ConfigurationError("ImageSize takes limits in pixels, from 1 on")
+            raise ConfigurationError("ImageSize needs limits of 1 pixel or more, for example ImageSize(max_width=4000)")
 
     def at_head(self, file: Candidate) -> str | None:
         """Refuse what is no image."""
@@ -346,7 +346,7 @@ class ImageSize(FileRule):
     def _judge(self, content_type: str) -> Reading[Answer]:
         size = yield from read_dimensions(content_type)
         if size is None:
-            return "The dimensions of the image cannot be read"
+            return "The dimensions of the image cannot be read: save it again with an image editor"
         return next(self._complaints(*size), None)
 
     def _complaints(self, width: int, height: int) -> Iterator[str]:

@@ -100,7 +100,7 @@ class ContentTypes(FileRule):
             raise FileTypeNotAllowedError(
                 f"Files of type {file.content_type} are not allowed here, only {_list(self.patterns)}"
                 if file.content_type != UNKNOWN
-                else f"This is no file of type {_list(self.patterns)}"
+                else f"The type of the file is unknown: send one of type {_list(self.patterns)}"
             )
         _check_agreement(file)
         return None
@@ -149,7 +149,7 @@ class MaxFiles(FileRule):
             ConfigurationError: If it is less than one.
         """
         if count < 1:
-            raise ConfigurationError(f"MaxFiles takes a number from 1 on, not {count}")
+            raise ConfigurationError(f"MaxFiles takes a number of at least 1, not {count}")
         object.__setattr__(self, "max_files", count)
 
 
@@ -174,9 +174,9 @@ def _is_type(pattern: str) -> bool:
 def _check_agreement(file: Candidate) -> None:
     if not agree(file.filename, file.content_type):
         raise FileTypeNotAllowedError(
-            f"The name of the file does not fit its content, which is of type {file.content_type}"
+            f"The name of the file does not fit its content, which is of type {file.content_type}: rename the file"
             if file.content_type != UNKNOWN
-            else "The content of the file is not what its name says"
+            else "The content of the file is not what its name says: correct the extension, or send another file"
         )
 
 
@@ -214,7 +214,7 @@ def parse_size(size: int | str) -> int:
         factor = _UNITS[unit.replace("k", "K")]
         return int(whole) * factor + int((fraction or "").ljust(3, "0")) * factor // 1000
     if isinstance(size, bool) or size < 0:
-        raise ConfigurationError(f"A size is a number of bytes from 0 on, not {size!r}")
+        raise ConfigurationError(f"A size must be 0 bytes or more, not {size!r}")
     return size
 
 

@@ -38,7 +38,7 @@ def test_odd_key_is_allowed_unchanged(key: str) -> None:
 @pytest.mark.parametrize("key", [b"a", 1, None, ["a"]])
 def test_key_must_be_text(key: Any) -> None:
     """What is no text is an invalid key, not a failure deep inside."""
-    with pytest.raises(InvalidKeyError, match="text"):
+    with pytest.raises(InvalidKeyError, match="must be a str"):
         check_key(key)
 
 

@@ -206,7 +206,7 @@ def test_backend_of_another_database(seeded: World, tmp_path: Path) -> None:
     other = World(sa.create_engine(f"sqlite:///{tmp_path}/other.db"), seeded.root)
     other.create()
     for repair in (False, True):
-        with pytest.raises(LedgerError, match="looked after by another database"):
+        with pytest.raises(LedgerError, match="belongs to another database"):
             other.fsck(repair=repair)
     assert len(seeded.objects()) == 5
     other.engine.dispose()

@@ -102,7 +102,7 @@ def test_file_that_was_staged_after_the_snapshot(seeded: World, level: str) -> N
         row = session.get_one(Document, 1)
         file = staged_file(seeded)
         row.file = file
-        with pytest.raises(ConflictError, match="store first, then begin"):
+        with pytest.raises(ConflictError, match="store the file first, then begin"):
             session.commit()
     assert seeded.contents() == SEED
     with Session(seeded.engine) as session:

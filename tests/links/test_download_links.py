@@ -182,7 +182,7 @@ def test_refusals_look_the_same(memory: MemoryBackend, serve: Serve) -> None:
     served.clock.now += DAY
     answers.append(served.client.get(url))
     assert {(each.status_code, each.text) for each in answers} == {
-        (403, '{"status_code":403,"detail":"This link is not valid, or not any longer"}')
+        (403, '{"status_code":403,"detail":"This link is not valid, or no longer valid: ask for a new one"}')
     }
 
 

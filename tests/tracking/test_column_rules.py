@@ -340,7 +340,7 @@ def test_file_that_was_stored_by_hand(db: Database) -> None:
     saved = [file(b"x", "a.txt").save(), file(b"<script>", "a.txt", content_type="text/plain").save()]
     assert [refused(db, text=each).detail for each in saved] == [
         "The file is smaller than the 3 bytes that are needed",
-        "The name of the file does not fit its content, which is of type text/html",
+        "The name of the file does not fit its content, which is of type text/html: rename the file",
     ]
     for each in saved:
         each.delete()

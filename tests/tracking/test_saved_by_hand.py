@@ -326,7 +326,7 @@ class TestOutsideOfRequests:
         world.register()
         file = await new_file().save_async()
         assert states(world) == []
-        with pytest.raises(ConfigurationError, match="while one runs"):
+        with pytest.raises(ConfigurationError, match="while it runs"):
             await storages.keep(file)
         file.delete()
 

@@ -171,7 +171,10 @@ BROKEN = [png()[:20], jpeg()[:22], isobmff(b"avif", b"avif"), webp()[:24], icon(
 @pytest.mark.parametrize("content", BROKEN)
 def test_broken_image(content: bytes) -> None:
     """An image without readable dimensions is refused."""
-    assert judge(ImageSize(max_width=3), content) == "The dimensions of the image cannot be read"
+    assert (
+        judge(ImageSize(max_width=3), content)
+        == "The dimensions of the image cannot be read: save it again with an image editor"
+    )
 
 
 @pytest.mark.parametrize("content", [b"words", b"%PDF-1.7", b'<svg width="1" height="1"/>'])

@@ -134,7 +134,9 @@ class AzureUpload(PartUpload):
             answer = await self._store.request(function, **self._attributes, **options)
         except Exception as error:
             if not self._options.overwrite and is_taken(error):
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
         return ObjectInfo(
             key=self._path,
@@ -167,7 +169,7 @@ class AzureReader(RangeReader):
                 HTTPStatus.PRECONDITION_FAILED,
                 HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
             }:
-                raise ObjectChangedError("The object was replaced while it was read") from error
+                raise ObjectChangedError("The object was replaced while it was read: read it again") from error
             if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise RangeMissingError from error
             raise
@@ -279,14 +281,16 @@ class AzureStore(ObjectStore):
             answer = await self.request(blob.start_copy_from_url, self.blob(source).url, **condition)
         except Exception as error:
             if not overwrite and is_taken(error):
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
         status = answer.get("copy_status")
         while status == "pending":
             await asyncio.sleep(_POLL_SECONDS)
             status = (await self.request(blob.get_blob_properties))["copy"]["status"]
         if status != "success":
-            raise BackendUnavailableError("The store gave up copying the object")
+            raise BackendUnavailableError("The store gave up copying the object; try again later")
 
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL with a shared access signature; nothing is sent.
@@ -298,7 +302,9 @@ class AzureStore(ObjectStore):
         credential = self.fs.service_client.credential
         account_key = getattr(credential, "account_key", None)
         if account_key is None:
-            raise UnsupportedOperationError("Only the key of the Azure account can sign URLs, not a token or a link")
+            raise UnsupportedOperationError(
+                "Only the key of the Azure account can sign URLs, not a token or a link: give account_key="
+            )
         signature = generate_blob_sas(
             account_name=credential.account_name,
             account_key=account_key,

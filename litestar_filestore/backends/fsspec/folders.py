@@ -82,7 +82,7 @@ class FileUpload(Upload):
         self.finish()
         found = self.store.look(self.hidden)
         if found is None or found.size != self.size:
-            raise BackendUnavailableError("The store did not keep all bytes that it was sent")
+            raise BackendUnavailableError("The store did not keep all bytes that it was sent: store the file again")
         target = self.store.full(self.path)
         self.store.in_folder(target, lambda: self._move(target))
         return found.info(self.path)
@@ -98,7 +98,7 @@ class FileUpload(Upload):
     def _begin(self) -> None:
         if not self._is_begun:
             if not self._overwrite and self.store.look(self.store.full(self.path)) is not None:
-                raise ObjectExistsError("There is already an object of that key")
+                raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
             self._is_begun = True
             self.open()
 
@@ -110,7 +110,9 @@ class FileUpload(Upload):
             if found is not None and found.is_folder:
                 raise InvalidKeyError(FOLDER) from error
             if found is not None and not self._overwrite:
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
 
 
@@ -154,7 +156,7 @@ class FileReader(Reader):
         """
         now = self.store.look(self.store.full(self.path))
         if now is None or now.stamp != found.stamp:
-            raise ObjectChangedError("The object was replaced while it was read")
+            raise ObjectChangedError("The object was replaced while it was read: read it again")
 
     def shut(self) -> None:
         """Close the file, if it was opened."""
@@ -172,7 +174,7 @@ class FileReader(Reader):
             return b""
         block = self.read(wanted)
         if len(block) != wanted:
-            raise ObjectChangedError("The object became shorter while it was read")
+            raise ObjectChangedError("The object became shorter while it was read: read it again")
         self.offset += wanted
         if self.offset == stop:
             self.check(found)
@@ -185,9 +187,11 @@ class FileReader(Reader):
     def _begin(self) -> FoundFile:
         found = self.open()
         if not found.is_file:
-            raise ObjectNotFoundError("There is no such object")
+            raise ObjectNotFoundError("There is no such object: check the key and the backend's prefix")
         if self.offset and self.offset >= found.size:
-            raise RangeNotSatisfiableError("The range starts behind the end of the object", size=found.size)
+            raise RangeNotSatisfiableError(
+                "The range starts behind the end of the object: start before it", size=found.size
+            )
         return found
 
 
@@ -259,7 +263,8 @@ class FileStore(Store):
         """
         if self._mover is None:
             raise UnsupportedOperationError(
-                f"{type(self.fs).__name__} cannot move files, so whatever is stored in it could be seen half-written"
+                f"{type(self.fs).__name__} cannot move files, so a file could be read half-written: use another file "
+                "system"
             )
         return self._mover
 
@@ -269,7 +274,7 @@ class FileStore(Store):
         if found is not None and found.is_folder:
             raise InvalidKeyError(FOLDER)
         if found is not None and not overwrite:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     def make_one_folder(self, full: str) -> None:
         """Make a folder whose parent exists, and perhaps those above it."""
@@ -361,7 +366,7 @@ class FileStore(Store):
         """
         found = self.look(self.full(path))
         if found is None or not found.is_file:
-            raise ObjectNotFoundError("There is no such object")
+            raise ObjectNotFoundError("There is no such object: check the key and the backend's prefix")
         return found
 
     def is_folder(self, full: str) -> bool:

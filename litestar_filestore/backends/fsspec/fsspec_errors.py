@@ -28,7 +28,7 @@ __all__ = (
     "translate_library_error",
 )
 
-FOLDER = "Another key uses this one as a folder, or the other way round"
+FOLDER = "Another key uses this one as a folder, or the other way round: choose another key"
 """Message of `InvalidKeyError` where a store keeps files in folders."""
 
 
@@ -51,13 +51,14 @@ class ResponseError(Exception):
         return self.status == HTTPStatus.NOT_FOUND and "specified bucket" in self.reason
 
 
-_UNREACHABLE = "The store cannot be reached or did not answer in time"
+_UNREACHABLE = "The store cannot be reached or did not answer in time: check its address, or try again later"
 _CREDENTIALS = "The store refused the credentials; check that they are right and not expired"
-_DENIED = "The credentials do not allow this operation"
-_BUCKET = "The bucket or container does not exist"
-_MISSING = "There is no such object"
-_TAKEN = "There is already an object of that key"
-_FULL = "No space is left in the store"
+_DENIED = "The credentials do not allow this operation: give their account the permission"
+_BUCKET = "The bucket or container does not exist: create it, or correct the backend's URL"
+_MISSING = "There is no such object: check the key and the backend's prefix"
+_TAKEN = "There is already an object of that key: choose another, or overwrite=True"
+_BUSY = "The store is busy; try again later"
+_FULL = "No space is left in the store: make room, or raise its quota"
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _S3_CODES: dict[str, tuple[type[StorageError], str]] = {
@@ -74,13 +75,13 @@ _S3_CODES: dict[str, tuple[type[StorageError], str]] = {
         ),
         (AuthenticationError, _CREDENTIALS),
     ),
-    "RequestTimeTooSkewed": (AuthenticationError, "The clock of this machine differs from the store's"),
+    "RequestTimeTooSkewed": (AuthenticationError, "The clock of this machine differs from the store's: set it"),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled"), (AccessDeniedError, _DENIED)),
     "PreconditionFailed": (ObjectExistsError, _TAKEN),
-    "KeyTooLongError": (InvalidKeyError, "The store takes no key that long"),
+    "KeyTooLongError": (InvalidKeyError, "The store takes no key that long: shorten it"),
     **dict.fromkeys(("QuotaExceeded", "XMinioStorageFull"), (StorageFullError, _FULL)),
     **dict.fromkeys(("NotImplemented", "MethodNotAllowed"), (UnsupportedOperationError, "The store cannot do this")),
-    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted", "SlowDown"), (BackendUnavailableError, "Busy")),
+    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted", "SlowDown"), (BackendUnavailableError, _BUSY)),
 }
 
 # https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
@@ -105,8 +106,8 @@ _STATUSES: dict[int, tuple[type[StorageError], str]] = {
     408: (BackendUnavailableError, _UNREACHABLE),
     409: (InvalidKeyError, FOLDER),
     412: (ObjectExistsError, _TAKEN),
-    423: (BackendUnavailableError, "Somebody has locked the object"),
-    429: (BackendUnavailableError, "The store is busy"),
+    423: (BackendUnavailableError, "Somebody has locked the object; try again later"),
+    429: (BackendUnavailableError, _BUSY),
     501: (UnsupportedOperationError, "The store cannot do this"),
     507: (StorageFullError, _FULL),
 }
@@ -116,7 +117,10 @@ _NAMES: dict[str, tuple[type[StorageError], str]] = {
     # botocore, aiobotocore
     **dict.fromkeys(
         ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"),
-        (AuthenticationError, "There are no usable credentials for the store"),
+        (
+            AuthenticationError,
+            "There are no usable credentials for the store: give them to the backend or in the environment",
+        ),
     ),
     # google.auth
     **dict.fromkeys(("DefaultCredentialsError", "RefreshError"), (AuthenticationError, _CREDENTIALS)),
@@ -125,10 +129,11 @@ _NAMES: dict[str, tuple[type[StorageError], str]] = {
     # paramiko, asyncssh
     **dict.fromkeys(("AuthenticationException", "PermissionDenied"), (AuthenticationError, _CREDENTIALS)),
     **dict.fromkeys(
-        ("HostKeyNotVerifiable", "BadHostKeyException"), (AuthenticationError, "The server's host key is not known")
+        ("HostKeyNotVerifiable", "BadHostKeyException"),
+        (AuthenticationError, "The server's host key is not known: add it to known_hosts"),
     ),
     "SFTPPermissionDenied": (AccessDeniedError, _DENIED),
-    "SFTPWriteProtect": (AccessDeniedError, "The store is read-only"),
+    "SFTPWriteProtect": (AccessDeniedError, "The store is read-only: give the account the permission to write"),
     **dict.fromkeys(("SFTPNoSpaceOnFilesystem", "SFTPQuotaExceeded", "InsufficientStorage"), (StorageFullError, _FULL)),
     **dict.fromkeys(("SFTPNoSuchFile", "SFTPNoSuchPath", "ResourceNotFound"), (ObjectNotFoundError, _MISSING)),
     **dict.fromkeys(("SFTPFileAlreadyExists", "ResourceAlreadyExists"), (ObjectExistsError, _TAKEN)),
@@ -249,7 +254,7 @@ def _by_status(status: int, reason: str) -> StorageError:
     if known is not None:
         return known[0](known[1])
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return BackendUnavailableError(f"The store failed with status {status}")
+        return BackendUnavailableError(f"The store failed with status {status}; try again later")
     return StorageError(f"The store answered with status {status} {reason}".rstrip())
 
 

@@ -109,7 +109,7 @@ class FtpStore(FileStore):
     def move(self, source: str, target: str, *, overwrite: bool) -> None:
         """Rename a file."""
         if not overwrite and self.look(target) is not None:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
         with self.commands() as ftp:
             ftp.rename(source, target)
 

@@ -111,7 +111,7 @@ class GCSUpload(PartUpload):
     async def complete(self) -> ObjectInfo:
         """Return what the last part was answered with."""
         if self._object is None:
-            raise BackendUnavailableError("The store did not confirm the end of the upload")
+            raise BackendUnavailableError("The store did not confirm the end of the upload: store the file again")
         self._location = ""
         return self._store.info(self._path, self._object)
 
@@ -144,7 +144,7 @@ class GCSUpload(PartUpload):
             kept = answer.headers.get("Range")  # the server may keep less than it was sent
             begin = int(kept.rpartition("-")[2]) + 1 if kept else 0
             if not offset < begin <= end:
-                raise BackendUnavailableError("The store did not keep what it was sent")
+                raise BackendUnavailableError("The store did not keep what it was sent: store the file again")
             offset = begin
 
     async def _explained(self, method: str, url: str, **options: Any) -> Answer:
@@ -152,7 +152,9 @@ class GCSUpload(PartUpload):
             return await self._store.request(method, url, **options)
         except ResponseError as error:
             if error.status == HTTPStatus.PRECONDITION_FAILED:
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
 
 
@@ -175,7 +177,7 @@ class GCSReader(RangeReader):
             missing = error.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             gone = error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED}
             if version is not None and (missing or gone):
-                raise ObjectChangedError("The object was replaced while it was read") from error
+                raise ObjectChangedError("The object was replaced while it was read: read it again") from error
             if missing:
                 raise RangeMissingError from error
             raise
@@ -183,7 +185,9 @@ class GCSReader(RangeReader):
         if (span := answer.headers.get("Content-Range")) is not None:
             size = int(span.rpartition("/")[2])
         elif offset or size > length:
-            raise UnsupportedOperationError("This server ignores ranges, so large objects cannot be read")
+            raise UnsupportedOperationError(
+                "This server ignores ranges, so large objects cannot be read: use one that sends ranges"
+            )
         return Part(answer.body, size, answer.headers.get("x-goog-generation"))
 
 
@@ -285,7 +289,7 @@ class GCSStore(ObjectStore):
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
         else:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     async def delete_one(self, path: str) -> None:
         """Delete an object; a missing one is fine."""
@@ -318,7 +322,9 @@ class GCSStore(ObjectStore):
                 answer = (await self.request("POST", url, params=parameters, is_safe=overwrite)).json()
             except ResponseError as error:
                 if error.status == HTTPStatus.PRECONDITION_FAILED:
-                    raise ObjectExistsError("There is already an object of that key") from error
+                    raise ObjectExistsError(
+                        "There is already an object of that key: choose another, or overwrite=True"
+                    ) from error
                 raise
             if answer["done"]:
                 return
@@ -333,7 +339,7 @@ class GCSStore(ObjectStore):
         storage: Any = import_module("google.cloud.storage")
         credentials = self.fs.credentials.credentials
         if not hasattr(credentials, "sign_bytes"):
-            raise UnsupportedOperationError("Only the key of a service account can sign URLs")
+            raise UnsupportedOperationError("Only the key of a service account can sign URLs: give its file as token=")
         bucket, name = self.where(path)
         # The project is not part of a signature; without one the client would search for it on the network.
         client = storage.Client(project=self.fs.project or "none", credentials=credentials)

@@ -138,10 +138,14 @@ class RangeReader(Reader):
             part = await self.fetch(self._offset, self._length(), None)
         except RangeMissingError:
             if self._offset:
-                raise RangeNotSatisfiableError("The range starts behind the end of the object") from None
+                raise RangeNotSatisfiableError(
+                    "The range starts behind the end of the object: start before it"
+                ) from None
             return None  # an empty object has no first byte to ask for
         if self._offset and self._offset >= part.size:
-            raise RangeNotSatisfiableError("The range starts behind the end of the object", size=part.size)
+            raise RangeNotSatisfiableError(
+                "The range starts behind the end of the object: start before it", size=part.size
+            )
         return part
 
     def _length(self) -> int:
@@ -149,10 +153,12 @@ class RangeReader(Reader):
 
     def _check(self, part: Part) -> None:
         if self._seen is not None and part[1:] != self._seen[1:]:  # a server may ignore the condition
-            raise ObjectChangedError("The object was replaced while it was read")
+            raise ObjectChangedError("The object was replaced while it was read: read it again")
         stop = part.size if self._end is None else min(self._end, part.size)
         if len(part.data) != min(READ_BYTES, stop - self._offset):
-            raise ObjectChangedError("The store sent another number of bytes than it was asked for")
+            raise ObjectChangedError(
+                "The store sent another number of bytes than it was asked for: read the object again"
+            )
 
     def _look_ahead(self) -> None:
         self._ahead = None

@@ -106,7 +106,7 @@ class InLoop(Runner):
             RuntimeError: In a coroutine of the loop itself, which would wait for itself.
         """
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # documented; get_running_loop() raises if none runs
-            raise RuntimeError("Sync methods cannot be called in fsspec's own event loop")
+            raise RuntimeError("Sync methods cannot be called in fsspec's own event loop: await the _async methods")
         errand = _Errand[T](self._loop, cast("Coroutine[Any, Any, T]", function(*args, **kwargs)))
         try:
             return errand.outcome.result()

@@ -116,7 +116,9 @@ class S3Upload(PartUpload):
             )
         except Exception as error:
             if self._condition and code_of(error) == "PreconditionFailed":
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
         return ObjectInfo(
             key=self._path,
@@ -150,7 +152,7 @@ class S3Reader(RangeReader):
         except Exception as error:
             code = code_of(error)
             if version is not None and code in {"PreconditionFailed", "NoSuchKey", "InvalidRange"}:
-                raise ObjectChangedError("The object was replaced while it was read") from error
+                raise ObjectChangedError("The object was replaced while it was read: read it again") from error
             if code == "InvalidRange":
                 raise RangeMissingError from error
             raise
@@ -163,7 +165,9 @@ class S3Reader(RangeReader):
             if (span := answer.get("ContentRange")) is not None:
                 size = int(span.rpartition("/")[2])
             elif offset or size > length:
-                raise UnsupportedOperationError("This S3 server ignores ranges, so large objects cannot be read")
+                raise UnsupportedOperationError(
+                    "This S3 server ignores ranges, so large objects cannot be read: use one that sends ranges"
+                )
             return Part(await body.read(), size, answer["ETag"])
 
 
@@ -304,7 +308,7 @@ class S3Store(ObjectStore):
             if code_of(error) not in _MISSING:
                 raise
         else:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     async def delete_one(self, path: str) -> None:
         """Delete an object; S3 does not mind if it is missing."""
@@ -346,7 +350,7 @@ class S3Store(ObjectStore):
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL signed with signature version 4; nothing is sent."""
         if self.fs.anon:
-            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
         await self.fs.set_session()
         where = self.where(path)
         client = await self.fs.get_s3(where["Bucket"])
@@ -357,7 +361,7 @@ class S3Store(ObjectStore):
     async def sign_answer(self, path: str, answer: SignedAnswer) -> str:
         """Return a URL to GET an object with headers of the answer; its life begins now."""
         if self.fs.anon:
-            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
         await self.fs.set_session()
         where = self.where(path)
         client = await self.fs.get_s3(where["Bucket"])

@@ -26,7 +26,9 @@ __all__ = (
 )
 
 _ANSWER_SECONDS = 30.0
-_CANNOT_REPLACE = "This SFTP server cannot replace a file in one step (posix-rename@openssh.com)"
+_CANNOT_REPLACE = (
+    "This SFTP server cannot replace a file in one step (posix-rename@openssh.com): delete the old one first"
+)
 
 
 class AsyncsshStore(FileStore):
@@ -63,7 +65,7 @@ class AsyncsshStore(FileStore):
     def move(self, source: str, target: str, *, overwrite: bool) -> None:
         """Rename a file."""
         if not overwrite and self.look(target) is not None:
-            raise ObjectExistsError("There is already an object of that key")
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
         try:
             self.call("posix_rename" if overwrite else "rename", source, target)
         except Exception as error:
@@ -157,7 +159,7 @@ class ParamikoStore(FileStore):
         """Rename a file."""
         if not overwrite:
             if self.look(target) is not None:
-                raise ObjectExistsError("There is already an object of that key")
+                raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
             self.fs.ftp.rename(source, target)
         else:
             self.fs.ftp.posix_rename(source, target)

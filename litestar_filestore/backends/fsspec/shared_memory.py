@@ -43,14 +43,14 @@ class MemoryStore(Store):
         try:
             return self.fs.store[self.full(path)]
         except KeyError:
-            raise ObjectNotFoundError("There is no such object") from None
+            raise ObjectNotFoundError("There is no such object: check the key and the backend's prefix") from None
 
     def publish(self, path: str, content: bytes, *, overwrite: bool) -> ObjectInfo:
         """Store `content` at once."""
         full = self.full(path)
         with _publishing:
             if not overwrite and full in self.fs.store:
-                raise ObjectExistsError("There is already an object of that key")
+                raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
             try:
                 self.fs.pipe_file(full, content)
             except (FileExistsError, IsADirectoryError) as error:
@@ -117,7 +117,7 @@ class _MemoryReader(Reader):
         self._content = file.getbuffer()  # not read(): all users of the object share its position
         size = len(self._content)
         if start and start >= size:
-            raise RangeNotSatisfiableError("The range starts behind the end of the object", size=size)
+            raise RangeNotSatisfiableError("The range starts behind the end of the object: start before it", size=size)
         self._offset = start
         self._end = size if end is None else min(end, size)
 

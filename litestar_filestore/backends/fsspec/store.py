@@ -219,9 +219,11 @@ class Store(ABC):
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> Outcome[str]:
         """Return a signed URL; see `Driver.sign`."""
         del path, method, expires_in
-        raise UnsupportedOperationError("This file system has no signed URLs of its own")
+        raise UnsupportedOperationError("This file system has no signed URLs of its own: use storages.url_for()")
 
     def sign_answer(self, path: str, answer: SignedAnswer) -> Outcome[str]:
         """Return a signed URL with headers of the answer; see `Driver.sign_answer`."""
         del path, answer
-        raise UnsupportedOperationError("Links of this file system cannot fix the headers of the answer")
+        raise UnsupportedOperationError(
+            "Signed URLs of this file system cannot set the headers of the answer: use storages.url_for()"
+        )

@@ -150,7 +150,9 @@ class WebdavStore(FileStore):
             self.fs.client.move(self.escaped(source), self.escaped(target), overwrite=overwrite)
         except Exception as error:
             if is_named(error, "ResourceAlreadyExists"):
-                raise ObjectExistsError("There is already an object of that key") from error
+                raise ObjectExistsError(
+                    "There is already an object of that key: choose another, or overwrite=True"
+                ) from error
             raise
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
@@ -218,7 +220,7 @@ class _WebdavReader(FileReader):
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
             self.shut()  # replaced between the two requests
-        raise ObjectChangedError("The object is being replaced all the time")
+        raise ObjectChangedError("The object is being replaced all the time: read it again later")
 
     def _request(self) -> int:
         """Send the request and return the size of the object that is answered with."""
@@ -240,7 +242,7 @@ class _WebdavReader(FileReader):
         while count > 0:
             block = next(self._blocks, b"")
             if not block:
-                raise ObjectChangedError("The object became shorter while it was read")
+                raise ObjectChangedError("The object became shorter while it was read: read it again")
             self._rest = block[count:]
             count -= len(block)
 

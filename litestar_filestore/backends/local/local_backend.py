@@ -57,7 +57,7 @@ class LocalDriver(Driver):
             ConfigurationError: If `root` is relative: it would depend on where the process was started.
         """
         if not root.expanduser().is_absolute():
-            raise ConfigurationError(f"The root of local storage is an absolute path, not {str(root)!r}")
+            raise ConfigurationError(f"The root of local storage must be an absolute path, not {str(root)!r}")
         self._tree = Tree(root, fsync=fsync, directory_mode=directory_mode)
         self._fsync = fsync
         self._file_mode = file_mode

@@ -80,7 +80,9 @@ class LocalReader:
             RangeNotSatisfiableError: If it starts behind the end.
         """
         if start and start >= self._size:
-            raise RangeNotSatisfiableError("The range starts behind the end of the object", size=self._size)
+            raise RangeNotSatisfiableError(
+                "The range starts behind the end of the object: start before it", size=self._size
+            )
         return start, self._size if end is None else min(end, self._size)
 
     def read(self, offset: int, count: int) -> bytes:
@@ -91,7 +93,7 @@ class LocalReader:
         """
         block = os.pread(self._descriptor, count, offset)
         if not block:
-            raise ObjectChangedError("The file became shorter while it was read")
+            raise ObjectChangedError("The file became shorter while it was read: read it again")
         return block
 
     async def read_async(self, offset: int, stop: int) -> bytes:

@@ -195,9 +195,11 @@ def check_regular(status: os.stat_result) -> None:
         ObjectNotFoundError: For a folder, FIFO, socket or device.
     """
     if stat.S_ISLNK(status.st_mode):
-        raise InvalidKeyError("A symbolic link stands in the place of this object; links are not followed")
+        raise InvalidKeyError(
+            "A symbolic link stands in the place of this object, and links are not followed: remove it"
+        )
     if not stat.S_ISREG(status.st_mode):
-        raise ObjectNotFoundError("There is no such object")
+        raise ObjectNotFoundError("There is no such object: check the key and the backend's prefix")
 
 
 def _refuse_link(parent: int, segment: str, error: OSError) -> None:
@@ -206,4 +208,6 @@ def _refuse_link(parent: int, segment: str, error: OSError) -> None:
         return
     if error.errno == errno.ENOTDIR and not stat.S_ISLNK(os.lstat(segment, dir_fd=parent).st_mode):
         return
-    raise InvalidKeyError("A symbolic link stands in the path of this key; links are not followed") from error
+    raise InvalidKeyError(
+        "A symbolic link stands in the path of this key, and links are not followed: remove it"
+    ) from error

@@ -103,7 +103,9 @@ def refuse_range(start: int, size: int, error: Exception) -> None:
     if start == 0 and size == 0:
         return
     if start >= size:
-        raise RangeNotSatisfiableError("The range starts behind the end of the object", size=size) from error
+        raise RangeNotSatisfiableError(
+            "The range starts behind the end of the object: start before it", size=size
+        ) from error
     raise error
 
 
@@ -144,15 +146,17 @@ async def request_async(store: ObjectStore, path: str, start: int, stop: int, se
 def _raise_if_gone(error: Exception, seen: ObjectMeta | None) -> None:
     """Tell a deleted or shortened object from one that was never there."""
     if seen is not None and (isinstance(error, FileNotFoundError) or is_range_refusal(error)):
-        raise ObjectChangedError("The object was deleted or cut while it was being read") from error
+        raise ObjectChangedError("The object was deleted or cut while it was being read: read it again") from error
 
 
 def _checked(result: GetResult, content: memoryview, start: int, stop: int, seen: ObjectMeta | None) -> Part:
     meta = result.meta
     if seen is not None and _version(meta) != _version(seen):
-        raise ObjectChangedError("The object was replaced while it was being read")
+        raise ObjectChangedError("The object was replaced while it was read: read it again")
     if len(content) != min(stop, meta["size"]) - start:
-        raise ObjectChangedError("The store returned another number of bytes than the range holds")
+        raise ObjectChangedError(
+            "The store returned another number of bytes than the range holds: read the object again"
+        )
     return Part(meta, content)
 
 

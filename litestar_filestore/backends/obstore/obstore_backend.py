@@ -167,7 +167,9 @@ class ObstoreBackend(StorageBackend):
         driver: Driver
         if not isinstance(fs, str):
             if options:
-                raise ConfigurationError(f"The option {min(options)!r} belongs to the store that was given as fs")
+                raise ConfigurationError(
+                    f"The option {min(options)!r} belongs to the store that was given as fs: give it when you make that"
+                )
             driver = _obstore().driver_of_store(fs, **settings)
         elif (root := folder_of(fs)) is not None:
             driver = LocalDriver(root, **_local_options(options))
@@ -215,5 +217,5 @@ def _obstore() -> Any:
 def _local_options(options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None and name not in _NEEDLESS_OPTIONS}
     if unknown := given.keys() - _LOCAL_OPTIONS:
-        raise ConfigurationError(f"file storage has no option {min(unknown)!r}")
+        raise ConfigurationError(f"file storage has no option {min(unknown)!r}: leave it out")
     return given

@@ -278,7 +278,7 @@ class ObstoreDriver(Driver):
         except exceptions.PermissionDeniedError as error:
             _explain(self.store, path, error)
             raise
-        raise ObjectExistsError("There is already an object of that key")
+        raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     async def _refuse_existing_async(self, path: str) -> None:
         try:
@@ -288,7 +288,7 @@ class ObstoreDriver(Driver):
         except exceptions.PermissionDeniedError as error:
             await _explain_async(self.store, path, error)
             raise
-        raise ObjectExistsError("There is already an object of that key")
+        raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Read page by page, 1,000 objects at a time."""
@@ -518,7 +518,9 @@ def _is_refusal(error: Exception) -> bool:
 
 def _s3(store: ObjectStore) -> S3Store:
     if not isinstance(store, S3Store):
-        raise UnsupportedOperationError("Links of this kind of store cannot fix the headers of the answer")
+        raise UnsupportedOperationError(
+            "Signed URLs of this kind of store cannot set the headers of the answer: use storages.url_for()"
+        )
     return store
 
 
@@ -531,7 +533,7 @@ def _signer(store: ObjectStore, path: str) -> S3Store | GCSStore | AzureStore:
     for Google, so that a key with a question mark is signed as another, shorter key.
     """
     if not isinstance(store, (S3Store, GCSStore, AzureStore)):
-        raise UnsupportedOperationError("This kind of store has no signed URLs of its own")
+        raise UnsupportedOperationError("This kind of store has no signed URLs of its own: use storages.url_for()")
     whole = f"{store.prefix}/{path}" if store.prefix else path
     if isinstance(store, AzureStore) and _AZURE_KEY.fullmatch(whole) is None:
         raise UnsupportedOperationError(

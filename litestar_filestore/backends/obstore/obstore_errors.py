@@ -46,7 +46,7 @@ _DENIED = "The store does not allow this operation: give the backend's account t
 _BUSY = "The store is overloaded or failing; try again later"
 _UNREACHABLE = "The store cannot be reached: check the endpoint of the backend, name resolution and firewalls"
 _TIMEOUT = "The store did not answer in time; try again later"
-_FULL = "No space is left in the store"
+_FULL = "No space is left in the store: make room, or raise its quota"
 
 _CODES: dict[str, tuple[type[StorageError], str]] = {
     "NoSuchBucket": (BucketNotFoundError, _BUCKET),
@@ -66,7 +66,7 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
     "ServerBusy": (BackendUnavailableError, _BUSY),
     "RequestTimeout": (BackendUnavailableError, _TIMEOUT),
     "OperationTimedOut": (BackendUnavailableError, _TIMEOUT),
-    "KeyTooLongError": (InvalidKeyError, "The store takes no keys of that length"),
+    "KeyTooLongError": (InvalidKeyError, "The store takes no keys of that length: shorten it"),
 }
 
 # Text that stands for itself, in the order in which it is looked for.
@@ -76,12 +76,12 @@ _PHRASES: tuple[tuple[str, type[StorageError], str], ...] = (
     (
         "169.254.169.254",
         AuthenticationError,
-        "No credentials were found, neither among the backend's options nor in the environment",
+        "No credentials were found, neither among the backend's options nor in the environment: set them",
     ),
     (
         "metadata.google.internal",
         AuthenticationError,
-        "No credentials were found, neither among the backend's options nor in the environment",
+        "No credentials were found, neither among the backend's options nor in the environment: set them",
     ),
     ("incorrectly configured region", ConfigurationError, "The bucket is in another region: mend the region option"),
     (
@@ -89,7 +89,11 @@ _PHRASES: tuple[tuple[str, type[StorageError], str], ...] = (
         ConfigurationError,
         "The endpoint is plain http: allow it with client_options={'allow_http': True}, or use https",
     ),
-    ("Range request not supported", UnsupportedOperationError, "The server cannot send a part of a file"),
+    (
+        "Range request not supported",
+        UnsupportedOperationError,
+        "The server cannot send a part of a file: use one that sends ranges",
+    ),
     (
         "larger than the maximum allowable size for a copy source",
         UnsupportedOperationError,
@@ -125,16 +129,28 @@ _STATUSES: dict[int, tuple[type[StorageError], str]] = {
 }
 
 _CLASSES: tuple[tuple[type[Exception], type[StorageError], str], ...] = (
-    (FileNotFoundError, ObjectNotFoundError, "There is no such object"),
-    (exceptions.AlreadyExistsError, ObjectExistsError, "There is already an object of that key"),
-    (exceptions.PreconditionError, ObjectChangedError, "The object was replaced while it was in use"),
-    (exceptions.NotModifiedError, ObjectChangedError, "The object was replaced while it was in use"),
+    (FileNotFoundError, ObjectNotFoundError, "There is no such object: check the key and the backend's prefix"),
+    (
+        exceptions.AlreadyExistsError,
+        ObjectExistsError,
+        "There is already an object of that key: choose another, or overwrite=True",
+    ),
+    (exceptions.PreconditionError, ObjectChangedError, "The object was replaced while it was in use: try again"),
+    (exceptions.NotModifiedError, ObjectChangedError, "The object was replaced while it was in use: try again"),
     (exceptions.UnauthenticatedError, AuthenticationError, _IDENTITY),
     (exceptions.PermissionDeniedError, AccessDeniedError, _DENIED),
-    (exceptions.InvalidPathError, InvalidKeyError, "The store takes no keys of that form"),
-    (exceptions.NotSupportedError, UnsupportedOperationError, "The store cannot do this"),
-    (NotImplementedError, UnsupportedOperationError, "The store cannot do this"),
-    (exceptions.UnknownConfigurationKeyError, ConfigurationError, "An option of the backend is unknown to obstore"),
+    (exceptions.InvalidPathError, InvalidKeyError, "The store takes no keys of that form: choose another one"),
+    (
+        exceptions.NotSupportedError,
+        UnsupportedOperationError,
+        "The store cannot do this: see the capabilities of the backend",
+    ),
+    (NotImplementedError, UnsupportedOperationError, "The store cannot do this: see the capabilities of the backend"),
+    (
+        exceptions.UnknownConfigurationKeyError,
+        ConfigurationError,
+        "An option of the backend is unknown to obstore: check its spelling",
+    ),
 )
 
 

@@ -125,7 +125,7 @@ def _store_options(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
             client[plain] = given.pop(name)
     retry = {**_RETRY_DEFAULTS, **given.pop("retry_config", {})}
     if protocol in {"http", "memory"} and given:
-        raise ConfigurationError(f"{protocol} storage has no option {min(given)!r}")
+        raise ConfigurationError(f"{protocol} storage has no option {min(given)!r}: leave it out")
     return given if protocol == "memory" else {**given, "client_options": client, "retry_config": retry}
 
 
@@ -136,7 +136,9 @@ def _open(url: str, options: dict[str, Any]) -> ObjectStore:
         # The text may repeat what it could not read, so it stays in the cause.
         text = str(error)
         if any(phrase in text for phrase in _UNREADABLE):
-            raise AuthenticationError("The credentials among the backend's options cannot be read") from error
+            raise AuthenticationError(
+                "The credentials among the backend's options cannot be read: check their file or text"
+            ) from error
         raise ConfigurationError(f"obstore refuses the options of this backend: {_reason(text)}") from error
 
 

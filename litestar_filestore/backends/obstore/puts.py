@@ -193,7 +193,7 @@ class Relay:
         await self._asked.wait()
         if upload.done():
             upload.result()
-            raise StorageError("obstore ended the upload before it had read the whole source")
+            raise StorageError("obstore ended the upload before it had read the whole source: store the file again")
         self._asked.clear()
         if self._answer is not None:
             self._answer.set_result(block)

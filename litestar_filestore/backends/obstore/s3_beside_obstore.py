@@ -166,7 +166,7 @@ def sign_again(url: str, bucket: Bucket, answer: SignedAnswer) -> str:
     parts = urlsplit(url)
     scope = parse_qs(parts.query).get("X-Amz-Credential", [""])[0].split("/")
     if len(scope) < 5:  # noqa: PLR2004  # key/date/region/s3/aws4_request
-        raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs")
+        raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
     request = names.request(
         method="GET",
         url=urlunsplit(parts._replace(query="")),
@@ -190,7 +190,9 @@ def _credentials(names: _Names, bucket: Bucket) -> Any:
         )
     found = _session().get_credentials()
     if found is None:
-        raise UnsupportedOperationError("There are no credentials to sign URLs with")
+        raise UnsupportedOperationError(
+            "There are no credentials to sign URLs with: give them to the backend or in the environment"
+        )
     return found.get_frozen_credentials()
 
 
@@ -281,7 +283,11 @@ def translate_botocore_error(error: Exception) -> StorageError | None:
         kind, detail = _CODES.get(code, (StorageError, f"The store answered with {code or 'an unknown error'}"))
         return kind(detail)
     if isinstance(error, (exceptions.NoCredentialsError, exceptions.PartialCredentialsError)):
-        return AuthenticationError("No credentials were found, neither in the backend's options nor in the environment")
+        return AuthenticationError(
+            "No credentials were found, neither in the backend's options nor in the environment: set them"
+        )
     if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
-        return BackendUnavailableError("The store cannot be reached or did not answer in time")
+        return BackendUnavailableError(
+            "The store cannot be reached or did not answer in time: check its endpoint, or try again later"
+        )
     return StorageError(f"Aborting pending uploads failed with {type(error).__name__}")

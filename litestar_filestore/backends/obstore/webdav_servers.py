@@ -69,14 +69,14 @@ class ObstoreHttpDriver(ObstoreDriver):
         """Ask for the file without its content."""
         info = super().head(path)
         if _looks_like_folder(info) and self._is_folder(path):
-            raise ObjectNotFoundError("There is no such object, but a folder of that name")
+            raise ObjectNotFoundError("There is no such object, but a folder of that name: check the key")
         return info
 
     async def head_async(self, path: str) -> ObjectInfo:
         """Ask for the file without its content."""
         info = await super().head_async(path)
         if _looks_like_folder(info) and await self._is_folder_async(path):
-            raise ObjectNotFoundError("There is no such object, but a folder of that name")
+            raise ObjectNotFoundError("There is no such object, but a folder of that name: check the key")
         return info
 
     def _is_folder(self, path: str) -> bool:
@@ -104,7 +104,9 @@ def _looks_like_folder(info: ObjectInfo) -> bool:
 def _check_target(target: str) -> None:
     if _MISTAKEN.search(target):
         # Measured with wsgidav 4.4: the copy of "x" to "a?b" or to "a;b" goes to "a", over what is there.
-        raise UnsupportedOperationError("obstore copies on HTTP servers to the wrong place for keys with ? or ;")
+        raise UnsupportedOperationError(
+            "obstore copies on HTTP servers to the wrong place for keys with ? or ;: use other keys"
+        )
 
 
 def _repeated(call: Callable[[], T]) -> T:
@@ -131,7 +133,7 @@ def _raise_unless_raced(error: exceptions.BaseError) -> None:
     if "performing MKCOL" in text and "status code: 405" in text:  # the folder is there already (RFC 4918 §9.3.1)
         return
     if "status code: 409" in text:  # a folder is missing (RFC 4918 §9.7.1) that obstore did not make: its own URL's
-        raise BucketNotFoundError("The folder of the backend's URL does not exist on the server") from error
+        raise BucketNotFoundError("The folder of the backend's URL does not exist on the server: create it") from error
     raise error
 
 
