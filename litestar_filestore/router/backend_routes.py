@@ -25,8 +25,8 @@ from litestar_filestore.errors import InvalidKeyError, ObjectExistsError, Object
 from litestar_filestore.router.options import RouteOptions
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.sansio.disposition import safe_filename
-from litestar_filestore.uploads.documents import binary_operation
 from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.openapi import binary_operation
 from litestar_filestore.uploads.plan import PlannedFile
 from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS

@@ -30,8 +30,8 @@ from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.router.options import RouteOptions
 from litestar_filestore.router.preconditions import Preconditions
 from litestar_filestore.tracking.idle import has_only_read
-from litestar_filestore.uploads.documents import binary_operation
 from litestar_filestore.uploads.forms import FileField, plan_file
+from litestar_filestore.uploads.openapi import binary_operation
 from litestar_filestore.uploads.raw import RawUpload
 from litestar_filestore.uploads.refusals import RAISED_BY_UPLOADS, Conflict
 

@@ -16,13 +16,6 @@ from litestar.types import Empty
 from litestar.utils.scope.state import ScopeState
 
 from litestar_filestore.uploads.arrivals import form_values
-from litestar_filestore.uploads.documents import (
-    document_body,
-    document_refusals,
-    form_schema,
-    text_schema,
-    upload_operation,
-)
 from litestar_filestore.uploads.form_reader import form_reader, invalid_form
 from litestar_filestore.uploads.forms import form_of
 from litestar_filestore.uploads.layers import (
@@ -33,6 +26,13 @@ from litestar_filestore.uploads.layers import (
     nearest_before_request,
 )
 from litestar_filestore.uploads.limits import form_limits
+from litestar_filestore.uploads.openapi import (
+    document_body,
+    document_refusals,
+    form_schema,
+    text_schema,
+    upload_operation,
+)
 from litestar_filestore.uploads.parts import MultipartStream
 from litestar_filestore.uploads.plan import ANY_FORM
 from litestar_filestore.uploads.raw import RawUpload
