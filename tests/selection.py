@@ -23,16 +23,16 @@ __all__ = ("mark_slow",)
 TESTS = Path(__file__).parent
 
 FOLDERS = {
-    "backends": 2,
-    "downloads": 2,
+    "backends": 1,
+    "downloads": 1,
     "example_app": 1,
     "ledger": 1,
-    "links": 2,
+    "links": 1,
     "orm": 1,
-    "plugin": 2,
+    "plugin": 1,
     "router": 1,
     "tracking": 1,
-    "uploads": 2,
+    "uploads": 1,
 }
 """How many cases of each function stay in `make test`. In other folders all of them do: they need no server."""
 

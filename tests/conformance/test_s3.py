@@ -95,6 +95,7 @@ class TestS3ByS3fs(FewerForms, TestS3ByObstore):
 
 
 @pytest.mark.matrix(cases=1)
+@pytest.mark.slow
 class TestMotoByObstore(StandInConformance):
     """moto through obstore: what can be tested where Ceph cannot be installed. Where it can, that one has all forms."""
 

@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.example_app.example import MAX_BYTES, Example, serve_on_disk
 from tests.servers import chromium
 
+pytestmark = pytest.mark.slow
+
 Choose = Callable[[Mapping[str, bytes | int]], None]
 """Takes the content of files by their names; a number stands for so many zero bytes."""
 

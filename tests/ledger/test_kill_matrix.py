@@ -26,7 +26,7 @@ def _name(case: Case) -> str:
     return f"{case.driver}-{case.operation}-{case.point}".replace(" ", "_")
 
 
-@pytest.mark.matrix(cases=16)
+@pytest.mark.matrix(cases=8)
 @pytest.mark.parametrize("case", [case for case in CASES if case.is_selected], ids=_name)
 def test_kill(arena_of: ArenaOf, case: Case) -> None:
     """After SIGKILL rows, ledger and objects fit together, and sweeps remove whatever is left over."""
@@ -55,7 +55,7 @@ def kill(arena: Arena, case: Case) -> None:
     assert world.contents() == expected_contents(case.operation, is_committed=case.is_committed)
 
 
-@pytest.mark.matrix(cases=12)
+@pytest.mark.matrix(cases=6)
 @pytest.mark.parametrize(("driver", "operation"), RUNS)
 def test_points(arena_of: ArenaOf, driver: Driver, operation: str) -> None:
     """An operation that survives passes exactly the points of the matrix, and changes what it is to change."""

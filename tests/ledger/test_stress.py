@@ -92,6 +92,7 @@ def test_processes(run: Run, arguments: str, seconds: float) -> None:
         assert report["counts"]["BackendUnavailableError"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize(("arguments", "seconds"), TASKS.items())
 def test_tasks(run: Run, arguments: str, seconds: float) -> None:

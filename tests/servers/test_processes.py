@@ -28,6 +28,8 @@ from tests.servers.processes import (
     running,
 )
 
+pytestmark = pytest.mark.slow
+
 SLEEPER = ["sleep", "600"]
 
 # Both, wherever one is expected: a test that lets the other one through would be skipped instead of failing.

@@ -36,6 +36,8 @@ from tests.servers.s3 import S3Server
 from tests.servers.sftp import SftpServer
 from tests.servers.webdav import WebdavServer
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[2]
 
 CLIENT: dict[str, Any] = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
