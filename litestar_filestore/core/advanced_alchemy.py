@@ -1,8 +1,8 @@
-"""Backends written for Advanced Alchemy's interface, seen as drivers.
+"""An adapter that makes backends written for Advanced Alchemy's interface work as drivers.
 
 Such a class derives from `StorageBackend`, overrides ``save_object``, ``get_content``, ``delete_object`` and ``sign``
-(each with its ``_async`` twin) and brings no driver. Here its methods become the operations of a driver, as well as the
-old interface allows: content passes through memory as a whole, and there is no listing.
+(each with its ``_async`` twin) and has no driver of its own. The adapter builds the operations of a driver from these
+methods, as well as the old interface allows: it holds whole files in memory and cannot list.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = ("LegacyDriver", "LegacyFile")
 
 @dataclass(kw_only=True)
 class LegacyFile:
-    """The file that ``save_object`` is given for content that is put by key: the fields that a `FileObject` has.
+    """The file passed to ``save_object`` when content is put by key; it has the fields of a `FileObject`.
 
-    ``save_object`` reads the first ones and fills in the others.
+    ``save_object`` reads the fields without a default and fills in the others.
     """
 
     backend: Any
@@ -66,7 +66,7 @@ class LegacyDriver(Driver):
     name: ClassVar[str] = "legacy"
 
     def __init__(self, backend: Any) -> None:
-        """Drive `backend`, a `StorageBackend`; its class stands above this module."""
+        """Drive `backend`, a `StorageBackend`; its type is `Any` because its class lives in a layer above."""
         self._backend = backend
         self.protocol = getattr(backend, "protocol", "unknown")
         self.capabilities = Capability.SIGN_GET | Capability.SIGN_PUT  # unknown until asked

@@ -1,7 +1,6 @@
-"""The portable backend: the same calls on every store, sync and async, over a driver that does the work.
+"""The portable backend: the same calls for every store, sync and async, on top of a driver that does the work.
 
-This module also has the table of the backends that are registered in this process, and the source that reads an object
-of a backend.
+This module also holds the table of backends registered in this process, and the source that reads a stored object.
 """
 
 from __future__ import annotations
@@ -76,8 +75,7 @@ def check_content_type(content_type: str | None) -> str | None:
     """Return `content_type` if it is ``type/subtype`` with optional parameters, in printable ASCII (RFC 9110 §8.3.1).
 
     Raises:
-        InvalidArgumentError: For anything else. CR and LF would start a header of their own, and they make obstore
-            panic.
+        InvalidArgumentError: For anything else. CR and LF would inject a header, and they make obstore panic.
     """
     if content_type is not None and (
         len(content_type) > _MAX_CONTENT_TYPE or _CONTENT_TYPE.fullmatch(content_type) is None
@@ -87,13 +85,13 @@ def check_content_type(content_type: str | None) -> str | None:
 
 
 def portable_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Return user metadata in the form that every store keeps: lower-case names, printable ASCII values.
+    """Return user metadata in a form that every store keeps: lower-case names, printable ASCII values.
 
     Values that are not text are written as JSON. Non-ASCII text, control characters and ``%`` are percent-encoded as
-    UTF-8: S3 accepts raw non-ASCII values and then answers every read of the object with an error. So are spaces at
-    the ends, which belong to no header (RFC 9110 §5.5). Names with other characters than ``[a-z0-9_-]`` stay in the
-    database only, as do names that are taken for real headers (``content-type`` ...): user metadata must not decide
-    how an object is served.
+    UTF-8: S3 accepts raw non-ASCII values and then answers every read of the object with an error. Leading and
+    trailing spaces are encoded as well, because they are not part of a header's value (RFC 9110 §5.5). Names with
+    characters outside ``[a-z0-9_-]`` stay in the database only. So do names that could be taken for real headers
+    (``content-type`` ...): user metadata must not decide how an object is served.
     """
     result: dict[str, str] = {}
     for name, value in metadata.items():
@@ -107,7 +105,7 @@ def portable_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Guard:
-    """Wraps one operation: what its driver raises comes out with operation, backend and key, and its cause chained."""
+    """Wraps one operation: adds operation, backend and key to what the driver raises, and chains the cause."""
 
     __slots__ = ("_backend", "_driver", "_feed", "_key", "_operation")
 
@@ -132,7 +130,7 @@ class Guard:
             return
         failure = self._feed.failure if self._feed is not None else None
         if failure is not None:
-            # The source broke. Libraries wrap that in errors of their own; the caller wants the original.
+            # The source failed. Libraries wrap its error in their own; the caller wants the original.
             self._place(failure)
             if failure is not error:
                 raise failure from None
@@ -152,17 +150,17 @@ class Guard:
 
 
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
-"""Longest life of a signed URL: the limit of S3 and GCS."""
+"""Longest lifetime of a signed URL in seconds: the limit of S3 and GCS."""
 
 
 class StorageBackend:
-    """Stores, reads and deletes objects by key. The same calls work on every store.
+    """Stores, reads and deletes objects by key, with the same calls for every store.
 
-    Checks keys, adds the prefix, counts, hashes and limits content, translates errors; a `Driver` does the rest.
-    Each operation has a sync form and one with the suffix ``_async``.
+    It checks keys, adds the prefix, counts, hashes and limits content, and translates errors; a `Driver` does the rest.
+    Each operation has a sync form and an async one with the suffix ``_async``.
 
-    A subclass may instead override Advanced Alchemy's methods (``save_object``, ``get_content``, ``delete_object``,
-    ``sign`` and their ``_async`` twins) and bring no driver.
+    Instead of passing a driver, a subclass can override Advanced Alchemy's methods (``save_object``, ``get_content``,
+    ``delete_object``, ``sign`` and their ``_async`` twins).
     """
 
     key: str
@@ -174,9 +172,9 @@ class StorageBackend:
     protocol: str = "unknown"
     """Name of the service, for example ``"s3"`` or ``"file"``."""
     options: Mapping[str, Any] = {}
-    """Options that the library was given."""
+    """Options passed to the library."""
     prefix: str | None = None
-    """Folder inside the store below which all keys lie."""
+    """Folder inside the store that holds all keys."""
     key_template: str = DEFAULT_KEY_TEMPLATE
     """Template of the keys of new objects."""
     digest: str | None = "sha256"
@@ -184,9 +182,9 @@ class StorageBackend:
     max_bytes: int | None = None
     """Largest object in bytes that a put accepts."""
     base_url: str | None = None
-    """Public URL below which the store serves its objects."""
+    """Public base URL under which the store serves its objects."""
     default_expires_in: int = 3600
-    """Life in seconds of a signed URL if the caller names none. Subclasses and instances may set it."""
+    """Default lifetime of a signed URL in seconds. Subclasses and instances may set it."""
     _storage_driver: Driver | None = None
 
     def __init__(
@@ -207,13 +205,13 @@ class StorageBackend:
         Args:
             key: Name of the backend in the registry, in columns and in stored rows.
             fs: The library's own store or file system, kept for callers that need it.
-            driver: The driver that does the work; subclasses in Advanced Alchemy's form may leave it out.
+            driver: The driver that does the work; subclasses in Advanced Alchemy's form need none.
             prefix: Folder inside the store that holds all keys.
-            key_template: Where new objects go; see `check_key_template`.
+            key_template: Template of the keys of new objects; see `check_key_template`.
             digest: Digest of new objects: ``sha256``, ``sha512``, ``sha1``, ``md5``, ``blake2b`` or ``None``.
             max_bytes: Largest object in bytes that `put` accepts (inclusive); ``None`` for no limit.
-            base_url: Public URL below which the store serves its objects without signature, for `public_url`.
-            **options: Other options of the subclass; kept as `options`.
+            base_url: Public base URL under which the store serves its objects unsigned, for `public_url`.
+            **options: Further options of the subclass; kept as `options`.
 
         Raises:
             ConfigurationError: If an argument cannot work.
@@ -234,13 +232,13 @@ class StorageBackend:
             self.protocol = driver.protocol
 
     def __repr__(self) -> str:
-        """Return class, key, protocol and prefix; options may hold secrets and are left out."""
+        """Return class, key, protocol and prefix, but no options: they may hold secrets."""
         protocol = getattr(self, "protocol", None)
         return f"{type(self).__name__}(key={self.key!r}, protocol={protocol!r}, prefix={self.prefix!r})"
 
     @property
     def storage_driver(self) -> Driver:
-        """The driver underneath; for subclasses of the old form, one that calls their methods."""
+        """The driver underneath; for subclasses in Advanced Alchemy's form, one that calls their methods."""
         if self._storage_driver is None:
             if type(self).save_object is StorageBackend.save_object:
                 raise ConfigurationError(
@@ -298,7 +296,7 @@ class StorageBackend:
         """Remove what interrupted puts left behind, invisible but paid for: temporary files, pending multipart uploads.
 
         Args:
-            older_than: Minimum age in seconds; younger ones may still be written.
+            older_than: Minimum age in seconds; younger ones may still be in use.
 
         Returns:
             How many were removed.
@@ -314,7 +312,7 @@ class StorageBackend:
     def local_path(self, key: str) -> Path:
         """Return the file that holds an object, where `Capability.LOCAL_PATH` is set. Read only; it may be missing.
 
-        The path is not looked at: a symbolic link in it, which `get` and `head` refuse, would be followed by ``open``.
+        The path is not checked: ``open`` would follow a symbolic link in it, which `get` and `head` refuse.
 
         Raises:
             UnsupportedOperationError: On stores without local files.
@@ -328,12 +326,12 @@ class StorageBackend:
         Args:
             key: Which object.
             start: First byte, from 0.
-            end: Byte behind the last one; values behind the end of the object mean its end, as does ``None``.
+            end: Byte after the last one; ``None`` or a value past the end of the object means its end.
 
         Raises:
-            ObjectNotFoundError: At the first block, also for an empty range.
+            ObjectNotFoundError: At the first block, even for an empty range.
             RangeNotSatisfiableError: If `start` is not 0 and not below the size of the object.
-            ObjectChangedError: If the object was replaced or cut while it was read.
+            ObjectChangedError: If the object was replaced or became shorter while it was read.
         """
         path = self._check_range(key, start, end)
         with self._guard("get", key):
@@ -386,7 +384,7 @@ class StorageBackend:
         return True
 
     def public_url(self, key: str) -> str:
-        """Return the unsigned URL of an object below `base_url`, percent-encoded.
+        """Return the unsigned, percent-encoded URL of an object under `base_url`.
 
         Raises:
             UnsupportedOperationError: If the backend has no `base_url`.
@@ -549,7 +547,7 @@ class StorageBackend:
         options = PutOptions(
             content_type=check_content_type(content_type),
             metadata=portable_metadata(metadata or {}),
-            # A key made here was never used: looking first, or a conditional write that buffers, would be wasted.
+            # A key made here is new: looking first, or a conditional write that buffers, would be wasted.
             overwrite=overwrite or key is None,
             size=size,
             part_bytes=part_bytes,
@@ -573,7 +571,7 @@ class StorageBackend:
         )
 
     def sign_answer(self, key: str, answer: SignedAnswer) -> str:
-        """Return a URL of the store to GET one object, with the headers of `answer`. It may fetch credentials.
+        """Return a URL of the store to GET one object; the response has the headers of `answer`. May fetch credentials.
 
         Raises:
             UnsupportedOperationError: If the store cannot sign, or cannot sign this key or these headers.
@@ -593,11 +591,11 @@ class StorageBackend:
         return path if isinstance(path, str) else os.fspath(path)
 
     def get_content(self, path: PathLike, *, options: dict[str, Any] | None = None) -> bytes:
-        """Return a whole object, held in memory as a whole; `get` streams instead.
+        """Return a whole object in memory; `get` streams instead.
 
         Args:
             path: Key of the object.
-            options: Accepted for compatibility; nothing is read from it.
+            options: Accepted for compatibility and ignored.
 
         Raises:
             ObjectNotFoundError: If there is none.
@@ -621,11 +619,11 @@ class StorageBackend:
     ) -> Any:
         """Store `data` under the key of `file_object` and complete its metadata.
 
-        Some types are `Any` for the sake of overrides: those written for Advanced Alchemy take and return a
-        `FileObject`, and take numbers that are never ``None``. They get only the numbers that a caller has passed.
+        Some types are `Any` for the sake of overrides. Those written for Advanced Alchemy take and return a
+        `FileObject`, and take numbers that are never ``None``; they receive only numbers that a caller has passed.
 
         Args:
-            file_object: A `FileObject`, which is in a layer above this module; it has key, content type and metadata.
+            file_object: A `FileObject`, a class of a layer above this module; it has key, content type and metadata.
             data: See `put`.
             use_multipart: Accepted for compatibility; the driver decides by size.
             chunk_size: Size of the parts of a multipart upload in bytes, an ``int``; ``None`` lets the driver choose.
@@ -669,11 +667,11 @@ class StorageBackend:
 
         Args:
             paths: Key or keys.
-            expires_in: Life in seconds, 1 to 604,800 (7 days); ``None`` means `default_expires_in`.
+            expires_in: Lifetime in seconds, 1 to 604,800 (7 days); ``None`` means `default_expires_in`.
             for_upload: ``False`` for a URL to GET, ``True`` for one to PUT.
 
         Raises:
-            UnsupportedOperationError: If this store cannot sign; it is a ``NotImplementedError`` as well.
+            UnsupportedOperationError: If this store cannot sign; the error is also a ``NotImplementedError``.
             InvalidArgumentError: If `expires_in` is out of bounds.
         """
         method, seconds = self._sign_arguments(expires_in, for_upload=for_upload)
@@ -709,7 +707,7 @@ class StorageBackend:
             )
         return ("PUT" if for_upload else "GET"), seconds
 
-    # The last ones: in a class that has a method of this name, list[...] means the method.
+    # These come last: after a method of this name, list[...] in the class body means the method.
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """Yield every object below `prefix` (whole segments), in no promised order and with bounded memory."""
@@ -747,11 +745,11 @@ def _put_arguments(file_object: Any, part_bytes: int | None, max_concurrency: in
 
 
 registered: dict[str, StorageBackend] = {}
-"""The backends of this process by their keys, as `storages` registers them. Columns and files look here."""
+"""The backends of this process by key, as registered by `storages`. Columns and files look them up here."""
 
 
 def find_backend(key: str, backends: Mapping[str, StorageBackend] = registered) -> StorageBackend:
-    """Return the backend of that key.
+    """Return the backend registered under `key`.
 
     Raises:
         BackendNotRegisteredError: If there is none.
@@ -769,9 +767,9 @@ def find_backend(key: str, backends: Mapping[str, StorageBackend] = registered) 
 
 @dataclass(frozen=True, slots=True)
 class ObjectCopy:
-    """A source that is a stored object. Nothing is read before it is stored, and nothing at all in one store.
+    """A source that reads a stored object, but not before it is stored again, and not at all within one store.
 
-    It can be read as often as one likes, as long as the object is there.
+    You can read it any number of times while the object exists.
     """
 
     place: str | StorageBackend
@@ -803,6 +801,6 @@ class ObjectCopy:
         return self.backend.get_async(self.key)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by the key of the backend; it must be registered where the source is used again."""
+        """Pickle with the key of the backend, which must be registered where the source is used again."""
         key = self.place if isinstance(self.place, str) else self.place.key
         return ObjectCopy, (key, self.key, self.size, self.checksum, self.etag)

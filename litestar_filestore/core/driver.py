@@ -1,4 +1,4 @@
-"""The contract between the portable backend and the driver that an implementor writes for one kind of store."""
+"""The contract between the portable backend and a driver, which you implement for one kind of store."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = (
 
 
 class Driver(ABC):
-    """One kind of store, seen as seven operations, each sync and async; users hold a `StorageBackend` over it.
+    """One kind of store as seven operations, each sync and async. Users call it through a `StorageBackend`.
 
-    What the backend has done before a driver is called
+    What the backend has done before it calls a driver
         Keys are checked, joined with the prefix and never hostile. Ranges are non-negative and not empty. Content is
         counted, hashed and limited on its way. Content types and metadata are printable ASCII. Expiry is within bounds.
 
-    What a driver guarantees without exception
-        * ``put`` is atomic. Nobody sees partial content at any time. When the blocks raise, the task is cancelled or
-          the process dies, the key holds the old object or none, and ``clean`` removes what is left in hidden places.
+    What a driver always guarantees
+        * ``put`` is atomic. Nobody sees partial content at any time. If the blocks raise, the task is cancelled or the
+          process dies, the key still holds the old object or none, and ``clean`` removes hidden leftovers.
         * ``get`` reads exactly the requested range, in blocks of at most a few MiB, and raises
           `ObjectChangedError` rather than mix two versions of an object or end early.
         * A missing object is `ObjectNotFoundError` or an error that ``translate`` turns into it. ``delete`` of a
@@ -56,7 +56,7 @@ class Driver(ABC):
     capabilities: Capability = Capability.NONE
     """Abilities beyond the contract."""
     part_buffers: PartBuffers | None = None
-    """Memory that an async put holds; ``None`` where each block is sent on before the next one is taken."""
+    """Memory that an async put uses; ``None`` if each block is sent before the next one is read."""
 
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
@@ -86,13 +86,13 @@ class Driver(ABC):
         Args:
             path: Key with its prefix.
             start: First byte, from 0.
-            end: Byte behind the last one (exclusive), greater than `start`; values behind the end of the object mean
-                its end, as does ``None``.
+            end: Byte after the last one (exclusive), greater than `start`; ``None`` or a value past the end of the
+                object means its end.
 
         Raises:
             ObjectNotFoundError: Before the first block.
             RangeNotSatisfiableError: If `start` is not 0 and not below the size of the object.
-            ObjectChangedError: If the object was replaced or cut meanwhile.
+            ObjectChangedError: If the object was replaced or became shorter meanwhile.
         """
 
     @abstractmethod
@@ -113,7 +113,7 @@ class Driver(ABC):
 
     @abstractmethod
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete exactly these objects; missing ones are not an error. All are tried before an error is raised."""
+        """Delete exactly these objects; missing ones are not an error. Try all of them before raising an error."""
 
     @abstractmethod
     async def delete_async(self, paths: Sequence[str]) -> None:
@@ -133,7 +133,7 @@ class Driver(ABC):
 
     @abstractmethod
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Copy an object inside the store, atomically, without its bytes passing through here where the store can.
+        """Copy an object inside the store, atomically, on the server side where the store can do so.
 
         Raises:
             ObjectNotFoundError: If `source` is missing.
@@ -145,7 +145,7 @@ class Driver(ABC):
         """`copy` without blocking the event loop."""
 
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
-        """Return a URL that allows its holder `method` on one object for `expires_in` seconds.
+        """Return a URL that allows its holder to use `method` on one object for `expires_in` seconds.
 
         Raises:
             UnsupportedOperationError: If the store cannot sign, or cannot sign this key correctly.
@@ -161,7 +161,7 @@ class Driver(ABC):
         return self.sign(path, method=method, expires_in=expires_in)
 
     def sign_answer(self, path: str, answer: SignedAnswer) -> str:
-        """Return a URL to GET one object whose answer has the headers of `answer`.
+        """Return a URL to GET one object; the response has the headers of `answer`.
 
         Raises:
             UnsupportedOperationError: If the store cannot sign, or cannot sign this key or these headers.
@@ -179,8 +179,8 @@ class Driver(ABC):
     def local_path(self, path: str) -> Path:
         """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing.
 
-        Nothing is checked here. Before another program opens the path, the caller uses ``head``, which refuses what
-        ``get`` would: a symbolic link, a folder.
+        Nothing is checked here. Before another program opens the path, the caller must call ``head``, which refuses
+        what ``get`` refuses: a symbolic link or a folder.
         """
         del path
         raise UnsupportedOperationError(
@@ -188,13 +188,13 @@ class Driver(ABC):
         )
 
     def start(self) -> None:  # noqa: B027  # most drivers have nothing to do here
-        """Prepare what the first operation would otherwise have to set up; called at most once before use, or never."""
+        """Prepare what the first operation would otherwise set up; called at most once, before use."""
 
     async def start_async(self) -> None:  # noqa: B027  # most drivers have nothing to do here
         """`start` without blocking the event loop."""
 
     def close(self) -> None:  # noqa: B027  # most drivers have nothing to do here
-        """Free connections and descriptors. A closed driver may be used again, and then opens what it needs."""
+        """Free connections and descriptors. A closed driver can be used again; it then reopens what it needs."""
 
     async def close_async(self) -> None:  # noqa: B027  # most drivers have nothing to do here
         """`close` without blocking the event loop; frees what belongs to the running loop."""
@@ -203,7 +203,7 @@ class Driver(ABC):
         """Remove what interrupted puts left in hidden places (temporary files, pending multipart uploads).
 
         Args:
-            older_than: Minimum age in seconds; younger ones may still be written.
+            older_than: Minimum age in seconds; younger ones may still be in use.
 
         Returns:
             How many were removed.
@@ -216,11 +216,11 @@ class Driver(ABC):
         return self.clean(older_than)
 
     def translate(self, error: Exception) -> StorageError | None:
-        """Return the error of this package that stands for an exception of the library underneath.
+        """Return the error of this package that corresponds to an exception of the library underneath.
 
         Returns:
             An error without operation, backend and key (the backend fills them in), or ``None`` for an exception that
-            is not the library's; the caller gets that one unchanged.
+            is not the library's; that one reaches the caller unchanged.
         """
         return translate_os_error(error)
 
@@ -230,9 +230,9 @@ _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN,
 
 
 def translate_os_error(error: Exception) -> StorageError | None:
-    """Return the storage error that stands for an ``OSError``, or ``None`` for other exceptions.
+    """Return the storage error that corresponds to an ``OSError``, or ``None`` for other exceptions.
 
-    Messages name the kind of error only: those of the operating system hold absolute paths.
+    The messages only name the kind of error, because those of the operating system contain absolute paths.
     """
     if not isinstance(error, OSError):
         return None

@@ -1,8 +1,8 @@
-"""The grammar of keys, and how new ones are made.
+"""The grammar of keys, and the functions that make new ones.
 
-A key is a ``/``-separated path inside a backend, for example ``2026/11/3f0c9a…``. One function checks keys for every
-backend, before a driver sees them: stores differ in which of the odd ones they normalise, hide, refuse or follow out of
-their root.
+A key is a ``/``-separated path inside a backend, for example ``2026/11/3f0c9a…``. One function checks the keys of every
+backend before a driver sees them, because stores disagree about odd keys: some normalise them, some hide or refuse
+them, and some follow them out of their root.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = (
 )
 
 DEFAULT_KEY_TEMPLATE = "{yyyy}/{mm}/{random}{ext}"
-"""Template of the keys of new objects: a folder a month, 128 random bits, the extension of the verified type."""
+"""Default template for new keys: a folder per month, 128 random bits, the extension of the verified type."""
 MAX_KEY_BYTES = 1024
 """Longest key in UTF-8 bytes, prefix included: the limit of S3, GCS and Azure."""
 MAX_SEGMENT_BYTES = 255
 """Longest part between two slashes in UTF-8 bytes: the limit of most file systems."""
 RESERVED_SEGMENT = ".filestore"
-"""First segment that no key may have: local drivers keep unfinished writes there."""
+"""A first segment that no key may use: local drivers keep unfinished writes there."""
 
 _TEMPLATE_FIELDS = frozenset({"yyyy", "mm", "dd", "random", "ext"})
 _TEMPLATE_TEXT = re.compile(r"[A-Za-z0-9/._-]*")
@@ -63,15 +63,15 @@ def check_key(key: str) -> str:
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether a file of the reserved folder is an unfinished write, whose name is 128 random bits.
+    """Return whether a file in the reserved folder is an unfinished write: its name is 128 random bits in hexadecimal.
 
-    Others stay there, such as the mark of the database that looks after the backend.
+    Other files there must stay, such as the mark of the database that looks after the backend.
     """
     return _UNFINISHED.fullmatch(name) is not None
 
 
 def check_prefix(prefix: str) -> str:
-    """Return `prefix` without slashes at its ends if it is empty or follows the grammar of keys.
+    """Return `prefix` without leading and trailing slashes; it must be empty or follow the grammar of keys.
 
     Raises:
         InvalidKeyError: For any other value.
@@ -100,7 +100,7 @@ def _check(key: str, what: str) -> str:
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # keys arrive from untyped callers
         raise InvalidKeyError(f"A {what} must be a str, not {type(key).__name__}")
     if not key:
-        # Object stores take the empty key for the bucket itself: a delete would be sent to the bucket's own URL.
+        # Object stores read an empty key as the bucket itself: a delete would go to the bucket's own URL.
         raise InvalidKeyError(f"A {what} must not be empty: write one such as 'reports/2024'")
     try:
         encoded = key.encode()
@@ -120,7 +120,7 @@ def _check(key: str, what: str) -> str:
         raise InvalidKeyError(f"A {what} must not hold the character U+{ord(bad):04X}: remove or replace it", key=key)
     for segment in key.split("/"):
         if segment in {"", ".", ".."}:
-            # "../x" leaves the root of file systems; "a//b" and "/a" name different objects on different stores.
+            # "../x" escapes the root on file systems; "a//b" and "/a" name different objects on different stores.
             raise InvalidKeyError(
                 f"A {what} must not hold an empty or dot segment, or start or end with '/': write it like 'a/b'",
                 key=key,
@@ -139,11 +139,11 @@ def check_key_template(template: str) -> str:
 
     Args:
         template: ``str.format`` fields ``yyyy``, ``mm``, ``dd`` (UTC date), ``random`` and ``ext``, without conversions
-            or format specifications; other text in ``[A-Za-z0-9/._-]``. ``{random}`` must be there: a key without it
-            would be used again, and the second file would replace the first.
+            or format specifications; any other text must match ``[A-Za-z0-9/._-]``. ``{random}`` is required: without
+            it two files could get the same key, and the second would replace the first.
 
     Raises:
-        ConfigurationError: For any other template, saying why.
+        ConfigurationError: For any other template; the message says why.
     """
     try:
         parts = list(string.Formatter().parse(template))
@@ -175,12 +175,12 @@ def check_key_template(template: str) -> str:
 
 
 def make_key(template: str = DEFAULT_KEY_TEMPLATE, *, ext: str = "") -> str:
-    """Make a key that was never used and cannot be guessed: 128 bits of it come from `secrets`.
+    """Make a new key that cannot be guessed: 128 of its bits come from `secrets`.
 
     Args:
-        template: As `check_key_template` accepts it.
-        ext: ``""`` or the extension of the *verified* type with its dot, lower case. Never the client's: a web server
-            or a sync tool may decide by it what to execute.
+        template: A template that `check_key_template` accepts.
+        ext: ``""`` or the extension of the *verified* type, with its dot, in lower case. Never use the client's
+            extension: a web server or sync tool may decide by it what to execute.
 
     Raises:
         InvalidKeyError: If `ext` is not an extension.

@@ -18,38 +18,38 @@ __all__ = ("NewFile", "UsedLink")
 
 
 class UsedLink(msgspec.Struct, frozen=True, kw_only=True):
-    """A link to upload that is being used, and is not to be used again."""
+    """A one-time upload link that is in use and must not be used again."""
 
     digest: str
     """SHA-256 of its token in hexadecimal digits."""
     expires_at: int
-    """POSIX time in seconds (UTC) after which nobody can use it anyway."""
+    """POSIX time in seconds (UTC) at which it expires anyway."""
 
 
 class NewFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is going to be stored: all but its content and its backend."""
+    """A file that is about to be stored: everything but its content and its backend."""
 
     filename: str
-    """Name for people."""
+    """Name shown to people."""
     content_type: str | None = None
-    """Verified media type; ``None`` guesses by `filename`."""
+    """Verified media type; ``None`` guesses it from `filename`."""
     ext: str = ""
     """Extension of the verified type with its dot, for the key."""
     metadata: Mapping[str, Any] | None = None
     """User metadata."""
     key_template: str | Callable[[FileObject], str | None] | None = None
-    """Where to put it, or what tells that by the file's name and type; ``None`` for the backend's template."""
+    """Template of its key, or a function that chooses one by the file's name and type; ``None`` for the backend's."""
     key: str | None = None
-    """Where to put it instead of under a new key; accepted once."""
+    """Key to use instead of a new one; accepted once."""
     link: UsedLink | None = None
-    """The link that the content comes through; accepted once, whatever has become of the object."""
+    """The link that the content comes through; accepted once, whatever became of the object."""
     model: type | None = None
-    """Mapped class whose row is going to hold it, where that is known: it says in which database."""
+    """Mapped class whose row will hold it, where known; it determines the database."""
     max_concurrency: int | None = None
     """Parts in flight; ``None`` lets the driver choose."""
 
     def with_content(self, backend: StorageBackend, content: AsyncDataLike) -> FileObject:
-        """Return the file with content to be saved in a backend. It has no key yet, unless `key` says which."""
+        """Return a file with this content, to be saved in a backend. It has no key yet unless `key` is set."""
         file = FileObject(
             backend,
             self.filename,

@@ -1,4 +1,4 @@
-"""Tells consumers that keep up, for which it pays to read ahead, from those that let bytes wait in memory."""
+"""Tells quick consumers, for which reading ahead pays, from slow ones, for which bytes would wait in memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _TRIAL_BYTES = 4 * 1024 * 1024
 
 
 class Pace:
-    """Watches when a consumer comes back for more.
+    """Measures how promptly a consumer asks for more.
 
-    Sockets take a few MiB at once before their owner has read any of it, so somebody counts as quick only after more
-    than that went through without a pause. Five hundred that stand still hold one small block each.
+    A socket buffers a few MiB before its owner has read any of them. A consumer therefore counts as quick only after it
+    has taken more than that without a pause. Five hundred stalled consumers hold one small block each.
     """
 
     __slots__ = ("_asked_at", "_clock", "_given_bytes", "has_paused")
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Know nothing about the consumer yet.
+        """Start without knowing anything about the consumer.
 
         Args:
-            clock: Returns seconds that only ever grow.
+            clock: Returns monotonic time in seconds.
         """
         self._clock = clock
         self._asked_at = clock()
         self._given_bytes = 0
         self.has_paused = False
-        """Whether the consumer has paused since it last was quick; `is_quick` finds out."""
+        """Whether the consumer has paused since it was last quick; `is_quick` updates this."""
 
     def is_quick(self) -> bool:
-        """Return whether the consumer, who asks for more now, keeps up."""
+        """Return whether the consumer keeps up; call this when it asks for more."""
         now = self._clock()
         if now - self._asked_at > _PROMPT_SECONDS:
             self._given_bytes = 0
@@ -48,6 +48,6 @@ class Pace:
         return True
 
     def give(self, count: int) -> None:
-        """Note that `count` bytes are handed over now, and the waiting begins."""
+        """Record that the consumer receives `count` bytes now, and start to measure its pause."""
         self._given_bytes += count
         self._asked_at = self._clock()

@@ -1,4 +1,4 @@
-"""Stored objects as seekable files. Memory stays within one block; only what is read is fetched."""
+"""Stored objects as seekable files. A reader fetches only what is read and holds at most one block in memory."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ObjectReader(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Buffer, /) -> int:
-        """Fill `buffer` from the offset on and return how many bytes were read, 0 at the end."""
+        """Fill `buffer` from the current offset and return the number of bytes read, 0 at the end."""
         target = memoryview(buffer).cast("B")
         end = min(self._position + len(target), self._size)
         if end <= self._position:
@@ -81,14 +81,14 @@ class ObjectReader(io.RawIOBase):
         except RangeNotSatisfiableError as error:
             raise _became_shorter(self._backend, self._key) from error
         if filled < end - self._position:
-            # To callers, fewer bytes at this place would mean the end of the file.
+            # Callers would take a short read here for the end of the file.
             raise _became_shorter(self._backend, self._key)
         self._position += filled
         return filled
 
 
 def open_object(backend: StorageBackend, key: str) -> io.BufferedReader:
-    """Return a buffered, seekable file over an object; it reads 1 MiB ahead.
+    """Return a buffered, seekable file that reads an object, 1 MiB ahead.
 
     Raises:
         ObjectNotFoundError: If there is no such object.
@@ -99,7 +99,7 @@ def open_object(backend: StorageBackend, key: str) -> io.BufferedReader:
 class AsyncObjectReader:
     """A read-only, seekable view of one object for async code; use it with ``async with``.
 
-    Sequential reads share one request; a seek opens a new one at the next read.
+    Sequential reads share one request. After a seek, the next read opens a new one.
     """
 
     def __init__(self, backend: StorageBackend, key: str) -> None:
@@ -144,9 +144,9 @@ class AsyncObjectReader:
         return target
 
     async def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, all up to the end for a negative one, ``b""`` at the end.
+        """Return `size` bytes, or everything up to the end for a negative size; ``b""`` at the end.
 
-        Fewer bytes than asked for are returned at the end only.
+        Only at the end are fewer bytes returned than requested.
         """
         wanted = max(0, self._size - self._position)
         if size >= 0:
@@ -178,7 +178,7 @@ class AsyncObjectReader:
             yield block
 
     async def aclose(self) -> None:
-        """Free the open request; reading may go on afterwards."""
+        """Free the open request; you can go on reading afterwards."""
         blocks, self._blocks, self._rest = self._blocks, None, b""
         if blocks is not None:
             async with aclosing(blocks):

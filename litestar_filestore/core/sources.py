@@ -1,7 +1,7 @@
-"""Content on its way into a store: whatever bytes can be read from, cut into blocks that are counted and hashed.
+"""Content on its way into a store: reads any kind of source in blocks, counts them and hashes them.
 
-Blocks hold 1 to `BLOCK_BYTES` bytes: small pieces are gathered, large ones cut. Each is valid until the next is asked
-for.
+A block holds 1 to `BLOCK_BYTES` bytes: small pieces are gathered, large ones are cut. Each block is valid until the
+next one is requested.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def check_digest(algorithm: str | None) -> str | None:
     """Return `algorithm` if `Meter` can compute it.
 
     Raises:
-        ConfigurationError: If it is none of ``sha256, sha512, sha1, md5, blake2b`` or ``None``.
+        ConfigurationError: If it is not ``sha256``, ``sha512``, ``sha1``, ``md5``, ``blake2b`` or ``None``.
     """
     if algorithm is not None and algorithm not in _ALGORITHMS:
         raise ConfigurationError(f"The digest {algorithm!r} is not one of {', '.join(_ALGORITHMS)} or None")
@@ -52,7 +52,7 @@ def check_digest(algorithm: str | None) -> str | None:
 
 
 class Meter:
-    """Counts bytes, computes a digest of them and enforces a limit. Pure: feed it blocks in their order."""
+    """Counts bytes, computes their digest and enforces a limit. It does no I/O: feed it the blocks in order."""
 
     __slots__ = ("_algorithm", "_hash", "max_bytes", "size")
 
@@ -60,11 +60,11 @@ class Meter:
         """Start at zero.
 
         Args:
-            digest: Algorithm as `check_digest` accepts it; ``None`` computes none.
-            max_bytes: Largest size in bytes that is still allowed (inclusive); ``None`` for no limit.
+            digest: An algorithm that `check_digest` accepts; ``None`` computes no digest.
+            max_bytes: Largest size allowed, in bytes (inclusive); ``None`` for no limit.
         """
         self._algorithm = digest
-        # The digest tells contents apart, it keeps no secret: md5 and sha1 stay usable on FIPS builds.
+        # The digest only tells contents apart and protects nothing, so md5 and sha1 may work on FIPS builds, too.
         self._hash = None if digest is None else hashlib.new(digest, usedforsecurity=False)
         self.max_bytes = max_bytes
         self.size = 0
@@ -87,7 +87,7 @@ class Meter:
 
     @property
     def checksum(self) -> str | None:
-        """Digest of what was seen, as ``algorithm:hex``; ``None`` without a digest."""
+        """Digest of the bytes seen so far, as ``algorithm:hex``; ``None`` without a digest."""
         return None if self._hash is None else f"{self._algorithm}:{self._hash.hexdigest()}"
 
     @property
@@ -97,34 +97,34 @@ class Meter:
 
 
 class LiveSource(AsyncIterator[Block]):
-    """A source that yields what has arrived from a sender, in blocks of the size that is right at the moment.
+    """A source that yields what has arrived from a sender, in blocks whose size it chooses itself.
 
-    Its blocks are handed on at once, cut if they are long, never gathered: many slow senders must not hold a mebibyte
-    each.
+    Its blocks are passed on at once: long ones are cut, but short ones are never gathered, so that many slow senders do
+    not hold a mebibyte each.
     """
 
     has_ended: bool = True
-    """Whether its reader was told that there is no more, as far as the source knows that. Until then no driver has
-    stored an object, since a put is atomic."""
+    """Whether the reader has been told that the source has ended, as far as the source knows. Until then no driver has
+    stored an object, because a put is atomic."""
 
     @abstractmethod
     async def __anext__(self) -> Block:
-        """Return the next block, which is not empty."""
+        """Return the next block; it is never empty."""
 
 
 def check_source(source: object) -> None:
-    """Refuse text, the one thing that is easily passed by mistake.
+    """Refuse text, which is easily passed by mistake.
 
     Raises:
-        SourceTypeError: For a ``str``. obstore, for one, would upload the local file of that name, and the text may be
-            a client's.
+        SourceTypeError: For a ``str``. obstore, for one, would upload the local file of that name, and the text may
+            come from a client.
     """
     if isinstance(source, str):
         raise SourceTypeError("A str is not a source: encode it to bytes, or wrap the name of a file in pathlib.Path")
 
 
 def source_size(source: object) -> int | None:
-    """Return the number of bytes a source holds where that is known without reading it, else ``None``."""
+    """Return the size of a source in bytes, or ``None`` if it must be read to find out."""
     if isinstance(source, (bytes, bytearray)):
         return len(source)
     if isinstance(source, memoryview):
@@ -135,10 +135,10 @@ def source_size(source: object) -> int | None:
 
 
 def iter_blocks(source: Source) -> Iterator[Block]:
-    """Yield the blocks of `source`; the module says how large they are.
+    """Yield the blocks of `source`; see the module docstring for their size.
 
     Raises:
-        SourceTypeError: If nothing can be read from `source`, or only asynchronously.
+        SourceTypeError: If `source` cannot be read, or only asynchronously.
     """
     check_source(source)
     if (buffer := _as_buffer(source)) is not None:
@@ -157,10 +157,10 @@ def iter_blocks(source: Source) -> Iterator[Block]:
 
 
 async def iter_blocks_async(source: AsyncSource) -> AsyncIterator[Block]:
-    """Yield the blocks of `source`. Files and sync iterables are read in a worker thread, as they may block.
+    """Yield the blocks of `source`. Files and sync iterables may block, so a worker thread reads them.
 
     Raises:
-        SourceTypeError: If nothing can be read from `source`.
+        SourceTypeError: If `source` cannot be read.
     """
     check_source(source)
     block: Block | None
@@ -183,7 +183,7 @@ async def iter_blocks_async(source: AsyncSource) -> AsyncIterator[Block]:
 
 
 class Feed:
-    """The iterator that a driver's put consumes: blocks that are metered, and a memory of what the source raised."""
+    """The iterator that a driver's put consumes: it meters the blocks and remembers what the source raised."""
 
     def __init__(self, source: Source, meter: Meter) -> None:
         self._blocks = iter_blocks(source)
@@ -198,7 +198,7 @@ class Feed:
 
     def __next__(self) -> Block:
         if self.failure is not None:
-            raise self.failure  # a driver that tries again must not take a broken source for a complete one
+            raise self.failure  # a driver that retries must not mistake a broken source for a complete one
         try:
             block = next(self._blocks, None)
             if block is not None:
@@ -240,7 +240,7 @@ class AsyncFeed:
             self.failure = error
             raise
         except BaseException:
-            # A generator that was cancelled is finished: asked again, it would end as if it had been read to its end.
+            # A cancelled generator is finished: asked again, it would stop as if it had been read to the end.
             self._interrupted = True
             raise
         if block is None:
@@ -264,7 +264,7 @@ def _is_async(source: object) -> bool:
 
 
 def _reads_async(source: object) -> bool:
-    # The read of a live source is one for people, which takes everything into memory.
+    # The `read` of a live source is meant for users: it takes everything into memory.
     return not isinstance(source, LiveSource) and inspect.iscoroutinefunction(getattr(source, "read", None))
 
 
@@ -298,7 +298,7 @@ def _slices(buffer: memoryview) -> Iterator[memoryview]:
 
 
 class _Gatherer:
-    """Collects small pieces into blocks; the part that the sync and the async loop share."""
+    """Collects small pieces into blocks, for the sync and the async loop."""
 
     def __init__(self) -> None:
         self._pieces: list[memoryview] = []
@@ -311,7 +311,7 @@ class _Gatherer:
         if len(buffer) >= BLOCK_BYTES:
             yield from _slices(buffer)
         elif buffer:
-            # A sender may reuse its buffer after we return to it: what is kept must be a copy, unless it cannot change.
+            # A sender may reuse its buffer once it runs again, so keep a copy unless the buffer is immutable.
             self._pieces.append(buffer if buffer.readonly else memoryview(bytes(buffer)))
             self._size += len(buffer)
 

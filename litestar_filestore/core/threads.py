@@ -1,7 +1,7 @@
-"""Blocking calls in worker threads: the only place of this package that starts threads.
+"""Blocking calls in worker threads; no other module of this package starts threads.
 
-`run_blocking` keeps them off the event loop, and promises that the thread has finished when the call returns.
-`run_in_thread` is for code that is itself sync.
+`run_blocking` keeps blocking calls off the event loop and guarantees that the thread is done when it returns.
+`run_in_thread` is for sync code.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ __all__ = ("finish", "run_blocking", "run_in_thread", "within")
 T = TypeVar("T")
 
 _IDLE_SECONDS = 10.0
-"""A thread without work ends after this time."""
+"""An idle thread ends after this time."""
 
 
 async def run_blocking(function: Callable[[], T]) -> T:
-    """Run `function` in a worker thread and wait for its end, even when the caller is cancelled meanwhile.
+    """Run `function` in a worker thread and wait until it ends, even if the caller is cancelled meanwhile.
 
-    Cancellation is delivered after `function` has returned: a file is never closed, moved or deleted while a thread
-    still writes to it. Only the end of the event loop does not wait, nor does that of the process: a thread that hangs
-    in a library is lost with them, as it would be by a kill.
+    Cancellation is delivered only after `function` has returned, so that no file is closed, moved or deleted while a
+    thread still writes to it. The end of the event loop or of the process does not wait: a thread that hangs in a
+    library is then lost, as if the process had been killed.
 
-    As many threads run at a time as `anyio.to_thread` allows.
+    The number of concurrent threads is limited as in `anyio.to_thread`.
 
     Raises:
-        asyncio.CancelledError: If the caller was cancelled; the outcome of `function` is dropped then.
+        asyncio.CancelledError: If the caller was cancelled; the outcome of `function` is then dropped.
     """
     return await finish(_run(function))
 
@@ -47,11 +47,12 @@ async def run_blocking(function: Callable[[], T]) -> T:
 def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) -> T:
     """Run `function` in a worker thread with the caller's context, block until it has ended, and return its result.
 
-    For sync code that cannot run something itself: because an event loop runs in its thread, or because it must not
-    wait longer than `seconds`. A thread that is left behind goes on; like all of them, it does not keep the process.
+    For sync code that cannot call `function` directly, because an event loop runs in its thread or because it must not
+    wait longer than `seconds`. After a timeout the thread goes on, but like every worker it does not keep the process
+    alive.
 
     Args:
-        function: What to run. What it raises is raised here.
+        function: What to run. Its exceptions are raised here.
         seconds: How long to wait; ``None`` for no limit.
 
     Raises:
@@ -68,14 +69,14 @@ def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) ->
 
 
 async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
-    """Await something to its end, and only then deliver a cancellation that came meanwhile.
+    """Await something until it ends, and deliver a cancellation that arrives meanwhile only then.
 
     Args:
         awaitable: What has to be finished.
-        seconds: Time after which it is left behind all the same, as `within` does; ``None`` for no limit.
+        seconds: Time after which it is left behind anyway, as `within` does; ``None`` for no limit.
 
     Raises:
-        asyncio.CancelledError: If the caller was cancelled; the outcome of `awaitable` is dropped then.
+        asyncio.CancelledError: If the caller was cancelled; the outcome of `awaitable` is then dropped.
         TimeoutError: If it took longer.
     """
     future = asyncio.ensure_future(awaitable)
@@ -89,7 +90,7 @@ async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
                 f"The call has not ended within {seconds:g} s: try again, or allow more seconds"
             )
         try:
-            # Unlike await, it neither cancels the future nor raises what that raises.
+            # Unlike `await`, this neither cancels the future nor raises its exception.
             await asyncio.wait({future}, timeout=None if ends_at is None else ends_at - loop.time())
         except asyncio.CancelledError as error:
             cancelled = error
@@ -101,9 +102,9 @@ async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
 
 
 async def within(seconds: float, awaitable: Awaitable[T]) -> T:
-    """Await something for so long at the most; then it is cancelled and left behind, whether it ends or not.
+    """Await something for at most `seconds`; then cancel it and leave it behind, whether it ends or not.
 
-    `asyncio.timeout` waits until what was cancelled has ended, and a worker thread may never do so.
+    `asyncio.timeout` waits until the cancelled work has ended, and a worker thread may never end.
 
     Raises:
         TimeoutError: If it took longer.
@@ -120,7 +121,7 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
 
 
 _left: set[asyncio.Future[Any]] = set()
-"""Futures that nobody waits for any more; asyncio keeps weak references only. Each leaves when it ends."""
+"""Futures that nobody waits for any more: asyncio keeps only weak references. Each is removed when it ends."""
 
 
 def _leave(future: asyncio.Future[Any]) -> None:
@@ -154,7 +155,7 @@ class _Job:
         self._context = copy_context()
 
     def run(self) -> Callable[[], None]:
-        """Call the function, and return what hands back what it returned or raised."""
+        """Call the function, and return a callable that delivers its result or exception."""
         try:
             value, error = self._context.run(self._function), None
         except BaseException as raised:  # noqa: BLE001  # raised again by whoever waits for it
@@ -168,7 +169,7 @@ def _tell(
     try:
         loop.call_soon_threadsafe(_settle, outcome, value, error)
     except RuntimeError:
-        # The loop has ended without waiting, and with it everybody who could be told.
+        # The loop has ended without waiting, so nobody is left to be told.
         if not loop.is_closed():
             raise
 
@@ -186,17 +187,17 @@ def _set(outcome: asyncio.Future[Any] | Future[Any], value: Any, error: BaseExce
 
 
 def _stopped(error: StopIteration) -> RuntimeError:
-    """Return what stands for an error that no coroutine can raise (PEP 479)."""
+    """Wrap a ``StopIteration``, which no coroutine can raise (PEP 479)."""
     wrapped = RuntimeError("A function that ran in a thread raised StopIteration")
     wrapped.__cause__ = error
     return wrapped
 
 
 class _Worker(Thread):
-    """A thread that takes one job after the other.
+    """A thread that runs one job after the other.
 
-    A daemon: Python waits for other threads at its exit, `anyio.to_thread` and `concurrent.futures` have such, and one
-    that hangs in a library, on a server that does not answer, would keep the process for as long.
+    It is a daemon. At exit Python waits for other threads, such as those of `anyio.to_thread` and `concurrent.futures`;
+    one that hangs in a library, on a server that does not answer, would keep the process alive as long as it hangs.
     """
 
     def __init__(self) -> None:
@@ -204,30 +205,30 @@ class _Worker(Thread):
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
 
     def run(self) -> None:
-        """Work until there was nothing to do for a while."""
+        """Run jobs until the thread has been idle for a while."""
         while True:
             try:
                 job = self.jobs.get(timeout=_IDLE_SECONDS)
             except Empty:
                 try:
                     _idle.remove(self)
-                except ValueError:  # taken this moment: its job comes
+                except ValueError:  # just taken from the idle ones: its job is on the way
                     job = self.jobs.get()
                 else:
                     return
             tell = job.run()
-            _idle.append(self)  # first, as whoever is told may come back at once
+            _idle.append(self)  # before `tell`: the caller may submit its next job at once
             tell()
-            del job, tell  # they hold what was returned
+            del job, tell  # they hold the result
 
 
 _idle: deque[_Worker] = deque()
-"""Threads without work; the last one to have worked is the first one to work again, so the others may end."""
+"""Idle threads; the one that worked last is taken first, so that the others can end."""
 
 
 @cache
 def _forget_threads_of_parent() -> None:
-    # A child has none of its parent's threads. Said once, when there is a first thread: an import changes no process.
+    # A forked child has none of its parent's threads. Registered with the first thread: an import must have no effect.
     os.register_at_fork(after_in_child=_idle.clear)
 
 

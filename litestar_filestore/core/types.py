@@ -30,7 +30,7 @@ __all__ = (
 BLOCK_BYTES = 1024 * 1024
 """Size in bytes to which small pieces are gathered before a thread hop or a library call.
 
-Smaller blocks cost too many hops; larger ones do not fit into the processor's cache.
+Smaller blocks cost too many hops; larger ones do not fit in the processor's cache.
 """
 
 Block: TypeAlias = bytes | bytearray | memoryview
@@ -52,7 +52,7 @@ class AsyncReadable(Protocol):
 
 
 Source: TypeAlias = Block | os.PathLike[str] | IO[bytes] | Iterable[Block]
-"""Content of a sync put. Never a ``str``: text is neither bytes nor, by accident, a path."""
+"""Content of a sync put. Never a ``str``: text is not bytes, and must not be taken for a path by accident."""
 
 AsyncSource: TypeAlias = Source | AsyncIterable[Block] | AsyncReadable
 """Content of an async put."""
@@ -65,7 +65,7 @@ AsyncDataLike: TypeAlias = AsyncSource
 
 
 class Capability(enum.Flag):
-    """Abilities that really differ between drivers. All others are part of the contract and have no flag."""
+    """Abilities that differ between drivers. Everything else is part of the contract and has no flag."""
 
     NONE = 0
     SIGN_GET = enum.auto()
@@ -73,12 +73,12 @@ class Capability(enum.Flag):
     SIGN_PUT = enum.auto()
     """`sign` makes URLs that write an object."""
     PUT_IF_ABSENT = enum.auto()
-    """Of many concurrent puts with ``overwrite=False`` on one key exactly one wins.
+    """Of many concurrent puts with ``overwrite=False`` to one key, exactly one wins.
 
-    Without the flag the driver looks first and puts then. Drivers state up to which size they keep the promise.
+    Without the flag, the driver first looks and then puts. Drivers state up to which size they keep the promise.
     """
     METADATA = enum.auto()
-    """Content type and user metadata are kept with the object and come back from `head`."""
+    """The store keeps content type and user metadata with the object, and `head` returns them."""
     LOCAL_PATH = enum.auto()
     """`local_path` names a file that the operating system can send."""
     NATIVE_ASYNC = enum.auto()
@@ -86,7 +86,7 @@ class Capability(enum.Flag):
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A backend's knowledge of one stored object."""
+    """What a backend knows about one stored object."""
 
     key: str
     """Key inside the backend, without its prefix."""
@@ -95,7 +95,7 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_modified: float | None = None
     """POSIX time in seconds (UTC) of the last write."""
     etag: str | None = None
-    """Entity tag with its quotes (RFC 9110 §8.8.3): from the content after a put with a digest, else the store's."""
+    """Entity tag with its quotes (RFC 9110 §8.8.3): made from the digest after a put that has one, else the store's."""
     version_id: str | None = None
     """Version of the object in a versioned bucket."""
     content_type: str | None = None
@@ -107,17 +107,17 @@ class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PartBuffers(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory that an async put holds where the driver gathers content in parts before it sends them."""
+    """Memory that an async put uses when the driver gathers content in parts before it sends them."""
 
     part_bytes: int
-    """Size of a part; shorter content is gathered as a whole."""
+    """Size of a part in bytes; shorter content is gathered as a whole."""
     max_concurrency: int
-    """Parts in flight, where nobody asks for another number."""
+    """Parts in flight by default."""
     copies: int = 1
-    """Number of times that a part in flight is in memory, the copies of the library underneath included."""
+    """Number of copies of a part in flight that are in memory, those of the library underneath included."""
 
     def bytes_of(self, max_bytes: int, *, max_concurrency: int | None = None) -> int:
-        """Return how many bytes a put of up to `max_bytes` holds at a time, at most.
+        """Return the most bytes that a put of up to `max_bytes` holds in memory at a time.
 
         Args:
             max_bytes: Length of the content.
@@ -128,7 +128,7 @@ class PartBuffers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of a put, beside key and content. Drivers ignore those that their store cannot keep."""
+    """Options of a put besides key and content. Drivers ignore those that their store cannot keep."""
 
     content_type: str | None = None
     """Media type, printable ASCII; already checked."""
@@ -137,7 +137,7 @@ class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
     overwrite: bool = True
     """``False``: raise `ObjectExistsError` if the key is taken."""
     size: int | None = None
-    """Length of the content in bytes where it is known beforehand; a hint, not a promise."""
+    """Length of the content in bytes, where known beforehand; a hint, not a promise."""
     part_bytes: int | None = None
     """Size of a part of a multipart upload in bytes; ``None`` lets the driver choose."""
     max_concurrency: int | None = None
@@ -145,13 +145,13 @@ class PutOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignedAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Headers of the answer to a link to GET an object, fixed so that its holder cannot change them."""
+    """Response headers of a link to GET an object, signed so that the holder of the link cannot change them."""
 
     content_type: str
     """Value of Content-Type."""
     content_disposition: str
     """Value of Content-Disposition."""
     signed_at: int
-    """POSIX time in seconds (UTC) at which the life of the link begins; not in the future."""
+    """POSIX time in seconds (UTC) from which the link is valid; not in the future."""
     expires_in: int
-    """Its life in seconds."""
+    """Lifetime of the link in seconds."""
