@@ -1,6 +1,6 @@
 """File columns of SQLAlchemy models.
 
-`StoredObject` and `FileObjectList` are public, and are loaded when they are first used. For migrations see
+`StoredObject` and `FileObjectList` are public and are loaded at their first use. For migrations see
 `litestar_filestore.ledger.migrations`.
 """
 
@@ -18,7 +18,7 @@ __all__ = (
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name; the package itself needs no SQLAlchemy."""
+    """Load a public name on first use, so that importing the package needs no SQLAlchemy."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from litestar_filestore.orm import stored_object  # see above

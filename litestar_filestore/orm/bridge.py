@@ -1,4 +1,4 @@
-"""Storage calls from session events: sync under a `Session`, in its greenlet under an `AsyncSession`."""
+"""Storage calls from session events: sync in a `Session`, awaited through the greenlet in an `AsyncSession`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ T = TypeVar("T")
 
 
 def call(sync: Callable[[], T], async_: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run the async half in the caller's task where the session is an `AsyncSession`, else the sync half.
+    """Run the async half in the caller's task if the session is an `AsyncSession`, else the sync half.
 
-    A plain `Session` used on an event loop's thread gets the sync half as well and blocks the loop, as it does with its
-    SQL.
+    A plain `Session` on an event loop's thread also gets the sync half. It blocks the loop, as its SQL does.
     """
     return await_only(async_()) if in_greenlet() else sync()

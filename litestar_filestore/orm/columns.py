@@ -1,4 +1,4 @@
-"""The attributes of mapped classes that hold files, and their changes in memory."""
+"""The attributes of mapped classes that hold files, and the tracking of their changes in memory."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class FileColumn(NamedTuple):
 
 
 _columns: WeakKeyDictionary[Mapper[Any], tuple[FileColumn, ...]] = WeakKeyDictionary()
-"""Of every class that SQLAlchemy has configured since the first file column was made."""
+"""The file columns of every class that SQLAlchemy has configured since the first file column was made."""
 
 
 def configured_mappers() -> list[Mapper[Any]]:
-    """Return the mappers of this process that were configured since its first file column, with files or without."""
+    """Return all mappers that this process has configured since its first file column, with file columns or without."""
     return list(_columns)
 
 
@@ -62,7 +62,7 @@ def file_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
 
 
 def files_in(value: Any) -> Iterator[FileObject]:
-    """Yield the files of an attribute's value: one, several or none."""
+    """Yield the files in the value of an attribute: one, several or none."""
     if isinstance(value, FileObject):
         yield value
     elif isinstance(value, list):
@@ -72,10 +72,10 @@ def files_in(value: Any) -> Iterator[FileObject]:
 
 
 def is_modified(state: InstanceState[Any], key: str) -> bool:
-    """Return whether a flush is going to write an attribute, without loading it.
+    """Return whether a flush will write an attribute, without loading it.
 
-    As SQLAlchemy decides it: what equals the value that was loaded is not written, even where the database holds
-    another one by now. To take that one for replaced would leave a row without its bytes.
+    This follows SQLAlchemy: a value equal to the loaded one is not written, even if the database holds another one by
+    now. To treat that other file as replaced would leave a row without its bytes.
     """
     if key not in state.committed_state:
         return False
@@ -88,7 +88,7 @@ def is_modified(state: InstanceState[Any], key: str) -> bool:
 def single_table_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
     """Return the file columns that a bulk statement on a class can touch: those in the class's own table.
 
-    Subclasses that share the table count, as their rows are deleted along with the others.
+    Columns of subclasses that share the table are included, because the statement deletes their rows as well.
     """
     found = {
         column.key: column
@@ -100,11 +100,11 @@ def single_table_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
 
 
 def check_backends(columns: Sequence[FileColumn], values: Mapping[str, Any], old: Collection[FileObject]) -> None:
-    """Make sure that files lie in the backends of their columns, or where the row's files lay before.
+    """Make sure that files lie in the backends of their columns, or in a backend that the row already used.
 
     Raises:
-        InvalidArgumentError: If one does not.
-        FileRejectedError: If a client has chosen that one by a reference.
+        InvalidArgumentError: If a file lies elsewhere.
+        FileRejectedError: If it lies elsewhere and a client chose it by a reference.
     """
     known = {file.backend_key for file in old}
     for column in columns:
@@ -123,7 +123,7 @@ def check_backends(columns: Sequence[FileColumn], values: Mapping[str, Any], old
 
 
 def instrument(mapper: Mapper[Any], class_: type[Any]) -> tuple[FileColumn, ...]:
-    """Have the attributes of a class that was just configured notice what becomes of their files, and return them."""
+    """Return the file columns of a class that was just configured, and track the changes of their files."""
     found = _columns[mapper] = tuple(
         FileColumn(prop.key, column, column.type)
         for prop in mapper.column_attrs

@@ -1,8 +1,8 @@
-"""The moment at which a process makes its first file column: from then on its sessions have to be followed.
+"""A hook for the first file column of a process: from then on its sessions must be tracked.
 
-The column type knows nobody above it. The root package, which is imported before any module below it, says here what
-starts at that moment, so that there is no way to a `StoredObject` whose rows nobody follows; and as nothing starts
-earlier, an import has no effect on sessions.
+The column type cannot import the layers above it. The root package, which is imported before any of its modules,
+registers here what must start at that moment. So no `StoredObject` exists whose rows are not tracked. Nothing starts
+earlier, so an import alone has no effect on sessions.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _lock = RLock()
 
 
 def at_first_column(start: Callable[[], None]) -> None:
-    """Have `start` called once, before the first file column is made."""
+    """Register `start` to be called once, before the first file column is made."""
     _waiting.append(start)
 
 
 def begin() -> None:
-    """Start what waits for a file column."""
+    """Call everything that was registered for the first file column."""
     if not _waiting:
         return
     with _lock:

@@ -1,4 +1,4 @@
-"""File columns as the database holds them, looked up and locked where a session writes the rows."""
+"""File columns as the database holds them: reads and locks rows on the connection that a session writes to."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ __all__ = (
 )
 
 _ROWS_PER_SELECT = 200
-"""Below the limits of all databases: SQLite nests at most 1,000 conditions, asyncpg takes 32,767 parameters."""
+"""Stays below the limits of all databases: SQLite nests at most 1,000 conditions, asyncpg takes 32,767 parameters."""
 
 
 def current_values(
     session: Session, mapper: Mapper[Any], states: Sequence[InstanceState[Any]]
 ) -> dict[tuple[Any, ...], sa.RowMapping]:
-    """Return what the database holds now in the file columns of rows, and lock those rows until the transaction ends.
+    """Return the current file columns of rows in the database, and lock those rows until the transaction ends.
 
-    The session's memory is no substitute: history is empty for expired and deferred attributes, and another
+    The session's own state is no substitute: history is empty for expired and deferred attributes, and another
     transaction may have replaced the file since it was loaded.
 
     Returns:
-        Files by attribute name, by primary key. Rows that are gone are missing.
+        For each primary key, the files by attribute name. Deleted rows are missing.
     """
     connection = writing_connection(session, mapper)
     lock_for_writing(connection, mapper)
@@ -53,9 +53,9 @@ def current_values(
 def _rows_one_by_one(
     connection: sa.Connection, mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]
 ) -> dict[tuple[Any, ...], sa.RowMapping]:
-    """Return rows by the identities that they were asked for with.
+    """Return rows by the identities that were used to select them.
 
-    Not every value comes back as it was given: "5" as 5, a time without its zone. Only the database can compare them.
+    A value may come back in another form: "5" as 5, a time without its zone. Only the database can compare them.
     """
     rows = ((each, connection.execute(_select(mapper, [each])).mappings().one_or_none()) for each in identities)
     return {identity: row for identity, row in rows if row is not None}
@@ -64,7 +64,7 @@ def _rows_one_by_one(
 def _select(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.Select[Any]:
     keys = mapper.primary_key
     columns = [column.column.label(column.key) for column in file_columns(mapper)]
-    # One order for everyone: two transactions that lock the same rows must not wait for each other.
+    # Always lock in the same order, so that two transactions that lock the same rows cannot deadlock.
     return (
         sa.select(*keys, *columns)
         .select_from(mapper.persist_selectable)
@@ -75,12 +75,12 @@ def _select(mapper: Mapper[Any], identities: Sequence[tuple[Any, ...]]) -> sa.Se
 
 
 def writing_connection(session: Session, mapper: Mapper[Any]) -> sa.Connection:
-    """Return the connection on which a session writes rows of a class; one that routes may read them elsewhere."""
+    """Return the connection on which a session writes rows of a class; a routing session may read from another."""
     return session.connection(bind_arguments={"mapper": mapper, "clause": _a_write(mapper)})
 
 
 def writing_bind(session: Session, mapper: Mapper[Any]) -> sa.Engine | sa.Connection:
-    """Return what `writing_connection` comes from."""
+    """Return the engine or connection behind `writing_connection`."""
     return session.get_bind(mapper, clause=_a_write(mapper))
 
 
@@ -89,10 +89,10 @@ def _a_write(mapper: Mapper[Any]) -> sa.Update:
 
 
 def lock_for_writing(connection: sa.Connection, mapper: Mapper[Any]) -> None:
-    """Take SQLite's write lock; other databases lock the rows that are selected ``FOR UPDATE``.
+    """Take SQLite's write lock; other databases lock the rows selected ``FOR UPDATE``.
 
-    SQLite has no such thing, and sqlite3 reads outside of a transaction until the first write: what is read could be
-    replaced before this session gets the lock. A write of nothing gets it.
+    SQLite has no ``FOR UPDATE``, and sqlite3 opens no transaction before the first write: another session could replace
+    what is read before this one gets the lock. An update of no rows gets it.
     """
     if connection.dialect.name == "sqlite":
         first = mapper.primary_key[0]
@@ -101,7 +101,7 @@ def lock_for_writing(connection: sa.Connection, mapper: Mapper[Any]) -> None:
 
 def matches_any(keys: Sequence[sa.ColumnElement[Any]], identities: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
     """Return the condition that these columns have the values of one of `identities`."""
-    # With the types of the columns, as in the session's own statements. By itself "5" would be text, whatever the key.
+    # Bind with the types of the columns, as the session's own statements do: without, "5" would be text for any key.
     if len(keys) == 1:
         values = [identity[0] for identity in identities]
         return keys[0].in_(sa.bindparam(None, values, keys[0].type, unique=True, expanding=True))

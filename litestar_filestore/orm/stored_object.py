@@ -41,16 +41,16 @@ __all__ = (
 )
 
 FileObjectList: TypeAlias = MutableList[FileObject]
-"""Type of an attribute with several files, as Advanced Alchemy names it. The value is a `TrackedFiles`.
+"""Type of an attribute with several files, named as in Advanced Alchemy. The value is a `TrackedFiles`.
 
-An alias and not the class: Litestar's DTOs ask a collection type for the type of its items.
+This is an alias of the generic type, because Litestar's DTOs ask a collection type for the type of its items.
 """
 
 
 class TrackedFiles(MutableList[FileObject]):
-    """A ``list[FileObject]`` whose changes in place (``append``, ``remove``, slices ...) are written at the next flush.
+    """A ``list[FileObject]`` whose in-place changes (``append``, ``remove``, slices ...) are written at the next flush.
 
-    Columns with ``multiple=True`` turn every list that is assigned to them into one.
+    Columns with ``multiple=True`` convert every assigned list to this class.
     """
 
     def __init__(self, files: Iterable[FileObject] = ()) -> None:
@@ -59,7 +59,7 @@ class TrackedFiles(MutableList[FileObject]):
         self._watch()
 
     def changed(self) -> None:
-        """Tell the rows that hold this list to write it."""
+        """Flag this list as changed in the rows that hold it."""
         before = self._before
         self._watch()
         self._flag(before)
@@ -76,12 +76,12 @@ class TrackedFiles(MutableList[FileObject]):
             file.on_change = file_changes
 
     def file_changes(self, file: FileObject) -> None:
-        """Tell the rows that hold this list that one of its files is about to change in place."""
+        """Flag this list in the rows that hold it, because one of its files is about to change in place."""
         twin = copy(file)
         self._flag(self._before, {id(file): twin})
 
     def _flag(self, before: list[FileObject], twins: Mapping[int, FileObject] | None = None) -> None:
-        """Flag the attribute of each row, and remember what it was before; SQLAlchemy itself would forget it."""
+        """Flag the attribute of each row and keep its old value, which SQLAlchemy itself would forget."""
         parents = [(state, key, state.committed_state.get(key, self)) for state, key in self._parents.items()]
         super().changed()
         for state, key, old in parents:
@@ -92,14 +92,14 @@ class TrackedFiles(MutableList[FileObject]):
 
     @classmethod
     def coerce(cls, key: str, value: Any) -> Self | None:
-        """Return `value` as a list that is tracked.
+        """Return `value` as a tracked list.
 
         Args:
             key: Name of the attribute, for messages.
             value: ``None``, one file, or an iterable of files.
 
         Raises:
-            SourceTypeError: If it holds anything but files; it is a ``TypeError`` as well.
+            SourceTypeError: If it holds anything but files; the error is also a ``TypeError``.
         """
         if value is None or isinstance(value, cls):
             return value
@@ -115,22 +115,22 @@ class TrackedFiles(MutableList[FileObject]):
 unseen_write: ContextVar[weakref.ref[SessionTransaction] | None] = ContextVar(
     "litestar_filestore_unseen_write", default=None
 )
-"""The transaction in which a session of this task or thread writes what nobody can follow, as long as it is active."""
+"""The transaction in which a session of this task or thread makes untracked bulk writes, while it is active."""
 
 
 class _RefusedWriteError(UnsupportedOperationError, DontWrapMixin):
-    """Leaves a statement as it is: SQLAlchemy wraps other errors of its parameters."""
+    """An error that a statement raises unchanged: SQLAlchemy would wrap others that its parameters raise."""
 
 
 KeyMaker: TypeAlias = Callable[[FileObject], str]
-"""Makes the key template of one file, for example a folder per tenant; its result is checked like a template."""
+"""Returns the key template for one file, for example a folder per tenant; the result is checked like any template."""
 
 
 class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     """One file, or a list of files with ``multiple=True``, kept as JSON (JSONB on PostgreSQL).
 
-    Content attached to a model is stored before its row is written, so that the row is complete and never points at
-    missing bytes. The backend is looked up when content is first stored or read: creating tables and migrations work
+    Content attached to a model is stored before its row is written, so the row is complete and never points at missing
+    bytes. The backend is looked up when content is first stored or read, so you can create tables and run migrations
     without it.
     """
 
@@ -138,11 +138,11 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     cache_ok = True
     multiple: bool
     """Whether the column holds a list of files."""
-    # Alembic writes "<module>.<repr>" into migrations: a short path that stays, see `ledger.migrations`.
+    # Alembic writes "<module>.<repr>" into migrations, so this path is short and stable; see `ledger.migrations`.
     __module__ = "litestar_filestore"
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        """Have sessions followed from now on; also where a column type is copied or unpickled."""
+        """Start tracking sessions; this also runs when a column type is copied or unpickled."""
         begin()
         return super().__new__(cls)
 
@@ -158,30 +158,30 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         """Declare a file column.
 
         Args:
-            backend: The backend, or its key in `storages`, that new content goes to.
+            backend: The backend that new content goes to, or its key in `storages`.
             multiple: Whether the column holds a list of files.
             *args: For the JSON type underneath.
-            key: Where new content goes instead of the backend's template: a template as `check_key_template` takes it,
-                or a callable that returns one for a file.
-            rules: What a file has to be that a row takes, whoever stored it; see
-                `litestar_filestore.validation.rules`. Files that rows hold already are left as they are.
+            key: Key template to use instead of the backend's: one that `check_key_template` accepts, or a callable
+                that returns one for a file.
+            rules: Rules that a file must pass before a row takes it, whoever stored it; see
+                `litestar_filestore.validation.rules`. Files that rows already hold are not checked again.
             **kwargs: For the JSON type underneath.
 
         Raises:
             ConfigurationError: If `key` is a template that cannot work.
         """
-        # SQL NULL for None: JSON's own null would pass NOT NULL constraints and miss in IS NULL.
+        # Store None as SQL NULL: a JSON null would pass NOT NULL constraints and not match IS NULL.
         super().__init__(*args, **{"none_as_null": True, **kwargs})
         self.multiple = multiple
         self._raw_backend = backend
-        # SQLAlchemy tells types apart, when it caches statements, by what lies here under the constructor's names.
+        # SQLAlchemy builds the cache key of a type from the attributes named like the constructor's parameters.
         self.__dict__["backend"] = backend
         self._key = check_key_template(key) if isinstance(key, str) else key
-        # Not under the constructor's name: rules say nothing about statements, and need not be hashable.
+        # Not named like the parameter: rules do not affect statements and need not be hashable.
         self._rules = tuple(rules)
 
     def __repr__(self) -> str:
-        """Return the call that makes this type again, without what only matters at run time."""
+        """Return the call that recreates this type, without what only matters at run time."""
         return f"StoredObject(backend={self.storage_key!r}{', multiple=True' if self.multiple else ''})"
 
     @property
@@ -201,24 +201,24 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
 
     @property
     def storage_key(self) -> str:
-        """Key of the backend; known without a look-up."""
+        """Key of the backend; needs no look-up."""
         return self._raw_backend if isinstance(self._raw_backend, str) else self._raw_backend.key
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules that a file has to obey to be taken by a row."""
+        """The rules that a file must pass before a row takes it."""
         return self._rules
 
     @property
     def key_template(self) -> str | None:
-        """The key template of all files; ``None`` for the backend's own, and where each file has its own."""
+        """The key template for all files; ``None`` for the backend's own, or if a callable chooses one per file."""
         return self._key if isinstance(self._key, str) else None
 
     def key_template_for(self, file: FileObject) -> str | None:
         """Return the key template for one new file, ``None`` for the backend's own.
 
         Raises:
-            ConfigurationError: If the callable of the column returned what is no template.
+            ConfigurationError: If the column's callable returned an invalid template.
         """
         return check_key_template(self._key(file)) if callable(self._key) else self._key
 
@@ -229,7 +229,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         return super().load_dialect_impl(dialect)
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> Any:
-        """Compare files as files, and paths into the JSON (``column["size"]``) as JSON does."""
+        """Compare files as files, and paths into the JSON (``column["size"]``) as JSON values."""
         if isinstance(value, (FileObject, list)):
             return _ComparedFile(self._raw_backend, self.multiple)
         return self.impl_instance.coerce_compared_value(op, value)
@@ -242,9 +242,9 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         """Return the JSON of a stored file or a list of them.
 
         Raises:
-            SourceTypeError: If `value` is no file, or a list where the column holds one; a ``TypeError`` as well.
-            InvalidArgumentError: If a file has content that was not stored: the row would point at missing bytes.
-            UnsupportedOperationError: If a session writes in a way that nobody can follow.
+            SourceTypeError: If `value` is not a file, or is a list and the column holds one file; also a ``TypeError``.
+            InvalidArgumentError: If the content of a file was not stored: the row would point at missing bytes.
+            UnsupportedOperationError: If a session writes in a way that cannot be tracked.
         """
         _check_seen()
         if value is None:
@@ -258,7 +258,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         value: Any,
         dialect: Dialect,  # noqa: ARG002  # SQLAlchemy's signature
     ) -> FileObject | TrackedFiles | None:
-        """Return the file or files of a row, also of one that Advanced Alchemy wrote."""
+        """Return the file or files of a row, even of one that Advanced Alchemy wrote."""
         if isinstance(value, (str, bytes)):
             value = msgspec.json.decode(value)
         if value is None:
@@ -279,12 +279,12 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         return file
 
     def compare_values(self, x: Any, y: Any) -> bool:
-        """Return whether both would be written as the same JSON; new content is different from everything."""
+        """Return whether both would be written as the same JSON; unsaved content differs from everything."""
         return x is y or bool(_comparable(x) == _comparable(y))
 
 
 class _ComparedFile(StoredObject):
-    """The other side of a comparison. Content that was not stored is in no row, so the comparison finds none."""
+    """The other side of a comparison. Content that was not stored is in no row, so it matches none."""
 
     cache_ok = True
 
@@ -298,14 +298,14 @@ class _ComparedFile(StoredObject):
 
 
 def _items(value: Any) -> Iterable[Any]:
-    # Not by way of a TrackedFiles: a second list would take the files' notifications from the one of the row.
+    # Do not build a TrackedFiles here: it would take over the files' notifications from the list of the row.
     if isinstance(value, FileObject) or not isinstance(value, (list, tuple, set, frozenset)):
         return [value]
     return cast("Iterable[Any]", value)
 
 
 def _check_seen() -> None:
-    # The value of every column that is written comes past its type, None as well, whatever made the statement.
+    # Every value that is written passes through the column's type, even None, whatever built the statement.
     writing = unseen_write.get()
     transaction = None if writing is None else writing()
     if transaction is not None and transaction.is_active:
