@@ -1,4 +1,4 @@
-"""``litestar storages``: look at backends and ledger, and tidy them, from the command line."""
+"""``litestar storages``: commands that inspect and tidy backends and ledgers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SHARED = (
     "(row.file = row.file.copy()); afterwards 'fsck --repair' hands each object to the row that is left, or deletes it."
 )
 _DATABASE_SECONDS = 30.0
-"""So long ``check`` waits for a database that does not answer."""
+"""How long ``check`` waits for a database that does not answer."""
 
 
 @click.group(cls=LitestarGroup, name="storages", help="Look after file storages.")
@@ -73,7 +73,7 @@ def list_backends(app: Litestar) -> None:
 
 @click.command(name="check", help="Contact every backend and database.")
 def check(app: Litestar) -> None:
-    """Start every backend, find every ledger, and fail if one is not usable."""
+    """Start every backend and find every ledger; fail if one cannot be used."""
     failed = 0
     for backend in _config(app).backends:
         try:
@@ -94,7 +94,7 @@ async def _start_and_close(start: Callable[[], Awaitable[None]], close: Callable
 
 
 async def _check_ledgers(app: Litestar) -> int:
-    """Look for the ledgers, and return how many databases are not as they have to be."""
+    """Look for the ledgers, and return how many databases cannot be used or lack one."""
     ledger = _config(app).ledger or LedgerConfig()
     databases = find_databases(ledger, app.plugins)
     places: list[Place] = []
@@ -105,7 +105,7 @@ async def _check_ledgers(app: Litestar) -> int:
                 places += await within(_DATABASE_SECONDS, places_in(database))
         except (StorageError, SQLAlchemyError) as error:
             failures[database] = error.detail if isinstance(error, StorageError) else str(error)
-        # A silent connection is closed in silence, too.
+        # Closing a connection that does not answer may hang as well.
         with suppress(TimeoutError):
             await within(_DATABASE_SECONDS, run_on(database, lambda engine: engine.dispose()))
     missing = f"has no ledger for {class_names(classes_with_files())}: create its tables with a migration"
@@ -158,7 +158,7 @@ def adopt_command(app: Litestar) -> None:
 @click.option("--minimum-age", type=float, default=24 * 3600.0, show_default=True, help="In seconds.")
 @click.option("--max-doomed-percent", type=float, default=10.0, show_default=True)
 def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_percent: float) -> None:  # noqa: FBT001  # an option of click
-    """Run fsck over all ledgers, and fail if something does not fit."""
+    """Run fsck on all ledgers; fail if rows, ledger and backends disagree."""
     config = FsckConfig(repair=repair, minimum_age_seconds=minimum_age, max_doomed_percent=max_doomed_percent)
 
     async def run(places: list[Place], filestore: FilestoreConfig) -> bool:
@@ -182,7 +182,7 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
 
 
 def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None:
-    """Refuse to look at a backend of several ledgers: each would take the objects of the others for nobody's."""
+    """Refuse to check a backend that several ledgers share: each would take the objects of the others for orphans."""
     for backend in config.backends:
         if len({place.identity for place in places if place.stores_in(backend.key)}) > 1:
             raise LedgerError(
@@ -195,7 +195,7 @@ def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None
 @click.command(name="usage", help="Print what an owner's objects take up.")
 @click.argument("owner")
 def usage_command(app: Litestar, owner: str) -> None:
-    """Print number and bytes of an owner's objects."""
+    """Print the number and total bytes of an owner's objects."""
 
     async def run(places: list[Place], _config: FilestoreConfig) -> None:
         for place in places:
@@ -214,12 +214,12 @@ def usage_command(app: Litestar, owner: str) -> None:
 
 
 def _say(line: str, *, style: str | None = None) -> None:
-    """Print a line as it is. Keys and messages of stores are text: nothing in them is markup, an emoji or a colour."""
+    """Print a line literally: keys and messages of stores must not be read as markup, emoji or colours."""
     console.print(Text(_printable(line), style=style or ""), soft_wrap=True)
 
 
 def _printable(text: str) -> str:
-    """Return text that steers no terminal: a bucket may hold keys of anybody, with escape sequences in them."""
+    """Escape what is not printable: keys in a bucket may come from anybody and hold terminal escape sequences."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
@@ -231,7 +231,7 @@ def _config(app: Litestar) -> FilestoreConfig:
 
 
 async def _with_places(app: Litestar, work: Callable[[list[Place], FilestoreConfig], Awaitable[T]]) -> T:
-    """Open the backends and find the ledgers, outside of the application's lifespan, and await `work` on them."""
+    """Open the backends and find the ledgers outside the application's lifespan, then await `work` on them."""
     config = _config(app)
     databases = find_databases(config.ledger or LedgerConfig(), app.plugins)
     async with config.opened():
