@@ -11,13 +11,13 @@
     |   |-- MultipartError                                     a form that cannot be read
     |   |   `-- MultipartLimitError                            more of something than the limits allow
     |   `-- RangeNotSatisfiableError                           the range starts behind the end of the object
-    |-- InvalidTokenError               (PermissionError)      a link or reference that nobody has to accept
-    |-- SourceTypeError                 (TypeError)            these bytes cannot be read from what was given
+    |-- InvalidTokenError               (PermissionError)      a link or reference that is not valid, or has expired
+    |-- SourceTypeError                 (TypeError)            bytes cannot be read from what was given
     |-- FileTooLargeError               (ValueError)           more bytes than the limit allows
     |-- FileRejectedError               (ValueError)           a rule for files refused this one
     |   `-- FileTypeNotAllowedError                            because of its type
     |-- ObjectNotFoundError             (FileNotFoundError)    no object of that key
-    |-- ObjectExistsError               (FileExistsError)      an object of that key, and no leave to overwrite it
+    |-- ObjectExistsError               (FileExistsError)      the key is taken, and overwriting was not allowed
     |-- ObjectChangedError                                     the object was replaced or cut while it was read
     |-- AccessError                     (PermissionError)      the store refused
     |   |-- AuthenticationError                                credentials missing, wrong or expired
@@ -25,18 +25,18 @@
     |-- BucketNotFoundError             (FileNotFoundError)    bucket, container or root folder missing
     |-- BackendUnavailableError         (ConnectionError)      unreachable, overloaded or too slow; try again later
     |-- StorageFullError                (OSError)              no space left
-    |-- DatabaseUnavailableError        (ConnectionError)      the database is away or busy; try again later
+    |-- DatabaseUnavailableError        (ConnectionError)      the database is down or busy; try again later
     |-- DatabaseFullError               (OSError)              no space left in the database
     |-- QuotaExceededError                                     the owner of the file may not store that much
     |-- UnsupportedOperationError       (NotImplementedError)  this backend cannot do that
-    `-- LedgerError                                            rows and objects would come apart
+    `-- LedgerError                                            rows and objects would no longer match
         |-- LinkLostError                                      the object was swept before its row was written
         |-- ConflictError                                      another row or transaction owns the object
         `-- LedgerMissingError          (ConfigurationError)   the database has no ledger table
 
 Each class keeps the built-in parent in brackets, so code that catches ``FileNotFoundError`` or ``NotImplementedError``
-goes on working. Each instance says what failed (`operation`), where (`backend`) and for which object (`key`); the cause
-is chained. Messages hold no secrets and no absolute paths.
+still works. Each instance says what failed (`operation`), where (`backend`) and for which object (`key`); the cause is
+chained. Messages contain no secrets and no absolute paths.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ __all__ = (
 
 
 class StorageError(Exception):
-    """Something about stored files failed; the parent of all errors of this package.
+    """Base class of all errors of this package.
 
     Attributes:
-        detail: What happened and what to do, for people.
+        detail: What happened and what to do about it, for people.
         operation: Name of the operation that failed (``"put"``, ``"get"`` ...), or ``None`` outside one.
-        backend: Key of the backend, or ``None`` where none is involved.
+        backend: Key of the backend, or ``None`` if none is involved.
         key: Key of the object as the caller gave it, or ``None``.
     """
 
@@ -98,7 +98,7 @@ class StorageError(Exception):
         self.key = key
 
     def __str__(self) -> str:
-        """Return the detail, followed by the place where it happened."""
+        """Return the detail, followed by operation, backend and key."""
         place = ", ".join(
             f"{name}={value!r}"
             for name, value in (("operation", self.operation), ("backend", self.backend), ("key", self.key))
@@ -107,7 +107,7 @@ class StorageError(Exception):
         return f"{self.detail} [{place}]" if place else self.detail
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by attributes: ``OSError`` parents would drop them."""
+        """Pickle with all attributes, which ``OSError`` parents would drop."""
         return _rebuild, (type(self), self.__dict__)
 
 
@@ -119,11 +119,11 @@ def _rebuild(cls: type[StorageError], attributes: dict[str, Any]) -> StorageErro
 
 
 class ConfigurationError(StorageError, ValueError):
-    """The set-up is wrong: an option, a URL, a template. Raised when the object is built, not when it is first used."""
+    """An option, URL or template is wrong. Raised when the object is built, not when it is first used."""
 
 
 class MissingDependencyError(ConfigurationError, ImportError):
-    """A backend needs a package that is not installed; the message is the ``pip install`` line that mends it."""
+    """A backend needs a package that is not installed; the message says which ``pip install`` fixes it."""
 
 
 class BackendNotRegisteredError(ConfigurationError, LookupError):
@@ -131,17 +131,17 @@ class BackendNotRegisteredError(ConfigurationError, LookupError):
 
 
 class InvalidArgumentError(StorageError, ValueError):
-    """An argument that can never be right, whatever is stored."""
+    """An argument is invalid, whatever is stored."""
 
 
 class InvalidKeyError(InvalidArgumentError):
-    """A key outside the grammar of `litestar_filestore.core.keys`, or one that leaves the root of a local backend."""
+    """A key breaks the grammar of `litestar_filestore.core.keys`, or leaves the root of a local backend."""
 
 
 class InvalidTokenError(StorageError, PermissionError):
-    """A signed link or reference that was not made by this application for this use, was changed, or has ended.
+    """A signed link or reference was not made by this application for this use, was changed, or has expired.
 
-    Deliberately says no more: which of them it is would help those who try.
+    The error deliberately does not say which: that would help an attacker.
     """
 
     def __init__(
@@ -156,15 +156,15 @@ class InvalidTokenError(StorageError, PermissionError):
 
 
 class MultipartError(InvalidArgumentError):
-    """A ``multipart/form-data`` body that breaks its grammar, ends early, or plays tricks with its headers."""
+    """A ``multipart/form-data`` body breaks its grammar, ends early, or has deceptive headers."""
 
 
 class MultipartLimitError(MultipartError):
-    """A ``multipart/form-data`` body with more parts, more or longer headers than its reader takes."""
+    """A ``multipart/form-data`` body has more parts, or more or longer headers, than its reader accepts."""
 
 
 class RangeNotSatisfiableError(InvalidArgumentError):
-    """A range read that starts at or behind the end of the object (RFC 9110 §15.5.17).
+    """A range starts at or after the end of the object (RFC 9110 §15.5.17).
 
     Attributes:
         size: Length of the object in bytes, where known.
@@ -184,15 +184,15 @@ class RangeNotSatisfiableError(InvalidArgumentError):
 
 
 class SourceTypeError(StorageError, TypeError):
-    """The source is not something bytes can be read from: text, an async source in a sync call, a wrong block."""
+    """Bytes cannot be read from the source: it is text, an async source in a sync call, or yields a wrong type."""
 
 
 class FileTooLargeError(StorageError, ValueError):
-    """The source holds more bytes than the limit allows; nothing of it was kept.
+    """The source holds more bytes than the limit allows; nothing was kept.
 
     Attributes:
         max_bytes: The limit in bytes.
-        field: Name of the form field or attribute that the file was meant for, where there is one.
+        field: Name of the form field or attribute that the file was meant for, if there is one.
     """
 
     field: str | None
@@ -213,10 +213,10 @@ class FileTooLargeError(StorageError, ValueError):
 
 
 class FileRejectedError(StorageError, ValueError):
-    """A rule refused the file; nothing of it was kept. The detail is written for the person who sent it.
+    """A rule refused the file; nothing was kept. The detail is written for the person who sent the file.
 
     Attributes:
-        field: Name of the form field or attribute that the file was meant for, where there is one.
+        field: Name of the form field or attribute that the file was meant for, if there is one.
     """
 
     field: str | None
@@ -235,7 +235,7 @@ class FileRejectedError(StorageError, ValueError):
 
 
 class FileTypeNotAllowedError(FileRejectedError):
-    """The content, or the extension of the name, is of a type that is not allowed here, or one belies the other."""
+    """The type of the content or of the filename extension is not allowed here, or the two do not match."""
 
 
 class ObjectNotFoundError(StorageError, FileNotFoundError):
@@ -247,11 +247,11 @@ class ObjectExistsError(StorageError, FileExistsError):
 
 
 class ObjectChangedError(StorageError):
-    """The object was replaced or became shorter while it was being read; what was read so far must be thrown away."""
+    """The object was replaced or became shorter while it was read; discard what you have read so far."""
 
 
 class AccessError(StorageError, PermissionError):
-    """The store refused the operation; see the two subclasses for why."""
+    """The store refused the operation; the subclasses say why."""
 
 
 class AuthenticationError(AccessError):
@@ -259,11 +259,11 @@ class AuthenticationError(AccessError):
 
 
 class AccessDeniedError(AccessError):
-    """The credentials are known, but do not allow this operation."""
+    """The credentials are valid but do not allow this operation."""
 
 
 class BucketNotFoundError(StorageError, FileNotFoundError):
-    """The bucket, container or root folder that the backend stands on does not exist."""
+    """The bucket, container or root folder of the backend does not exist."""
 
 
 class BackendUnavailableError(StorageError, ConnectionError):
@@ -283,28 +283,28 @@ class DatabaseFullError(StorageError, OSError):
 
 
 class QuotaExceededError(StorageError):
-    """The owner of the file may not store that much; nothing of it is kept. Other files have to be deleted first."""
+    """The file would exceed its owner's quota; nothing was kept. Other files must be deleted first."""
 
 
 class UnsupportedOperationError(StorageError, NotImplementedError):
-    """The backend cannot do this at all; `StorageBackend.capabilities` tells beforehand."""
+    """The backend cannot do this at all; check `StorageBackend.capabilities` beforehand."""
 
 
 class LedgerError(StorageError):
-    """A change that would leave a row without its bytes, or bytes without their row; the transaction fails instead."""
+    """A change would leave a row without its bytes, or bytes without their row, so the transaction fails."""
 
 
 class LinkLostError(LedgerError):
-    """The object was given up before its row was written: its upload lease had run out, or its transaction was undone.
+    """The object was given up before its row was written: its upload lease expired, or its transaction was rolled back.
 
-    Nothing was committed. The bytes are gone or will be; store the content again.
+    Nothing was committed. The bytes are gone or soon will be; store the content again.
     """
 
 
 class ConflictError(LedgerError):
     """The object belongs to another row, or another transaction replaced it meanwhile. Nothing was committed.
 
-    To use one content in two rows, assign ``file.copy()``. After a concurrent change, load the row again.
+    To use the same content in two rows, assign ``file.copy()``. After a concurrent change, load the row again.
     """
 
 
