@@ -1,4 +1,4 @@
-"""Objects in the memory of this process: for tests, and for what may be lost."""
+"""Objects in the memory of this process: for tests, and for data that may be lost."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class MemoryDriver(Driver):
         self.delete(paths)
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the infos of the moment of the call."""
+        """Yield a snapshot of the infos, taken when the iteration starts."""
         with self._lock:
             infos = [info for _, info in self._objects.values()]
         for info in infos:
@@ -113,7 +113,7 @@ class MemoryDriver(Driver):
                 yield info
 
     async def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
-        """Yield the infos of the moment of the call."""
+        """Yield a snapshot of the infos, taken when the iteration starts."""
         for info in self.list(prefix):
             yield info
 
@@ -136,7 +136,7 @@ class MemoryDriver(Driver):
 
 
 class MemoryBackend(StorageBackend):
-    """A backend whose objects live and die with it. Each instance is a store of its own."""
+    """A backend whose objects live as long as it does. Each instance is a separate store."""
 
     def __init__(self, key: str, **options: Any) -> None:
         """Make an empty store.

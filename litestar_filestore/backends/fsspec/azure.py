@@ -1,7 +1,7 @@
-"""Azure Blob Storage through adlfs: its credentials and connections, with requests of our own.
+"""Azure Blob Storage through adlfs: uses its credentials and connections, but sends its own requests.
 
-adlfs's file operations cut keys at ``?versionid=``, write marks of folders into the user's metadata and wrap the errors
-of an upload in ``RuntimeError``; Azure's own client underneath does all of it right.
+adlfs's file operations cut keys at ``?versionid=``, write folder markers into user metadata and wrap the errors of an
+upload in ``RuntimeError``. Azure's own client underneath does all of this correctly.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ __all__ = (
 _PART_BYTES = 8 * 1024 * 1024
 _WHOLE_BYTES = 1024 * 1024
 _MAX_PARTS = 45_000
-"""Azure takes 50,000 blocks; some are kept back for a length that was announced too low."""
+"""Azure accepts 50,000 blocks; some are kept in reserve, in case the announced length is too low."""
 _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
-"""Memory that a put holds; Azure's client may have a copy of each part that is in flight."""
+"""Memory that a put uses; Azure's client may hold a copy of each part in flight."""
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def code_of(error: Exception) -> str:
-    """Return the code of an error that Azure answered with, ``""`` for other errors."""
+    """Return the error code of a response from Azure, ``""`` for other errors."""
     code: Any = getattr(error, "error_code", None)
     return str(getattr(code, "value", code) or "")
 
 
 def is_taken(error: Exception) -> bool:
-    """Return whether an error says that a blob is there which must not be."""
+    """Return whether an error says that a blob already exists."""
     return code_of(error) in {"BlobAlreadyExists", "ConditionNotMet", "UnauthorizedBlobOverwrite"}
 
 
@@ -88,7 +88,7 @@ class AzureUpload(PartUpload):
         self._options = options
         self._condition = {} if options.overwrite else {"match_condition": MatchConditions.IfMissing}
         self._attributes: dict[str, Any] = {
-            # Other names are refused, and so are values with blanks at their ends.
+            # Azure refuses other names, and values with leading or trailing blanks.
             "metadata": {
                 name: value.strip() for name, value in options.metadata.items() if _IDENTIFIER.fullmatch(name)
             },
@@ -98,7 +98,7 @@ class AzureUpload(PartUpload):
     async def put_whole(self, content: bytes) -> ObjectInfo:
         """Store the content with one request if it is small, else as the only block.
 
-        Azure's client turns the content of a single request into bytes, and aiohttp warns of large bytes.
+        Azure's client converts the content of a single request to bytes, and aiohttp warns about large bytes.
         """
         self.sent = len(content)
         if len(content) > _WHOLE_BYTES:
@@ -185,7 +185,7 @@ class AzureReader(RangeReader):
 
 
 def _block_id(number: int) -> str:
-    return f"{number:08}"  # all of a blob are of the same length
+    return f"{number:08}"  # all ids of a blob must have the same length
 
 
 T = TypeVar("T")
@@ -198,15 +198,14 @@ _PATIENCE = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 30}
 class AzureStore(ObjectStore):
     """Block blobs in a container. `PUT_IF_ABSENT` holds for all sizes.
 
-    Azure keeps the blocks of an upload that failed for a week and forgets them then, or with the next put of the key;
-    it has no request to remove them.
+    Azure keeps the blocks of a failed upload for a week, or until the next put of the key; no request removes them.
     """
 
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
 
     @classmethod
     def capabilities_with(cls, options: dict[str, Any]) -> Capability:
-        """Return what the store can do: it signs with the account's key only."""
+        """Return what the store can do: it signs only with the account's key."""
         connection_string = options.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
         if connection_string:
             has_key = "AccountKey=" in connection_string
@@ -232,7 +231,7 @@ class AzureStore(ObjectStore):
         return self.container().get_blob_client(self.name(path))
 
     async def request(self, function: Callable[..., Awaitable[T]], *arguments: Any, **options: Any) -> T:
-        """Send a request; again if the server could not be reached or was busy."""
+        """Send a request, and repeat it if the server could not be reached or was busy."""
         patience = {**_PATIENCE, **getattr(self.fs, "_timeout_kwargs", {})}  # what the user gave adlfs
         return await with_patience(lambda: function(*arguments, **options, **patience), _is_temporary)
 
@@ -271,7 +270,7 @@ class AzureStore(ObjectStore):
         return await self.request(request, results_per_page=1000)
 
     async def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Copy inside Azure, which may take its time."""
+        """Copy inside Azure, which may take a while."""
         from azure.core import MatchConditions
 
         await self.head(source)

@@ -1,7 +1,7 @@
 """File systems with folders, through fsspec's blocking interface.
 
-An upload lies in a hidden folder and is moved to its key when it is complete: all of these file systems show a file
-while it is written, and keep the piece when the writer fails.
+An upload goes to a hidden folder and is moved to its key when it is complete, because all of these file systems show a
+file while it is being written, and keep a partial file if the writer fails.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = (
 class FileUpload(Upload):
     """A file in the hidden folder that is moved to its key.
 
-    Subclasses write in their own way by overriding `open`, `append`, `finish` and `discard`.
+    Subclasses can override `open`, `append`, `finish` and `discard` to write in their own way.
     """
 
     def __init__(self, store: FileStore, path: str, *, overwrite: bool) -> None:
@@ -62,11 +62,11 @@ class FileUpload(Upload):
         self._file.write(bytes(block))
 
     def finish(self) -> None:
-        """Send what is still here, and close the hidden file."""
+        """Send what is still buffered, and close the hidden file."""
         self._file.close()
 
     def discard(self) -> None:
-        """Close the hidden file, which is going to be removed. It may be closed already."""
+        """Close the hidden file before its removal. It may already be closed."""
         if self._file is not None:
             self._file.close()
 
@@ -77,7 +77,7 @@ class FileUpload(Upload):
         self.size += len(block)
 
     def commit(self) -> ObjectInfo:
-        """Close the hidden file, see that it is complete, and move it to its key."""
+        """Close the hidden file, check that it is complete, and move it to its key."""
         self._begin()
         self.finish()
         found = self.store.look(self.hidden)
@@ -119,7 +119,7 @@ class FileUpload(Upload):
 class FileReader(Reader):
     """Reads a file from a position on.
 
-    Subclasses read in their own way by overriding `open`, `read` and `shut`.
+    Subclasses can override `open`, `read` and `shut` to read in their own way.
     """
 
     def __init__(self, store: FileStore, path: str, start: int, end: int | None) -> None:
@@ -127,7 +127,7 @@ class FileReader(Reader):
         self.store = store
         self.path = path
         self.offset = start
-        """First byte that is not read yet."""
+        """Offset of the first unread byte."""
         self.end = end
         self._found: FoundFile | None = None
         self._file: Any = None
@@ -143,13 +143,13 @@ class FileReader(Reader):
         return found
 
     def read(self, size: int) -> bytes:
-        """Return the next `size` bytes, fewer at the end of the file only."""
+        """Return the next `size` bytes, fewer only at the end of the file."""
         if self._file.tell() != self.offset:
             self._file.seek(self.offset)
         return bytes(self._file.read(size))
 
     def check(self, found: FoundFile) -> None:
-        """See whether the file is still the one that was opened; called before the last block is returned.
+        """Check that the file is still the one that was opened; called before the last block is returned.
 
         Raises:
             ObjectChangedError: If it is another one.
@@ -198,11 +198,11 @@ class FileReader(Reader):
 T = TypeVar("T")
 
 _BUFFER_BYTES = 4 * 1024 * 1024
-"""Bytes that file objects of fsspec gather before they send."""
+"""Bytes that fsspec's file objects buffer before they send."""
 
 
 class FileStore(Store):
-    """Any file system that can move a file. Subclasses replace what their protocol does better."""
+    """Any file system that can move a file. Subclasses override what their protocol does better."""
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""
@@ -221,10 +221,10 @@ class FileStore(Store):
         """Return a new name in the hidden folder."""
         return f"{self.hidden}/{secrets.token_hex(16)}"
 
-    # -- what the file system does; the part that subclasses replace
+    # -- what the file system does; subclasses override this part
 
     def look(self, full: str) -> FoundFile | None:
-        """Return what is there, ``None`` if nothing is."""
+        """Return what has this name, ``None`` if nothing does."""
         self.fs.invalidate_cache()
         try:
             return FoundFile(self.fs.info(full))
@@ -232,7 +232,7 @@ class FileStore(Store):
             return None
 
     def entries(self, full: str) -> list[tuple[str, FoundFile]]:
-        """Return the names in a folder and what they are; nothing for one that is gone."""
+        """Return the names in a folder and what they are; an empty list if the folder is gone."""
         self.fs.invalidate_cache()
         try:
             listed = self.fs.ls(full.rstrip("/") or full, detail=True)
@@ -241,7 +241,7 @@ class FileStore(Store):
         return [(entry["name"].rstrip("/").rpartition("/")[2], FoundFile(entry)) for entry in listed]
 
     def open(self, full: str, mode: str) -> Any:
-        """Open a file of fsspec without read-ahead, which would cost memory and fetch what nobody asked for."""
+        """Open a file of fsspec without read-ahead, which would cost memory and fetch bytes that nobody requested."""
         return self.fs.open(full, mode, block_size=_BUFFER_BYTES, cache_type="none")
 
     def remove(self, full: str) -> None:
@@ -250,16 +250,16 @@ class FileStore(Store):
             self.fs.rm_file(full)
 
     def move(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Rename a file, over another one if there is one and `overwrite` is true."""
+        """Rename a file; it replaces an existing one only if `overwrite` is true."""
         self.refuse_taken(target, overwrite=overwrite)
         self.mover(source, target)
 
     @property
     def mover(self) -> Callable[[str, str], Any]:
-        """Moves a file: called with its source and target.
+        """The function that moves a file; it takes source and target.
 
         Raises:
-            UnsupportedOperationError: If nothing does.
+            UnsupportedOperationError: If the file system has none.
         """
         if self._mover is None:
             raise UnsupportedOperationError(
@@ -269,7 +269,7 @@ class FileStore(Store):
         return self._mover
 
     def refuse_taken(self, target: str, *, overwrite: bool) -> None:
-        """Raise the error for a target that is a folder, which some servers would replace, or must not be replaced."""
+        """Raise if the target must not be replaced, or is a folder, which some servers would replace."""
         found = self.look(target)
         if found is not None and found.is_folder:
             raise InvalidKeyError(FOLDER)
@@ -277,7 +277,7 @@ class FileStore(Store):
             raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
 
     def make_one_folder(self, full: str) -> None:
-        """Make a folder whose parent exists, and perhaps those above it."""
+        """Make a folder whose parent exists; this may also make missing parents."""
         self.fs.makedirs(full, exist_ok=True)
 
     def close(self) -> None:
@@ -287,7 +287,7 @@ class FileStore(Store):
 
     def upload(self, path: str, options: PutOptions) -> FileUpload:
         """Begin a put."""
-        _ = self.mover  # else it would fail at the end
+        _ = self.mover  # fails now instead of at the end
         return FileUpload(self, path, overwrite=options.overwrite)
 
     def reader(self, path: str, start: int, end: int | None) -> FileReader:
@@ -299,7 +299,7 @@ class FileStore(Store):
         return self.find(path).info(path)
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Remove files. Each is looked at before: the removal of a folder takes all that is in it on some servers."""
+        """Remove files. Each is checked first: on some servers, removing a folder also removes everything in it."""
         failure: Exception | None = None
         for path in paths:
             full = self.full(path)
@@ -314,7 +314,7 @@ class FileStore(Store):
 
     def page(self, prefix: str, rest: Any) -> Page:
         """List one folder; the folders in it are for the next pages."""
-        # Below a name that is a file, or nothing, there is nothing; many file systems would list the file itself.
+        # Nothing lies below a file or a missing name; many file systems would list the file itself.
         if rest is None and prefix and not self.is_folder(self.full(prefix)):
             return Page([], None)
         waiting: list[str] = list(rest or [prefix])
@@ -329,7 +329,7 @@ class FileStore(Store):
         return page if waiting else Page(page.infos, None)
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Copy through this process: hardly any of these protocols can do it at the server."""
+        """Copy through this process: hardly any of these protocols can copy on the server."""
         upload = FileUpload(self, target, overwrite=overwrite)
         reader = self.reader(source, 0, None)
         try:
@@ -362,7 +362,7 @@ class FileStore(Store):
         """Return a file.
 
         Raises:
-            ObjectNotFoundError: If there is none; a folder is none.
+            ObjectNotFoundError: If there is none; a folder does not count.
         """
         found = self.look(self.full(path))
         if found is None or not found.is_file:
@@ -375,12 +375,12 @@ class FileStore(Store):
         return found is not None and found.is_folder
 
     def in_folder(self, full: str, action: Callable[[], T]) -> T:
-        """Do something with a file; if it fails because the file's folder is missing, make that and try again."""
+        """Do something with a file; if it fails because the file's folder is missing, make the folder and try again."""
         try:
             return action()
         except Exception as error:
             folder = full.rpartition("/")[0]
-            # It may be there by now although it was missing before: others make the same folder.
+            # The folder may exist by now, because another put made it.
             if not folder or not (self.says_missing(error) or self.look(folder) is None):
                 raise
             self.make_folder(folder)
@@ -391,7 +391,7 @@ class FileStore(Store):
         return isinstance(error, FileNotFoundError)
 
     def make_folder(self, full: str) -> None:
-        """Make a folder and those above it; it is fine if somebody else was quicker.
+        """Make a folder and its parents; it is fine if somebody else was quicker.
 
         Raises:
             InvalidKeyError: If one of them is a file.
@@ -413,7 +413,7 @@ class FileStore(Store):
 
 
 def _find_mover(fs: Any) -> Callable[[str, str], Any] | None:
-    """Return how `fs` moves one file, if it can. fsspec's own fallback expands wildcards, so it is not taken."""
+    """Return the function with which `fs` moves one file, if any. fsspec's own fallback expands wildcards: not used."""
     for name in ("mv_file", "mv"):
         if _is_own(fs, name) or _is_own(fs, f"_{name}"):
             mover: Callable[[str, str], Any] | None = getattr(fs, name, None)

@@ -1,4 +1,4 @@
-"""The backend for everything that fsspec reaches: S3, GCS, Azure, SFTP, WebDAV, FTP, memory, local folders and more."""
+"""The backend for all file systems of fsspec: S3, GCS, Azure, SFTP, WebDAV, FTP, memory, local folders and more."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _EXTRAS = {
 
 
 class FSSpecBackend(StorageBackend):
-    """Stores objects in a file system of fsspec.
+    """Stores objects in an fsspec file system.
 
-    Local folders are not handed to fsspec: its files can be seen half-written and follow symbolic links. They get the
-    local driver of this package, for which fsspec need not be installed.
+    Local folders do not go through fsspec, which shows half-written files and follows symbolic links. They use this
+    package's local driver, which does not need fsspec.
 
     File systems without atomic uploads of their own (SFTP, WebDAV, FTP ...) write into a hidden folder ``.filestore``
     below the prefix and move the complete file.
@@ -61,14 +61,14 @@ class FSSpecBackend(StorageBackend):
             key: Name of the backend in the registry, in columns and in stored rows.
             fs: Name of a protocol (``"s3"``), a URL (``"s3://bucket/folder"``) or an instance of a file system, in
                 sync or asynchronous mode. An asynchronous one serves as the pattern for an instance in fsspec's own
-                event loop, so the backend works from every loop and from plain code.
-            prefix: Folder below which all keys lie; for object stores it begins with the bucket unless `fs` names it.
+                event loop, so the backend works from every loop and from sync code.
+            prefix: Folder that holds all keys; for object stores it starts with the bucket unless `fs` names it.
                 With ``fs="file"`` it is the local folder.
-            key_template: Where new objects go; see `StorageBackend`.
+            key_template: Template of the keys of new objects; see `StorageBackend`.
             digest: Digest of new objects; see `StorageBackend`.
             max_bytes: Largest object in bytes that a put accepts; ``None`` for no limit.
-            base_url: Public URL below which the store serves its objects. With ``fs="webdav"`` it is the URL of the
-                server, as that file system calls it.
+            base_url: Public base URL under which the store serves its objects. With ``fs="webdav"`` it is the URL of
+                the server, as in that file system.
             **options: For the file system, as ``fsspec.filesystem`` takes them. The access key and secret of S3 are
                 ``username`` and ``password`` here, because ``key`` is the name of the backend.
 
@@ -93,15 +93,15 @@ class FSSpecBackend(StorageBackend):
         )
         self.driver = "fsspec"
         self.is_async = found.is_async
-        """Whether the file system underneath is asynchronous. All methods work either way."""
+        """Whether the file system underneath is asynchronous; all methods work either way."""
 
     _fs: Any = None
 
     @property
     def fs(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]  # an attribute that is made when needed
-        """The instance that was given, or the one in use; ``None`` for a local folder where fsspec is not installed.
+        """The given instance, or the one in use; ``None`` for a local folder if fsspec is not installed.
 
-        The first access to one that was given by name makes it, which may connect.
+        If the file system was given by name, the first access makes the instance, which may connect.
         """
         if self._fs is None:
             driver = self._storage_driver
@@ -120,7 +120,7 @@ class _Found(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """A file system and the folder in it that the caller named beside the prefix."""
+    """A file system, and the folder in it that the caller named in addition to the prefix."""
 
     cls: type
     args: tuple[Any, ...]
@@ -172,7 +172,7 @@ def _remote(target: _Target, prefix: str | None) -> _Found:
     has_buckets = bool({protocol} & set(_BUCKETED) if isinstance(protocol, str) else set(protocol) & set(_BUCKETED))
     folder = target.folder
     if not folder and prefix and prefix.startswith("/") and not has_buckets:
-        folder = "/"  # an absolute path; without the slash it starts at the user's home on SFTP servers
+        folder = "/"  # an absolute path; without the slash it is relative to the user's home on SFTP servers
     if has_buckets:
         folder = folder.strip("/")
     inner = prefix.strip("/") if prefix else ""

@@ -1,4 +1,4 @@
-"""The driver for file systems of fsspec, and the table of the stores that it has for them."""
+"""The driver for fsspec file systems, and the recipes that make them."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ _UNUSABLE = (AccessError, BackendUnavailableError, BucketNotFoundError, Configur
 
 
 _of_parents: list[tuple[int, Store, Runner] | None] = []
-"""File systems that a process has from its parent, kept so that nobody closes them."""
+"""File systems that a process has inherited from its parent, kept so that nothing closes them."""
 
 
 class FSSpecDriver(Driver):
-    """Stores objects in a file system of fsspec.
+    """Stores objects in an fsspec file system.
 
-    The instance of the file system is made when it is first needed: some connect when they are made. It is made again
-    after a fork, and when its connection is gone.
+    The instance of the file system is made when it is first needed, because some connect when they are made. It is made
+    again after a fork, and after its connection was lost.
     """
 
     name: ClassVar[str] = "fsspec"
@@ -72,7 +72,7 @@ class FSSpecDriver(Driver):
 
     @property
     def fs(self) -> Any:
-        """The instance of the file system; it is made now if there is none."""
+        """The instance of the file system, made now if there is none."""
         return self._open()[0].fs
 
     def _ready(self) -> tuple[Store, Runner] | None:
@@ -82,10 +82,10 @@ class FSSpecDriver(Driver):
         return made[1], made[2]
 
     def _notice_fork(self) -> None:
-        # A thread that has stayed in the parent may hold a lock for ever.
+        # A thread that only the parent has may hold a lock forever.
         if self._pid != os.getpid():
-            # What the parent uses is never closed here: both share the selector of its event loop, and a socket that
-            # is taken out of that in the child is never heard of again in the parent.
+            # Never close here what the parent uses: both share the selector of its event loop, and if the child
+            # removes a socket from it, the parent hears nothing from that socket again.
             _of_parents.append(self._made)
             self._making, self._counting, self._pid = threading.Lock(), threading.Lock(), os.getpid()
 
@@ -109,7 +109,7 @@ class FSSpecDriver(Driver):
         return ready if ready is not None else await run_blocking(self._open)
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
-        """Send the blocks to a place where nobody sees them, and publish them at the end."""
+        """Send the blocks to a hidden place, and publish them at the end."""
         store, runner = self._open()
         upload = store.upload(path, options)
         try:
@@ -125,7 +125,7 @@ class FSSpecDriver(Driver):
         return info
 
     async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
-        """`put` without blocking the event loop. A step that has begun is finished before a cancellation is heard."""
+        """`put` without blocking the event loop. A cancellation is delivered only after the current step has ended."""
         store, runner = await self._open_async()
         upload = store.upload(path, options)
         try:
@@ -211,7 +211,7 @@ class FSSpecDriver(Driver):
         await finish(runner.call_async(store.copy, source, target, overwrite=overwrite))
 
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
-        """Return the store's signed URL; nothing is contacted, unless the credentials have to be."""
+        """Return the store's signed URL; this sends nothing unless credentials must be fetched."""
         store, runner = self._open()
         return runner.call(store.sign, path, method=method, expires_in=expires_in)
 
@@ -221,7 +221,7 @@ class FSSpecDriver(Driver):
         return await runner.call_async(store.sign, path, method=method, expires_in=expires_in)
 
     def sign_answer(self, path: str, answer: SignedAnswer) -> str:
-        """Return the store's signed URL with headers of the answer."""
+        """Return the store's signed URL that fixes the response headers."""
         store, runner = self._open()
         return runner.call(store.sign_answer, path, answer)
 
@@ -231,17 +231,17 @@ class FSSpecDriver(Driver):
         return await runner.call_async(store.sign_answer, path, answer)
 
     def clean(self, older_than: float) -> int:
-        """Remove what interrupted puts left."""
+        """Remove what interrupted puts left behind."""
         store, runner = self._open()
         return runner.call(store.clean, older_than)
 
     async def clean_async(self, older_than: float) -> int:
-        """Remove what interrupted puts left."""
+        """Remove what interrupted puts left behind."""
         store, runner = await self._open_async()
         return await runner.call_async(store.clean, older_than)
 
     def start(self) -> None:
-        """Make the file system, and find out whether it lets us in; see `_says_no`."""
+        """Make the file system, and check that we have access; see `_says_no`."""
         store, runner = self._open()
         try:
             runner.call(store.head, _ABSENT)
@@ -263,10 +263,10 @@ class FSSpecDriver(Driver):
                 raise
 
     def _says_no(self, error: Exception) -> bool:
-        """Return whether what came of asking for an object that cannot exist means that nothing will work.
+        """Return whether the error for an object that cannot exist means that nothing will work.
 
-        File systems of any kind may be plugged in, so an error that means nothing to us is no reason not to start. An
-        account that may not list is told of a missing object that it is forbidden; if it may delete it, all is well.
+        Any kind of file system may be plugged in, so an unknown error does not prevent the start. An account without
+        permission to list gets "forbidden" for a missing object; if it may delete that object, all is well.
         """
         return isinstance(self.translate(error), _UNUSABLE)
 
@@ -287,17 +287,17 @@ class FSSpecDriver(Driver):
             await finish(ready[1].call_async(ready[0].close))
 
     def translate(self, error: Exception) -> StorageError | None:
-        """Return the error of this package that an exception of fsspec's libraries means."""
+        """Return the error of this package for an exception of fsspec's libraries."""
         return translate_library_error(error) or super().translate(error)
 
 
 class Recipe:
-    """A class of file systems and what to make it with."""
+    """A file system class and the arguments to make it with."""
 
     def __init__(
         self, cls: type, args: tuple[Any, ...], options: dict[str, Any], place: Place, given: Any = None
     ) -> None:
-        """Prepare to make ``cls(*args, **options)``, or to use `given`, which was made like that."""
+        """Prepare to make ``cls(*args, **options)``, or to use `given`, an instance made like that."""
         self.cls = cls
         """The class of the file system."""
         self._args = args
@@ -320,15 +320,15 @@ class Recipe:
 
     @property
     def part_buffers(self) -> PartBuffers | None:
-        """Memory that a put holds."""
+        """Memory that a put uses."""
         return self._store.part_buffers
 
     def owns(self, fs: Any) -> bool:
-        """Return whether `fs` was made here, not by the caller."""
+        """Return whether `fs` was made here and not by the caller."""
         return fs is not self._given
 
     def make(self) -> tuple[Store, Runner]:
-        """Make the store, and what runs its methods. May connect; blocks.
+        """Make the store, and the runner of its methods. Blocks, and may connect.
 
         Raises:
             ConfigurationError: If the class does not accept the options.
@@ -344,7 +344,7 @@ class Recipe:
         return self._store(fs, self._place), runner
 
     def _may_use(self, fs: Any) -> bool:
-        """Return whether the caller's instance can be used here: its connections are not a forked process's to use."""
+        """Return whether the caller's instance can be used here: a forked process must not use its connections."""
         if self._store.runner is Inline:
             return True
         if os.getpid() != self._pid:
@@ -352,7 +352,7 @@ class Recipe:
         return not getattr(fs, "async_impl", False) or (not fs.asynchronous and fs.loop.is_running())
 
     def _build(self) -> Any:
-        # Without these an asynchronous file system lives in fsspec's own loop.
+        # Without these, an asynchronous file system runs in fsspec's own loop.
         options = {name: value for name, value in self._options.items() if name not in {"asynchronous", "loop"}}
         options["skip_instance_cache"] = True
         try:

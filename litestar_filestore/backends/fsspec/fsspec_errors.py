@@ -1,4 +1,4 @@
-"""The meaning of exceptions of the libraries under fsspec, told apart by name: none of them is imported."""
+"""The meaning of exceptions of the libraries under fsspec, recognised by name, so that none of them is imported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FOLDER = "Another key uses this one as a folder, or the other way round: choose 
 
 
 class ResponseError(Exception):
-    """An HTTP answer that reports a failure, to one of our own requests.
+    """An HTTP response to one of our own requests that reports a failure.
 
     Attributes:
         status: The status code.
@@ -47,7 +47,7 @@ class ResponseError(Exception):
 
     @property
     def is_bucket_missing(self) -> bool:
-        """Whether Google Cloud Storage says that the bucket is what is missing."""
+        """Whether Google Cloud Storage says that the bucket is missing, not the object."""
         return self.status == HTTPStatus.NOT_FOUND and "specified bucket" in self.reason
 
 
@@ -141,7 +141,7 @@ _NAMES: dict[str, tuple[type[StorageError], str]] = {
     "ForbiddenOperation": (AccessDeniedError, _DENIED),
     "ResourceConflict": _STATUSES[409],
     "ResourceLocked": _STATUSES[423],
-    # all of them: nobody there, or the connection broke
+    # all of them: the server cannot be reached, or the connection broke
     **dict.fromkeys(
         (
             "ConnectionError",
@@ -174,7 +174,7 @@ def is_named(error: BaseException, *names: str) -> bool:
 
 
 def translate_library_error(error: Exception) -> StorageError | None:
-    """Return the error of this package that an exception of a library under fsspec means, or ``None``."""
+    """Return the error of this package for an exception of a library under fsspec, or ``None`` for others."""
     roots = {cls.__module__.partition(".")[0] for cls in type(error).__mro__}
     for root, translate in _LIBRARIES.items():
         if root in roots and (result := translate(error)) is not None:
@@ -189,7 +189,7 @@ def _s3(error: Any) -> StorageError | None:
     known = _S3_CODES.get(code)
     if known is not None:
         return known[0](known[1])
-    # The answer to HEAD has no body: botocore takes the status for the code.
+    # The response to HEAD has no body, so botocore takes the status for the code.
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if status == HTTPStatus.NOT_FOUND and error.operation_name == "HeadBucket":
         return BucketNotFoundError(_BUCKET)
@@ -261,7 +261,7 @@ def _by_status(status: int, reason: str) -> StorageError:
 def _by_name(error: Exception, roots: set[str]) -> StorageError | None:
     cause = error.__cause__
     if isinstance(error, PermissionError) and type(cause).__name__ == "PermissionDenied":
-        return AuthenticationError(_CREDENTIALS)  # sshfs gives a refused login the built-in class
+        return AuthenticationError(_CREDENTIALS)  # sshfs raises the built-in class for a refused login
     if isinstance(error, NotImplementedError):
         return UnsupportedOperationError("The file system cannot do this")
     if isinstance(error, EOFError):
@@ -272,5 +272,5 @@ def _by_name(error: Exception, roots: set[str]) -> StorageError | None:
         known = _NAMES.get(cls.__name__)
         if known is not None and cls.__module__ != "builtins":
             return known[0](known[1])
-    # Errors of the operating system say more than their class; the texts of libraries may hold paths and secrets.
+    # Errors of the operating system say more than their class. The texts of libraries may contain paths and secrets.
     return None if isinstance(error, OSError) else StorageError(f"The store failed with {type(error).__name__}")

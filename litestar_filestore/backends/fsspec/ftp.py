@@ -1,7 +1,7 @@
-"""FTP (RFC 959, 3659): the connection of fsspec's file system for commands, and one more for each transfer.
+"""FTP (RFC 959, 3659): uses the connection of fsspec's file system for commands, and a separate one per transfer.
 
-fsspec's own files send every 64 KiB over a data connection of its own, and end a read by a command that servers answer
-in different ways. Here a transfer is one stream, and what is given up takes its connection with it.
+fsspec's own files open a new data connection for every 64 KiB, and end a read with a command that servers answer in
+different ways. Here a transfer is one stream, and to give it up closes its connection.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 __all__ = ("FtpStore",)
 
 _IDLE_SECONDS = 5.0
-"""After a pause this long the connection is tried before it is used: servers close those that do nothing."""
+"""After a pause this long, the connection is tested before it is used: servers close idle connections."""
 _KINDS = {"dir": "directory", "file": "file"}
 
 
 class FtpStore(FileStore):
     """Files on an FTP server.
 
-    Renaming replaces the target on servers that run on Unix. Others may refuse; nothing can be overwritten there.
+    On Unix servers, a rename replaces the target. Others may refuse it; nothing can be overwritten there.
     """
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Add a limit of time, and look at the server instead of an earlier listing."""
+        """Add a timeout, and ask the server instead of using a cached listing."""
         return {"timeout": 15, "use_listings_cache": False, **options}
 
     def __init__(self, fs: Any, place: Place) -> None:
@@ -52,7 +52,7 @@ class FtpStore(FileStore):
 
     @contextmanager
     def commands(self) -> Generator[Any]:
-        """Give the connection for commands to one thread at a time, open."""
+        """Lend the open command connection to one thread at a time."""
         with self._turn:
             if time.monotonic() - self._used > _IDLE_SECONDS and not self._is_open():
                 self.fs.ftp.close()
@@ -72,14 +72,14 @@ class FtpStore(FileStore):
         return True
 
     def connect(self) -> Any:
-        """Return a file system with a connection for one transfer, set to bytes."""
+        """Return a file system with a connection for one transfer, in binary mode."""
         options = {**self.fs.storage_options, "skip_instance_cache": True}
         fs = type(self.fs)(*self.fs.storage_args, **options)
         fs.ftp.voidcmd("TYPE I")
         return fs
 
     def look(self, full: str) -> FoundFile | None:
-        """Ask for the facts of one name (MLST), or search the folder where the server does not know that."""
+        """Request the facts of one name (MLST), or search its folder if the server lacks that command."""
         with self.commands() as ftp:
             try:
                 answer: str = ftp.sendcmd(f"MLST {full}")
@@ -148,12 +148,12 @@ class _FtpUpload(FileUpload):
         try:
             self._file.sendall(block)
         except OSError:
-            self._transfer.ftp.voidresp()  # says why the server does not want more
+            self._transfer.ftp.voidresp()  # says why the server stopped the transfer
             raise
 
     def finish(self) -> None:
         if hasattr(self._file, "unwrap"):
-            self._file.unwrap()  # TLS: the end must be told, or it could be anybody's
+            self._file.unwrap()  # TLS: without a proper close, anybody could have cut the stream
         self._file.close()
         self._transfer.ftp.voidresp()
         self._transfer.ftp.close()

@@ -1,7 +1,7 @@
-"""Google Cloud Storage through gcsfs: its credentials and connections, with requests of our own to the JSON interface.
+"""Google Cloud Storage through gcsfs: uses its credentials and connections, but sends its own requests (JSON API).
 
-gcsfs's own requests wait for half a minute before they report a server that is not there, and its errors do not say
-whether an object or a bucket is missing. https://cloud.google.com/storage/docs/json_api/v1
+gcsfs's own requests wait half a minute before they report an unreachable server, and its errors do not say whether an
+object or a bucket is missing. https://cloud.google.com/storage/docs/json_api/v1
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ __all__ = (
 
 _PART_BYTES = 8 * 1024 * 1024
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=1, copies=2)
-"""Memory that a put holds; aiohttp may have a copy of each part that is in flight."""
+"""Memory that a put uses; aiohttp may hold a copy of each part in flight."""
 _PART_UNIT = 256 * 1024
-"""All parts but the last are multiples of this."""
+"""The size of every part but the last is a multiple of this."""
 _BOUNDARY = "filestore-7d1f0c52a94b"
 _GIVEN_UP = 499
-"""Google's status for an upload that was cancelled as it was asked for."""
+"""Google's status for an upload that was cancelled on request."""
 
 
 class GCSUpload(PartUpload):
@@ -109,14 +109,14 @@ class GCSUpload(PartUpload):
         return await self.complete()
 
     async def complete(self) -> ObjectInfo:
-        """Return what the last part was answered with."""
+        """Return the info from the response to the last part."""
         if self._object is None:
             raise BackendUnavailableError("The store did not confirm the end of the upload: store the file again")
         self._location = ""
         return self._store.info(self._path, self._object)
 
     async def discard(self) -> None:
-        """Give the upload up."""
+        """Cancel the upload."""
         if self._location:
             try:
                 await self._store.request("DELETE", self._location)
@@ -141,7 +141,7 @@ class GCSUpload(PartUpload):
             if answer.status != HTTPStatus.PERMANENT_REDIRECT:
                 self._object = answer.json()
                 return
-            kept = answer.headers.get("Range")  # the server may keep less than it was sent
+            kept = answer.headers.get("Range")  # the server may keep less than it received
             begin = int(kept.rpartition("-")[2]) + 1 if kept else 0
             if not offset < begin <= end:
                 raise BackendUnavailableError("The store did not keep what it was sent: store the file again")
@@ -198,7 +198,7 @@ _TEMPORARY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class Answer(NamedTuple):
-    """The answer to a request."""
+    """The response to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -219,7 +219,7 @@ class GCSStore(ObjectStore):
         """Return what the store can do: it does not sign without credentials."""
         capabilities = cls.capabilities & ~SIGNING if options.get("token") == "anon" else cls.capabilities
         server = options.get("endpoint_url") or os.environ.get("STORAGE_EMULATOR_HOST")
-        # Emulators take the condition of a put for decoration.
+        # Emulators ignore the condition of a put.
         is_emulator = server and "googleapis.com" not in server
         return capabilities & ~Capability.PUT_IF_ABSENT if is_emulator else capabilities
 
@@ -233,14 +233,14 @@ class GCSStore(ObjectStore):
         return f"{self.bucket_url(path)}/{quote(self.where(path)[1], safe='')}"
 
     def bucket_url(self, path: str, interface: str = "storage/v1") -> str:
-        """Return the URL of all objects of the bucket in which an object is."""
+        """Return the URL of all objects in the bucket of an object."""
         return f"{self.fs._location}/{interface}/b/{quote(self.where(path)[0], safe='')}/o"
 
     async def request(self, method: str, url: str, *, is_safe: bool = True, **options: Any) -> Answer:
-        """Send a request; again after temporary failures if `is_safe`, that is if it may be done twice.
+        """Send a request, and repeat it after temporary failures if `is_safe`, that is if it may be done twice.
 
         Raises:
-            ResponseError: If the answer reports a failure.
+            ResponseError: If the response reports a failure.
         """
         if not is_safe:
             return await self._request(method, url, **options)
@@ -253,7 +253,7 @@ class GCSStore(ObjectStore):
 
         session = await self.fs._set_session()  # gcsfs has no public names for this and the next
         if isinstance(options.get("data"), bytes):
-            # aiohttp warns of large bytes, and closes a stream after use: a new one for each attempt.
+            # aiohttp warns about large bytes, and closes a stream after use, so each attempt needs a new one.
             options["data"] = io.BytesIO(options["data"])
         async with session.request(
             method,
@@ -282,7 +282,7 @@ class GCSStore(ObjectStore):
         return self.info(path, (await self.request("GET", self.url(path))).json())
 
     async def refuse_existing(self, path: str) -> None:
-        """Raise `ObjectExistsError` if there is an object. Emulators ignore the condition that makes this certain."""
+        """Raise `ObjectExistsError` if the object exists, because emulators ignore the condition that ensures this."""
         try:
             await self.head(path)
         except ResponseError as error:
@@ -305,13 +305,13 @@ class GCSStore(ObjectStore):
         name = self.where(below)[1]
         parameters = {"prefix": name or None, "pageToken": rest, "maxResults": "1000"}
         answer = (await self.request("GET", self.bucket_url(below), params=parameters)).json()
-        items = [item for item in answer.get("items", ()) if not item["name"].endswith("/")]  # marks of folders
+        items = [item for item in answer.get("items", ()) if not item["name"].endswith("/")]  # folder markers
         return Page(
             [self.info(below + item["name"].removeprefix(name), item) for item in items], answer.get("nextPageToken")
         )
 
     async def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Copy inside the store, in as many steps as it wants."""
+        """Copy inside the store, in as many steps as it needs."""
         if not overwrite:
             await self.refuse_existing(target)
         bucket, name = self.where(target)
@@ -332,7 +332,7 @@ class GCSStore(ObjectStore):
 
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL signed with version 4 by the service account's key."""
-        # In a thread: credentials of virtual machines have no key, and ask Google to sign.
+        # In a thread, because credentials of virtual machines have no key and send a request to Google to sign.
         return await run_blocking(partial(self._sign, path, method, expires_in))
 
     def _sign(self, path: str, method: SignMethod, expires_in: int) -> str:
@@ -341,7 +341,7 @@ class GCSStore(ObjectStore):
         if not hasattr(credentials, "sign_bytes"):
             raise UnsupportedOperationError("Only the key of a service account can sign URLs: give its file as token=")
         bucket, name = self.where(path)
-        # The project is not part of a signature; without one the client would search for it on the network.
+        # The project is not part of a signature, but without one the client would search for it on the network.
         client = storage.Client(project=self.fs.project or "none", credentials=credentials)
         url: str = (
             client.bucket(bucket)
@@ -356,7 +356,7 @@ class GCSStore(ObjectStore):
         return url
 
     async def clean(self, older_than: float) -> int:
-        """Do nothing: Google forgets uploads that were not finished after a week, and does not list them."""
+        """Do nothing: Google discards unfinished uploads after a week and does not list them."""
         del older_than
         return 0
 

@@ -1,4 +1,4 @@
-"""The part that object stores share: reads by ranges, writes in parts, and patience. It runs in fsspec's loop."""
+"""What object stores share: ranged reads, multipart writes and retries. It all runs in fsspec's loop."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = (
 T = TypeVar("T")
 
 SIGNING = Capability.SIGN_GET | Capability.SIGN_PUT
-"""Lost where there are no credentials to sign with."""
+"""The abilities that are missing without credentials to sign with."""
 _DELETES = 16
-"""Delete requests at a time. Requests for many keys exist, but compatible servers do not agree about their details."""
+"""Concurrent delete requests. Requests for many keys exist, but compatible servers disagree about their details."""
 _PAUSES_SECONDS = (0.3, 1.0)
 _PARTS_OF_ONE_SIZE = 1000
 
@@ -50,7 +50,7 @@ async def with_patience(request: Callable[[], Awaitable[T]], is_temporary: Calla
 
 
 class ObjectStore(Store):
-    """A store whose objects appear as a whole, by nature. Its file system is asynchronous."""
+    """A store in which a put is atomic by itself. Its file system is asynchronous."""
 
     runner: ClassVar[type[Runner]] = InLoop
     capabilities: ClassVar[Capability] = (
@@ -76,11 +76,11 @@ class ObjectStore(Store):
 
 
 class RangeMissingError(Exception):
-    """The object ends before the range that was asked for."""
+    """The object ends before the requested range."""
 
 
 class Part(NamedTuple):
-    """The answer to a range request."""
+    """The response to a range request."""
 
     data: bytes
     size: int
@@ -90,10 +90,10 @@ class Part(NamedTuple):
 
 
 class RangeReader(Reader):
-    """Reads an object range by range, and asks for the next one while the caller is busy with the last.
+    """Reads an object range by range, and requests the next range while the caller works on the last.
 
-    A consumer that is slow, or gone, holds no connection that way. All requests but the first are pinned to the version
-    that the first one saw.
+    So a consumer that is slow or gone holds no connection. All requests but the first are pinned to the version that
+    the first one saw.
     """
 
     def __init__(self, start: int, end: int | None) -> None:
@@ -127,7 +127,7 @@ class RangeReader(Reader):
         return part.data
 
     async def close(self) -> None:
-        """Give up the request that is under way."""
+        """Cancel the request under way."""
         if self._ahead is not None:
             self._ahead.cancel()
             await asyncio.gather(self._ahead, return_exceptions=True)
@@ -141,7 +141,7 @@ class RangeReader(Reader):
                 raise RangeNotSatisfiableError(
                     "The range starts behind the end of the object: start before it"
                 ) from None
-            return None  # an empty object has no first byte to ask for
+            return None  # an empty object has no first byte to request
         if self._offset and self._offset >= part.size:
             raise RangeNotSatisfiableError(
                 "The range starts behind the end of the object: start before it", size=part.size
@@ -168,7 +168,7 @@ class RangeReader(Reader):
 
 
 class PartUpload(Upload):
-    """Gathers blocks into parts and sends several of them at a time; what fits into one part is sent in one request."""
+    """Gathers blocks into parts and sends several at a time; content that fits in one part is sent in one request."""
 
     def __init__(self, part_bytes: int, max_concurrency: int) -> None:
         """Send parts of `part_bytes` bytes, `max_concurrency` of them at a time."""
@@ -188,7 +188,7 @@ class PartUpload(Upload):
 
     @abstractmethod
     async def begin(self) -> None:
-        """Announce an upload in parts."""
+        """Begin a multipart upload."""
 
     @abstractmethod
     async def send(self, number: int, offset: int, part: bytes) -> None:
@@ -205,13 +205,13 @@ class PartUpload(Upload):
     def part_size(self, number: int) -> int:
         """Return the size of part `number` (from 0) in bytes.
 
-        Stores allow some ten thousand parts. Those of an upload whose length nobody knows grow on the way, so that the
+        Stores allow about ten thousand parts. If the length is unknown, the parts grow on the way, so that even the
         largest object of a store fits.
         """
         return self._part_bytes * (1 + number // _PARTS_OF_ONE_SIZE)
 
     async def write(self, block: Block) -> None:
-        """Keep the block, and send a part when more than one is there."""
+        """Buffer the block, and send a part when the buffer holds more than one."""
         self.buffer += block
         while len(self.buffer) > (size := self.part_size(self.parts)):  # not >=: the last part is never empty
             with memoryview(self.buffer) as view:
@@ -234,11 +234,11 @@ class PartUpload(Upload):
             await self.discard()
 
     async def wait_for(self, pending: int) -> None:
-        """Wait until not more than `pending` parts are under way."""
+        """Wait until at most `pending` parts are under way."""
         while len(self._pending) > pending:
             done, _ = await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
             self._pending -= done
-            # All are looked at, or asyncio would report the second failure as never retrieved.
+            # Look at all of them, or asyncio would report the second failure as never retrieved.
             for error in [task.exception() for task in done]:
                 if error is not None:
                     raise error

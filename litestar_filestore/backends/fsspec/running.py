@@ -1,8 +1,8 @@
-"""The threads and loops that calls of a file system run in: one store serves the sync and the async half of the driver.
+"""The threads and loops in which file system calls run, so that one store serves both halves of the driver.
 
 An fsspec file system is either blocking, or its coroutines belong to one event loop. The second kind is always given
-fsspec's own loop, which runs in a thread of its own for as long as the process lives: one instance, one pool of
-connections, usable from plain code and from any number of event loops, one after the other or at the same time.
+fsspec's own loop, which runs in its own thread as long as the process lives. So one instance with one connection pool
+works from sync code and from any number of event loops, one after the other or at the same time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Outcome: TypeAlias = "T | Awaitable[T]"
-"""Result of a store's method where the file system blocks, an awaitable of it where it is asynchronous."""
+"""Result of a store's method if the file system is blocking, or an awaitable of it if it is asynchronous."""
 
 
 class Runner(ABC):
@@ -47,16 +47,16 @@ class Runner(ABC):
     async def call_async(self, function: Callable[P, Outcome[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` and wait for its result without blocking the running loop.
 
-        When this returns, also by cancellation, the call has ended.
+        When this returns, even after a cancellation, the call has ended.
         """
 
     def dispose(self, function: Callable[[], Outcome[None]]) -> None:
-        """Call `function` when an iterator ends, which may be in any thread: that of the garbage collector, too."""
+        """Call `function` when an iterator ends, in whatever thread: it may be where the garbage collector runs."""
         self.call(function)
 
 
 class Inline(Runner):
-    """Calls right here: for file systems that only touch memory."""
+    """Calls directly: for file systems that only touch memory."""
 
     def call(self, function: Callable[P, Outcome[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function`, which is not a coroutine function."""
@@ -68,18 +68,18 @@ class Inline(Runner):
 
 
 class InThread(Inline):
-    """Calls right here in the sync half, and in a worker thread in the async half: for blocking file systems."""
+    """Calls directly in the sync half, and in a worker thread in the async half: for blocking file systems."""
 
     async def call_async(self, function: Callable[P, Outcome[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `function` in a worker thread; a cancellation waits for its end, as the thread cannot be stopped."""
+        """Call `function` in a worker thread; a cancellation waits for its end, because a thread cannot be stopped."""
         return await run_blocking(cast("Callable[[], T]", partial(function, *args, **kwargs)))
 
 
 class InTurn(InThread):
-    """As `InThread`, but one call at a time: for connections that two threads must not use at once."""
+    """Like `InThread`, but one call at a time: for connections that two threads must not use at once."""
 
     def __init__(self) -> None:
-        """Begin with nobody's turn."""
+        """Start with no call under way."""
         self._lock = threading.Lock()
 
     def call(self, function: Callable[P, Outcome[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -103,7 +103,7 @@ class InLoop(Runner):
         """Run the coroutine to its end; an interrupt (Ctrl-C) cancels it.
 
         Raises:
-            RuntimeError: In a coroutine of the loop itself, which would wait for itself.
+            RuntimeError: If called in the loop itself, which would then wait for itself.
         """
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001  # documented; get_running_loop() raises if none runs
             raise RuntimeError("Sync methods cannot be called in fsspec's own event loop: await the _async methods")
@@ -115,14 +115,14 @@ class InLoop(Runner):
             raise
 
     def dispose(self, function: Callable[[], Outcome[None]]) -> None:
-        """Run the coroutine to its end, or only start it where waiting would be waiting for oneself."""
+        """Run the coroutine to its end, or only start it if the loop would wait for itself."""
         if asyncio._get_running_loop() is self._loop:  # noqa: SLF001
             _Errand[None](self._loop, cast("Coroutine[Any, Any, None]", function()))
         else:
             self.call(function)
 
     async def call_async(self, function: Callable[P, Outcome[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the coroutine to its end; a cancellation is handed on to it, and waits until it has ended."""
+        """Run the coroutine to its end; a cancellation is passed on to it, and waits until it has ended."""
         errand = _Errand[T](self._loop, cast("Coroutine[Any, Any, T]", function(*args, **kwargs)))
         waiting = asyncio.wrap_future(errand.outcome)
         cancelled: asyncio.CancelledError | None = None
@@ -142,10 +142,10 @@ class InLoop(Runner):
 
 
 class _Errand(Generic[T]):
-    """A coroutine on its way in another loop.
+    """A coroutine that runs in another loop.
 
-    `asyncio.run_coroutine_threadsafe` does the same, but there a cancelled caller cannot see when the coroutine has
-    ended; and fsspec's own ``sync`` returns ``None`` for a coroutine that was cancelled.
+    With `asyncio.run_coroutine_threadsafe`, a cancelled caller cannot see when the coroutine has ended, and fsspec's
+    own ``sync`` returns ``None`` for a cancelled coroutine.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:

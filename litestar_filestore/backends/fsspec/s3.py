@@ -1,7 +1,7 @@
-"""S3 through s3fs: its credentials and connections, with requests of our own.
+"""S3 through s3fs: uses its credentials and connections, but sends its own requests.
 
-s3fs's file operations cut keys at ``?versionId=``, publish what was written when a write fails, retry every request 25
-times, and sign links in a way that S3 gave up; the client underneath does all of it right.
+s3fs's file operations cut keys at ``?versionId=``, publish partial content when a write fails, retry every request 25
+times, and sign links in a way that S3 has abandoned. The client underneath does all of this correctly.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _MIN_PART_BYTES = 5 * 1024 * 1024
 _PART_BYTES = 5 * 1024 * 1024
 """Smaller than elsewhere: botocore copies each part that is in flight."""
 _MAX_PARTS = 9_000
-"""S3 takes 10,000; some are kept back for a length that was announced too low."""
+"""S3 accepts 10,000 parts; some are kept in reserve, in case the announced length is too low."""
 _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
-"""Memory that a put holds; botocore may have a copy of each part that is in flight."""
+"""Memory that a put uses; botocore may hold a copy of each part in flight."""
 _COPY_PART_BYTES = 1024**3
 
 
 def code_of(error: Exception) -> str:
-    """Return the code of an error that S3 answered with, ``""`` for other errors."""
+    """Return the error code of a response from S3, ``""`` for other errors."""
     response: Any = getattr(error, "response", None)
     try:
         return str(response["Error"]["Code"])
@@ -75,7 +75,7 @@ class S3Upload(PartUpload):
         self._etags: dict[int, str] = {}
 
     def part_size(self, number: int) -> int:
-        """Return the size of a part; Cloudflare's R2 wants all of them equal, which s3fs has an option for."""
+        """Return the size of a part; Cloudflare's R2 needs equal parts, for which s3fs has an option."""
         return super().part_size(0 if self._store.fs.fixed_upload_size else number)
 
     async def put_whole(self, content: bytes) -> ObjectInfo:
@@ -84,7 +84,7 @@ class S3Upload(PartUpload):
         return await self._publish("put_object", **self._where, **self._attributes, Body=content)
 
     async def begin(self) -> None:
-        """Announce an upload in parts, if it can succeed."""
+        """Begin a multipart upload, if it can succeed."""
         if not self._options.overwrite:
             await self._store.refuse_existing(self._path)
         answer = await self._store.request("create_multipart_upload", **self._where, **self._attributes)
@@ -131,7 +131,7 @@ class S3Upload(PartUpload):
 
 
 def _is_conflict(error: Exception) -> bool:
-    # Two conditional writes at the same time: S3 asks one of them to try again.
+    # Of two conditional writes at the same time, S3 asks one to try again.
     return code_of(error) == "ConditionalRequestConflict"
 
 
@@ -172,7 +172,7 @@ class S3Reader(RangeReader):
 
 
 def _broke_off(error: Exception) -> bool:
-    # The client repeats requests without an answer by itself, but not those whose answer ends early.
+    # The client itself repeats requests that get no response, but not those whose response ends early.
     return is_named(error, "ClientPayloadError", "ResponseStreamingError")
 
 
@@ -228,12 +228,12 @@ class S3Store(ObjectStore):
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Add what s3fs's client is missing."""
         config: dict[str, Any] = {
-            "signature_version": "s3v4",  # s3fs signs links with version 2, which Amazon gave up
+            "signature_version": "s3v4",  # s3fs signs links with version 2, which Amazon has abandoned
             "connect_timeout": 5,
             "read_timeout": 30,
             "retries": {"mode": "standard", "total_max_attempts": 3},
             "max_pool_connections": 50,
-            # Digests in the new trailer form are what other servers than Amazon's know least about.
+            # Few servers other than Amazon's support digests in the new trailer form.
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
             **(options.get("config_kwargs") or {}),
@@ -247,7 +247,7 @@ class S3Store(ObjectStore):
 
     @classmethod
     def adopts(cls, options: dict[str, Any]) -> bool:
-        """Return whether the caller has chosen how links are signed; s3fs's own way is the wrong one."""
+        """Return whether the caller has chosen how links are signed, because s3fs's default does not work."""
         return "signature_version" in (options.get("config_kwargs") or {})
 
     def __init__(self, fs: Any, place: Place) -> None:
@@ -257,12 +257,12 @@ class S3Store(ObjectStore):
 
     def where(self, path: str) -> dict[str, str]:
         """Return the arguments that name an object in a request."""
-        # s3fs knows what the name of a bucket is: those of access points have slashes in them.
+        # s3fs knows where the name of a bucket ends: those of access points contain slashes.
         bucket, key = self.fs._find_bucket_key(self.place.root + path)
         return {"Bucket": bucket, "Key": key}
 
     async def request(self, operation: str, **arguments: Any) -> Any:
-        """Send a request of S3's API, with what the user set for all requests of that kind (encryption, owner ...)."""
+        """Send a request of S3's API, with the user's settings for such requests (encryption, owner ...)."""
         await self.fs.set_session()
         client = await self.fs.get_s3(arguments["Bucket"])
         method = getattr(client, operation)
@@ -281,7 +281,7 @@ class S3Store(ObjectStore):
     async def head(self, path: str) -> ObjectInfo:
         """Return the info of one object.
 
-        The answer to HEAD does not say whether key or bucket is missing; the bucket is looked at once to tell.
+        The response to HEAD does not say whether key or bucket is missing, so the bucket is checked once to tell.
         """
         where = self.where(path)
         try:
@@ -328,7 +328,7 @@ class S3Store(ObjectStore):
                 etag=entry.get("ETag"),
             )
             for entry in answer.get("Contents", ())
-            if not entry["Key"].endswith("/")  # what consoles leave as the mark of a folder
+            if not entry["Key"].endswith("/")  # folder markers left by consoles
         ]
         return Page(infos, answer["NextContinuationToken"] if answer.get("IsTruncated") else None)
 
@@ -359,7 +359,7 @@ class S3Store(ObjectStore):
         return url
 
     async def sign_answer(self, path: str, answer: SignedAnswer) -> str:
-        """Return a URL to GET an object with headers of the answer; its life begins now."""
+        """Return a URL to GET an object that fixes the response headers; its lifetime begins now."""
         if self.fs.anon:
             raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
         await self.fs.set_session()
@@ -375,7 +375,7 @@ class S3Store(ObjectStore):
         return url
 
     async def clean(self, older_than: float) -> int:
-        """Abort uploads in parts that began long ago."""
+        """Abort multipart uploads that began long ago."""
         where = self.where(f"{self.place.prefix}/" if self.place.prefix else "")
         bucket, before = {"Bucket": where["Bucket"]}, time.time() - older_than
         count, more = 0, dict[str, Any]()
@@ -390,7 +390,7 @@ class S3Store(ObjectStore):
             more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
     async def abort(self, **upload: Any) -> None:
-        """Abort an upload in parts; one that is gone is fine."""
+        """Abort a multipart upload; one that is gone is fine."""
         try:
             await self.request("abort_multipart_upload", **upload)
         except Exception as error:
@@ -399,6 +399,6 @@ class S3Store(ObjectStore):
 
     async def close(self) -> None:
         """Close the client."""
-        client, self.fs._s3 = self.fs._s3, None  # s3fs itself closes it only when it is collected
+        client, self.fs._s3 = self.fs._s3, None  # s3fs closes it only when it is garbage-collected
         if client is not None:
             await client.close()

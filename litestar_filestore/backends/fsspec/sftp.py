@@ -1,7 +1,7 @@
 """SFTP, through sshfs (asyncssh) or through fsspec's own file system (paramiko).
 
-Neither can be used as it is: sshfs copies files by a command in a shell, which servers for SFTP only do not have, reads
-whole files where a range was asked for, and paramiko's connection must not be used by two threads at a time.
+Neither can be used as it is. sshfs copies files with a shell command, which SFTP-only servers lack, and reads a whole
+file where only a range was requested. paramiko's connection must not be used by two threads at a time.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _CANNOT_REPLACE = (
 class AsyncsshStore(FileStore):
     """Files on an SFTP server, through sshfs.
 
-    A file is replaced by ``posix-rename@openssh.com``, and one that must not be replaced is moved by the protocol's own
-    rename, which refuses if the target exists; OpenSSH does that in one step.
+    ``posix-rename@openssh.com`` replaces a file. If the target must not be replaced, the protocol's own rename is used,
+    which refuses an existing target; OpenSSH does that in one step.
     """
 
     protocol: ClassVar[str | None] = "sftp"
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Add limits of time."""
+        """Add timeouts."""
         return {"connect_timeout": 10, "login_timeout": 20, "keepalive_interval": 15, **options}
 
     @property
     def is_usable(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is still open."""
         return not self.fs.client.is_closed()
 
     def open(self, full: str, mode: str) -> Any:
-        """Open a file; the sizes of requests are agreed upon with the server."""
+        """Open a file; the sizes of requests are negotiated with the server."""
         return self.fs.open(full, mode)
 
     def reader(self, path: str, start: int, end: int | None) -> FileReader:
@@ -110,7 +110,7 @@ class _AsyncsshReader(FileReader):
         return FoundFile(self.store.fs._decode_attributes(attributes))  # noqa: SLF001
 
     def check(self, found: FoundFile) -> None:
-        """Nothing to do: an open file stays the same when another one takes its name."""
+        """Do nothing: an open file stays the same when another one takes its name."""
 
 
 class ParamikoStore(FileStore):
@@ -120,17 +120,17 @@ class ParamikoStore(FileStore):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Add limits of time."""
+        """Add timeouts."""
         return {"timeout": 10, "banner_timeout": 20, "auth_timeout": 20, **options}
 
     def __init__(self, fs: Any, place: Place) -> None:
         """Store objects of the instance `fs` in `place`."""
         super().__init__(fs, place)
-        fs.ftp.get_channel().settimeout(_ANSWER_SECONDS)  # it waits for ever otherwise
+        fs.ftp.get_channel().settimeout(_ANSWER_SECONDS)  # otherwise it waits forever
 
     @property
     def is_usable(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is still open."""
         transport = self.fs.client.get_transport()
         return transport is not None and transport.is_active()
 
@@ -172,7 +172,7 @@ class ParamikoStore(FileStore):
 class _ParamikoUpload(FileUpload):
     def open(self) -> None:
         super().open()
-        self._file.set_pipelined(True)  # or each 32 KiB wait for an answer; errors are reported at the end
+        self._file.set_pipelined(True)  # or each 32 KiB would wait for a reply; errors are reported at the end
 
     def append(self, block: Block) -> None:
         self._file.write(bytes(block))
@@ -197,4 +197,4 @@ class _ParamikoReader(FileReader):
         return block
 
     def check(self, found: FoundFile) -> None:
-        """Nothing to do: an open file stays the same when another one takes its name."""
+        """Do nothing: an open file stays the same when another one takes its name."""

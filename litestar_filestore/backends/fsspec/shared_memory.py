@@ -1,4 +1,4 @@
-"""fsspec's memory file system: a dictionary of the process, which all its instances share."""
+"""fsspec's memory file system: one dictionary per process, which all its instances share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MemoryStore(Store):
         return "/" + f"{self.place.root}{path}".lstrip("/")
 
     def load(self, path: str) -> Any:
-        """Return the object as it is now; a put replaces it and does not write into it."""
+        """Return the current object; a put replaces it and never writes into it."""
         try:
             return self.fs.store[self.full(path)]
         except KeyError:
@@ -62,7 +62,7 @@ class MemoryStore(Store):
         return _MemoryUpload(self, path, overwrite=options.overwrite)
 
     def reader(self, path: str, start: int, end: int | None) -> Reader:
-        """Begin a read of the version that is there now."""
+        """Begin a read of the current version."""
         return _MemoryReader(self.load(path), start, end)
 
     def head(self, path: str) -> ObjectInfo:
@@ -92,7 +92,7 @@ class MemoryStore(Store):
         return 0
 
     def close(self) -> None:
-        """Do nothing: the objects are the process's."""
+        """Do nothing: the objects belong to the process."""
 
 
 class _MemoryUpload(Upload):

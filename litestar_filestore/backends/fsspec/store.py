@@ -1,7 +1,7 @@
 """The contract between the driver and one kind of file system.
 
-A kind is one module: a `Store`, the requests that it sends, and the options that its file system needs beside the
-user's.
+Each kind is one module: a `Store`, the requests that it sends, and the options that its file system needs in addition
+to the user's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TIMES = ("mtime", "modified", "LastModified", "last_modified", "modify", "creat
 
 
 class FoundFile:
-    """A file system's answer about one name: fsspec's dictionary, whose entries differ between implementations."""
+    """What a file system says about one name: fsspec's dictionary, whose entries differ between implementations."""
 
     __slots__ = ("details",)
 
@@ -60,12 +60,12 @@ class FoundFile:
 
     @property
     def modified(self) -> float | None:
-        """POSIX time of the last write, where it is known."""
+        """POSIX time of the last write, if known."""
         return next((_posix(self.details[name]) for name in _TIMES if self.details.get(name)), None)
 
     @property
     def etag(self) -> str | None:
-        """Entity tag with its quotes, where there is one."""
+        """Entity tag with its quotes, if there is one."""
         etag = self.details.get("etag")
         if not etag:
             return None
@@ -73,7 +73,7 @@ class FoundFile:
 
     @property
     def stamp(self) -> tuple[object, ...]:
-        """Differs between two versions of a file, as far as the file system tells."""
+        """A value that differs between two versions of a file, as far as the file system tells."""
         return self.size, self.modified, self.etag
 
     def info(self, path: str) -> ObjectInfo:
@@ -95,16 +95,16 @@ def _posix(value: Any) -> float | None:
 
 
 READ_BYTES = 4 * 1024 * 1024
-"""Bytes that one step of a read returns, at most."""
+"""Most bytes that one step of a read returns."""
 
 
 class Place(NamedTuple):
     """The place of a backend's objects in a file system."""
 
     root: str
-    """Stands in front of every path, for example ``""``, ``"/"`` or ``"bucket/folder/"``."""
+    """Comes before every path, for example ``""``, ``"/"`` or ``"bucket/folder/"``."""
     prefix: str
-    """The backend's prefix, which paths have already, without slashes at its ends: what tidying is confined to."""
+    """The backend's prefix, without leading or trailing slash. Paths already include it; ``clean`` stays below it."""
 
 
 class Page(NamedTuple):
@@ -112,11 +112,11 @@ class Page(NamedTuple):
 
     infos: list[ObjectInfo]
     rest: Any
-    """The next thing to ask for, or ``None`` at the end."""
+    """What to request next, or ``None`` at the end."""
 
 
 class Upload(ABC):
-    """A put on its way. Nothing of it can be seen before `commit`."""
+    """A put under way. Nothing of it is visible before `commit`."""
 
     @abstractmethod
     def write(self, block: Block) -> Outcome[None]:
@@ -124,15 +124,15 @@ class Upload(ABC):
 
     @abstractmethod
     def commit(self) -> Outcome[ObjectInfo]:
-        """Publish everything that was written, at once."""
+        """Publish everything that was written, atomically."""
 
     @abstractmethod
     def abort(self) -> Outcome[None]:
-        """Remove what was sent. Called after any failure of `write` or `commit`, once."""
+        """Remove what was sent. Called once after any failure of `write` or `commit`."""
 
 
 class Reader(ABC):
-    """A range read on its way."""
+    """A range read under way."""
 
     @abstractmethod
     def next(self) -> Outcome[bytes]:
@@ -146,13 +146,13 @@ class Reader(ABC):
 class Store(ABC):
     """One kind of file system, for one instance of it.
 
-    All methods that touch the file system are blocking, or all are coroutine functions; `runner` knows.
+    The methods that touch the file system are either all blocking or all coroutine functions; `runner` knows which.
     """
 
     runner: ClassVar[type[Runner]] = InThread
     """Runs the methods."""
     protocol: ClassVar[str | None] = None
-    """Name of the service where the class of the file system does not say it."""
+    """Name of the service, if the file system class does not state it."""
     capabilities: ClassVar[Capability] = Capability.NONE
     part_buffers: ClassVar[PartBuffers | None] = None
     """See `Driver.part_buffers`."""
@@ -164,7 +164,7 @@ class Store(ABC):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options of the file system, completed by what a server that must answer soon needs."""
+        """Return the options of the file system, completed with the timeouts and settings that this store needs."""
         return options
 
     @classmethod
@@ -175,13 +175,13 @@ class Store(ABC):
 
     @classmethod
     def adopts(cls, options: dict[str, Any]) -> bool:
-        """Return whether an instance that was made with these options will do; else another one is made of them."""
+        """Return whether an instance made with these options can be used; else another one is made from them."""
         del options
         return True
 
     @property
     def is_usable(self) -> bool:
-        """Whether the connection underneath still stands, where it would not be opened again by itself."""
+        """Whether the connection underneath is open, or reopens by itself."""
         return True
 
     @abstractmethod
@@ -190,7 +190,7 @@ class Store(ABC):
 
     @abstractmethod
     def reader(self, path: str, start: int, end: int | None) -> Reader:
-        """Begin a read; asks for nothing yet."""
+        """Begin a read; sends nothing yet."""
 
     @abstractmethod
     def head(self, path: str) -> Outcome[ObjectInfo]:
@@ -210,7 +210,7 @@ class Store(ABC):
 
     @abstractmethod
     def clean(self, older_than: float) -> Outcome[int]:
-        """Remove what interrupted puts left; see `Driver.clean`."""
+        """Remove what interrupted puts left behind; see `Driver.clean`."""
 
     @abstractmethod
     def close(self) -> Outcome[None]:
@@ -222,7 +222,7 @@ class Store(ABC):
         raise UnsupportedOperationError("This file system has no signed URLs of its own: use storages.url_for()")
 
     def sign_answer(self, path: str, answer: SignedAnswer) -> Outcome[str]:
-        """Return a signed URL with headers of the answer; see `Driver.sign_answer`."""
+        """Return a signed URL that fixes the response headers; see `Driver.sign_answer`."""
         del path, answer
         raise UnsupportedOperationError(
             "Signed URLs of this file system cannot set the headers of the answer: use storages.url_for()"

@@ -1,4 +1,4 @@
-"""The stores that have requests of their own, by the file systems of fsspec and its relatives that they drive."""
+"""The table of stores that send their own requests, by the fsspec file system classes that they drive."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _STORES: dict[str, type[Store]] = {
     "webdav4.WebdavFileSystem": WebdavStore,
     "fsspec.MemoryFileSystem": MemoryStore,
 }
-"""Known by name, as none of these libraries is imported before it is used."""
+"""Keyed by name, because none of these libraries is imported before it is used."""
 
 
 def store_class_of(cls: type) -> type[Store]:
-    """Return the store for instances of `cls`. Subclasses count as their parents, which are known by their names."""
+    """Return the store for instances of `cls`. Subclasses count as their parents, which are recognised by name."""
     for parent in cls.__mro__:
         found = _STORES.get(f"{parent.__module__.partition('.')[0]}.{parent.__name__}")
         if found is not None:

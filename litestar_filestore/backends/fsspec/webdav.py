@@ -1,7 +1,7 @@
 """WebDAV (RFC 4918) through the client of webdav4.
 
-webdav4's file system hands paths to its client as they are, which sends ``%2F`` in a key for a slash; it moves files by
-copying them, and removes a whole folder where a file was meant.
+webdav4's file system passes paths to its client unescaped, so the client sends ``%2F`` in a key as a slash. It moves
+files by copying them, and removes a whole folder where a file was meant.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _DELIMITERS = frozenset("?;#")
 class WebdavStore(FileStore):
     """Files on a WebDAV server.
 
-    A put is collected in a temporary file of this machine first, and sent when it is complete: the client underneath
-    only takes content that it can read at its own pace.
+    A put first goes to a temporary file on this machine, and is sent when it is complete: the client underneath only
+    accepts content that it can read at its own pace.
     """
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Add a limit of time, and make a pair of a list."""
+        """Add a timeout, and convert the credentials from a list to a pair."""
         auth = options.get("auth")
-        # A pair that comes from a file of JSON or TOML is a list, which httpx does not take.
+        # A pair from a JSON or TOML file is a list, which httpx does not accept.
         return {"timeout": 30, **options, "auth": tuple(cast("list[str]", auth)) if isinstance(auth, list) else auth}
 
     def __init__(self, fs: Any, place: Place) -> None:
@@ -52,11 +52,11 @@ class WebdavStore(FileStore):
         self._keeps: dict[str, bool] = {}
 
     def escaped(self, full: str) -> str:
-        """Return a path for the client, which takes what looks like an escape for one."""
+        """Return a path escaped for the client, which decodes whatever looks like an escape."""
         return quote(full, safe="/")
 
     def again(self, request: Callable[[], T]) -> T:
-        """Send a request, again if the connection broke: servers close idle ones. It is one that may be sent twice."""
+        """Send a request that may be sent twice, and repeat it if the connection broke: servers close idle ones."""
         for _ in range(_ATTEMPTS - 1):
             try:
                 return request()
@@ -66,7 +66,7 @@ class WebdavStore(FileStore):
         return request()
 
     def look(self, full: str) -> FoundFile | None:
-        """Ask for the properties of one resource."""
+        """Request the properties of one resource."""
         try:
             found = self._properties(full, "0")
         except Exception as error:
@@ -80,7 +80,7 @@ class WebdavStore(FileStore):
         return self.again(lambda: self.fs.client.propfind(path, headers=headers, follow_redirects=True))
 
     def entries(self, full: str) -> list[tuple[str, FoundFile]]:
-        """Ask for the members of a collection."""
+        """Request the members of a collection."""
         try:
             found = self._properties(full, "1")
         except Exception as error:
@@ -108,22 +108,22 @@ class WebdavStore(FileStore):
                 raise
 
     def move(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Move a resource. The server looks whether the target is free, but not all do that and move in one step."""
+        """Move a resource. The server checks that the target is free, but not every server does both in one step."""
         self._refuse_lost_names(target)
-        self.refuse_taken(target, overwrite=overwrite)  # the replacement of a collection takes all that is in it
+        self.refuse_taken(target, overwrite=overwrite)  # replacing a collection removes everything in it
         try:
             self._move(source, target, overwrite=overwrite)
         except Exception as error:
             if not is_named(error, "TransportError"):
                 raise
-            if self.look(source) is not None:  # else it was moved, and only the answer was lost
+            if self.look(source) is not None:  # else it was moved, and only the response was lost
                 self._move(source, target, overwrite=overwrite)
 
     def _refuse_lost_names(self, target: str) -> None:
-        """Raise `InvalidKeyError` for a name that this server would cut.
+        """Raise `InvalidKeyError` for a name that this server would truncate.
 
-        Measured with wsgidav 4.4: it unescapes the header ``Destination`` before it takes it apart, so that ``a?b``
-        would be moved to ``a``, over another object. Whether a server does that is tried out when it first matters.
+        Measured with wsgidav 4.4: it unescapes the header ``Destination`` before it parses it, so a move to ``a?b``
+        would go to ``a`` and replace another object. Whether a server does that is tested when it first matters.
         """
         for char in _DELIMITERS & set(target):
             if char not in self._keeps:
@@ -156,7 +156,7 @@ class WebdavStore(FileStore):
             raise
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Copy at the server to a hidden name, and move that."""
+        """Copy on the server to a hidden name, then move the copy."""
         self.find(source)
         hidden, full = self.hidden_name(), self.full(target)
         try:
@@ -202,14 +202,14 @@ class _WebdavUpload(FileUpload):
 
 
 class _WebdavReader(FileReader):
-    """Reads the answer to one request, so all bytes are of one version."""
+    """Reads the response to one request, so all bytes belong to one version."""
 
     store: WebdavStore
     _blocks: Iterator[bytes]
 
     def open(self) -> FoundFile:
         for _ in range(_ATTEMPTS):
-            # A GET of a collection is answered as well: with a page for browsers.
+            # A GET of a collection succeeds as well, with a page for browsers.
             found = self.store.find(self.path)
             if not found.size or (self.offset and self.offset >= found.size):
                 return found
@@ -223,7 +223,7 @@ class _WebdavReader(FileReader):
         raise ObjectChangedError("The object is being replaced all the time: read it again later")
 
     def _request(self) -> int:
-        """Send the request and return the size of the object that is answered with."""
+        """Send the request and return the size of the object in the response."""
         client = self.store.fs.client
         headers = {"Range": f"bytes={self.offset}-", "Accept-Encoding": "identity"}
         url = client.join_url(self.store.escaped(self.store.full(self.path)))
@@ -256,7 +256,7 @@ class _WebdavReader(FileReader):
         return content[:size]
 
     def check(self, found: FoundFile) -> None:
-        """Nothing to do: one answer holds one version."""
+        """Do nothing: one response holds one version."""
 
 
 def _found(response: Any) -> FoundFile:

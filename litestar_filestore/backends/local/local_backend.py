@@ -1,4 +1,4 @@
-"""Objects as files of a local folder: durable, atomic, and never outside of it."""
+"""Objects as files in a local folder: durable, atomic, and never outside the folder."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _LIST_PAGE = 1000
 class LocalDriver(Driver):
     """Files below one folder, one per object, the key as its path.
 
-    A put writes to a file without a name, syncs it, links it to its key and syncs the folder; the object is there
-    after a power cut if the put had returned. Symbolic links below the root are refused, not followed.
+    A put writes to an unnamed file, syncs it, links it to its key and syncs the folder. Once the put has returned, the
+    object survives a power cut. Symbolic links below the root are refused, not followed.
     """
 
     name: ClassVar[str] = "local"
@@ -45,16 +45,16 @@ class LocalDriver(Driver):
     capabilities = Capability.PUT_IF_ABSENT | Capability.LOCAL_PATH
 
     def __init__(self, root: Path, *, fsync: bool = True, file_mode: int = 0o600, directory_mode: int = 0o700) -> None:
-        """Use the folder `root`; it is made at the first use.
+        """Use the folder `root`; it is created at the first use.
 
         Args:
             root: Absolute path, or one that starts with ``~``.
-            fsync: Whether a put is on the disk when it returns. Turn it off for tests and throw-away data only.
+            fsync: Whether a put is on the disk when it returns. Turn it off only for tests and throw-away data.
             file_mode: Permission bits of objects. A web server that reads them itself needs more than the default.
             directory_mode: Permission bits of folders.
 
         Raises:
-            ConfigurationError: If `root` is relative: it would depend on where the process was started.
+            ConfigurationError: If `root` is relative, and would depend on where the process was started.
         """
         if not root.expanduser().is_absolute():
             raise ConfigurationError(f"The root of local storage must be an absolute path, not {str(root)!r}")
@@ -70,7 +70,7 @@ class LocalDriver(Driver):
     # -- writing
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
-        """Write aside, then link into place."""
+        """Write to a hidden file, then link it into place."""
         with self._writing(path, overwrite=options.overwrite) as writer:
             writer.open()
             for block in blocks:
@@ -78,7 +78,7 @@ class LocalDriver(Driver):
             return _info(path, writer.publish())
 
     async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
-        """Write aside, one block per thread hop, then link into place."""
+        """Write to a hidden file, one block per thread hop, then link it into place."""
         writer = self._writer(path, overwrite=options.overwrite)
         try:
             await run_blocking(writer.open)
@@ -100,7 +100,7 @@ class LocalDriver(Driver):
             writer.discard()
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Copy inside the kernel, without the bytes passing through Python where the system can."""
+        """Copy inside the kernel where the system can do so, without passing the bytes through Python."""
         with LocalReader.open(self._tree, source) as reader, self._writing(target, overwrite=overwrite) as writer:
             writer.open()
             reader.copy_to(writer.descriptor)
@@ -111,7 +111,7 @@ class LocalDriver(Driver):
         await run_blocking(partial(self.copy, source, target, overwrite=overwrite))
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Unlink; folders that become empty go as well."""
+        """Unlink the files, and remove folders that become empty."""
         folders: dict[str, list[str]] = {}
         for path in paths:
             folder, _, name = path.rpartition("/")
@@ -140,7 +140,7 @@ class LocalDriver(Driver):
     # -- reading
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
-        """Read one version of the object to its end; a replacement meanwhile is not seen."""
+        """Read one version of the object to its end, even if it is replaced meanwhile."""
         with LocalReader.open(self._tree, path) as reader:
             offset, stop = reader.bounds(start, end)
             while offset < stop:
@@ -149,7 +149,7 @@ class LocalDriver(Driver):
                 yield block
 
     async def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-        """`get` without blocking: blocks that the system has cached are read at once, others by a worker thread."""
+        """`get` without blocking: reads cached blocks directly and the others in a worker thread."""
         reader, first = await run_blocking(partial(LocalReader.open_at, self._tree, path, start, end))
         try:
             offset, stop = reader.bounds(start, end)
@@ -192,7 +192,7 @@ class LocalDriver(Driver):
                     continue
 
     async def list_async(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
-        """`list` in pages of 1,000, each from a worker thread."""
+        """`list` in pages of 1,000, each read in a worker thread."""
         infos = self.list(prefix)
         while page := await run_blocking(lambda: [*islice(infos, _LIST_PAGE)]):
             for info in page:
@@ -205,7 +205,7 @@ class LocalDriver(Driver):
     # -- life
 
     def start(self) -> None:
-        """Make the root and find out whether it can be used."""
+        """Create the root and check that it can be used."""
         with self._tree.open_root():
             pass
 
@@ -214,7 +214,7 @@ class LocalDriver(Driver):
         await run_blocking(self.start)
 
     def clean(self, older_than: float) -> int:
-        """Remove temporary files that were not written to for `older_than` seconds."""
+        """Remove temporary files that nobody has written to for `older_than` seconds."""
         removed = 0
         with self._tree.open_folder([RESERVED_SEGMENT], create=True) as descriptor:
             for name in filter(is_unfinished, os.listdir(descriptor)):  # noqa: PTH208  # of a descriptor, not of a path
@@ -239,7 +239,7 @@ def _info(path: str, status: os.stat_result) -> ObjectInfo:
 
 
 class LocalBackend(StorageBackend):
-    """A backend on a folder of this machine; nothing to install."""
+    """A backend for a folder on this machine; needs no extra."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Reading one version of a local object: by descriptor, on the event loop where the bytes are in memory already."""
+"""Reads one version of a local object by its descriptor, on the event loop if the bytes are already in memory."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 __all__ = ("LocalReader",)
 
 _LOOP_BLOCK_BYTES = 256 * 1024
-"""Bytes read at once on the event loop: copying them from the page cache takes some 50 microseconds."""
+"""Bytes read at once on the event loop: copying them from the page cache takes about 50 microseconds."""
 _SMALL_BLOCK_BYTES = 32 * 1024
-"""Bytes read at once for a consumer whose pace is not known yet: the block waits with it."""
+"""Bytes read at once for a consumer of unknown pace: the block stays in memory as long as the consumer waits."""
 
 
 class LocalReader:
-    """An open object. Since objects are replaced as a whole, the descriptor keeps showing the version it opened."""
+    """An open object. Objects are replaced as a whole, so the descriptor always shows the version that it opened."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        """Own `descriptor`."""
+        """Take ownership of `descriptor`."""
         self._descriptor = descriptor
         self._size = size
         self._nowait = hasattr(os, "RWF_NOWAIT")
@@ -47,7 +47,7 @@ class LocalReader:
 
     @classmethod
     def open_at(cls, tree: Tree, path: str, start: int, end: int | None) -> tuple[Self, bytes]:
-        """Open an object and read its first block: one thread hop is all that a small object costs."""
+        """Open an object and read its first block, so that a small object costs only one thread hop."""
         reader = cls.open(tree, path)
         try:
             offset, stop = reader.bounds(start, end)
@@ -77,7 +77,7 @@ class LocalReader:
         """Clip a range to the object.
 
         Raises:
-            RangeNotSatisfiableError: If it starts behind the end.
+            RangeNotSatisfiableError: If it starts at or after the end.
         """
         if start and start >= self._size:
             raise RangeNotSatisfiableError(
@@ -97,7 +97,7 @@ class LocalReader:
         return block
 
     async def read_async(self, offset: int, stop: int) -> bytes:
-        """Return bytes from `offset` on, at most to `stop`: at once if they are cached, else by a worker thread."""
+        """Return bytes from `offset` on, up to `stop`: directly if they are cached, else from a worker thread."""
         is_quick = self._pace.is_quick()
         count = min(_LOOP_BLOCK_BYTES if is_quick else _SMALL_BLOCK_BYTES, stop - offset)
         block = self._read_cached(offset, count) if self._nowait else b""
@@ -113,7 +113,7 @@ class LocalReader:
             read = os.preadv(self._descriptor, [buffer], offset, os.RWF_NOWAIT)
         except BlockingIOError:
             return b""
-        except OSError:  # EOPNOTSUPP: this file system has no such reads
+        except OSError:  # EOPNOTSUPP: this file system does not support RWF_NOWAIT
             self._nowait = False
             return b""
         return bytes(buffer) if read == count else bytes(memoryview(buffer)[:read])

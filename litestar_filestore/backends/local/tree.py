@@ -1,7 +1,7 @@
-"""A folder as a tree of descriptors: no path that a key makes can leave it, whatever lies in it.
+"""A folder as a tree of descriptors: no key can lead out of it, whatever the folder contains.
 
-Each step opens one segment relative to the descriptor of its parent with ``O_NOFOLLOW``. Checking a path first and
-opening it then would leave a gap in which a folder can be swapped for a symbolic link (compare GHSA advisories on
+Each step opens one segment relative to the descriptor of its parent with ``O_NOFOLLOW``. To check a path first and open
+it afterwards would leave a gap in which an attacker can swap a folder for a symbolic link (compare GHSA advisories on
 ``startswith`` and ``realpath`` checks in static file servers).
 """
 
@@ -26,28 +26,28 @@ __all__ = (
 )
 
 _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
-# O_NONBLOCK: opening a FIFO that someone planted would otherwise wait for a writer for ever.
+# O_NONBLOCK: opening a planted FIFO would otherwise wait for a writer forever.
 _FILE = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 _ATTEMPTS = 100
-"""Number of times that a folder is made again that others keep removing."""
+"""How often to recreate a folder that others keep removing."""
 
 
 def sync_directory(descriptor: int) -> None:
-    """Make the entries of a folder durable; file systems that cannot are left alone."""
+    """Make the entries of a folder durable, on file systems that can sync a folder."""
     with suppress(OSError):
         os.fsync(descriptor)
 
 
 class Tree:
-    """The folder below which all objects of a local driver lie."""
+    """The folder that holds all objects of a local driver."""
 
     def __init__(self, root: Path, *, fsync: bool, directory_mode: int) -> None:
-        """Stand on `root`, which is made at the first use.
+        """Use `root`, which is created at the first use.
 
         Args:
-            root: Folder; symbolic links in its own path are resolved once, now.
-            fsync: Whether new folders are made durable.
+            root: Folder; symbolic links in its own path are resolved once, here.
+            fsync: Whether to make new folders durable.
             directory_mode: Permission bits of new folders.
 
         Raises:
@@ -64,11 +64,11 @@ class Tree:
 
     @contextmanager
     def open_root(self) -> Generator[int]:
-        """Yield a descriptor of the root, made if this is the first use.
+        """Yield a descriptor of the root; the first use creates it.
 
         Raises:
-            BucketNotFoundError: If the root was there before and is gone: a disk that is not mounted must not look
-                like an empty store.
+            BucketNotFoundError: If the root existed before and is gone: an unmounted disk must not look like an empty
+                store.
         """
         if not self._seen:
             self.root.mkdir(mode=self._mode, parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ class Tree:
         """Yield a descriptor of the folder that `segments` lead to.
 
         Raises:
-            FileNotFoundError: If there is none and `create` is false.
+            FileNotFoundError: If it does not exist and `create` is false.
             InvalidKeyError: If a segment is a symbolic link.
         """
         descriptor = self._walk(segments, create=create)
@@ -102,7 +102,7 @@ class Tree:
                 return self._walk_once(segments, create=True)
             except BucketNotFoundError:
                 raise
-            except FileNotFoundError:  # a delete took a folder away that had just become empty
+            except FileNotFoundError:  # a delete removed a folder that had just become empty
                 continue
         return self._walk_once(segments, create=create)
 
@@ -140,11 +140,11 @@ class Tree:
         try:
             with self.open_folder(folders) as descriptor:
                 yield descriptor, name
-        except NotADirectoryError as error:  # "a/b" where "a" is an object: there is no such object, as in any store
+        except NotADirectoryError as error:  # "a/b" where "a" is an object: does not exist, as in any other store
             raise FileNotFoundError(errno.ENOENT, "no such object") from error
 
     def open_file(self, path: str) -> tuple[int, os.stat_result]:
-        """Return a readable descriptor of an object, the caller's to close, and its status.
+        """Return a readable descriptor of an object, which the caller must close, and its status.
 
         Raises:
             FileNotFoundError: If there is none.
@@ -177,7 +177,7 @@ class Tree:
         return status
 
     def prune(self, folders: Sequence[str]) -> None:
-        """Remove folders that became empty, the deepest first. A writer that needs one makes it again."""
+        """Remove folders that became empty, the deepest first. A writer that needs one creates it again."""
         while folders and folders[0] != RESERVED_SEGMENT:
             try:
                 with self.open_folder(folders[:-1]) as parent:
@@ -188,7 +188,7 @@ class Tree:
 
 
 def check_regular(status: os.stat_result) -> None:
-    """Raise unless `status` is a regular file's.
+    """Raise unless `status` belongs to a regular file.
 
     Raises:
         InvalidKeyError: For a symbolic link.
@@ -203,7 +203,7 @@ def check_regular(status: os.stat_result) -> None:
 
 
 def _refuse_link(parent: int, segment: str, error: OSError) -> None:
-    # ELOOP from O_NOFOLLOW; with O_DIRECTORY Linux says ENOTDIR for a link as well as for a file.
+    # O_NOFOLLOW gives ELOOP; with O_DIRECTORY, Linux gives ENOTDIR for a link as well as for a file.
     if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EMLINK}:
         return
     if error.errno == errno.ENOTDIR and not stat.S_ISLNK(os.lstat(segment, dir_fd=parent).st_mode):

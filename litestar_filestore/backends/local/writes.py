@@ -1,7 +1,7 @@
-"""One write to a local folder: invisible until it is complete and on the disk, then there at once.
+"""One atomic write to a local folder: invisible until it is complete and on the disk.
 
-Where the file system has them, content goes to a file without a name (``O_TMPFILE``, Linux): a process that is killed
-leaves nothing at all. Elsewhere it goes to a name in the reserved folder, which ``clean`` empties.
+Where the file system supports it, content goes to an unnamed file (``O_TMPFILE``, Linux), so a killed process leaves
+nothing behind. Elsewhere it goes to a file in the reserved folder, which ``clean`` empties.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ("LocalWriter",)
 
-# ENOENT or, on ext4, EPERM: a delete has just removed the folder, now empty, that was opened.
+# ENOENT or, on ext4, EPERM: a delete has just removed the opened folder, because it was empty.
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM})
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _ATTEMPTS = 100
@@ -30,14 +30,14 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 class LocalWriter:
-    """Writes one object. Every method blocks; call `discard` in the end, whatever happened."""
+    """Writes one object. Every method blocks. Always call `discard` at the end, whatever happened."""
 
     def __init__(self, tree: Tree, path: str, *, overwrite: bool, fsync: bool, file_mode: int) -> None:
         """Prepare to write `path`; nothing is touched before `open`.
 
         Args:
-            tree: Where.
-            path: What.
+            tree: The folder to write in.
+            path: Path of the object in it.
             overwrite: Whether an object of that path may be replaced.
             fsync: Whether the object is on the disk when `publish` returns.
             file_mode: Permission bits of the object.
@@ -52,10 +52,10 @@ class LocalWriter:
         self._temporary: str | None = None
 
     def open(self) -> None:
-        """Make the file that takes the content.
+        """Create the file that receives the content.
 
         Raises:
-            FileExistsError: If the path is taken and must not be replaced, before any content is read.
+            FileExistsError: If the path is taken and must not be replaced. This is raised before any content is read.
         """
         with self._tree.open_folder(self._folders, create=True) as parent:
             if not self._overwrite and _is_there(self._name, parent):
@@ -66,7 +66,7 @@ class LocalWriter:
             with self._tree.open_folder([RESERVED_SEGMENT], create=True) as reserved:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 self._descriptor = os.open(self._temporary, flags, self._mode, dir_fd=reserved)
-        # The umask has taken bits away that the configuration asked for.
+        # Restore the configured bits that the umask has removed.
         os.fchmod(self._descriptor, self._mode)
 
     def _unnamed(self, parent: int) -> int:
@@ -85,7 +85,7 @@ class LocalWriter:
         return self._descriptor
 
     def write(self, block: Block) -> None:
-        """Append a block as a whole."""
+        """Append the whole block."""
         rest = memoryview(block)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
@@ -106,7 +106,7 @@ class LocalWriter:
                         sync_directory(parent)
                 break
             except FileNotFoundError:
-                # A delete pruned the folder between our opening it and linking into it: make it again.
+                # A delete pruned the folder after we opened it and before we linked into it: create it again.
                 if attempt == _ATTEMPTS - 1:
                     raise
         return os.fstat(self._descriptor)
@@ -141,7 +141,7 @@ class LocalWriter:
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            # No hard links here (FAT, some network file systems): look, then rename; two creators may both win.
+            # No hard links here (FAT, some network file systems), so look, then rename; two creators may both win.
             if _is_there(self._name, parent):
                 raise FileExistsError(errno.EEXIST, "taken") from error
             return False

@@ -1,11 +1,11 @@
-"""Reads of objects by ranges through obstore.
+"""Ranged reads of objects through obstore.
 
-obstore's own stream of a response costs ten times the processor time of ranged requests, and a range can be asked for
-again where a stream has to start over. What is read belongs to one version of the object: each request names the
-entity tag of the first, and each answer is compared with the first.
+obstore's own response stream costs ten times the processor time of ranged requests. A range can also be requested
+again, where a stream has to start over. All bytes belong to one version of the object: each request names the entity
+tag of the first response, and each response is compared with the first.
 
-An application has many async readers at a time, and most of them are slow: what is read ahead of them waits in memory.
-So requests go ahead of consumers that keep up, and next to nothing is held for the others.
+An application has many async readers at a time, and most of them are slow: whatever is read ahead for them waits in
+memory. So this module reads ahead for consumers that keep up, and holds next to nothing for the others.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ __all__ = (
 )
 
 FIRST_BYTES = 1024 * 1024
-"""Size of the first request: small objects come whole, and the first byte of large ones soon."""
+"""Size of the first request: it fetches small objects whole, and gets the first byte of large ones quickly."""
 LARGEST_BYTES = 4 * 1024 * 1024
-"""Size up to which the requests grow. Larger ones gain nothing and fall out of the processor's cache."""
+"""Size up to which requests grow. Larger ones gain nothing and do not fit in the processor's cache."""
 SHARED_BYTES = 64 * 1024 * 1024
-"""Memory for all readers of a store together; beyond it, each goes on with `LEAST_BYTES`."""
+"""Memory shared by all readers of a store; when it is used up, each goes on with `LEAST_BYTES`."""
 IN_FLIGHT = 2
-"""Requests at a time in async reads: one is waited for while the next one is on its way."""
+"""Concurrent requests of an async read: the next one is under way while the reader waits for the current one."""
 PIECE_BYTES = 512 * 1024
 """Size of a piece for a consumer that keeps up."""
 SMALL_PIECE_BYTES = 32 * 1024
-"""Size of a piece for a consumer whose pace is not known yet: the piece waits with it."""
+"""Size of a piece for a consumer of unknown pace: the piece stays in memory as long as the consumer waits."""
 SLOW_BYTES = 256 * 1024
-"""Size of a request for somebody who paused."""
+"""Size of a request for a consumer that has paused."""
 STALL_SECONDS = 0.5
-"""Pause after which what was read ahead for somebody is dropped."""
+"""Pause in seconds after which what was read ahead for a consumer is dropped."""
 LEAST_BYTES = 64 * 1024
-"""Memory that a reader is always given: it has to get on, and much shorter requests cost more than they bring."""
+"""Memory that a reader always gets: it must make progress, and much shorter requests cost more than they save."""
 
 
 class Part(NamedTuple):
-    """The answer to a request."""
+    """The response to a range request."""
 
     meta: ObjectMeta
     content: memoryview
-    """The bytes where the library has them: whoever hands them on copies them."""
+    """The bytes in the library's own memory; copy them before you pass them on."""
 
 
 def read(store: ObjectStore, path: str, start: int, end: int | None) -> Iterator[bytes]:
-    """Yield the bytes of a range, one request after the other; see `Driver.get`."""
+    """Yield the bytes of a range with one request after the other; see `Driver.get`."""
     try:
         first = _sync_part(store, path, start, _first_stop(start, end), None)
     except Exception as error:
@@ -94,11 +94,11 @@ def _windows(first: Part, start: int, end: int | None) -> Iterator[tuple[int, in
 
 
 def refuse_range(start: int, size: int, error: Exception) -> None:
-    """Raise unless the object is simply empty; stores refuse every range of an empty object.
+    """Raise unless the object is just empty: stores refuse every range of an empty object.
 
     Raises:
-        RangeNotSatisfiableError: If `start` is behind the last of `size` bytes.
-        Exception: `error`, if it has another reason.
+        RangeNotSatisfiableError: If `start` is after the last of `size` bytes.
+        Exception: `error`, if it has another cause.
     """
     if start == 0 and size == 0:
         return
@@ -112,7 +112,7 @@ def refuse_range(start: int, size: int, error: Exception) -> None:
 def _get_options(start: int, stop: int, seen: ObjectMeta | None) -> GetOptions:
     options: GetOptions = {"range": (start, stop)}
     etag = seen["e_tag"] if seen is not None else None
-    # A weak tag never matches in If-Match (RFC 9110 §13.1.1): the answers are compared instead.
+    # A weak tag never matches in If-Match (RFC 9110 §13.1.1), so the responses are compared instead.
     if etag and not etag.startswith("W/"):
         options["if_match"] = etag
     return options
@@ -129,10 +129,10 @@ def _sync_part(store: ObjectStore, path: str, start: int, stop: int, seen: Objec
 
 
 async def request_async(store: ObjectStore, path: str, start: int, stop: int, seen: ObjectMeta | None) -> Part:
-    """Request the bytes in [`start`, `stop`), of the version that `seen` describes where one was seen.
+    """Request the bytes in [`start`, `stop`), of the version that `seen` describes unless it is ``None``.
 
     Raises:
-        ObjectChangedError: If that version is gone, or the answer is not what was asked for.
+        ObjectChangedError: If that version is gone, or the response does not fit the request.
     """
     try:
         result = await obstore.get_async(store, path, options=_get_options(start, stop, seen))
@@ -144,7 +144,7 @@ async def request_async(store: ObjectStore, path: str, start: int, stop: int, se
 
 
 def _raise_if_gone(error: Exception, seen: ObjectMeta | None) -> None:
-    """Tell a deleted or shortened object from one that was never there."""
+    """Distinguish a deleted or shortened object from one that never existed."""
     if seen is not None and (isinstance(error, FileNotFoundError) or is_range_refusal(error)):
         raise ObjectChangedError("The object was deleted or cut while it was being read: read it again") from error
 
@@ -165,22 +165,22 @@ def _version(meta: ObjectMeta) -> tuple[object, ...]:
 
 
 class ReadAhead:
-    """Memory that all readers of a store share for what was asked for and is not handed over yet.
+    """A memory budget that all readers of a store share, for bytes that are requested but not yet delivered.
 
-    Where it is used up, readers go on with short requests, one at a time. Thread-safe: a driver may be used by several
-    event loops.
+    When it is used up, readers go on with short requests, one at a time. Thread-safe, because several event loops may
+    use one driver.
     """
 
     def __init__(self, total_bytes: int) -> None:
         """Share `total_bytes`."""
         self.free_bytes = total_bytes
-        """Bytes left; below zero where readers have nothing but the least."""
+        """Bytes left; below zero if readers only get the minimum."""
         self._lock = threading.Lock()
 
     def take(self, wanted: int) -> int:
         """Take up to `wanted` bytes, at least `LEAST_BYTES` if that many are wanted, and return how many.
 
-        Never waits. `give` has to be called with the number.
+        Never waits. Give the same number back with `give`.
         """
         with self._lock:
             taken = min(wanted, max(self.free_bytes, LEAST_BYTES))
@@ -198,14 +198,14 @@ async def read_async(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of a range; see `Driver.get_async`.
 
-    A consumer that keeps up has two requests ahead of it. One that pauses loses what was read ahead; it is asked for
-    again later. So many paused consumers hold a small piece each.
+    Two requests run ahead of a consumer that keeps up. For one that pauses, what was read ahead is dropped and
+    requested again later. So many paused consumers hold only a small piece each.
 
     Args:
         store: Where the object is.
         path: Its key.
         start: First byte.
-        end: Byte behind the last one; ``None`` for all.
+        end: Byte after the last one; ``None`` for all.
         memory: Shared by the readers of the store.
     """
     reader = _Reader(store, path, start, end, memory)
@@ -218,7 +218,7 @@ async def read_async(
 
 
 class _Reader:
-    """One async read. Between two pieces it may be told to let go of everything, and goes on from where it is."""
+    """One async read. Between two pieces it may drop everything, and later resume where it stopped."""
 
     def __init__(self, store: ObjectStore, path: str, start: int, end: int | None, memory: ReadAhead) -> None:
         self._store = store
@@ -251,7 +251,7 @@ class _Reader:
 
     @contextmanager
     def watched(self) -> Generator[None, None, None]:
-        """Let go of everything if the consumer stays in the body for long."""
+        """Drop everything if the consumer stays in the body for long."""
         timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._let_go)
         try:
             yield
@@ -259,7 +259,7 @@ class _Reader:
             timer.cancel()
 
     async def close(self) -> None:
-        """Give everything back, and see the requests end: nothing runs on unobserved."""
+        """Give everything back, and wait until the requests end: nothing goes on in the background."""
         self._let_go()
         if self._dropped:
             await asyncio.gather(*self._dropped, return_exceptions=True)
@@ -293,7 +293,7 @@ class _Reader:
         self._asked += len(part.content)
 
     def _look_ahead(self, count: int) -> None:
-        """Have as many requests on their way, as far as there is something to ask for and room for it."""
+        """Start requests until `count` are under way, while there are bytes left to request and room for them."""
         while len(self._ahead) < count and self._has_more() and self._memory.free_bytes > 0:
             self._ask()
 
@@ -315,7 +315,7 @@ class _Reader:
             task, reserved = self._ahead.popleft()
             task.cancel()
             self._dropped.add(task)
-            task.add_done_callback(self._forget_request)  # at once, or it would keep what it has read
+            task.add_done_callback(self._forget_request)  # at once, or the task would keep what it has read
             self._memory.give(reserved)
         self._forget_window()
         self._asked = self._position

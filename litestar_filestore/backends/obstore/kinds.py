@@ -1,4 +1,4 @@
-"""The kinds of stores that obstore speaks to, and their differences."""
+"""The kinds of stores that obstore supports, and how they differ."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ class Kind:
     """The abilities of one kind of store."""
 
     protocol: str
-    """Name as Advanced Alchemy gives it."""
+    """Name of the service, as in Advanced Alchemy."""
     capabilities: Capability
     multipart: bool = True
-    """Whether content may go up in parts; else it is put in one request, and gathered in memory before."""
+    """Whether content can be uploaded in parts; else it is gathered in memory and put in one request."""
     explains: bool = True
-    """Whether the answer to a GET says why a HEAD was refused; the answer to a HEAD has no body."""
+    """Whether the response to a GET says why a HEAD was refused; a response to HEAD has no body."""
     probed: bool = True
-    """Whether there is something to find out at the start."""
+    """Whether to probe the store at the start."""
     metadata_name: re.Pattern[str] | None = None
-    """Pattern of the names of user metadata where not all are allowed."""
+    """Pattern of the allowed names of user metadata, if not all are allowed."""
 
     def attributes(self, options: PutOptions) -> Attributes | None:
-        """Return what is sent along with the content."""
+        """Return the attributes that are sent with the content."""
         if Capability.METADATA not in self.capabilities:
             return None
         attributes: dict[Any, str] = {
@@ -61,8 +61,8 @@ class Kind:
             if self.metadata_name is None or self.metadata_name.fullmatch(name)
         }
         if options.content_type is not None:
-            # Blanks at the end of a header's value do not count (RFC 9110 §5.5); obstore signs them for Azure, which
-            # does not, and refuses the request.
+            # Trailing blanks are not part of a header's value (RFC 9110 §5.5). obstore signs them for Azure, which
+            # does not and so refuses the request.
             attributes["Content-Type"] = options.content_type.rstrip()
         return attributes or None
 
@@ -83,12 +83,12 @@ class Kind:
 
 
 def user_metadata(attributes: Mapping[Any, str]) -> dict[str, str]:
-    """Return the attributes that are no headers of their own."""
+    """Return the attributes that are user metadata, not headers."""
     return {str(name): value for name, value in attributes.items() if name not in _HEADERS}
 
 
 def quoted(etag: str | None) -> str | None:
-    """Return an entity tag with its quotes: listings by WebDAV lack them, and Ceph returns an empty one from parts."""
+    """Return an entity tag with its quotes: WebDAV listings omit them, and Ceph returns an empty tag from parts."""
     if not etag:
         return None
     return etag if etag.endswith('"') else f'"{etag}"'
@@ -117,7 +117,7 @@ def kind_of(store: object) -> Kind:
     """Return what a store can do.
 
     Raises:
-        ConfigurationError: If it is no store of obstore.
+        ConfigurationError: If it is not an obstore store.
     """
     classes = {"s3": S3Store, "gcs": GCSStore, "azure": AzureStore, "http": HTTPStore, "memory": MemoryStore}
     for protocol, cls in classes.items():

@@ -1,6 +1,6 @@
 """`ObstoreBackend`, and the URLs that name its store.
 
-obstore corrects or ignores much of what is wrong with a URL; here it is an error.
+obstore corrects or ignores many mistakes in a URL; here they are errors.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _FORMS = (
 
 
 def folder_of(url: str) -> Path | None:
-    """Check a URL, and return the folder that it names if it begins with ``file://``, else ``None``.
+    """Check a URL, and return the folder that it names if it starts with ``file://``, else ``None``.
 
     Raises:
-        ConfigurationError: With the right form in its message.
+        ConfigurationError: If the URL is wrong; the message shows the right form.
     """
     try:
         parts = urlsplit(url)
@@ -66,7 +66,7 @@ def folder_of(url: str) -> Path | None:
 
 
 def _shown(parts: SplitResult) -> str:
-    """Return a URL without what may be secret in it."""
+    """Return a URL without the parts that may be secret."""
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 
@@ -116,12 +116,12 @@ _NEEDLESS_OPTIONS = frozenset({"mkdir", "automatic_cleanup", "client_options", "
 class ObstoreBackend(StorageBackend):
     """Objects in a bucket, a container, a folder, on an HTTP server or in memory.
 
-    Folders (``file://``) are served by this package's own driver and need no obstore, whose local store neither syncs
-    to the disk nor stays inside its root. Everything else goes through obstore; `ObstoreDriver` says what it promises.
+    Folders (``file://``) use this package's own driver and need no obstore, whose local store neither syncs to the disk
+    nor stays inside its root. Everything else goes through obstore; see `ObstoreDriver` for its guarantees.
 
-    Unless the options say otherwise, connecting may take 5 seconds, a request 30, and a failed one is repeated up to
-    three times within 10 seconds: an unreachable store is an error soon. A store that the caller made keeps its own
-    settings.
+    Unless the options say otherwise, connecting may take 5 seconds and a request 30 seconds, and a failed request is
+    repeated up to three times within 10 seconds, so an unreachable store soon raises an error. A store that the caller
+    made keeps its own settings.
     """
 
     def __init__(
@@ -144,23 +144,23 @@ class ObstoreBackend(StorageBackend):
             key: Name of the backend in the registry, in columns and in stored rows.
             fs: A URL or a store made with ``obstore.store``. The URL is one of ``s3://bucket/folder/``,
                 ``gs://bucket/folder/``, ``az://container/folder/``, ``https://host/folder/``, ``file:///folder/`` and
-                ``memory:///``; folders in buckets, and the slash at the end, may be left out.
-            prefix: Folder below that of the URL in which all keys lie.
+                ``memory:///``; folders in buckets and the trailing slash are optional.
+            prefix: Folder below that of the URL that holds all keys.
             key_template: See `StorageBackend`.
             digest: See `StorageBackend`.
             max_bytes: See `StorageBackend`.
             base_url: See `StorageBackend`.
-            part_bytes: Size of the parts of large uploads in bytes, and up to it that of a put in one request;
-                ``None`` for 8 MiB, at least 5 MiB.
+            part_bytes: Size of the parts of large uploads in bytes, at least 5 MiB; ``None`` for 8 MiB. Content up to
+                this size is put in one request.
             max_concurrency: Parts of one upload in flight; ``None`` for 4. Each holds its bytes in memory.
             **options: obstore's own for the kind of store (``aws_region``, ``google_service_account``,
                 ``azure_storage_account_name`` ...), with ``client_options``, ``retry_config`` and
-                ``credential_provider``. ``None`` is as good as left out: the environment decides then. Folders take
-                ``fsync``, ``file_mode`` and ``directory_mode``; see `LocalDriver`.
+                ``credential_provider``. An option that is ``None`` counts as omitted: the environment then decides.
+                Folders take ``fsync``, ``file_mode`` and ``directory_mode``; see `LocalDriver`.
 
         Raises:
-            ConfigurationError: If URL or options cannot work. Unreadable credentials are no reason: the file that
-                holds them may be mounted later, so `start` or the first use complains about them.
+            ConfigurationError: If URL or options cannot work. Unreadable credentials do not count: their file may be
+                mounted later, so `start` or the first use reports them.
             MissingDependencyError: If obstore is needed and not installed.
         """
         settings = {"prefix": check_prefix(prefix or ""), "part_bytes": part_bytes, "max_concurrency": max_concurrency}
@@ -190,7 +190,7 @@ class ObstoreBackend(StorageBackend):
 
     @property
     def fs(self) -> Any:
-        """Obstore's store, for callers that want to use it directly; keys and contents are not checked there.
+        """Obstore's store, for callers that use it directly; it does not check keys and contents.
 
         Raises:
             MissingDependencyError: For a folder, if obstore is not installed.

@@ -1,4 +1,4 @@
-"""The driver for what obstore reaches: S3, Google Cloud Storage, Azure Blob Storage, HTTP and obstore's memory."""
+"""The driver for the stores of obstore: S3, Google Cloud Storage, Azure Blob Storage, HTTP and obstore's memory."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ if TYPE_CHECKING:
 __all__ = ("ObstoreDriver",)
 
 _IN_BULK = 1000
-"""Objects handed to obstore at a time: what S3 deletes in one request. obstore itself sends many requests at once, and
-the last of them may wait for longer than a request is allowed to take."""
+"""Objects passed to obstore at a time: as many as S3 deletes in one request. Given more, obstore sends many requests at
+once, and the last of them may wait longer than a request is allowed to take."""
 _AT_A_TIME = 16
-"""Requests in flight where objects are deleted one by one."""
+"""Requests in flight when objects are deleted one by one."""
 _PAGE = 1000
 _ABSENT = f"{RESERVED_SEGMENT}/absent"
 _FIRST_BYTE: GetOptions = {"range": (0, 1)}
@@ -70,18 +70,18 @@ _REFUSALS = (FileNotFoundError, exceptions.PermissionDeniedError)
 _AZURE_KEY = re.compile(r"[A-Za-z0-9/._~+&()'-]*")
 _GCS_MISTAKEN = re.compile(r"[%?#]")
 _used_in: int | None = None
-"""The process in which obstore has begun to work."""
+"""Id of the process in which obstore was first used."""
 
 
 class ObstoreDriver(Driver):
     """Objects in a bucket, a container or on an HTTP server.
 
-    What fits into one part (8 MiB unless told otherwise) is put in one request. ``overwrite=False`` is atomic up to
-    that size, except on HTTP servers: of many puts on one key exactly one wins. Above it the driver looks first and
-    uploads then, because a conditional put would hold the whole content in memory.
+    Content that fits in one part (8 MiB by default) is put in one request. ``overwrite=False`` is atomic up to that
+    size, except on HTTP servers: of many puts to one key, exactly one wins. Above that size the driver looks first and
+    then uploads, because a conditional put would hold the whole content in memory.
 
-    Larger content goes up in parts, `max_concurrency` of them at a time. An object has 10,000 parts at most, so content
-    whose size is not known beforehand ends at 10,000 times the size of a part, 78 GiB unless told otherwise.
+    Larger content is uploaded in parts, `max_concurrency` of them at a time. An object has at most 10,000 parts, so
+    content of unknown size is limited to 10,000 times the size of a part, 78 GiB by default.
     """
 
     name: ClassVar[str] = "obstore"
@@ -101,9 +101,9 @@ class ObstoreDriver(Driver):
         Args:
             store: The store; ``None`` leaves it to `opener`.
             kind: What this kind of store can do.
-            opener: Makes the store when it is needed. With it, `close` drops the store and its connections; without
-                it they are the caller's.
-            prefix: Below which `clean` looks for what interrupted uploads left.
+            opener: Makes the store when it is needed. With an opener, `close` drops the store and its connections;
+                without one they belong to the caller.
+            prefix: Folder in which `clean` looks for interrupted uploads.
             part_bytes: Size of the parts of an upload in bytes; less than 5 MiB is taken as 5 MiB.
             max_concurrency: Parts in flight.
         """
@@ -120,10 +120,10 @@ class ObstoreDriver(Driver):
 
     @property
     def store(self) -> ObjectStore:
-        """The store underneath, to be used now.
+        """The store underneath, made now if necessary.
 
         Raises:
-            ConfigurationError: If it cannot be made, or this process was forked from one that has used obstore.
+            ConfigurationError: If it cannot be made, or if this process was forked from one that has used obstore.
         """
         _check_process()
         if self._store is None:
@@ -135,7 +135,7 @@ class ObstoreDriver(Driver):
     # -- writing
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
-        """Put in one request if the content is short, else in parts."""
+        """Put short content in one request, and long content in parts."""
         plan = self._plan(options)
         pieces = gather(blocks, plan.part_bytes if self._kind.multipart else None)
         if pieces.complete:
@@ -147,7 +147,7 @@ class ObstoreDriver(Driver):
         return self._put_info(path, counted.size, result, options)
 
     async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
-        """Put in one request if the content is short, else in parts."""
+        """Put short content in one request, and long content in parts."""
         plan = self._plan(options)
         pieces = await gather_async(blocks, plan.part_bytes if self._kind.multipart else None)
         if pieces.complete:
@@ -163,7 +163,7 @@ class ObstoreDriver(Driver):
     def _put_whole(self, path: str, pieces: Pieces, options: PutOptions) -> PutResult:
         try:
             return obstore.put(self.store, path, pieces.blocks, **self._whole(options))
-        except NotImplementedError:  # a store that was made with conditional_put="disabled"
+        except NotImplementedError:  # the store was made with conditional_put="disabled"
             self._refuse_existing(path)
             return obstore.put(self.store, path, pieces.blocks, **self._whole(options, mode="overwrite"))
 
@@ -201,7 +201,7 @@ class ObstoreDriver(Driver):
         )
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete in bulk; where that fails for some of the objects, one by one."""
+        """Delete in bulk, or one by one if that fails for some of the objects."""
         failures: list[Exception] = []
         for some in _slices(paths, _IN_BULK):
             try:
@@ -213,7 +213,7 @@ class ObstoreDriver(Driver):
         _raise_first(failures)
 
     async def delete_async(self, paths: Sequence[str]) -> None:
-        """Delete in bulk; where that fails for some of the objects, one by one."""
+        """Delete in bulk, or one by one if that fails for some of the objects."""
         failures: list[Exception] = []
         for some in _slices(paths, _IN_BULK):
             try:
@@ -225,7 +225,7 @@ class ObstoreDriver(Driver):
         _raise_first(failures)
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Let the store copy. S3 cannot refuse to overwrite: there the driver looks first."""
+        """Copy inside the store. S3 cannot refuse to overwrite, so there the driver looks first."""
         try:
             obstore.copy(self.store, source, target, overwrite=overwrite)
         except exceptions.NotSupportedError:
@@ -233,7 +233,7 @@ class ObstoreDriver(Driver):
             obstore.copy(self.store, source, target)
 
     async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Let the store copy. S3 cannot refuse to overwrite: there the driver looks first."""
+        """Copy inside the store. S3 cannot refuse to overwrite, so there the driver looks first."""
         try:
             await obstore.copy_async(self.store, source, target, overwrite=overwrite)
         except exceptions.NotSupportedError:
@@ -243,11 +243,11 @@ class ObstoreDriver(Driver):
     # -- reading
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
-        """Read by ranges, one after the other, in blocks of up to 4 MiB."""
+        """Read range by range, in blocks of up to 4 MiB."""
         return read(self.store, path, start, end)
 
     def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-        """Read by ranges, two ahead of a consumer that keeps up, in blocks of up to half a MiB."""
+        """Read range by range, two ahead of a consumer that keeps up, in blocks of up to half a MiB."""
         return read_async(self.store, path, start, end, self._read_ahead)
 
     def head(self, path: str) -> ObjectInfo:
@@ -309,7 +309,7 @@ class ObstoreDriver(Driver):
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL signed with the backend's credentials.
 
-        A PUT to Azure needs the header ``x-ms-blob-type: BlockBlob`` beside the content.
+        A PUT to Azure needs the header ``x-ms-blob-type: BlockBlob``.
         """
         return obstore.sign(_signer(self.store, path), method, path, timedelta(seconds=expires_in))
 
@@ -318,7 +318,7 @@ class ObstoreDriver(Driver):
         return await obstore.sign_async(_signer(self.store, path), method, path, timedelta(seconds=expires_in))
 
     def sign_answer(self, path: str, answer: SignedAnswer) -> str:
-        """Return a URL to GET an object of S3 with headers of the answer, signed with botocore."""
+        """Return a URL to GET an S3 object that fixes the response headers, signed with botocore."""
         bucket = s3.bucket_of(_s3(self.store), "")
         url = self.sign(path, method="GET", expires_in=answer.expires_in)
         return s3.sign_again(url, bucket, answer)
@@ -332,7 +332,7 @@ class ObstoreDriver(Driver):
     # -- life
 
     def start(self) -> None:
-        """Find out whether there is a bucket and whether it lets us in."""
+        """Check that the bucket exists and that we have access."""
         if self._kind.probed:
             _probe(self.store)
 
@@ -353,8 +353,8 @@ class ObstoreDriver(Driver):
     def clean(self, older_than: float) -> int:
         """Abort the pending uploads of an S3 bucket below the prefix.
 
-        Azure forgets the blocks of an upload that was not finished by itself after a week; the others keep nothing, or
-        (Google) want a rule on the bucket that aborts incomplete uploads.
+        Azure itself discards the blocks of an unfinished upload after a week. The other stores keep nothing, except
+        Google, where the bucket needs a rule that aborts incomplete uploads.
         """
         store = self.store
         if not isinstance(store, S3Store):
@@ -375,7 +375,7 @@ class ObstoreDriver(Driver):
 
 
 def _check_process() -> None:
-    """Refuse to wait for ever: the threads of obstore 0.12 stay behind at a fork, and new stores get no others."""
+    """Refuse a call that would hang: a fork leaves the threads of obstore 0.12 behind, and new stores get no others."""
     global _used_in  # noqa: PLW0603  # obstore has one pool of threads for a whole process
     pid = os.getpid()
     if _used_in is None:
@@ -410,10 +410,10 @@ def _slices(paths: Sequence[str], length: int) -> Iterator[list[str]]:
 
 
 def _concerns_one(error: Exception) -> bool:
-    """Return whether an error has to do with one object; others would only be met again with every object.
+    """Return whether an error concerns a single object; any other would occur again for every object.
 
-    Azure and HTTP servers complain about missing objects, and obstore about the first of them only; whether it went on
-    to the others cannot be told.
+    Azure and HTTP servers complain about missing objects. obstore reports only the first one, and does not say whether
+    it went on to the others.
     """
     meaning = translate_obstore_error(error)
     return isinstance(meaning, (ObjectNotFoundError, AccessDeniedError)) or type(meaning) is StorageError
@@ -426,9 +426,10 @@ def _raise_first(failures: Sequence[Exception]) -> None:
 
 
 def _explain(store: ObjectStore, path: str, error: Exception) -> None:
-    """Raise what the answer to a GET says.
+    """Raise the error that a GET is answered with.
 
-    That to a HEAD has no body: a missing bucket looks like a missing object, a wrong secret like a missing permission.
+    The response to a HEAD has no body: a missing bucket looks like a missing object, and a wrong secret like a missing
+    permission.
     """
     try:
         obstore.get(store, path, options=_FIRST_BYTE)
@@ -451,16 +452,16 @@ def _pages(store: ObjectStore, prefix: str) -> ListStream[Sequence[ObjectMeta]]:
 
 
 def _folder(store: ObjectStore) -> str:
-    """Return what obstore 0.12.1 leaves in front of the keys that it lists below an HTTP URL: the path of that URL."""
+    """Return the path of an HTTP URL, which obstore 0.12.1 leaves in front of the keys that it lists."""
     path = unquote(urlsplit(store.url).path).strip("/") if isinstance(store, HTTPStore) else ""
     return f"{path}/" if path else ""
 
 
 def _probe(store: ObjectStore) -> None:
-    """Ask for an object that cannot exist: the answer tells whether there is a bucket, and who we are to it.
+    """Request an object that cannot exist: the response tells whether the bucket exists and what access we have.
 
-    Accounts that may not list are told of a missing object that it is forbidden, and so is everybody of everything by a
-    bucket that is not theirs. Deleting that object tells the two apart.
+    An account without permission to list gets "forbidden" for a missing object, and so does everybody for anything in
+    somebody else's bucket. An attempt to delete that object tells the two apart.
 
     Raises:
         Exception: If there is no bucket, the credentials are wrong or refused, or the store cannot be reached.
@@ -525,12 +526,12 @@ def _s3(store: ObjectStore) -> S3Store:
 
 
 def _signer(store: ObjectStore, path: str) -> S3Store | GCSStore | AzureStore:
-    """Return the store if it signs this key so that the service accepts it.
+    """Return the store if it signs this key in a way that the service accepts.
 
     URLs for Google always name ``storage.googleapis.com``, whatever the endpoint.
 
-    Measured with obstore 0.12.1: it escapes keys once too often for Azure, which then refuses the URL, and not at all
-    for Google, so that a key with a question mark is signed as another, shorter key.
+    Measured with obstore 0.12.1: for Azure it escapes keys once too often, so Azure refuses the URL. For Google it does
+    not escape them at all, so a key with a question mark is signed as another, shorter key.
     """
     if not isinstance(store, (S3Store, GCSStore, AzureStore)):
         raise UnsupportedOperationError("This kind of store has no signed URLs of its own: use storages.url_for()")

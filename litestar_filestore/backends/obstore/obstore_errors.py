@@ -1,10 +1,10 @@
 """The meaning of obstore's exceptions.
 
-obstore tells little by class and much by text: a missing bucket is the same exception as a missing object, a wrong
-secret the same as a missing permission, and a refused connection comes under the class that everything else has too.
-The codes of the services inside the text are stable, they are part of their interfaces; so they decide first.
+obstore's exception classes say little, and their text says much: a missing bucket and a missing object share a class,
+as do a wrong secret and a missing permission, and a refused connection has the class that everything else has.
+The service's error codes in the text are stable, because they are part of its interface, so they decide first.
 
-The text itself never goes into a message: it holds URLs, request ids and whole answers. It stays in the cause.
+The text itself never goes into a message: it contains URLs, request ids and whole responses. It stays in the cause.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
     "KeyTooLongError": (InvalidKeyError, "The store takes no keys of that length: shorten it"),
 }
 
-# Text that stands for itself, in the order in which it is looked for.
+# Phrases with a clear meaning, in the order in which they are searched for.
 _PHRASES: tuple[tuple[str, type[StorageError], str], ...] = (
     ("container does not exist", BucketNotFoundError, _BUCKET),  # Azure's bulk delete has this sentence and no code
     ("failed to authenticate", AuthenticationError, _MISMATCH),  # with the code AuthorizationFailure, which means more
@@ -163,8 +163,8 @@ def service_code(error: Exception) -> str | None:
 def is_range_refusal(error: Exception) -> bool:
     """Return whether a read may have failed because its range starts at or behind the end of the object.
 
-    Most stores say so. Azurite answers ``bytes 0--1/0`` to ranges of empty objects, which obstore cannot read, and HTTP
-    servers may send the whole of them instead, which obstore calls "not supported".
+    Most stores say so. Azurite answers ranges of empty objects with ``bytes 0--1/0``, which obstore cannot parse, and
+    HTTP servers may send the whole object instead, which obstore calls "not supported".
     """
     return isinstance(error, (exceptions.GenericError, exceptions.NotSupportedError)) and any(
         phrase in str(error) for phrase in _RANGE_REFUSALS
@@ -172,7 +172,7 @@ def is_range_refusal(error: Exception) -> bool:
 
 
 def translate_obstore_error(error: Exception) -> StorageError | None:
-    """Return what an exception out of obstore means, or ``None`` if it is not one of obstore's."""
+    """Return the error of this package for an exception of obstore, or ``None`` for other exceptions."""
     if not isinstance(error, (exceptions.BaseError, FileNotFoundError, NotImplementedError)):
         return None
     text = str(error)

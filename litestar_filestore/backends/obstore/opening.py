@@ -1,4 +1,4 @@
-"""Makes the driver for what a backend was given: a URL with options, or a store."""
+"""Makes the driver for the arguments of a backend: a URL with options, or a store."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = (
 _CLIENT_DEFAULTS = {"connect_timeout": "5s", "timeout": "30s"}
 _RETRY_DEFAULTS = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 
-# obstore takes these among the options of S3, Google and Azure too, but then panics when asked for its configuration.
+# obstore also takes these among the options of S3, Google and Azure, but then panics when asked for its configuration.
 _CLIENT_OPTIONS = frozenset(
     {
         "allow_http",
@@ -72,12 +72,12 @@ _INCOMPLETE = {
 
 
 def driver_of_url(url: str, options: Mapping[str, Any], **settings: Any) -> ObstoreDriver:
-    """Return the driver for a checked URL that is no folder.
+    """Return the driver for a checked URL that is not a folder.
 
     Args:
-        url: As `folder_of` accepts it.
-        options: obstore's.
-        **settings: Of `ObstoreDriver`.
+        url: A URL that `folder_of` accepts.
+        options: Options of obstore.
+        **settings: Arguments of `ObstoreDriver`.
 
     Raises:
         ConfigurationError: If obstore refuses the options.
@@ -90,8 +90,8 @@ def driver_of_url(url: str, options: Mapping[str, Any], **settings: Any) -> Obst
     try:
         store = opener()
     except AuthenticationError:
-        store = None  # to be raised again by who needs the store
-    # What is in memory must survive a close, so that store is never made again.
+        store = None  # raised again when somebody needs the store
+    # Objects in memory must survive a close, so a memory store is never made again.
     return _driver(store, kind, opener=None if protocol == "memory" else opener, **settings)
 
 
@@ -99,7 +99,7 @@ def driver_of_store(store: ObjectStore, **settings: Any) -> Driver:
     """Return the driver for a store that the caller made.
 
     Raises:
-        ConfigurationError: If it is no store of obstore, or a folder without a name.
+        ConfigurationError: If it is not an obstore store, or is a folder without a name.
     """
     if not isinstance(store, LocalStore):
         return _driver(store, kind_of(store), **settings)
@@ -113,7 +113,7 @@ def _driver(store: ObjectStore | None, kind: Kind, **settings: Any) -> ObstoreDr
 
 
 def open_store(driver: LocalDriver | ObstoreDriver) -> ObjectStore:
-    """Return the store below a driver, or obstore's view of the same folder."""
+    """Return the store underneath a driver, or obstore's view of the same folder."""
     return LocalStore(driver.root, mkdir=True) if isinstance(driver, LocalDriver) else driver.store
 
 
@@ -133,7 +133,7 @@ def _open(url: str, options: dict[str, Any]) -> ObjectStore:
     try:
         return from_url(url, **options)
     except (exceptions.BaseError, TypeError, ValueError) as error:
-        # The text may repeat what it could not read, so it stays in the cause.
+        # The text may repeat a value that obstore could not read, so it stays in the cause.
         text = str(error)
         if any(phrase in text for phrase in _UNREADABLE):
             raise AuthenticationError(

@@ -1,8 +1,8 @@
-"""Putting content through obstore: in one request where it fits, in parts of bounded memory where it does not.
+"""Puts content through obstore: in one request if it fits, else in parts, with bounded memory.
 
-An interrupted upload in parts must be told so, or its parts stay in the bucket, invisible and paid for. obstore tells
-the store when the iterator that it reads from raises, and forgets to when its future is cancelled. So the future is
-never cancelled: the iterator is made to raise, and the end of the upload is waited for.
+An interrupted multipart upload must be aborted, or its parts stay in the bucket, invisible and paid for. obstore aborts
+it when the iterator that it reads from raises, but not when its future is cancelled. So this module never cancels the
+future: it makes the iterator raise and waits until the upload ends.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = (
 )
 
 PART_BYTES = 8 * 1024 * 1024
-"""Size of a part, and up to it the size of a put in one request."""
+"""Size of a part, and the largest size that is put in one request."""
 SMALLEST_PART_BYTES = 5 * 1024 * 1024
-"""Smallest part, other than the last, that S3 accepts; it complains at the very end of the upload only."""
+"""Smallest part, other than the last, that S3 accepts; it complains only at the very end of the upload."""
 MAX_PARTS = 10_000
-"""Parts that S3 and Google take for one object."""
+"""Most parts that S3 and Google accept for one object."""
 MAX_CONCURRENCY = 4
 """Parts in flight. Each holds its bytes in memory."""
 
@@ -59,7 +59,7 @@ class PartPlan:
 
 
 def plan_parts(options: PutOptions, part_bytes: int, max_concurrency: int) -> PartPlan:
-    """Choose the size of the parts: as asked for, but never too small for the store or for the known size."""
+    """Choose the size of the parts: the requested one, but never too small for the store or for the known size."""
     needed = -(-(options.size or 0) // MAX_PARTS)
     return PartPlan(
         part_bytes=max(options.part_bytes or part_bytes, SMALLEST_PART_BYTES, needed),
@@ -68,14 +68,14 @@ def plan_parts(options: PutOptions, part_bytes: int, max_concurrency: int) -> Pa
 
 
 def part_buffers(part_bytes: int | None, max_concurrency: int) -> PartBuffers:
-    """Return what uploads hold; without `part_bytes` they are put in one request, however long they are."""
+    """Return the memory that uploads use; without `part_bytes` content of any size is put in one request."""
     if part_bytes is None:
         return PartBuffers(part_bytes=sys.maxsize, max_concurrency=1)
     return PartBuffers(part_bytes=max(part_bytes, SMALLEST_PART_BYTES), max_concurrency=max_concurrency)
 
 
 def kept(block: Block) -> Block:
-    """Return the block in a form that stays as it is when its sender goes on: itself, or a copy if it can change."""
+    """Return a block that stays valid when its sender goes on: the block itself, or a copy if it is mutable."""
     if isinstance(block, bytes) or (isinstance(block, memoryview) and block.readonly):
         return block
     return bytes(block)
@@ -83,7 +83,7 @@ def kept(block: Block) -> Block:
 
 @dataclass(slots=True)
 class Pieces:
-    """The beginning of some content, and whether that is all of it."""
+    """The start of some content, and whether that is all of it."""
 
     blocks: list[Block]
     size: int = 0
@@ -97,14 +97,14 @@ class Pieces:
         return self.complete
 
     def drain(self) -> Iterator[Block]:
-        """Yield the blocks and forget them: an upload lasts longer than they are needed."""
+        """Yield the blocks and release them, because an upload lasts longer than they are needed."""
         self.blocks.reverse()
         while self.blocks:
             yield self.blocks.pop()
 
 
 def gather(blocks: Iterator[Block], limit: int | None) -> Pieces:
-    """Read until the end or until more than `limit` bytes are there."""
+    """Read until the end, or until there are more than `limit` bytes."""
     pieces = Pieces([])
     for block in blocks:
         if not pieces.add(block, limit):
@@ -122,7 +122,7 @@ async def gather_async(blocks: AsyncIterator[Block], limit: int | None) -> Piece
 
 
 class Counted:
-    """The blocks of an upload in parts, up to what the parts can hold."""
+    """Counts the blocks of a multipart upload, up to what its parts can hold."""
 
     def __init__(self, plan: PartPlan) -> None:
         """Start at zero."""
@@ -130,7 +130,7 @@ class Counted:
         self.size = 0
 
     def take(self, block: Block) -> Block:
-        """Count a block and return it, kept.
+        """Count a block and return it in a form that stays valid.
 
         Raises:
             FileTooLargeError: If the store would refuse the part that it goes into.
@@ -144,7 +144,7 @@ class Counted:
         return kept(block)
 
     def all(self, pieces: Pieces, rest: Iterator[Block]) -> Iterator[Block]:
-        """Yield what was gathered and then the rest."""
+        """Yield the gathered blocks and then the rest."""
         for block in pieces.drain():
             yield self.take(block)
         for block in rest:
@@ -152,14 +152,14 @@ class Counted:
 
 
 class _AbortedError(Exception):
-    """Makes obstore abort an upload; never leaves this module."""
+    """Makes obstore abort an upload; this module never lets it out."""
 
 
 class Relay:
     """The iterator that obstore reads, fed by the task that reads the source.
 
-    obstore asks for blocks from tasks of its own. A source must be read where the caller is: it may depend on that
-    task's context and cancel scope, and a cancelled caller must not wait for the source's next block.
+    obstore requests blocks from its own tasks. But a source must be read in the caller's task: it may depend on that
+    task's context and cancel scope, and a cancelled caller must not wait for the next block of the source.
     """
 
     def __init__(self) -> None:
@@ -181,14 +181,14 @@ class Relay:
         return block
 
     def wake(self, _: object = None) -> None:
-        """Let `give` look around: the upload has ended."""
+        """Wake `give`, because the upload has ended."""
         self._asked.set()
 
     async def give(self, block: Block | None, upload: asyncio.Future[PutResult]) -> None:
-        """Hand over a block, or the end for ``None``, as soon as it is asked for.
+        """Hand over a block, or ``None`` for the end, as soon as obstore requests one.
 
         Raises:
-            Exception: What the upload failed with, if it ended instead of asking.
+            Exception: The error of the upload, if it failed instead of requesting a block.
         """
         await self._asked.wait()
         if upload.done():
@@ -199,12 +199,12 @@ class Relay:
             self._answer.set_result(block)
 
     def abort(self, upload: asyncio.Future[PutResult]) -> None:
-        """Let the next, or the waiting, request for a block fail."""
+        """Make the pending or the next request for a block fail."""
         self._aborted = True
         if self._answer is None or self._answer.done():
             return
         if upload.done():
-            self._answer.cancel()  # nobody is left to look at an exception
+            self._answer.cancel()  # nobody is left to retrieve an exception
         else:
             self._answer.set_exception(_AbortedError())
 
@@ -212,21 +212,21 @@ class Relay:
 async def upload_async(
     start: Callable[[Relay], Awaitable[PutResult]], pieces: Pieces, rest: AsyncIterator[Block], counted: Counted
 ) -> PutResult:
-    """Run an upload in parts to its end, whatever that is.
+    """Run a multipart upload until it ends, whatever the outcome.
 
     Args:
         start: Starts the upload that reads the relay.
-        pieces: Blocks that were read already.
-        rest: Those that follow.
+        pieces: Blocks that have already been read.
+        rest: The blocks that follow.
         counted: Counts them.
 
     Raises:
-        asyncio.CancelledError: When the caller was cancelled; the upload is aborted by then, or, if it already had all
+        asyncio.CancelledError: If the caller was cancelled. By then the upload is aborted or, if it already had all
             blocks, completed.
     """
     relay = Relay()
     upload = asyncio.ensure_future(start(relay))
-    del start  # holds the store, which should be gone when the backend is closed, and not when garbage is collected
+    del start  # holds the store, which should go when the backend is closed, not when garbage is collected
     upload.add_done_callback(relay.wake)
     try:
         for block in pieces.drain():
@@ -242,4 +242,4 @@ async def upload_async(
             upload.exception()  # looked at, so that asyncio does not report it as never retrieved
         raise
     finally:
-        del upload  # its exception leads, by the traceback, back to this frame: a circle
+        del upload  # its exception refers to this frame by its traceback: a reference cycle

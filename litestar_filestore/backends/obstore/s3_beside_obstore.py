@@ -1,10 +1,10 @@
-"""S3 beside obstore, through botocore: links that fix the headers of the answer, and ends of uploads left unfinished.
+"""What obstore cannot do on S3, through botocore: sign links that fix response headers, and abort unfinished uploads.
 
-obstore signs the host and nothing else: the holder of its links could ask for the file as a page of the bucket's origin
-by adding ``response-content-type``. botocore signs such parameters with the rest.
+obstore signs only the host. By adding ``response-content-type``, the holder of such a link could have the file served
+as a web page of the bucket's origin. botocore signs such parameters as well.
 
-The parts of an upload that was neither completed nor aborted, because its process died, stay in the bucket: no listing
-shows them, and every month they are paid for. obstore cannot see them; botocore can.
+If a process dies, its upload is neither completed nor aborted, and the parts stay in the bucket: no listing shows them,
+but they are paid for every month. obstore cannot see them; botocore can.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
 
 
 class Bucket(NamedTuple):
-    """The bucket of an obstore store, as botocore wants to know it."""
+    """The bucket of an obstore store, in the form that botocore needs."""
 
     name: str
     prefix: str
@@ -71,14 +71,14 @@ class Bucket(NamedTuple):
 
 
 def bucket_of(store: S3Store, prefix: str) -> Bucket:
-    """Return the bucket of `store` and its credentials; without any, botocore looks where obstore does.
+    """Return the bucket of `store` and its credentials; without any, botocore looks for them where obstore does.
 
     Args:
         store: The store.
-        prefix: Folder inside the store's own folder that the answer is limited to, or ``""``.
+        prefix: Folder inside the store's own folder to which the result is limited, or ``""``.
 
     Raises:
-        UnsupportedOperationError: If the credentials can only be had asynchronously.
+        UnsupportedOperationError: If the credentials can only be fetched asynchronously.
     """
     provider = store.credential_provider
     credential = provider() if provider is not None else None
@@ -115,7 +115,7 @@ def _config(store: S3Store) -> dict[str, Any]:
     try:
         return {**store.config}
     except BaseException as error:
-        # obstore 0.12.1 panics where a client option stands among the others, and a panic is no Exception.
+        # obstore 0.12.1 panics if a client option is among the others, and a panic is not an Exception.
         if type(error).__name__ != "PanicException":
             raise
         raise UnsupportedOperationError(
@@ -132,7 +132,7 @@ def _from_environment(names: tuple[str, ...]) -> str | None:
 
 
 def _endpoint(url: str | None, bucket: str) -> str | None:
-    """Return the URL of the service; obstore's has the bucket in front for requests in the virtual hosted style."""
+    """Return the URL of the service; for virtual-hosted-style requests, obstore's URL starts with the bucket."""
     if url is None:
         return None
     parts = urlsplit(url)
@@ -144,7 +144,7 @@ def _is_true(value: object) -> bool:
 
 
 class _Names(NamedTuple):
-    """The names of botocore that are used here."""
+    """The names of botocore that this module uses."""
 
     request: Any
     credentials: Any
@@ -152,12 +152,12 @@ class _Names(NamedTuple):
 
 
 def sign_again(url: str, bucket: Bucket, answer: SignedAnswer) -> str:
-    """Return a signed URL like `url` whose answer has the headers of `answer`.
+    """Return a signed URL like `url`; its response has the headers of `answer`.
 
     Args:
-        url: A URL that obstore signed: it has found host, path and region.
-        bucket: The credentials; where it has none, botocore looks where obstore does, which may take a while.
-        answer: Headers and life.
+        url: A URL that obstore signed; it has the right host, path and region.
+        bucket: The credentials. If it has none, botocore looks for them where obstore does, which may take a while.
+        answer: Headers and lifetime.
 
     Raises:
         UnsupportedOperationError: If botocore is not installed, or there is nothing to sign with.
@@ -198,7 +198,7 @@ def _credentials(names: _Names, bucket: Bucket) -> Any:
 
 @cache
 def _session() -> Any:
-    """Return the session that keeps credentials until they expire; the chain that finds them is not walked twice."""
+    """Return a session that caches credentials until they expire, so that they are looked up only once."""
     return import_module("botocore.session").Session()
 
 
@@ -213,7 +213,7 @@ def _botocore() -> _Names:
         ) from error
 
     class PinnedAuth(auth.S3SigV4QueryAuth):  # type: ignore[name-defined,misc]  # the base is found at run time
-        """Signs as of a given time instead of now, so that links made within one window are the same."""
+        """Signs as of a given time instead of now, so that all links made within one window are equal."""
 
         signed_at = ""
 
@@ -225,10 +225,10 @@ def _botocore() -> _Names:
 
 
 def abort_pending(bucket: Bucket, older_than: float) -> int:
-    """Abort the uploads below the bucket's prefix that were begun more than `older_than` seconds ago.
+    """Abort the uploads below the bucket's prefix that began more than `older_than` seconds ago.
 
     Returns:
-        How many were aborted here; those that somebody else ended meanwhile do not count.
+        How many were aborted here; uploads that somebody else ended meanwhile do not count.
 
     Raises:
         MissingDependencyError: If botocore is not installed.
@@ -274,7 +274,7 @@ def _abort(client: Any, bucket: str, upload: dict[str, Any]) -> bool:
 
 
 def translate_botocore_error(error: Exception) -> StorageError | None:
-    """Return what an exception out of botocore means, or ``None`` if it is not one of botocore's."""
+    """Return the error of this package for an exception of botocore, or ``None`` for other exceptions."""
     if not type(error).__module__.startswith("botocore."):
         return None
     exceptions: Any = import_module("botocore.exceptions")

@@ -1,4 +1,4 @@
-"""HTTP servers, which to obstore means WebDAV (RFC 4918): mistakes of obstore 0.12.1 are put right or refused."""
+"""HTTP servers, which obstore takes for WebDAV (RFC 4918): works around mistakes of obstore 0.12.1 or refuses them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ _RACES = 8
 
 
 class ObstoreHttpDriver(ObstoreDriver):
-    """Files on a WebDAV server; on other HTTP servers, if they answer ranges, to be read only.
+    """Files on a WebDAV server, or read-only on another HTTP server that supports ranges.
 
-    There are no uploads in parts and no conditions: content is gathered in memory before it is put, ``overwrite=False``
-    looks first, and whether a put is atomic is up to the server. `FSSpecBackend` with ``webdav`` streams.
+    There are no multipart uploads and no conditional requests: content is gathered in memory before it is put,
+    ``overwrite=False`` looks first, and the server decides whether a put is atomic. `FSSpecBackend` with ``webdav``
+    streams instead.
     """
 
     def _put_whole(self, path: str, pieces: Pieces, options: PutOptions) -> PutResult:
@@ -46,23 +47,23 @@ class ObstoreHttpDriver(ObstoreDriver):
         return await _repeated_async(partial(obstore.put_async, self.store, path, pieces.blocks, use_multipart=False))
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Let the server copy, where obstore names the target rightly."""
+        """Copy on the server, if obstore names the target correctly."""
         _check_target(target)
-        obstore.head(self.store, source)  # the answer to a COPY does not tell a missing source from a missing folder
+        obstore.head(self.store, source)  # a COPY does not tell a missing source from a missing folder
         _repeated(partial(obstore.copy, self.store, source, target, overwrite=overwrite))
 
     async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
-        """Let the server copy, where obstore names the target rightly."""
+        """Copy on the server, if obstore names the target correctly."""
         _check_target(target)
         await obstore.head_async(self.store, source)
         await _repeated_async(partial(obstore.copy_async, self.store, source, target, overwrite=overwrite))
 
     def delete(self, paths: Sequence[str]) -> None:
-        """Delete files only: DELETE on a folder takes everything below it along (RFC 4918 §9.6.1)."""
+        """Delete files only: DELETE on a folder removes everything below it as well (RFC 4918 §9.6.1)."""
         super().delete([path for path in paths if not self._is_folder(path)])
 
     async def delete_async(self, paths: Sequence[str]) -> None:
-        """Delete files only: DELETE on a folder takes everything below it along (RFC 4918 §9.6.1)."""
+        """Delete files only: DELETE on a folder removes everything below it as well (RFC 4918 §9.6.1)."""
         await super().delete_async([path for path in paths if not await self._is_folder_async(path)])
 
     def head(self, path: str) -> ObjectInfo:
@@ -103,14 +104,14 @@ def _looks_like_folder(info: ObjectInfo) -> bool:
 
 def _check_target(target: str) -> None:
     if _MISTAKEN.search(target):
-        # Measured with wsgidav 4.4: the copy of "x" to "a?b" or to "a;b" goes to "a", over what is there.
+        # Measured with wsgidav 4.4: a copy of "x" to "a?b" or "a;b" goes to "a" and replaces what is there.
         raise UnsupportedOperationError(
             "obstore copies on HTTP servers to the wrong place for keys with ? or ;: use other keys"
         )
 
 
 def _repeated(call: Callable[[], T]) -> T:
-    """Repeat a call that failed because another one made the same folder at the same time."""
+    """Repeat a call that failed because another call made the same folder at the same time."""
     for _ in range(_RACES):
         try:
             return call()
