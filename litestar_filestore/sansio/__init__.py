@@ -1,1 +1,1 @@
-"""HTTP grammar without input or output."""
+"""HTTP grammar without I/O."""

@@ -1,6 +1,6 @@
-"""The types as which files are served, those that a browser may show in place, and those that it would execute.
+"""The media types that files are served as, those that a browser may show inline, and those that it would execute.
 
-Serving follows a list of allowed types, because nobody has a complete list of what browsers run.
+Serving follows an allowlist, because nobody has a complete list of what browsers run.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = (
 )
 
 DEFAULT_CONTENT_TYPE: Final = "application/octet-stream"
-"""Served where the stored type is not on the list of those that may be: no program is started for it."""
+"""Served if the stored type is not on the allowlist; no program is started for it."""
 PDF_TYPE: Final = "application/pdf"
-"""Shown in place on request only: its viewers parse much, and do not start in a sandboxed document."""
+"""Shown inline only on request: its viewers parse a lot, and do not start in a sandboxed document."""
 
 INLINE_EXTENSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "image/png": (".png",),
@@ -46,10 +46,10 @@ INLINE_EXTENSIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "video/ogg": (".ogv", ".ogg"),
     "text/plain": (".txt",),
 }
-"""Types that may be shown in place, and the extensions that fit them; the first is the usual one."""
+"""Types that may be shown inline, with the extensions that fit them; the first is the usual one."""
 
 INLINE_TYPES: Final = frozenset(INLINE_EXTENSIONS)
-"""Types that may be shown in place: nothing in them is executed."""
+"""Types that may be shown inline: nothing in them is executed."""
 
 SERVED_TYPES: Final = frozenset(
     (  # noqa: SIM905  # a list literal would be one line per type
@@ -114,8 +114,8 @@ SERVED_TYPES: Final = frozenset(
         " font/sfnt font/ttf font/woff font/woff2 application/octet-stream"
     ).split()
 )
-"""Types as which files are served; all others are served as bytes of no type. No browser and no viewer that a browser
-starts runs what is in them without asking; office documents with macros, programs and installers are not here."""
+"""Types that files are served as; all others are served as `DEFAULT_CONTENT_TYPE`. No browser, and no viewer that a
+browser starts, runs their content without asking. Office documents with macros, programs and installers are missing."""
 
 ACTIVE_TYPES: Final = frozenset(
     (  # noqa: SIM905  # a list literal would be one line per type
@@ -129,33 +129,33 @@ ACTIVE_TYPES: Final = frozenset(
         " text/x-javascript"
     ).split()
 )
-"""Types whose content can run a script, style a page or load others. No configuration has files served as these."""
+"""Types whose content can run a script, style a page or load others. No configuration can serve files as these."""
 
-# type "/" subtype of RFC 9110 section 8.3.1, both tokens.
+# RFC 9110 section 8.3.1: type "/" subtype, both tokens.
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}")
 
 
 def type_name(content_type: str) -> str:
-    """Return ``type/subtype`` in lower case without parameters; `DEFAULT_CONTENT_TYPE` for what is malformed."""
+    """Return ``type/subtype`` in lower case without parameters; `DEFAULT_CONTENT_TYPE` if it is malformed."""
     name = content_type.partition(";")[0].strip().lower()
-    # Anchored, and one type only: "text/html;image/png" and "image/pngx" have each passed for a picture somewhere.
+    # Anchored, and only one type: "text/html;image/png" and "image/pngx" have both passed for a picture somewhere.
     return name if _TYPE.fullmatch(name) else DEFAULT_CONTENT_TYPE
 
 
 def is_active(name: str) -> bool:
-    """Return whether a type is one that no configuration may allow.
+    """Return whether no configuration may allow a type.
 
-    With `ACTIVE_TYPES` these are any XML, and ``multipart/*`` and ``message/*``, whose parts have types of their own.
+    These are `ACTIVE_TYPES`, any XML, and ``multipart/*`` and ``message/*``, whose parts have types of their own.
     """
     return name in ACTIVE_TYPES or name.startswith(("multipart/", "message/")) or name.endswith("+xml")
 
 
 def served_type(content_type: str, allowed: Collection[str] = SERVED_TYPES) -> str:
-    """Return the value of ``Content-Type`` under which stored content may leave the server.
+    """Return the ``Content-Type`` that stored content may be served with.
 
-    Whoever has said what the type is (an upload, a row that another program wrote, a bucket): one that is not among
-    `allowed` becomes `DEFAULT_CONTENT_TYPE`. Text is declared as UTF-8: a browser that has to guess takes
-    ``+ADw-script+AD4-`` for UTF-7.
+    A type that is not among `allowed` becomes `DEFAULT_CONTENT_TYPE`, whether it comes from an upload, a bucket or a
+    row that another program wrote. Text is declared as UTF-8: a browser that has to guess takes ``+ADw-script+AD4-``
+    for UTF-7.
     """
     name = type_name(content_type)
     if name not in allowed or is_active(name):

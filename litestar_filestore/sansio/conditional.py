@@ -1,4 +1,4 @@
-"""Conditional requests: RFC 9110 section 13, and the entity tags and dates that they compare (section 8.8)."""
+"""Conditional requests (RFC 9110 section 13), and the entity tags and dates that they compare (section 8.8)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ __all__ = (
 
 _OPAQUE = r'"[\x21\x23-\x7e\x80-\xff]*"'
 _ETAG = re.compile(rf"(?:W/)?{_OPAQUE}")
-# Tags may hold commas, so the list is read tag by tag, and must be nothing but tags. Every alternative consumes a
-# character that the other cannot begin with: linear in the length of the header.
+# Tags may contain commas, so the list is read tag by tag and must hold nothing but tags. Each alternative starts with a
+# character that the other cannot start with, so matching takes linear time.
 _ETAG_LIST = re.compile(rf"[ \t,]*(?:{_ETAG.pattern}[ \t]*(?:,[ \t,]*|$))+")
 _MAX_LIST_CHARS = 8192
 _CHANGES = frozenset({"if-match", "if-none-match", "if-unmodified-since"})
@@ -41,10 +41,10 @@ _FUTURE_YEARS = 50
 
 
 class Validators(NamedTuple):
-    """Entity tag and date, which tell one version of a representation from another."""
+    """Entity tag and date, which identify one version of a representation."""
 
     etag: str | None = None
-    """Entity tag with its quotes, ``W/`` in front of a weak one."""
+    """Entity tag with its quotes, with the prefix ``W/`` if it is weak."""
     last_modified: int | None = None
     """Time of the last change in whole POSIX seconds (UTC)."""
 
@@ -55,10 +55,10 @@ class Validators(NamedTuple):
 
 
 def normal_etag(etag: str | None) -> str | None:
-    """Return an entity tag as it may be sent: quotes are added where a store left them out.
+    """Return an entity tag that may be sent: adds quotes if the store left them out.
 
     Returns:
-        ``None`` for one that cannot be sent at all.
+        The tag, or ``None`` if it cannot be sent at all.
     """
     if not etag or _ETAG.fullmatch(etag):
         return etag or None
@@ -67,10 +67,10 @@ def normal_etag(etag: str | None) -> str | None:
 
 
 def joined_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the headers of a request by lower-case name, several lines of one name joined by commas in their order.
+    """Return the headers of a request by lower-case name; several lines of one name are joined by commas in order.
 
     Args:
-        lines: Names and values as they came, in ISO-8859-1 (RFC 9110 section 5.5).
+        lines: Names and values as received, in ISO-8859-1 (RFC 9110 section 5.5).
     """
     joined: dict[str, str] = {}
     for raw_name, raw_value in lines:
@@ -80,10 +80,10 @@ def joined_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def has_preconditions(headers: Mapping[str, str]) -> bool:
-    """Return whether a request that changes something says what it wants to change (section 13.1).
+    """Return whether a request that changes something states a precondition (section 13.1).
 
     Args:
-        headers: Of the request, as `joined_headers` returns them.
+        headers: Headers of the request, as `joined_headers` returns them.
     """
     return not _CHANGES.isdisjoint(headers)
 
@@ -91,13 +91,13 @@ def has_preconditions(headers: Mapping[str, str]) -> bool:
 def check_preconditions(
     method: str, headers: Mapping[str, str], validators: Validators | None
 ) -> Literal[200, 304, 412]:
-    """Return what the preconditions of a request lead to, in the order of section 13.2.2.
+    """Evaluate the preconditions of a request in the order of section 13.2.2, and return the status.
 
     Args:
-        method: Of the request.
-        headers: Of the request, as `joined_headers` returns them.
-        validators: Of the representation; ``None`` if there is none at present, which is no version that ``If-Match``
-            can name, and has no date (sections 13.1.1, 13.1.2, 13.1.4).
+        method: Method of the request.
+        headers: Headers of the request, as `joined_headers` returns them.
+        validators: Validators of the representation; ``None`` if there is none at present, so that ``If-Match`` cannot
+            match and there is no date (sections 13.1.1, 13.1.2, 13.1.4).
 
     Returns:
         200 to go on, 304 for "Not Modified", 412 for "Precondition Failed".
@@ -119,10 +119,10 @@ def check_preconditions(
 
 
 def if_range_holds(header: str, validators: Validators) -> bool:
-    """Return whether the part that a client has is of the present version (section 13.1.5), so a range may follow it.
+    """Return whether the client's part belongs to the current version, so that a range may follow (section 13.1.5).
 
-    Only a strong validator can tell: an equal strong tag, or a date that is exactly that of ``Last-Modified``. A client
-    may send such a date only if it is strong (section 8.8.2.2), which the date of its own copy tells it.
+    Only a strong validator can tell: an equal strong tag, or a date equal to ``Last-Modified``. A client may send such
+    a date only if it is strong (section 8.8.2.2), which it can tell from the date of its own copy.
     """
     if '"' in header:
         return validators.etag is not None and _strongly_equal(header.strip(" \t"), validators.etag)
@@ -131,7 +131,7 @@ def if_range_holds(header: str, validators: Validators) -> bool:
 
 
 def parse_http_date(text: str) -> int | None:
-    """Return the POSIX time in seconds of a date in one of the three forms of section 5.6.7, ``None`` for others."""
+    """Parse a date in one of the three forms of section 5.6.7; return POSIX seconds, or ``None`` for other text."""
     match = next(filter(None, (form.fullmatch(text.strip(" \t")) for form in _DATES)), None)
     time = _TIME.fullmatch(match["t"]) if match is not None else None
     if match is None or time is None:
@@ -156,7 +156,7 @@ def _near_year(two_digits: int) -> int:
 
 
 def _is_newer(validators: Validators, header: str | None) -> bool | None:
-    """Return whether the representation changed after a date; ``None`` where there is nothing to compare."""
+    """Return whether the representation changed after a date; ``None`` if there is nothing to compare."""
     date = parse_http_date(header) if header is not None else None
     if date is None or validators.last_modified is None:
         return None
@@ -167,7 +167,7 @@ def _names(header: str, etag: str | None, *, strong: bool) -> bool:
     text = header.strip(" \t")
     if text == "*":
         return True
-    # A list that no client sends is not searched: browsers send one tag, caches a few.
+    # Do not search lists longer than any client sends: browsers send one tag, caches a few.
     if etag is None or len(text) > _MAX_LIST_CHARS or not _ETAG_LIST.fullmatch(text):
         return False
     equal = _strongly_equal if strong else _weakly_equal

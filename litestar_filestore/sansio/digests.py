@@ -1,4 +1,4 @@
-"""Digests that clients send along: ``Content-MD5`` (RFC 1864), ``Repr-Digest`` and ``Content-Digest`` (RFC 9530)."""
+"""Digests that clients send: ``Content-MD5`` (RFC 1864), ``Repr-Digest`` and ``Content-Digest`` (RFC 9530)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ("AnnouncedDigests",)
 
-# Those of RFC 9530 section 5 that hashlib has; a checksum of an algorithm that is not known here is left alone.
+# Those of RFC 9530 section 5 that hashlib has; checksums of other algorithms are ignored.
 _ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256", "md5": "md5", "sha": "sha1"}
 _HEADERS: Final = frozenset({"content-md5", "content-digest", "repr-digest"})
 _MAX_HEADER_CHARS: Final = 1024
@@ -24,7 +24,7 @@ _MEMBER: Final = re.compile(r"[ \t]*([a-z*][a-z0-9_\-.*]{0,31})=:([A-Za-z0-9+/]*
 
 
 class AnnouncedDigests:
-    """Digests that the sender of some content has announced, to be compared with those of the bytes that come."""
+    """Compares the digests that a sender announced with those of the bytes that arrive."""
 
     __slots__ = ("_computed", "_expected")
 
@@ -32,17 +32,17 @@ class AnnouncedDigests:
         """Read the headers.
 
         Args:
-            headers: Names in any case, and values; those that are no digests are skipped.
+            headers: Names in any case, and values; other headers are skipped.
 
         Raises:
-            InvalidArgumentError: If a digest cannot be read. It was sent to be checked, so it is not ignored.
+            InvalidArgumentError: If a digest is malformed. It was sent to be checked, so it is not ignored.
         """
         self._expected: dict[str, set[bytes]] = {}
         for name, value in headers:
             lower = name.lower()
             if lower in _HEADERS:
                 self._expect(lower, value)
-        # What is compared are the bytes that came; nothing secret depends on the weak ones.
+        # This only detects damaged bytes; no secret depends on the weak algorithms.
         self._computed = {each: hashlib.new(each, usedforsecurity=False) for each in self._expected}
 
     def _expect(self, header: str, value: str) -> None:
@@ -82,5 +82,5 @@ class AnnouncedDigests:
             each.update(block)
 
     def verify(self) -> bool:
-        """Return whether the content that was taken is what was announced; ``True`` where nothing was."""
+        """Return whether the content matches all announced digests; ``True`` if there were none."""
         return all(expected == {self._computed[name].digest()} for name, expected in self._expected.items())

@@ -1,7 +1,7 @@
-"""Names of files: made safe on their way in, written into ``Content-Disposition`` on their way out.
+"""Filenames: makes them safe on the way in, and writes them into ``Content-Disposition`` on the way out.
 
-A display name is for people only. It is kept apart from the key, and no path on the server is ever made of it; but a
-browser saves the file under it, so it must be one that no system takes for something else.
+A display name is only for people. It is kept apart from the key, and no path on the server is made from it. But a
+browser saves the file under this name, so no system may take it for something else.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 __all__ = ("DEFAULT_FILENAME", "MAX_FILENAME_BYTES", "aligned_filename", "content_disposition", "safe_filename")
 
 MAX_FILENAME_BYTES: Final = 200
-"""Longest display name in UTF-8 bytes: file systems end at 255, and browsers add `` (1)``."""
+"""Longest display name in UTF-8 bytes: file systems allow 255, and browsers add `` (1)``."""
 DEFAULT_FILENAME: Final = "download"
-"""Name of a file whose own name has nothing left to show."""
+"""Name of a file if nothing of its own name is left."""
 
-# Normalising sorts runs of combining marks, which takes quadratic time: a name is cut before, its middle left out.
+# Normalising sorts runs of combining marks in quadratic time, so the middle of a long name is cut out before.
 _READ_CHARS = 512
 _MAX_SUFFIX_BYTES = 32
-# Cc and Cf end a header or turn the reading direction ("exe.fdp" shown as "pdf.exe" by U+202E); Cs cannot be encoded;
-# Co and Cn look different everywhere; Zl and Zp are line breaks.
+# Cc and Cf can end a header or reverse the reading direction (U+202E shows "exe.fdp" as "pdf.exe"); Cs cannot be
+# encoded; Co and Cn look different everywhere; Zl and Zp are line breaks.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-# Not allowed in names on Windows, or a quote that ends the parameter; "%" is decoded once more by some browsers.
+# Not allowed in names on Windows, or a quote that ends the parameter; some browsers decode "%" once more.
 _UNSAFE_CHARS = frozenset('<>:"|?*%/\\')
 _EDGES = " .\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 # Device names of Windows, with any extension; the superscript digits count as digits there.
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])")
-# attr-char of RFC 8187 section 3.2.1, besides letters and digits.
+# RFC 8187 section 3.2.1: attr-char, besides letters and digits.
 _ATTR_CHARS = "!#$&+-.^_`|~"
 
 
 def safe_filename(name: str) -> str:
-    r"""Return the display name for what a client called a file. Calling it again changes nothing.
+    r"""Return a safe display name for a client's filename. Idempotent.
 
     Args:
-        name: Any text: a path of any system, control characters, lone surrogates, nothing.
+        name: Any text: a path of any system, control characters, lone surrogates, the empty string.
 
     Returns:
-        1 to 200 UTF-8 bytes of Unicode NFC: the last segment after ``/`` or ``\``, in which characters that steer a
-        terminal, a header, a path or the reading direction became ``_``; no blanks or dots at its ends, no device name
-        of Windows. The extension survives shortening. ``"download"`` where nothing is left.
+        1 to 200 UTF-8 bytes of Unicode NFC: the last segment after ``/`` or ``\``. Characters that could affect a
+        terminal, a header, a path or the reading direction are replaced with ``_``. No blanks or dots at either end,
+        and no device name of Windows. Shortening keeps the extension. ``"download"`` if nothing is left.
     """
     last = name.replace("\\", "/").rpartition("/")[2]
     if len(last) > 2 * _READ_CHARS:
@@ -73,15 +73,15 @@ def _shortened(name: str) -> str:
     if not stem or len(suffix.encode()) > _MAX_SUFFIX_BYTES:
         stem, dot, suffix = name, "", ""
     room = MAX_FILENAME_BYTES - len(suffix.encode()) - len(dot)
-    # Cut between characters: half of one would be decoded to nothing.
+    # Cut between characters: "ignore" drops half of one.
     return stem.encode()[:room].decode(errors="ignore").rstrip(_EDGES) + dot + suffix
 
 
 def aligned_filename(name: str, content_type: str) -> str:
-    """Return `name` with an extension that does not belie the content.
+    """Return `name` with an extension that matches the content.
 
-    A picture called ``x.html`` would be opened by a browser once it is saved, and run as a page: it becomes
-    ``x.html.png``. Only types that are shown in place have an extension that can be insisted on; other names stay.
+    Once saved, a picture called ``x.html`` would open in a browser and run as a page, so it becomes ``x.html.png``.
+    Only types that are shown inline have an extension that can be enforced; other names are unchanged.
 
     Args:
         name: A display name.
@@ -91,7 +91,7 @@ def aligned_filename(name: str, content_type: str) -> str:
     if extensions is None or name.lower().endswith(extensions):
         return name
     if content_type == "text/plain" and not is_active(mimetypes.guess_type(name, strict=False)[0] or ""):
-        return name  # source code, configuration, logs: text has more extensions than any list
+        return name  # source code, configuration, logs: text has more extensions than any list can hold
     return safe_filename(f"{_room_for(name, extensions[0])}{extensions[0]}")
 
 
@@ -101,14 +101,14 @@ def _room_for(name: str, extension: str) -> str:
 
 
 def content_disposition(kind: Literal["attachment", "inline"], filename: str) -> str:
-    """Return the value of a ``Content-Disposition`` header (RFC 6266), pure ASCII and without line breaks.
+    """Return the value of a ``Content-Disposition`` header (RFC 6266), in pure ASCII without line breaks.
 
     Args:
         kind: ``"attachment"`` to save the content, ``"inline"`` to show it.
-        filename: Name to save it under; passed through `safe_filename` whoever it comes from.
+        filename: Name to save it under; it always passes through `safe_filename`.
 
     Returns:
-        The ASCII form of the name in ``filename``, and the whole of it in ``filename*`` (RFC 8187) where they differ.
+        The ASCII form of the name in ``filename``, and the full name in ``filename*`` (RFC 8187) if they differ.
     """
     name = safe_filename(filename)
     fallback = _ascii_name(name)
@@ -119,7 +119,7 @@ def content_disposition(kind: Literal["attachment", "inline"], filename: str) ->
 def _ascii_name(name: str) -> str:
     if name.isascii():
         return name
-    # Accents are dropped ("Résumé" -> "Resume"); compatibility forms may unfold into "/" or a quote.
+    # Drops accents ("Résumé" -> "Resume"); compatibility forms may decompose into "/" or a quote.
     decomposed = unicodedata.normalize("NFKD", name)
     kept = "".join(char for char in decomposed if not unicodedata.combining(char))
     plain = _without_unsafe("".join(char if char.isascii() else "_" for char in kept))

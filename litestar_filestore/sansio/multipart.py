@@ -1,8 +1,8 @@
-"""The grammar of ``multipart/form-data`` (RFC 7578, RFC 2046): bytes in, parts out, nothing kept.
+"""A parser for ``multipart/form-data`` (RFC 7578, RFC 2046): bytes in, parts out, nothing stored.
 
-Two readers of one form must not see two forms: a firewall that reads the first of two names, while this reader takes
-the last, is led around by it. So what the specifications leave to the reader is refused, and what they ask to be taken
-(padding behind a boundary, header fields that nobody knows) is taken.
+Two readers of one form must not see different forms: a firewall that reads the first of two names, while this parser
+takes the last, can be bypassed. So the parser refuses whatever the specifications leave to the reader. It accepts what
+they require (padding after a boundary, unknown header fields).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 __all__ = ("MAX_STRAY_BYTES", "Event", "FormParser", "PartHead", "form_boundary", "part_head")
 
 MAX_STRAY_BYTES: Final = 64 * 1024
-"""Most bytes in a row that are neither a part's headers nor content, beyond the block in which they end."""
+"""Most consecutive bytes that are neither headers nor content of a part, beyond the block in which they end."""
 
-# RFC 2046 section 5.1.1: one to 70 characters, the last of which is no blank.
+# RFC 2046 section 5.1.1: 1 to 70 characters, the last of which is not a blank.
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
-# A parameter of the Content-Type. The alternatives begin with different characters, so it takes linear time.
+# A parameter of the Content-Type. The alternatives start with different characters, so it takes linear time.
 _PARAMETER: Final = re.compile(r';[ \t]*([^\s;="]{1,64})[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^;"]*)')
-# One of the Content-Disposition. Quoted as browsers do it (HTML, "multipart/form-data encoding algorithm"): a quote is
-# "%22", a backslash is itself. So a quoted value ends at the next quote.
+# A parameter of the Content-Disposition, quoted as browsers do (HTML, "multipart/form-data encoding algorithm"): a
+# quote is "%22", and a backslash stands for itself. So a quoted value ends at the next quote.
 _DISPOSITION: Final = re.compile(
     r'[ \t]*;[ \t]*([!#$%&\'*+\-.^_`|~0-9A-Za-z]{1,64})[ \t]*=[ \t]*(?:"([^"]*)"|([^\s;"\\]+))'
 )
@@ -39,7 +39,7 @@ _FIELD_NAME: Final = re.compile(rb"[!-9;-~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _PERCENT: Final = {"%0D": "\r", "%0A": "\n", "%22": '"'}
 _PERCENTS: Final = re.compile("|".join(_PERCENT))
-# What .NET makes of a name that is not ASCII (RFC 2047): one word, whatever its length.
+# The form in which .NET sends a name that is not ASCII (RFC 2047): one word, whatever its length.
 _ENCODED_WORD: Final = re.compile(r"=\?utf-8\?B\?([0-9A-Za-z+/]+={0,2})\?=", re.IGNORECASE | re.ASCII)
 _PLAIN_ENCODINGS: Final = frozenset({"7bit", "8bit", "binary"})
 _SINGLE_HEADERS: Final = frozenset(
@@ -49,29 +49,29 @@ _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
 
 class PartHead(NamedTuple):
-    """The headers of a part, read."""
+    """The parsed headers of a part."""
 
     name: str
     """Name of the form field, never empty."""
     filename: str | None
-    """The client's name of the file, unchecked; ``None`` for a text field, ``""`` for a file input without a file."""
+    """The client's filename, unchecked; ``None`` for a text field, ``""`` for a file input without a file."""
     content_type: str | None
-    """The media type that the client declares: lower case, without parameters, ``None`` if that is no media type."""
+    """The media type that the client declares: lower case, no parameters; ``None`` if it is malformed."""
     charset: str | None
-    """Its encoding, in the client's words."""
+    """Its encoding, as the client declares it."""
     headers: tuple[tuple[str, str], ...]
-    """All headers, with names such as ``Content-Type``, and without control characters: no database takes a NUL."""
+    """All headers, with names such as ``Content-Type``, without control characters: no database accepts NUL."""
 
 
 Event: TypeAlias = PartHead | bytes | None
-"""The beginning of a part, a piece of its content that is not empty, or ``None`` for its end."""
+"""The head of a part, a non-empty piece of its content, or ``None`` for its end."""
 
 
 def form_boundary(content_type: str) -> bytes | None:
-    """Return the boundary that a ``Content-Type`` header announces, ``None`` if it is of another media type.
+    """Return the boundary of a ``Content-Type`` header, ``None`` if the media type is another one.
 
     Raises:
-        MultipartError: If it announces no boundary, several, or one that RFC 2046 does not allow.
+        MultipartError: If it has no boundary, several, or one that RFC 2046 does not allow.
     """
     media_type, _, _ = content_type.partition(";")
     if media_type.strip().lower() != "multipart/form-data":
@@ -94,7 +94,7 @@ class _State(Enum):
     PREAMBLE = auto()
     """Before the first boundary."""
     BOUNDARY = auto()
-    """Behind a boundary, on its line."""
+    """After a boundary, on its line."""
     HEADERS = auto()
     """Before the empty line."""
     GLUE = auto()
@@ -102,45 +102,45 @@ class _State(Enum):
     CONTENT = auto()
     """In the content."""
     END = auto()
-    """Behind the last boundary."""
+    """After the last boundary."""
 
 
 class FormParser:
-    """Turns the bytes of a form into events. Feed it blocks of 64 KiB or more: it pays for each."""
+    """Turns the bytes of a form into events. Feed it blocks of 64 KiB or more, because each block has a fixed cost."""
 
     def __init__(self, boundary: bytes, *, max_parts: int, max_headers: int, max_header_bytes: int) -> None:
         """Expect a form.
 
         Args:
-            boundary: As `form_boundary` returns it.
-            max_parts: Parts allowed.
-            max_headers: Headers allowed in each part.
-            max_header_bytes: Length of a header allowed, its name included.
+            boundary: As returned by `form_boundary`.
+            max_parts: Most parts allowed.
+            max_headers: Most headers allowed in each part.
+            max_header_bytes: Longest header allowed, its name included.
         """
         self._delimiter = b"\r\n--" + boundary
         self._parts_left = max_parts
         self._max_headers = max_headers
         self._max_header_bytes = max_header_bytes
         self._state = _State.PREAMBLE
-        self._data = b"\r\n"  # the line break in front of a boundary belongs to it, and the first may have none
+        self._data = b"\r\n"  # the line break before a boundary belongs to it, and the first may have none
         self._lines: list[bytes] = []
         self._content_left: int | None = None
         self._stray_bytes = 0
         self._broken = False
 
     def feed(self, block: bytes) -> Iterator[Event]:
-        """Return an iterator over the events of a block, to be taken all before the next one is fed.
+        """Return an iterator over the events of a block; exhaust it before you feed the next block.
 
-        A piece of content that ends with the block is held by nobody here once it was taken: whoever waits for a store
-        with it has the only one.
+        The parser drops its reference to a piece of content that ends with the block as soon as it is taken. A caller
+        that waits for a store then holds the only one.
 
         Raises:
-            MultipartError: If this is no form.
+            MultipartError: If this is not a form.
             MultipartLimitError: If it exceeds a limit.
         """
         if self._broken:
             raise MultipartError("The form cannot be read after an error in it: correct it and send it again")
-        self._broken = True  # until the block is read: who goes on after an error would read on in the wrong place
+        self._broken = True  # until the block is read: after an error, parsing would resume in the wrong place
         self._stray_bytes += len(block)
         self._data = self._data + block if self._data else block
         return self._read()
@@ -152,15 +152,15 @@ class FormParser:
             yield from self._events()
         self._broken = False
         if self._stray_bytes > MAX_STRAY_BYTES:
-            # Preamble, epilogue and headers without end keep a parser busy for nothing (CVE-2024-53981, and others).
+            # An endless preamble, epilogue or header would keep the parser busy for nothing (CVE-2024-53981, others).
             self._broken = True
             raise MultipartError("The form holds too much that belongs to no part: send nothing outside its parts")
 
     def finish(self) -> None:
-        """Say that the body has ended.
+        """Signal the end of the body.
 
         Raises:
-            MultipartError: If the form has not.
+            MultipartError: If the form has not ended.
         """
         if self._broken or self._state is not _State.END:
             raise MultipartError("The form ends before its last boundary: send it whole, up to --boundary--")
@@ -196,11 +196,11 @@ class FormParser:
             else:
                 at = self._step(self._data, at)
             if (at, self._state) == before:
-                break  # it takes more to go on
+                break  # more bytes are needed
         self._data = self._data[at:]
 
     def _safe_end(self, data: bytes, at: int) -> int:
-        """Return how far the content goes for certain: what may be the beginning of a boundary is not content yet."""
+        """Return where the certain content ends: bytes that may begin a boundary do not count yet."""
         start = data.rfind(b"\r", max(at, len(data) - len(self._delimiter) + 1))
         return start if start >= 0 and self._delimiter.startswith(data[start:]) else len(data)
 
@@ -213,13 +213,13 @@ class FormParser:
                 )
 
     def _step(self, data: bytes, at: int) -> int:
-        """Pass what is neither header nor content, and return where it ends."""
+        """Skip what is neither header nor content, and return where it ends."""
         if self._state is _State.PREAMBLE:
             return self._pass_preamble(data, at)
         if self._state is _State.BOUNDARY:
             return self._pass_boundary(data, at)
-        # RFC 2046 lets a part end with its headers: then the empty line belongs to the boundary. Others take the
-        # boundary for content.
+        # RFC 2046 lets a part end with its headers; the empty line then belongs to the boundary. Other parsers take
+        # the boundary for content.
         if len(data) - at < len(self._delimiter) and self._delimiter.startswith(data[at:]):
             return at
         if data.startswith(self._delimiter, at):
@@ -237,7 +237,7 @@ class FormParser:
         return self._safe_end(data, at)
 
     def _pass_boundary(self, data: bytes, at: int) -> int:
-        """Pass the rest of a boundary's line: nothing but blanks (RFC 2046 §5.1.1, "transport padding")."""
+        """Skip the rest of a boundary's line, which may only hold blanks (RFC 2046 §5.1.1, "transport padding")."""
         if data.startswith(b"--", at):
             self._state = _State.END
             return at + 2
@@ -261,7 +261,7 @@ class FormParser:
         return end + 2
 
     def _read_header(self, data: bytes, at: int) -> tuple[int, PartHead | None]:
-        """Read a line of the headers, and return where it ends; at the last one what they say as well."""
+        """Read a header line and return where it ends; after the last one, return the parsed head as well."""
         end = data.find(b"\n", at)
         if (len(data) if end < 0 else end) - at > self._max_header_bytes + 1:
             raise MultipartLimitError(
@@ -290,7 +290,7 @@ def _header(line: bytes) -> tuple[str, str]:
     """Return name and value of a header.
 
     Raises:
-        MultipartError: If it is none, or continues the one before: readers that do not unfold see another header.
+        MultipartError: If it is malformed, or continues the line before: readers that do not unfold see another header.
     """
     field, colon, value = line.partition(b":")
     if not colon or _FIELD_NAME.fullmatch(field) is None:
@@ -305,20 +305,20 @@ def _header(line: bytes) -> tuple[str, str]:
             raise MultipartError(
                 "A header of the form is not UTF-8: encode the names of fields and files as UTF-8"
             ) from error
-        return name, value.decode("utf-8", "replace").strip(" \t")  # nobody asks for it
+        return name, value.decode("utf-8", "replace").strip(" \t")  # not used
 
 
 def _read_head(headers: tuple[tuple[str, str], ...]) -> PartHead:
-    """Return what the headers of a part say.
+    """Return the head of a part, parsed from its headers.
 
     Raises:
-        MultipartError: If they say it in two ways, or do not name the part.
+        MultipartError: If they are ambiguous, or do not name the part.
     """
     names = [name for name, _ in headers if name in _SINGLE_HEADERS]
     if len(names) != len(set(names)):
         raise MultipartError("A part of the form has a header twice: send each only once")
     known = dict(headers)
-    # RFC 7578 section 4.7: senders do not use it; decoding it was an attack of its own (CVE-2026-33033).
+    # RFC 7578 section 4.7: senders do not use it, and decoding it was an attack vector (CVE-2026-33033).
     if known.get("Content-Transfer-Encoding", "binary").lower() not in _PLAIN_ENCODINGS:
         raise MultipartError(
             "A part of the form has a transfer encoding: send its content as it is, without Content-Transfer-Encoding"
@@ -331,12 +331,12 @@ def part_head(name: str | None, filename: str | None, headers: tuple[tuple[str, 
     """Return the head of a part, with its name checked and its headers cleaned.
 
     Args:
-        name: Of the field.
-        filename: What the client calls the file.
-        headers: With names such as ``Content-Type``.
+        name: Name of the field.
+        filename: The client's filename.
+        headers: Headers of the part, with names such as ``Content-Type``.
 
     Raises:
-        MultipartError: If it has no name, or one that breaks lines.
+        MultipartError: If it has no name, or one that contains line breaks.
     """
     if not name:
         raise MultipartError("A part of the form has no name: add name=... to its Content-Disposition")
@@ -348,7 +348,7 @@ def part_head(name: str | None, filename: str | None, headers: tuple[tuple[str, 
 
 
 def _disposition(value: str | None) -> tuple[str | None, str | None]:
-    """Return name and file name of a part. ``filename*`` is not for forms (RFC 7578 §4.2)."""
+    """Return name and filename of a part. ``filename*`` is not allowed in forms (RFC 7578 §4.2)."""
     start = _FORM_DATA.match(value or "")
     if value is None or start is None:
         raise MultipartError("A part of the form has no Content-Disposition of form-data: write form-data; name=...")
@@ -358,7 +358,7 @@ def _disposition(value: str | None) -> tuple[str | None, str | None]:
         name, quoted, token = parameter.groups()
         if name.lower() in found:
             raise MultipartError("A part of the form gives its name or file name twice: give each once")
-        # A reader of quoted pairs (RFC 822) takes this for a quote in the name and goes on behind it.
+        # A reader of quoted pairs (RFC 822) takes this for a quote inside the name and reads on.
         if quoted is not None and quoted.endswith("\\"):
             raise MultipartError("A name in the form has a backslash before a quote: write a quote as %22")
         found[name.lower()] = _decoded(token if quoted is None else quoted)
@@ -375,7 +375,7 @@ def _decoded(text: str) -> str:
         try:
             return binascii.a2b_base64(word[1], strict_mode=True).decode("utf-8")
         except ValueError:
-            return text  # it only looks like one
+            return text  # it only looks like an encoded word
     return _PERCENTS.sub(lambda found: _PERCENT[found[0]], text) if "%" in text else text
 
 

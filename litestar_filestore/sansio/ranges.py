@@ -19,13 +19,13 @@ __all__ = (
 )
 
 MAX_RANGES: Final = 16
-"""More ranges in one request are not answered one by one: no player or download tool asks for as many."""
+"""Most ranges answered one by one in a request: no player or download tool requests more."""
 MAX_RANGE_HEADER_CHARS: Final = 1024
-"""A longer header is not read at all (CVE-2025-62727, CVE-2024-26141: time and answers that grow with it)."""
+"""A longer header is ignored (CVE-2025-62727, CVE-2024-26141: time and response size grow with its length)."""
 
-# What a part of a multipart answer costs beside its bytes; smaller gaps are cheaper to send than to leave out.
+# Overhead of a part in a multipart response; it is cheaper to send smaller gaps than to leave them out.
 _PART_OVERHEAD_BYTES = 80
-# Digits are matched, never handed to int() raw: that takes "+5", "1_0" and Arabic digits. 19 digits hold any size.
+# Match digits before int() sees them: it accepts "+5", "1_0" and Arabic digits. 19 digits are enough for any size.
 _SPEC = re.compile(r"(?a:([0-9]{1,19})-([0-9]{1,19})?|-([0-9]{1,19}))")
 _BLANKS = " \t"
 
@@ -47,24 +47,24 @@ class ByteRange(NamedTuple):
 
 
 def parse_ranges(header: str, size: int, *, max_ranges: int = MAX_RANGES) -> tuple[ByteRange, ...]:
-    """Return the ranges that a ``Range`` header asks for, in its order, cut to the object.
+    """Return the ranges that a ``Range`` header requests, in its order, clipped to the object.
 
-    Ranges that overlap, or nearly touch, are joined where the first of them stands.
+    Ranges that overlap or nearly touch are joined, in the position of the first.
 
     Args:
         header: Value of the header.
         size: Length of the object in bytes.
-        max_ranges: Most ranges that are looked at.
+        max_ranges: Most ranges allowed.
 
     Returns:
-        Empty if the header is to be ignored and the whole object to be sent: it is malformed, of another unit, longer
-        than 1,024 characters, names more than `max_ranges`, or the object is empty.
+        The ranges. Empty if the header must be ignored and the whole object sent: it is malformed, has another unit, is
+        longer than 1,024 characters or names more than `max_ranges`, or the object is empty.
 
     Raises:
         RangeNotSatisfiableError: If no range begins within the object; `size` is set.
     """
     if size == 0 or len(header) > MAX_RANGE_HEADER_CHARS:
-        # No range of an empty object can be named in Content-Range, and some clients add "bytes=0-" to everything.
+        # Content-Range cannot express a range of an empty object, and some clients always send "bytes=0-".
         return ()
     unit, _, rest = header.partition("=")
     specs = [each for spec in rest.split(",") if (each := spec.strip(_BLANKS))]
@@ -113,29 +113,29 @@ def _joined(ranges: Iterable[ByteRange]) -> tuple[ByteRange, ...]:
 
 
 class RangesBody(NamedTuple):
-    """The frame around several ranges. Its length is known before a byte of the object is read."""
+    """The multipart frame around several ranges. Its length is known before a byte of the object is read."""
 
     ranges: Sequence[ByteRange]
-    """Sent in this order."""
+    """The ranges, in the order in which they are sent."""
     size: int
     """Length of the whole object in bytes."""
     part_type: str
     """Media type of the object."""
     boundary: str
-    """Separates the parts. It must be random: content that holds it would be cut there."""
+    """Separates the parts. It must be random, because content that contains it would be cut there."""
 
     @property
     def content_type(self) -> str:
-        """Media type of the answer."""
+        """Media type of the response."""
         return f"multipart/byteranges; boundary={self.boundary}"
 
     @property
     def content_length(self) -> int:
-        """Length of the answer in bytes."""
+        """Length of the response in bytes."""
         return sum(len(self.head_of(each)) + each.length for each in self.ranges) + len(self.tail)
 
     def head_of(self, part: ByteRange) -> bytes:
-        """Return what stands before the bytes of a range, the line break that ends the part before it included."""
+        """Return what comes before the bytes of a range, including the line break that ends the previous part."""
         lines = (
             f"\r\n--{self.boundary}",
             f"Content-Type: {self.part_type}",
@@ -146,5 +146,5 @@ class RangesBody(NamedTuple):
 
     @property
     def tail(self) -> bytes:
-        """The end of the answer."""
+        """The end of the response."""
         return f"\r\n--{self.boundary}--\r\n".encode("ascii")

@@ -1,4 +1,4 @@
-"""Signed tokens: what a link or a reference says, in a form that nobody but this application can make.
+"""Signed tokens: the claims of a link or a reference, in a form that only this application can make.
 
 ::
 
@@ -6,9 +6,10 @@
     claims  = base64url(canonical JSON: sorted names, no spaces, UTF-8)
     mac     = base64url(HMAC-SHA-256(key of the purpose, key-id "." claims))
 
-The MAC covers the *text* of the claims and is compared as text, so a token has one spelling and nothing of it is
-decoded before its MAC was found right. One document is signed, never joined fields: those could be shifted from one to
-the next. Each purpose has a key of its own, derived from the secret, so a token for one never serves another.
+The MAC covers the *text* of the claims and is compared as text, so a token has only one spelling, and nothing is
+decoded before the MAC is verified. The ring signs one document and never joined fields, whose bytes could be shifted
+from one field to the next. Each purpose has its own key, derived from the secret, so a token for one purpose is never
+valid for another.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, 
 __all__ = ("MAX_TOKEN_CHARACTERS", "MIN_SECRET_BYTES", "KeyRing", "Purpose", "Secret", "hide_tokens")
 
 MAX_TOKEN_CHARACTERS = 4096
-"""Longest token. Links are parts of URLs, which servers and proxies limit to about 8,000 characters."""
+"""Longest token in characters: tokens are part of URLs, which servers and proxies limit to about 8,000 characters."""
 MIN_SECRET_BYTES = 32
-"""Shortest secret: as long as the digest (RFC 2104 §3)."""
+"""Shortest secret in bytes: as long as the digest (RFC 2104 §3)."""
 
 Purpose: TypeAlias = Literal["download", "upload", "reference"]
 """The use of a token: to GET and HEAD an object, to PUT one, to name one in a request's body."""
 Secret: TypeAlias = str | bytes
-"""At least 32 bytes, made by a random generator; text counts as its UTF-8."""
+"""At least 32 random bytes; text counts as its UTF-8."""
 
 _VERSION = 1
 _LABEL = b"litestar-filestore/token/v1\0"
 _MIN_DISTINCT = 8
 _MIN_NEW_TRIPLES = 0.7
 _MAX_STEPS = 0.6
-# Hexadecimal and base64 text of random bytes holds one of these words about once in 300,000 secrets.
+# Hexadecimal or base64 text of random bytes contains one of these words about once in 300,000 secrets.
 _PLACEHOLDERS = (
     "changeme",
     "default",
@@ -63,7 +64,7 @@ _PLACEHOLDERS = (
 )
 _KEYBOARDS = ("1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm")
 _STEPS = frozenset(pair for row in _KEYBOARDS for row_or_back in (row, row[::-1]) for pair in pairwise(row_or_back))
-# Secrets of documentation that people copy: RFC 7515 appendix A.1, and the tutorials of FastAPI and Flask.
+# Secrets that people copy from documentation: RFC 7515 appendix A.1, and the tutorials of FastAPI and Flask.
 _PUBLISHED = frozenset(
     {
         b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow",
@@ -77,9 +78,9 @@ _ENVELOPE = ("e", "p", "v")
 
 
 class KeyRing:
-    """The secrets of an application. The first one signs; tokens of all of them are accepted.
+    """The secrets of an application. The first one signs; tokens signed with any of them are accepted.
 
-    To rotate, put a new secret in front. To retire one, leave it out: its tokens are refused from then on.
+    To rotate, put a new secret first. To retire one, leave it out: its tokens are then refused.
     """
 
     __slots__ = ("_keys", "_signing")
@@ -91,7 +92,7 @@ class KeyRing:
             secrets: One secret, or several with the newest first.
 
         Raises:
-            ConfigurationError: If there is none, or one is too short or can be guessed.
+            ConfigurationError: If there is none, or if one is too short or can be guessed.
         """
         listed = [secrets] if isinstance(secrets, (str, bytes)) else list(secrets)
         if not listed:
@@ -101,16 +102,16 @@ class KeyRing:
         self._signing = _key_id(checked[0])
 
     def __repr__(self) -> str:
-        """Return the number of secrets, and nothing of them."""
+        """Return the number of secrets, but nothing of their content."""
         return f"KeyRing({len(self._keys)} secrets)"
 
     def sign(self, purpose: Purpose, claims: Mapping[str, Any], *, expires_at: int) -> str:
         """Return a token.
 
         Args:
-            purpose: The only one that it serves.
-            claims: What it says, as JSON holds it. The names ``e``, ``p`` and ``v`` are the ring's own.
-            expires_at: POSIX time in seconds (UTC) at which it stops being valid.
+            purpose: The only purpose that it is valid for.
+            claims: What it says, as JSON values. The names ``e``, ``p`` and ``v`` are reserved.
+            expires_at: POSIX time in seconds (UTC) at which it expires.
 
         Raises:
             InvalidArgumentError: If the token would be longer than `MAX_TOKEN_CHARACTERS`.
@@ -126,16 +127,16 @@ class KeyRing:
         return token
 
     def read(self, purpose: Purpose, token: str, *, now: float) -> tuple[dict[str, Any], int]:
-        """Return the claims of a token and its end.
+        """Return the claims of a token and the time at which it expires.
 
         Args:
-            purpose: The one that it has to serve.
-            token: From a client.
-            now: POSIX time in seconds (UTC). A token that ends at `now` has ended.
+            purpose: The purpose that it must be valid for.
+            token: A token from a client.
+            now: POSIX time in seconds (UTC). A token that expires at `now` has expired.
 
         Raises:
             InvalidTokenError: For any token that was not made by `sign` for this purpose with a secret of the ring, or
-                that has ended. Which of these it is, is not said.
+                that has expired. The error does not say which.
         """
         document = self._verify(purpose, token)
         expires_at = document.get("e")
@@ -146,13 +147,13 @@ class KeyRing:
         return {name: value for name, value in document.items() if name not in _ENVELOPE}, expires_at
 
     def _verify(self, purpose: Purpose, token: str) -> dict[str, Any]:
-        # The length comes first: the rest costs time in proportion to it.
+        # Check the length first: everything else takes time in proportion to it.
         found = _TOKEN.fullmatch(token) if len(token) <= MAX_TOKEN_CHARACTERS else None
         secret = self._keys.get(found[1]) if found is not None else None
         if found is None or secret is None:
             raise InvalidTokenError
         expected = _mac(secret, purpose, f"{found[1]}.{found[2]}")
-        # Comparing byte by byte would tell by its duration how many of them are right.
+        # The duration of a byte-by-byte comparison would reveal how many bytes are right.
         if not hmac.compare_digest(expected.encode(), found[3].encode()):
             raise InvalidTokenError
         return cast("dict[str, Any]", json.loads(urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))))
@@ -162,7 +163,7 @@ def check_secret(secret: Secret) -> bytes:
     """Return the bytes of `secret` if they can be random.
 
     Raises:
-        ConfigurationError: If they are too few, or look like what stands in examples.
+        ConfigurationError: If they are too few, or look like a secret from an example.
     """
     value = secret.encode() if isinstance(secret, str) else bytes(secret)
     if len(value) < MIN_SECRET_BYTES:
@@ -175,9 +176,9 @@ def check_secret(secret: Secret) -> bytes:
 
 
 def _is_guessable(value: bytes) -> bool:
-    """Return whether a secret repeats itself, counts, walks along a keyboard, or is made of words.
+    """Return whether a secret repeats itself, counts up, follows a keyboard row, or consists of words.
 
-    Random bytes, as they are or as hexadecimal or base64 text, look like that about once in 300,000 secrets.
+    Random bytes, raw or as hexadecimal or base64 text, look like that about once in 300,000 secrets.
     """
     text = value.decode("latin-1").lower()
     letters = re.sub(r"[^a-z]", "", text)
@@ -193,7 +194,7 @@ def _is_guessable(value: bytes) -> bool:
 
 
 def hide_tokens(text: str) -> str:
-    """Return `text` with every token in it replaced, for logs."""
+    """Return `text` with every token replaced, for logs."""
     return _ANY_TOKEN.sub("[token]", text)
 
 
