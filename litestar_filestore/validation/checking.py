@@ -1,4 +1,4 @@
-"""Asks the rules about one file: with its first bytes before anything is stored, while it passes, and at its end."""
+"""Asks the rules about one file: about its first bytes before anything is stored, while it passes, and at its end."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class CheckedType(NamedTuple):
     """The type that a file turned out to have."""
 
     content_type: str
-    """Media type told from the content; the one to keep and to serve."""
+    """Media type detected from the content; keep and serve the file with this one."""
     ext: str
-    """Extension of that type with its dot for the key, ``""`` where none is known."""
+    """Extension of that type with its dot, for the key; ``""`` if none is known."""
     declared_type: str | None = None
-    """The sender's type, where that is another one."""
+    """The type that the sender declared, if it differs."""
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Metadata to keep with the file: ``declared_type``, where there is one."""
+        """Metadata to keep with the file: ``declared_type``, if there is one."""
         return {} if self.declared_type is None else {"declared_type": self.declared_type}
 
 
 class FileCheck:
     """The rules for one file on its way into a backend.
 
-    Gather `head_bytes` of the content or all of it, `at_head`; then store while counting against `max_bytes` and
-    showing what passes to `feed` as long as it is `watching`, and ask `at_end` before the object is finished or kept.
-    `judge_head` and `judge_end` do the same where nothing can be awaited. Who can read content where it lies answers
-    what is `wanted` instead.
+    Gather `head_bytes` of the content, or all of it, and call `at_head`. Then store the content: count it against
+    `max_bytes`, pass the blocks to `feed` as long as the check is `watching`, and call `at_end` before you finish or
+    keep the object. `judge_head` and `judge_end` do the same for sync code. If you can read the content in place,
+    `give` the bytes that are `wanted` instead of feeding blocks.
 
-    The verdict and the type are a function of the content, not of the pieces in which it arrives.
+    Verdict and type depend only on the content, not on the pieces in which it arrives.
     """
 
     __slots__ = (
@@ -76,10 +76,10 @@ class FileCheck:
         """Prepare to check one file.
 
         Args:
-            rules: All that have to accept the file; they are asked in this order.
-            filename: Name for people, as it is going to be kept.
-            declared_type: What the sender called it; not believed.
-            detector: Tells the type; ``None`` for the default one.
+            rules: The rules that must all accept the file; they are asked in this order.
+            filename: Name shown to people, as it will be kept.
+            declared_type: The type that the sender declared; not trusted.
+            detector: Detects the type; ``None`` for the default one.
         """
         self._rules = tuple(rules)
         self._filename = filename
@@ -90,28 +90,28 @@ class FileCheck:
         self._passages: list[Passage[Answer]] = []
         own = [rule for rule in self._rules if isinstance(rule, FileRule)]
         self.max_bytes: int | None = max_bytes(self._rules)
-        """Longest content allowed in bytes, ``None`` for no limit."""
+        """Longest content allowed, in bytes; ``None`` for no limit."""
         self.head_bytes: int = max(self._detector.head_bytes, *(rule.head_bytes for rule in own), 0)
         """Number of first bytes that `at_head` needs."""
         self.judges_type: bool = any(rule.judges_type for rule in own)
-        """Whether a rule goes by the media type."""
+        """Whether a rule depends on the media type."""
         self.checked: CheckedType | None = None
-        """The type as far as it is known: by the first bytes, until `at_end` has returned."""
+        """The type as far as it is known; it depends only on the first bytes until `at_end` has returned."""
 
     async def at_head(self, head: bytes, *, complete: bool) -> CheckedType:
         """Check by name, type and first bytes.
 
         Args:
-            head: `head_bytes` of the content or more, or all of it.
-            complete: Whether that is all of it.
+            head: At least `head_bytes` of the content, or all of it.
+            complete: Whether `head` is the whole content.
 
         Returns:
-            The type. Where the content is longer than `head_bytes` it may be another one in the end; see `checked`.
+            The type. If the content is longer than `head_bytes`, the final type may differ; see `checked`.
 
         Raises:
-            FileTypeNotAllowedError: If the type is not allowed, or the name belies it.
+            FileTypeNotAllowedError: If the type is not allowed, or the name does not match it.
             FileRejectedError: If another rule refuses.
-            FileTooLargeError: If these bytes are too many already.
+            FileTooLargeError: If these bytes already exceed the limit.
         """
         checked = self._begin(head, complete=complete)
         await self._ask_async(_at_head)
@@ -119,13 +119,13 @@ class FileCheck:
         return checked
 
     async def at_end(self, size: int) -> None:
-        """Check by all that is known of the whole content.
+        """Check by everything that is known about the whole content.
 
         Args:
             size: Its length in bytes.
 
         Raises:
-            FileTypeNotAllowedError: If what stands further on makes another type of it, which is not allowed.
+            FileTypeNotAllowedError: If later bytes show that it is another type, which is not allowed.
             FileRejectedError: If a rule refuses.
             FileTooLargeError: If it is too long.
         """
@@ -135,10 +135,10 @@ class FileCheck:
         await self._ask_async(_at_end)
 
     def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
-        """`at_head` without waiting for anything.
+        """`at_head` for sync code.
 
         Raises:
-            UnsupportedOperationError: If a rule is a coroutine function; beside those of `at_head`.
+            UnsupportedOperationError: If a rule is a coroutine function. Also raises what `at_head` raises.
         """
         checked = self._begin(head, complete=complete)
         self._ask(_at_head)
@@ -146,10 +146,10 @@ class FileCheck:
         return checked
 
     def judge_end(self, size: int) -> None:
-        """`at_end` without waiting for anything.
+        """`at_end` for sync code.
 
         Raises:
-            UnsupportedOperationError: If a rule is a coroutine function; beside those of `at_end`.
+            UnsupportedOperationError: If a rule is a coroutine function. Also raises what `at_end` raises.
         """
         if self._finish(size):
             self._ask(_at_head)
@@ -160,19 +160,19 @@ class FileCheck:
 
     @property
     def watching(self) -> bool:
-        """Whether the blocks behind the first bytes have to be fed."""
+        """Whether the blocks after the first bytes must be fed."""
         return bool(self._passages) or self._type is not None
 
     @property
     def wanted(self) -> Wanted | None:
-        """Bytes to read behind the first ones, where content can be read in place; then `give` them."""
+        """The next bytes to read after the first ones, if content can be read in place; then `give` them."""
         for passage in self._open():
             if passage.wanted is not None:
                 return passage.wanted
         return None
 
     def feed(self, block: Block) -> None:
-        """Show a block that passes behind the first bytes.
+        """Check a block that passes after the first bytes.
 
         Raises:
             FileRejectedError: If a rule has seen enough and refuses.
@@ -197,7 +197,7 @@ class FileCheck:
         return [*self._passages, *([] if self._type is None else [self._type])]
 
     def _watch(self, head: bytes, *, complete: bool) -> None:
-        """Let those rules begin that want to read on. All of what is short enough has been read when this returns."""
+        """Start the rules that read on. Content that is short enough has been read completely when this returns."""
         readings = self._readings()
         if not readings and self._type is None:
             return
@@ -219,7 +219,7 @@ class FileCheck:
         return [each for each in asked if each is not None]
 
     def _collect(self) -> None:
-        """Hear those who have seen enough."""
+        """Collect the verdicts of rules that have seen enough."""
         if not self._passages:
             return
         ended = [each for each in self._passages if each.wanted is None]
@@ -252,7 +252,7 @@ class FileCheck:
         self._candidate = Candidate(
             filename=self._filename, content_type=content_type, declared_type=self._declared, head=head, size=size
         )
-        # A key does not get an extension that the end of the content may belie, unless the name has it anyway.
+        # Give the key no extension that the end of the content may contradict, unless the name has it anyway.
         ext = extension_for(content_type, self._filename)
         if self._type is not None and not self._filename.lower().endswith(ext):
             ext = ""
@@ -260,7 +260,7 @@ class FileCheck:
         return self.checked
 
     def _finish(self, size: int) -> bool:
-        """Note the size, and return whether the type has turned out to be another one."""
+        """Record the size, and return whether the type turned out to be another one."""
         self._limit(size)
         changed = self._settle()
         if self._candidate is None:
@@ -295,7 +295,7 @@ class FileCheck:
     # -- asking
 
     def _answers(self, pick: Callable[[Rule], Any]) -> Generator[tuple[Rule, Any], str | None, None]:
-        """Ask rule by rule; yields what has to be awaited and is sent its outcome."""
+        """Ask rule by rule: yields each awaitable and is sent its result."""
         candidate = self._candidate
         for rule in self._rules:
             if (ask := pick(rule)) is None:

@@ -1,8 +1,8 @@
-"""Tells what is inside containers: archives of office programs, films, and documents of Microsoft's older format.
+"""Detects the content of containers: office documents in ZIP archives, films, and Microsoft's older documents.
 
-A container says in its directory, or in the headers of its tracks, what it holds; its magic number says nothing. Where
-that stands far behind the first bytes, the reading goes on as the content passes. Each one is bounded: in the bytes it
-asks for, in the number of entries it looks at, and in what it unpacks.
+The directory of a container, or the headers of its tracks, say what it holds; its magic number says nothing. If they
+come long after the first bytes, the reading goes on as the content passes. Every reading is bounded: in the bytes that
+it requests, in the number of entries that it looks at, and in what it unpacks.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ ZIP_TYPES = (
 
 class _Entry(NamedTuple):
     offset: int
-    """Of the local header in the file."""
+    """Offset of the local header in the file."""
     method: int
     packed: int
 
 
 def guess_zip(head: bytes, claims: Claims) -> str:
-    """Return what an archive seems to be by its first members; the directory at its end has the last word."""
+    """Guess the type of an archive from its first members; the directory at its end decides."""
     if (named := choose((_ZIP, *ZIP_TYPES[1:]), claims)) != _ZIP or _ZIP in claims:
         return named
     for mark, type_ in (
@@ -130,7 +130,7 @@ def guess_zip(head: bytes, claims: Claims) -> str:
 
 
 def read_zip(head: bytes, claims: Claims) -> Reading[str]:
-    """Read the directory at the end of an archive, and the member that says what it is."""
+    """Read the directory at the end of an archive, and the member that states the type."""
     entries = _directory((yield Wanted(-_DIRECTORY_BYTES, 0, _NAMED)))
     named = next((each for each in _NAMED if each in entries), None)
     if named is not None:
@@ -156,7 +156,7 @@ def _directory(tail: Piece) -> dict[bytes, _Entry]:
     at = end - size
     if at < 0 or len(data) != end + 22 + comment:
         return {}
-    shift = tail.offset + at - start  # of what somebody has put before the archive
+    shift = tail.offset + at - start  # by the data that somebody has put before the archive
     entries: dict[bytes, _Entry] = {}
     for _ in range(_MOST_ENTRIES):
         if not data.startswith(b"PK\x01\x02", at) or at + 46 > end:
@@ -164,14 +164,14 @@ def _directory(tail: Piece) -> dict[bytes, _Entry]:
         method, packed, names, extras, comments, offset = struct.unpack_from("<10xH8xI4xHHH8xI", data, at)
         name = data[at + 46 : at + 46 + names]
         if name in entries:
-            return {}  # two members of one name: each reader takes another one
+            return {}  # two members of one name: readers disagree about which one counts
         entries[name] = _Entry(offset + shift, method, packed)
         at += 46 + names + extras + comments
     return entries
 
 
 def _unpacked(piece: Piece, entry: _Entry) -> bytes:
-    """Return the content of a member, or its beginning; nothing if it cannot be read."""
+    """Return the content of a member, or its start; nothing if it cannot be read."""
     data = piece.data
     if not data.startswith(b"PK\x03\x04") or len(data) < 30 or piece.offset != entry.offset:
         return b""
@@ -192,13 +192,12 @@ def _unpacked(piece: Piece, entry: _Entry) -> bytes:
 def _open_xml(content: bytes) -> str:
     encoding = "utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
     text = content.decode(encoding, "replace")
-    # Nobody writes comments or references to characters here. Who does wants one reader to see what another one does
-    # not.
+    # No program writes comments or character references here; an attacker does, to make readers see different things.
     if "<!" in text or "&#" in text:
         return _ZIP
     types = {(first or second).strip().lower() for first, second in _CONTENT_TYPE.findall(text)}
     found = {_MAIN_PARTS[each] for each in types if each in _MAIN_PARTS}
-    if _MACROS in types:  # also where the main part does not admit it
+    if _MACROS in types:  # even if the main part does not admit it
         found = {_WITH_MACROS.get(each, each) for each in found}
     return found.pop() if len(found) == 1 else _ZIP
 
@@ -214,7 +213,7 @@ def _known_mime(found: bytes) -> str:
 
 
 def _open_document(manifest: bytes) -> str:
-    """Return the type of an OpenDocument file whose writer has left out the member ``mimetype``."""
+    """Return the type of an OpenDocument file without the member ``mimetype``."""
     entry = _ROOT_TYPE.search(manifest, 0, 8192)
     type_ = None if entry is None else _ENTRY_TYPE.search(entry.group())
     found = None if type_ is None else _MIME.fullmatch(type_.group(1))
@@ -257,14 +256,14 @@ _LAST_SECTOR = 0xFFFFFFFA
 
 
 def read_compound(head: bytes, claims: Claims) -> Reading[str]:
-    """Read the directory of a compound file; the names of its streams say which program has written it."""
+    """Read the directory of a compound file; the names of its streams say which program wrote it."""
     if len(head) < 512:
         return _COMPOUND
     sector = 1 << struct.unpack_from("<H", head, 30)[0]
     first = struct.unpack_from("<I", head, 48)[0]
     number = first * 4 // sector
     table = struct.unpack_from("<I", head, 76 + 4 * number)[0] if number < 109 else _LAST_SECTOR
-    # The table of sectors may lie before the directory or behind it; what has passed cannot be asked for again.
+    # The sector table may come before or after the directory, and bytes that have passed cannot be requested again.
     wanted = [((first + 1) * sector, _DIRECTORY_BYTES_OF_COMPOUND)]
     if table < _LAST_SECTOR:
         wanted.append(((table + 1) * sector, sector))
@@ -282,7 +281,7 @@ def read_compound(head: bytes, claims: Claims) -> Reading[str]:
 
 
 def _sectors(directory: bytes, first: int, sector: int, table: bytes) -> bytes:
-    """Return as much of the directory as lies in one place."""
+    """Return the contiguous part of the directory."""
     at = first % (sector // 4)
     count = 1
     while (
@@ -295,7 +294,7 @@ def _sectors(directory: bytes, first: int, sector: int, table: bytes) -> bytes:
 
 
 def _top_level(directory: bytes) -> set[str]:
-    """Return the names beside each other at the root; those of embedded documents lie deeper."""
+    """Return the names at the root level; those of embedded documents are deeper."""
     names: set[str] = set()
     if directory[66:67] != b"\5":
         return names
@@ -337,7 +336,7 @@ _AHEAD_BYTES = 1024
 
 
 def brand_types(head: bytes) -> tuple[str, ...]:
-    """Return the types that the brands of a file allow, the usual one first."""
+    """Return the types that the brands of a file allow, the most common one first."""
     brand = head[8:12]
     if brand in _BRANDS:
         return _BRANDS[brand]
@@ -352,7 +351,7 @@ def brand_types(head: bytes) -> tuple[str, ...]:
 
 
 def read_iso_media(head: bytes, claims: Claims) -> Reading[str]:
-    """Read the headers of the tracks: a film without pictures is sound."""
+    """Read the headers of the tracks: a film without a video track is sound."""
     old = head[4:8] != b"ftyp"
     allowed = (_QUICKTIME,) if old else brand_types(head)
     if not old and not (len(allowed) > 1 and allowed[0].startswith(("video/", "audio/"))):
@@ -367,7 +366,7 @@ def read_iso_media(head: bytes, claims: Claims) -> Reading[str]:
 
 
 def _tracks() -> Reading[tuple[bool, bool, bool]]:
-    """Return whether there are pictures, whether there is sound, and whether there was a header of a film."""
+    """Return whether there is video, whether there is sound, and whether there was a movie header."""
     pictures = sounds = False
     at, end = 0, -1
     piece = yield Wanted(0, _AHEAD_BYTES)
@@ -405,7 +404,7 @@ _SEGMENT, _TRACKS, _TRACK, _TRACK_TYPE, _CLUSTER = 0x18538067, 0x1654AE6B, 0xAE,
 
 
 def matroska_types(head: bytes) -> tuple[str, ...]:
-    """Return what the document type of EBML allows; nothing where it is another one."""
+    """Return the types that the EBML document type allows; none for another document type."""
     piece = Piece(0, head[:4096])
     header = _element(piece, 0)
     at = 0 if header is None else header[1]
@@ -441,7 +440,7 @@ def read_matroska(head: bytes, claims: Claims) -> Reading[str]:
 
 
 def _element(piece: Piece, at: int) -> tuple[int, int, int] | None:
-    """Return id, place of the content and size of an element of EBML."""
+    """Return id, offset of the content and size of an EBML element."""
     data, at = piece.data, at - piece.offset
     if at < 0 or at >= len(data) or data[at] == 0:
         return None
@@ -461,7 +460,7 @@ OGG_TYPES = ("application/ogg", "audio/ogg", "video/ogg")
 
 
 def tell_ogg(head: bytes, claims: Claims) -> str:
-    """Look at the first packets of the streams, which stand before everything else (RFC 3533 §4)."""
+    """Look at the first packets of the streams, which come before everything else (RFC 3533 §4)."""
     sounds = False
     at = 0
     for _ in range(16):

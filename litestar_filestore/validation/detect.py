@@ -1,7 +1,7 @@
-"""Tells the type of a file from its bytes.
+"""Detects the type of a file from its bytes.
 
-They prove nothing about safety: one file can be a valid image and a valid script. They keep honest mistakes out and
-decide the type that a file is served as; what makes serving safe are the headers of the response.
+The bytes prove nothing about safety: one file can be both a valid image and a valid script. Detection catches honest
+mistakes and decides the type that a file is served as; the response headers are what makes serving safe.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ __all__ = ("Detector", "ReadingDetector", "SignatureDetector", "default_detector
 
 
 class Detector(Protocol):
-    """Tells the media type of content. It runs on the event loop and on hostile input: keep it fast and bounded."""
+    """Detects the media type of content. It runs on the event loop and on hostile input: keep it fast and bounded."""
 
     @property
     def head_bytes(self) -> int:
-        """Number of first bytes that it wants."""
+        """Number of first bytes that it needs."""
         ...
 
     def detect(self, head: bytes, *, filename: str) -> str:
         """Return the media type, lower case and without parameters; ``application/octet-stream`` if nothing is known.
 
         Args:
-            head: The first `head_bytes` of the content, or all of it where that is less.
-            filename: The client's name. It may choose among types that the content leaves open, nothing more.
+            head: The first `head_bytes` of the content, or all of it if it is shorter.
+            filename: The client's name. It may only choose among types that the content leaves open.
         """
         ...
 
 
 class ReadingDetector(Detector, Protocol):
-    """A detector that may look further on, where the first bytes do not decide."""
+    """A detector that may read on if the first bytes do not decide."""
 
     def confirm(self, head: bytes, *, filename: str) -> Reading[str] | None:
-        """Return what reads on until the type is known; ``None`` if what `detect` has said is the last word.
+        """Return a reading that goes on until the type is known; ``None`` if the result of `detect` is final.
 
-        Asked for content that is longer than `head_bytes` only; `detect` sees all of what is shorter.
+        Called only for content longer than `head_bytes`; `detect` sees all of shorter content.
         """
         ...
 
 
 class SignatureDetector:
-    """Tells binary types by a table of signatures and by the directories of containers, and text by being text.
+    """Detects binary types by a table of signatures and the directories of containers, and text by its characters.
 
-    The type is that of the bytes. Where they leave several open, the extension of the name chooses among those, and
-    among those only: a text may be a CSV file, an archive without the directory of one is never a DOCX. Mark-up that
-    browsers run is told from other text. What fits nothing is ``application/octet-stream``, whatever its name is.
+    The bytes decide the type. If they allow several, the extension of the name chooses among those only: a text may be
+    a CSV file, but an archive without the right directory is never a DOCX. Markup that browsers run is distinguished
+    from other text. Content that fits nothing is ``application/octet-stream``, whatever its name.
     """
 
     head_bytes = 64 * 1024
@@ -91,7 +91,7 @@ class SignatureDetector:
         return _first_guess(found, head, claimed)
 
     def confirm(self, head: bytes, *, filename: str) -> Reading[str] | None:
-        """Return what looks further on; see `ReadingDetector`."""
+        """Return the reading that goes on; see `ReadingDetector`."""
         head = head[: self.head_bytes]
         if not head:
             return None
@@ -109,7 +109,7 @@ def _first_guess(found: Signature, head: bytes, claimed: Claims) -> str:
 
 
 def _by_name(head: bytes, claimed: Claims) -> Signature | None:
-    """Return the row of a type without a magic number that the name claims, if the bytes are like that."""
+    """Return the row of a type without a magic number that the name claims, if the bytes fit it."""
     for each in claimed:
         row = BY_NAME.get(each)
         if row is not None and row.fits is not None and row.fits(head):
@@ -118,7 +118,7 @@ def _by_name(head: bytes, claimed: Claims) -> Signature | None:
 
 
 def _has_late_pdf(head: bytes) -> bool:
-    # Readers accept up to 1,024 bytes before it: commands to a printer, headers of a mail (ISO 32000-1, annex H.3).
+    # Readers accept up to 1,024 bytes before it, such as printer commands or mail headers (ISO 32000-1, annex H.3).
     return head.find(b"%PDF-", 0, 1029) >= 0
 
 
@@ -129,4 +129,4 @@ def _of_text(found: str, head: bytes, claimed: Claims) -> str:
 _BEFORE_PDF = frozenset({"text/plain", "application/postscript"})
 
 default_detector: Detector = SignatureDetector()
-"""Used where the application names none."""
+"""Used if the application names no other."""

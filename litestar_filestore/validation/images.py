@@ -1,6 +1,6 @@
-"""Reads the dimensions of images from their headers. Nothing is decoded.
+"""Reads the dimensions of images from their headers, without decoding anything.
 
-Each reader is bounded: in the segments, boxes or tags that it looks at, and so in time, whatever it is given.
+Each reader looks at a limited number of segments, boxes or tags, so its time is bounded for any input.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _NO_DIMENSIONS = (0, 0)
 def read_dimensions(content_type: str) -> Reading[Dimensions | None]:
     """Read the width and height in pixels of an image of a type that is `MEASURED`; ``None`` if they cannot be read.
 
-    They are those of the stored raster, before a rotation that metadata may ask for. Of several pictures in one file
-    it is the first one, or the largest where a decoder may take any of them.
+    They are those of the stored raster, before any rotation requested by metadata. If a file holds several pictures,
+    the first one counts, or the largest if a decoder may take any of them.
     """
     width, height = yield from _READERS[content_type]()
     return (width, height) if width > 0 and height > 0 else None
 
 
 def _fixed(length: int, find: Callable[[bytes], Dimensions]) -> Callable[[], Reading[Dimensions]]:
-    """Return a reader of headers of a fixed length."""
+    """Return a reader for headers of a fixed length."""
 
     def read() -> Reading[Dimensions]:
         head = (yield Wanted(0, length)).data
@@ -78,7 +78,7 @@ def _read_jpeg() -> Reading[Dimensions]:
         if len(segment) < 4 or segment[0] != 0xFF:
             break
         marker = segment[1]
-        if marker == 0xFF:  # any number of them may fill the space before a marker
+        if marker == 0xFF:  # any number of fill bytes may come before a marker
             at += len(segment) - len(segment.lstrip(b"\xff")) - 1
         elif marker in _FRAMES:
             height, width = struct.unpack_from(">HH", segment, 5) if len(segment) >= 9 else _NO_DIMENSIONS
@@ -118,11 +118,11 @@ def _bmp(head: bytes) -> Dimensions:
         width, height = struct.unpack_from("<HH", head, 18)
     else:
         width, height = struct.unpack_from("<ii", head, 18)
-    return width, abs(height)  # a height below zero: the rows stand from top to bottom
+    return width, abs(height)  # a negative height means that the rows run from top to bottom
 
 
 def _read_tiff() -> Reading[Dimensions]:
-    """Read the first directory, which may stand anywhere (TIFF 6.0 §2, and BigTIFF)."""
+    """Read the first directory, which may be anywhere (TIFF 6.0 §2, and BigTIFF)."""
     head = (yield Wanted(0, 16)).data
     order, big = "<" if head.startswith(b"II") else ">", head[2:4] in {b"+\0", b"\0+"}
     if len(head) < 16:
@@ -145,7 +145,7 @@ def _tags(tags: bytes, order: str, *, big: bool) -> Iterator[tuple[int, int]]:
 
 
 def _read_icon() -> Reading[Dimensions]:
-    """Read the headers of all pictures: a directory says at most 256 pixels, whatever the picture has."""
+    """Read the headers of all pictures: the directory says at most 256 pixels, whatever the size of the picture."""
     head = (yield Wanted(0, 6)).data
     count = struct.unpack_from("<H", head, 4)[0] if len(head) == 6 else 0
     if not 0 < count <= _MOST_ICONS:
@@ -168,7 +168,7 @@ def _read_icon() -> Reading[Dimensions]:
 def _read_boxes() -> Reading[Dimensions]:
     """Read the largest picture of AVIF, HEIF or JPEG 2000 (ISO 23008-12 §6.5.3, ISO 15444-1 §I.5.3).
 
-    The picture that is shown may be put together from tiles or belong to a film, so the largest one counts.
+    The picture that is shown may be composed of tiles or belong to a film, so the largest one counts.
     """
     largest = _NO_DIMENSIONS
     at = 0
@@ -194,16 +194,16 @@ def _read_boxes() -> Reading[Dimensions]:
         if size < 8:
             return largest
         at += size
-    return _NO_DIMENSIONS  # nobody can say what stands behind so many
+    return _NO_DIMENSIONS  # too many boxes to know what comes after them
 
 
-# Where dimensions stand in the content of a box; of a sample entry (ISO 14496-12 §12.1.3) as of a property.
+# Offset of the dimensions in the content of a box, a property or a sample entry (ISO 14496-12 §12.1.3).
 _DIMENSIONS_AT = {
     b"ispe": (">II", 4),
     b"ihdr": (">II", 0),
     **dict.fromkeys((b"av01", b"hvc1", b"hev1", b"avc1", b"vvc1", b"jpeg", b"mjpg"), (">HH", 24)),
 }
-# Boxes that hold others, and how many bytes stand before those.
+# Boxes that hold others, and the number of bytes before the first of those.
 _CONTAINERS = {
     **dict.fromkeys((b"iprp", b"ipco", b"jp2h", b"moov", b"trak", b"mdia", b"minf", b"stbl"), 0),
     b"meta": 4,
@@ -301,11 +301,11 @@ MEASURED = frozenset(_READERS)
 
 @dataclass(frozen=True)
 class ImageSize(FileRule):
-    """Refuses images beyond these dimensions, and everything that is not measured in pixels.
+    """Refuses images beyond these dimensions, and everything that has no dimensions in pixels.
 
-    A few kilobytes can claim billions of pixels, and take that much memory in whatever decodes them later. Dimensions
-    are those of the stored raster, before a rotation that metadata may ask for. They may stand anywhere in the file: a
-    JPEG has its metadata before them, and a TIFF may have them at its end.
+    A file of a few kilobytes can claim billions of pixels, and take that much memory in whatever decodes it later. The
+    dimensions are those of the stored raster, before any rotation requested by metadata. They may be anywhere in the
+    file: in a JPEG they come after the metadata, and in a TIFF they may come at the end.
     """
 
     _: KW_ONLY
@@ -334,7 +334,7 @@ class ImageSize(FileRule):
             raise ConfigurationError("ImageSize needs limits of 1 pixel or more, for example ImageSize(max_width=4000)")
 
     def at_head(self, file: Candidate) -> str | None:
-        """Refuse what is no image."""
+        """Refuse what is not an image."""
         if file.content_type not in MEASURED:
             raise FileTypeNotAllowedError(f"Only images are allowed here, not files of type {file.content_type}")
         return None

@@ -1,4 +1,4 @@
-"""Media types: the extensions of their files, and the names that mean the same type."""
+"""Media types, the extensions of their files, and their aliases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = (
 )
 
 UNKNOWN = "application/octet-stream"
-"""The type of bytes about which nothing is known (RFC 2046 §4.5.1)."""
+"""The type of bytes of which nothing is known (RFC 2046 §4.5.1)."""
 
 Claims: TypeAlias = tuple[str, ...]
 """The types that the name of a file claims, see `types_of_extension`."""
@@ -82,7 +82,7 @@ _SAME: dict[str, str] = {
     "video/mp4": "video/mp4v video/x-m4v",
     "video/x-msvideo": "video/avi video/msvideo video/vnd.avi",
 }
-"""By type, its other names."""
+"""The aliases of each type."""
 _CANONICAL = {other: one for one, others in _SAME.items() for other in others.split()}
 
 OPEN_XML = "application/vnd.openxmlformats-officedocument."
@@ -247,7 +247,7 @@ _EXTENSIONS_OF: dict[str, str] = {
     "application/wasm": ".wasm",
     "font/woff": ".woff",
     "font/woff2": ".woff2",
-    # Programs and what Windows or a web server runs: never text/plain, though they are text
+    # Programs, and files that Windows or a web server runs: never text/plain, although they are text
     "application/x-asp": ".asp .aspx",
     "application/x-bat": ".bat .cmd",
     "application/x-cgi": ".cgi",
@@ -307,7 +307,7 @@ _EXTENSIONS_OF: dict[str, str] = {
     "application/xslt+xml": ".xsl .xslt",
     "application/yaml": ".yaml .yml",
 }
-"""By type, the extensions of its files, the usual one first. What stands here is told from content."""
+"""The extensions of each type, the usual one first. These types are detected from content."""
 
 _MAY_ALSO_BE: dict[str, tuple[str, ...]] = {
     ".ai": ("application/postscript",),
@@ -341,7 +341,7 @@ _MAY_ALSO_BE: dict[str, tuple[str, ...]] = {
     ".json": ("application/geo+json", "application/x-ndjson"),
     ".xsl": ("application/xml",),
 }
-"""By extension, other types that its files may have."""
+"""Other types that files with an extension may have."""
 
 _TEXT_TYPES = frozenset({
     "application/geo+json", "application/hta", "application/json", "application/manifest+json", "application/mbox",
@@ -358,13 +358,13 @@ _TEXT_TYPES = frozenset({
 
 
 def canonical(content_type: str) -> str:
-    """Return the one name of a media type: lower case, without parameters, and one of those that mean the same."""
+    """Return the canonical name of a media type: lower case, without parameters, aliases resolved."""
     bare = content_type.partition(";")[0].strip().lower()
     return _CANONICAL.get(bare, bare)
 
 
 def extension_of(filename: str) -> str:
-    """Return the last extension of a name in lower case with its dot, ``""`` if there is none that could be one."""
+    """Return the last extension of a name, in lower case with its dot; ``""`` if it has none."""
     stem, dot, last = filename.rpartition(".")
     found = f"{dot}{last}".lower()
     return found if stem and _EXTENSION.fullmatch(found) else ""
@@ -376,8 +376,8 @@ def is_text_type(content_type: str) -> bool:
 
 
 def _texts_of_python() -> dict[str, tuple[str, ...]]:
-    # Not the table of `mimetypes.init`, which reads files of the operating system: what is allowed must not depend on
-    # them. And text only: nothing here could tell bytes of the other types from any others.
+    # Do not use the table of `mimetypes.init`, which reads files of the operating system: what is allowed must not
+    # depend on them. Take only text types: this package cannot recognise the bytes of the others.
     found = {ext: canonical(each) for ext, each in mimetypes.MimeTypes().types_map[True].items()}
     return {ext: (type_,) for ext, type_ in found.items() if is_text_type(type_)}
 
@@ -388,24 +388,24 @@ _TYPES = _texts_of_python() | {
 _USUAL = {
     **{types[0]: ext for ext, types in reversed(_TYPES.items())},
     **{type_: exts.split()[0] for type_, exts in _EXTENSIONS_OF.items()},
-    "image/apng": ".png",  # viewers that know nothing of it show its first picture
+    "image/apng": ".png",  # viewers without support for it show its first picture
 }
 
 
 def types_of_extension(ext: str) -> Claims:
-    """Return the media types that files with this extension have, none for an extension that is not known."""
+    """Return the media types that files with this extension may have; none for an unknown extension."""
     return _TYPES.get(ext, ())
 
 
 def choose(allowed: tuple[str, ...], claims: Claims) -> str:
-    """Return the first type that the name claims among those that the bytes allow, else the usual one."""
+    """Return the first type that the name claims and the bytes allow, else the usual one."""
     return next((each for each in claims if each in allowed), allowed[0])
 
 
 def extension_for(content_type: str, filename: str) -> str:
     """Return the extension for files of a type: that of `filename` if it belongs to it, else the usual one.
 
-    ``""`` where no extension is known, and for `UNKNOWN`.
+    ``""`` if no extension is known, and for `UNKNOWN`.
     """
     if content_type == UNKNOWN:
         return ""
@@ -414,9 +414,9 @@ def extension_for(content_type: str, filename: str) -> str:
 
 
 def agree(filename: str, content_type: str) -> bool:
-    """Return whether the extension of a name may stand on content of this type.
+    """Return whether content of this type may have the extension of a name.
 
-    An extension that is not known, or none, claims nothing. Only the last one counts, as it does for operating systems.
+    An unknown or missing extension claims nothing. Only the last one counts, as it does for operating systems.
     """
     claimed = types_of_extension(extension_of(filename))
     return not claimed or content_type in claimed

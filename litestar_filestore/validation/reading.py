@@ -1,4 +1,4 @@
-"""Hands readings the bytes that they ask for, while the content passes once."""
+"""Gives readings the bytes that they request, while the content passes once."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SLACK_BYTES = 64 * 1024
 
 
 class Passage(Generic[ResultT]):
-    """Content on its way past one reading.
+    """Content that passes one reading.
 
-    What the reading gets is a function of the content, never of the pieces in which that came: a byte that has passed
-    is gone, also where it happens to lie in memory still. Up to `MOST_BYTES` are held of each: the first bytes, a
+    What the reading gets depends only on the content, never on the pieces in which it came: a byte that has passed is
+    gone, even if it happens to be still in memory. At most `MOST_BYTES` are held of each of these: the first bytes, a
     piece, the last bytes and members of an archive.
     """
 
@@ -37,11 +37,11 @@ class Passage(Generic[ResultT]):
     )  # fmt: skip
 
     def __init__(self, reading: Reading[ResultT], head: bytes) -> None:
-        """Begin with the first bytes, which stay.
+        """Begin with the first bytes, which stay available.
 
         Args:
-            reading: Who asks.
-            head: The first bytes of the content, always as many of them, or all.
+            reading: The reading that requests bytes.
+            head: The first bytes of the content, always the same number of them, or the whole content.
         """
         self._reading = reading
         self._head = head
@@ -53,9 +53,9 @@ class Passage(Generic[ResultT]):
         self._members: _Members | None = None
         self._seen_all = False
         self.result: ResultT | None = None
-        """Result of the reading, when it has ended."""
+        """Result of the reading, once it has ended."""
         self.wanted: Wanted | None = None
-        """Bytes that it waits for and that have not passed yet; ``None`` when it has ended."""
+        """Bytes that it waits for and that have not passed yet; ``None`` once it has ended."""
         self._answer(None)
 
     def feed(self, block: Block) -> None:
@@ -71,7 +71,7 @@ class Passage(Generic[ResultT]):
             self._collect(bytes(memoryview(block)[wanted.offset - start :][: wanted.length]), wanted)
 
     def end(self) -> None:
-        """Say that the content has ended, which ends the reading."""
+        """Signal the end of the content, which ends the reading."""
         while (wanted := self.wanted) is not None:
             if wanted.offset < 0:
                 tail = (self._last.data + self._tail)[wanted.offset :]
@@ -81,7 +81,7 @@ class Passage(Generic[ResultT]):
                 self._finish(Piece(self._from, bytes(self._buffer)))
 
     def give(self, piece: Piece) -> None:
-        """Answer what is `wanted` by bytes that were read where they lie; there are fewer where the content ends."""
+        """Supply the bytes that are `wanted`, read in place; fewer if the content ends before."""
         wanted = self.wanted
         if wanted is None:
             return
@@ -95,7 +95,7 @@ class Passage(Generic[ResultT]):
     # -- what is wanted
 
     def _answer(self, piece: Piece | None) -> None:
-        """Let the reading go on until it wants bytes that are not here."""
+        """Let the reading go on until it requests bytes that are not available."""
         try:
             while True:
                 wanted = next(self._reading) if piece is None else self._reading.send(piece)
@@ -106,7 +106,7 @@ class Passage(Generic[ResultT]):
             self.result, self.wanted = end.value, None
 
     def _open(self, wanted: Wanted) -> Piece | None:
-        """Return what answers a question at once; ``None`` if bytes have to come first."""
+        """Return the piece that satisfies a request at once; ``None`` if more bytes must come first."""
         offset, length, names = wanted
         if offset < 0:
             self.wanted = Wanted(max(offset, -MOST_BYTES), 0, names)
@@ -128,7 +128,7 @@ class Passage(Generic[ResultT]):
         if members is None or self._seen_all:
             kept = members.kept.get(offset) if members is not None else None
             return Piece(offset, self._head[offset : offset + length] if kept is None else bytes(kept[:length]))
-        self._wait(offset, b"", length)  # the last bytes were read where they lie, and so are members
+        self._wait(offset, b"", length)  # the last bytes were read in place, and so are members
         return None
 
     def _wait(self, offset: int, known: bytes, length: int) -> None:
@@ -155,14 +155,14 @@ class Passage(Generic[ResultT]):
 
     def _keep(self, data: bytes) -> None:
         self._tail += data
-        if len(self._tail) > MOST_BYTES + _SLACK_BYTES:  # now and then, as each cut moves what stays
+        if len(self._tail) > MOST_BYTES + _SLACK_BYTES:  # only now and then, because each cut moves the rest
             del self._tail[:-MOST_BYTES]
         if self._members is not None:
             self._members.feed(data)
 
 
 class _Members:
-    """Finds members of a ZIP archive by their names as they pass, and keeps the beginning of each."""
+    """Finds members of a ZIP archive by name as they pass, and keeps the start of each."""
 
     __slots__ = ("_names", "_offset", "_open", "_seam", "kept")
 

@@ -1,4 +1,4 @@
-"""The rules that come with the package, and sizes as people write them: ``"25 MB"``."""
+"""The built-in rules, and sizes as people write them: ``"25 MB"``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = (
 
 @dataclass(frozen=True, init=False)
 class MaxSize(FileRule):
-    """Limits the size of each file; counted while it is read, so nothing beyond it is stored."""
+    """Limits the size of each file. Bytes are counted while they are read, so nothing beyond the limit is stored."""
 
     max_bytes: int | None
 
@@ -41,7 +41,7 @@ class MaxSize(FileRule):
         object.__setattr__(self, "max_bytes", parse_size(size))
 
     def at_end(self, file: Candidate) -> str | None:
-        """Refuse what is too long."""
+        """Refuse files that are too long."""
         if file.size is not None and self.max_bytes is not None and file.size > self.max_bytes:
             raise FileTooLargeError(too_large_message(self.max_bytes), max_bytes=self.max_bytes)
         return None
@@ -49,12 +49,12 @@ class MaxSize(FileRule):
 
 @dataclass(frozen=True, init=False)
 class MinSize(FileRule):
-    """Refuses files that are shorter. ``MinSize(1)`` refuses empty ones, which are files otherwise."""
+    """Refuses files that are too small. ``MinSize(1)`` refuses empty files, which are otherwise allowed."""
 
     min_bytes: int
 
     def __init__(self, size: int | str) -> None:
-        """Allow files from `size` on; see `MaxSize`.
+        """Allow files of at least `size`; see `MaxSize` for its form.
 
         Raises:
             ConfigurationError: If `size` is not a size.
@@ -62,11 +62,11 @@ class MinSize(FileRule):
         object.__setattr__(self, "min_bytes", parse_size(size))
 
     def at_head(self, file: Candidate) -> str | None:
-        """Refuse what is known to be too short already."""
+        """Refuse files that are already known to be too short."""
         return self.at_end(file) if file.size is not None else None
 
     def at_end(self, file: Candidate) -> str | None:
-        """Refuse what is too short."""
+        """Refuse files that are too short."""
         if file.size is None or file.size >= self.min_bytes:
             return None
         if file.size == 0:
@@ -76,7 +76,7 @@ class MinSize(FileRule):
 
 @dataclass(frozen=True, init=False)
 class ContentTypes(FileRule):
-    """Allows files of these media types only. The type is told from the content, and the name must not belie it."""
+    """Allows only files of these media types. The type is detected from the content, and the name must match it."""
 
     patterns: tuple[str, ...]
     judges_type = True
@@ -88,14 +88,14 @@ class ContentTypes(FileRule):
             *patterns: ``"application/pdf"``, ``"image/*"``; compared as a whole, without parameters.
 
         Raises:
-            ConfigurationError: If a pattern is no media type, or there is none.
+            ConfigurationError: If a pattern is not a media type, or there is no pattern.
         """
         if not patterns or not all(_is_type(each) for each in patterns):
             raise ConfigurationError(f"ContentTypes takes media types such as 'image/*', not {patterns!r}")
         object.__setattr__(self, "patterns", tuple(dict.fromkeys(canonical(each) for each in patterns)))
 
     def at_head(self, file: Candidate) -> str | None:
-        """Refuse other types, and names that belie the content."""
+        """Refuse other types, and names that do not match the content."""
         if not any(matches(file.content_type, pattern) for pattern in self.patterns):
             raise FileTypeNotAllowedError(
                 f"Files of type {file.content_type} are not allowed here, only {_list(self.patterns)}"
@@ -108,7 +108,7 @@ class ContentTypes(FileRule):
 
 @dataclass(frozen=True, init=False)
 class Extensions(FileRule):
-    """Allows files whose names end in one of these, and whose content is of the type that the extension says."""
+    """Allows only files with one of these extensions, and with content of a type that the extension stands for."""
 
     extensions: tuple[str, ...]
     judges_type = True
@@ -117,7 +117,7 @@ class Extensions(FileRule):
         """Allow extensions.
 
         Args:
-            *extensions: ``".pdf"`` or ``"pdf"``, also ``".tar.gz"``; upper and lower case are the same.
+            *extensions: ``".pdf"`` or ``"pdf"``, also ``".tar.gz"``; case does not matter.
 
         Raises:
             ConfigurationError: If there is none, or one is empty.
@@ -128,7 +128,7 @@ class Extensions(FileRule):
         object.__setattr__(self, "extensions", dotted)
 
     def at_head(self, file: Candidate) -> str | None:
-        """Refuse other extensions, and content that is not what the extension says."""
+        """Refuse other extensions, and content that does not match the extension."""
         name = file.filename.lower()
         if not any(name.endswith(each) and len(name) > len(each) for each in self.extensions):
             raise FileTypeNotAllowedError(f"The name of the file has to end in {_list(self.extensions)}")
@@ -138,7 +138,7 @@ class Extensions(FileRule):
 
 @dataclass(frozen=True, init=False)
 class MaxFiles(FileRule):
-    """Limits how many files a list holds. Says nothing about a single one."""
+    """Limits how many files a list holds. Does not check single files."""
 
     max_files: int | None
 
@@ -154,10 +154,10 @@ class MaxFiles(FileRule):
 
 
 def effective_rules(*levels: Iterable[Rule]) -> tuple[Rule, ...]:
-    """Return the rules that hold, of several places that declare some, the nearest first.
+    """Return the rules that apply if several places declare some; pass the nearest place first.
 
-    A nearer rule stands in for farther ones of its class: a field's `MaxSize` for the column's. Functions are of no
-    class, so all of them hold.
+    A nearer rule replaces farther ones of its class, for example a field's `MaxSize` the column's. Functions have no
+    class of their own, so all of them apply.
     """
     result: list[Rule] = []
     for level in levels:
@@ -204,7 +204,7 @@ def parse_size(size: int | str) -> int:
             ``MiB``, ``GiB``, ``TiB`` (powers of 1,024): ``"25 MB"``, ``"1.5 GiB"``.
 
     Raises:
-        ConfigurationError: For anything else, and below zero.
+        ConfigurationError: For anything else, and for negative sizes.
     """
     if isinstance(size, str):
         found = _SIZE.fullmatch(size.strip())
@@ -219,7 +219,7 @@ def parse_size(size: int | str) -> int:
 
 
 def format_size(size: int) -> str:
-    """Return a size for people, exact where it was declared in one unit and rounded down otherwise."""
+    """Return a size for people: exact if it is a whole number of some unit, else rounded down."""
     for unit, factor in _LARGEST_FIRST:
         if size >= factor and size % factor == 0:
             return f"{size // factor} {unit}"
@@ -231,5 +231,5 @@ def format_size(size: int) -> str:
 
 
 def too_large_message(max_bytes: int) -> str:
-    """Return what to tell somebody whose file is too large."""
+    """Return the message for somebody whose file is too large."""
     return f"The file is larger than the {format_size(max_bytes)} that are allowed"

@@ -1,7 +1,7 @@
-"""The table of signatures: which bytes at which place make which types.
+"""The table of signatures: which bytes at which offset identify which types.
 
-A magic number of two or three bytes is no proof, so each short one comes with a look at the rest of the header. One
-that is made of printable characters is none either, as letters begin like that too: what reads as text is text.
+A magic number of two or three bytes proves nothing, so each short one comes with a check of the rest of the header. Nor
+does one of printable characters, because a letter may begin like that: content that reads as text is text.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class Signature:
 
     magic: bytes
     types: tuple[str, ...]
-    """Types that the bytes allow; the first where the name chooses no other."""
+    """Types that the bytes allow; the first one applies unless the name chooses another."""
     fits: Callable[[bytes], bool] | None = None
-    """Looks at the rest of the header."""
+    """Checks the rest of the header."""
     tell: Tell | None = None
-    """Tells the type by the first bytes, instead of the name."""
+    """Chooses the type by the first bytes instead of the name."""
     read: Read | None = None
-    """Tells the type by what stands further on; until then it is what `tell` or the name says."""
+    """Chooses the type by later bytes; until then `tell` or the name decides."""
     printable: bool = False
-    """Whether a text may begin like that."""
+    """Whether a text may begin with these bytes."""
 
 
 def signature_of(head: bytes) -> Signature | None:
-    """Return the row that content with these first bytes fits, ``None`` for none."""
+    """Return the row that fits these first bytes, or ``None``."""
     for row in _BY_FIRST_BYTE[head[0]]:
         if head.startswith(row.magic) and (row.fits is None or row.fits(head)):
             return row
@@ -50,7 +50,7 @@ def signature_of(head: bytes) -> Signature | None:
     return None
 
 
-# -- what a header has to be like beside its magic number
+# -- checks of a header besides its magic number
 
 
 def _u16(head: bytes, at: int, order: str = "<") -> int:
@@ -118,7 +118,7 @@ def _compound(head: bytes) -> bool:
 
 
 def _java_class(head: bytes) -> bool:
-    return 44 < _u16(head, 6, ">") < 200  # or a program of macOS for several processors
+    return 44 < _u16(head, 6, ">") < 200  # else it is a macOS program for several processors
 
 
 def _ac3(head: bytes) -> bool:
@@ -130,7 +130,7 @@ def _frames(head: bytes) -> bool:
 
 
 def _tga(head: bytes) -> bool:
-    """Return whether this can be a header of Truevision (TGA 2.0 §C.2), which has no magic number."""
+    """Return whether this can be a Truevision header (TGA 2.0 §C.2), which has no magic number."""
     if len(head) < 18 or head[1] > 1 or head[2] not in {1, 2, 3, 9, 10, 11} or head[16] not in {8, 15, 16, 24, 32}:
         return False
     mapped = head[2] in {1, 9}
@@ -140,7 +140,7 @@ def _tga(head: bytes) -> bool:
 
 
 def _read_tga(head: bytes, claims: Claims) -> Reading[str]:
-    """Look for the footer of version 2; without one the size has to be right where it can be known."""
+    """Look for the footer of version 2; without one the size must be right, if it can be known."""
     width, height, depth = struct.unpack_from("<HHB", head, 12)
     piece = yield Wanted(-26, 26)
     if piece.data.endswith(b"TRUEVISION-XFILE.\0"):
@@ -152,7 +152,7 @@ def _read_tga(head: bytes, claims: Claims) -> Reading[str]:
 
 
 def _tell_svgz(head: bytes, claims: Claims) -> str:
-    """Look into what is compressed, where the name says that it is a drawing."""
+    """Look at the compressed content if the name says that it is a drawing."""
     if "image/svg+xml-compressed" not in claims:
         return "application/gzip"
     import zlib
@@ -334,7 +334,7 @@ def _iso_media(head: bytes) -> bool:
 
 
 def _atoms(head: bytes) -> bool:
-    # Eight bytes are little: the header of the film has to be found further on.
+    # Eight bytes are not enough: the movie header must be found further on.
     return _u32(head, 0, ">") in {0, 1} or _u32(head, 0, ">") >= 8
 
 
@@ -362,7 +362,7 @@ _FURTHER_ON = (
     (34, {b"LP\0\0": Signature(b"LP", ("application/vnd.ms-fontobject",), _has(8, *_EMBEDDED_FONTS))}),
 )  # fmt: skip
 
-# What begins with any byte, and is looked for where the name asks for it.
+# Types that may begin with any byte; they are tried only if the name claims them.
 BY_NAME: dict[str, Signature] = {
     "image/x-tga": Signature(b"", ("image/x-tga",), _tga, read=_read_tga),
     "video/mp2t": _BLU_RAY,

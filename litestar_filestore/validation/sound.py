@@ -1,4 +1,4 @@
-"""Tells sound and streams that have no magic number but a frame every few hundred bytes."""
+"""Detects sound and streams that have no magic number, only a frame every few hundred bytes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SAMPLES = (44100, 48000, 32000)
 
 
 def tell_frames(head: bytes, claims: Claims) -> str:
-    """Return the type of frames of MPEG audio or AAC that begin at once; one alone proves nothing."""
+    """Return the type of MPEG audio or AAC frames at the very start; a single frame proves nothing."""
     del claims
     return _frame_type(head, 0, alone=False)
 
 
 def _frame_type(data: bytes, at: int, *, alone: bool) -> str:
-    """Return the type of the frame at a place if another one follows, or if it may stand alone at the end."""
+    """Return the type of the frame at an offset if another one follows, or if it may be alone at the end."""
     length, type_ = _frame(data, at)
     if not length:
         return UNKNOWN
@@ -43,7 +43,7 @@ def _frame_type(data: bytes, at: int, *, alone: bool) -> str:
 
 
 def _frame(data: bytes, at: int) -> tuple[int, str]:
-    """Return length in bytes and type of a frame, 0 if there is none."""
+    """Return the length in bytes and the type of a frame; the length is 0 if there is none."""
     if len(data) < at + 6 or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
         return 0, UNKNOWN
     second, third = data[at + 1], data[at + 2]
@@ -68,7 +68,7 @@ def _adts(data: bytes, at: int) -> int:
 
 
 def read_tagged(head: bytes, claims: Claims) -> Reading[str]:
-    """Look at what stands behind tags of ID3 (id3v2.4.0-structure §3.1): not every file with them is an MP3."""
+    """Look at what follows the ID3 tags (id3v2.4.0-structure §3.1): not every file that has them is an MP3."""
     at = 0
     piece = yield Wanted(0, _JUNK_BYTES)
     for _ in range(_MOST_TAGS):
@@ -88,7 +88,7 @@ def _behind_tags(data: bytes, claims: Claims) -> str:
     if data[8:12] in {b"AIFF", b"AIFC"} or data[8:12] == b"WAVE":
         return "audio/wav" if data[8:12] == b"WAVE" else "audio/aiff"
     at = data.find(b"\xff")
-    while at >= 0:  # writers leave empty space behind tags that were made smaller
+    while at >= 0:  # writers leave padding after tags that became smaller
         if (found := _frame_type(data, at, alone=True)) != UNKNOWN:
             return found
         at = data.find(b"\xff", at + 1)
@@ -96,7 +96,7 @@ def _behind_tags(data: bytes, claims: Claims) -> str:
 
 
 def tell_ac3(head: bytes, claims: Claims) -> str:
-    """Return the type of frames of AC-3 or E-AC-3 (ETSI TS 102 366 §4.4 and annex E)."""
+    """Return the type of AC-3 or E-AC-3 frames (ETSI TS 102 366 §4.4 and annex E)."""
     del claims
     if len(head) < 6:
         return UNKNOWN
@@ -119,6 +119,6 @@ def _ac3_length(code: int) -> int:
 
 
 def is_transport_stream(head: bytes, start: int, packet_bytes: int) -> bool:
-    """Return whether a packet begins every so many bytes (ISO 13818-1 §2.4.3.2), as far as can be seen."""
+    """Return whether a packet begins every `packet_bytes` (ISO 13818-1 §2.4.3.2), as far as `head` shows."""
     syncs = head[start : start + 8 * packet_bytes : packet_bytes]
     return len(syncs) >= 3 and syncs.count(b"G") == len(syncs)

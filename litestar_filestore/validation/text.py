@@ -1,4 +1,4 @@
-"""Tells text from bytes, and what kind of text it is."""
+"""Tells text from binary content, and detects the kind of text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Text(NamedTuple):
     """The first bytes of a file, read as text."""
 
     text: str
-    """Its characters. Of a legacy encoding, which nothing names, those of ASCII only are right."""
+    """Its characters. In a legacy encoding, which nothing names, only the ASCII characters are right."""
     legacy: bool = False
-    """Whether it is in none of Unicode's encodings."""
+    """Whether it is in a legacy encoding, not a Unicode one."""
 
 
 _MARKS = (
@@ -30,24 +30,24 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, codecs.utf_16_le_decode),
     (codecs.BOM_UTF16_BE, codecs.utf_16_be_decode),
 )
-# Control characters that texts have: bell, backspace (man pages), tabs, line and form feeds, escape (coloured logs).
+# Control characters that occur in text: bell, backspace (man pages), tabs, line and form feeds, escape (coloured logs).
 _IN_TEXT = bytes((*range(7, 14), 27, *range(32, 127), *range(128, 256)))
 _CONTROLS = frozenset(map(chr, (*range(7), *range(14, 27), *range(28, 32), 127)))
-# A log that was being written when the machine stopped has NUL where a line should begin.
+# A log that was being written when the machine crashed has NULs where a line should begin.
 _PADDED_LINE = re.compile(rb"(?<=\n)\x00+")
 _SPACES = " \t\n\f\r"
 
 
 def read_text(head: bytes, *, cut: bool, padded: bool = True) -> Text | None:
-    """Return the first bytes of a file as text, ``None`` if it is none.
+    """Return the first bytes of a file as text, or ``None`` if they are not text.
 
-    Text is Unicode, or of an encoding that contains ASCII, as those of Windows, of the Macintosh, Shift-JIS and GBK do;
-    without the control characters that no text has. Ctrl-Z may stand at its end and NUL between its lines.
+    Text is in Unicode or in an encoding that contains ASCII, such as those of Windows and the Macintosh, Shift-JIS and
+    GBK. It has no control characters except those that occur in text. Ctrl-Z may come at its end and NUL between lines.
 
     Args:
-        head: The first bytes. None at all are an empty text.
+        head: The first bytes. No bytes at all are an empty text.
         cut: Whether more may follow, so that `head` may end in the middle of a character.
-        padded: Whether Ctrl-Z and NUL are looked over; not where a signature says that this is something else.
+        padded: Whether Ctrl-Z and NUL are ignored; not if a signature says that this is something else.
     """
     for mark, decode in _MARKS:
         if head.startswith(mark):
@@ -71,14 +71,14 @@ def _decoded(head: bytes, decode: Callable[[bytes, str, bool], tuple[str, int]],
 def _without_padding(head: bytes, *, cut: bool) -> bytes:
     if not cut:
         body = head.rstrip(b"\0\x1a")
-        if head.startswith(b"\x1a", len(body)):  # CP/M and DOS end text so, and fill the rest of a block
+        if head.startswith(b"\x1a", len(body)):  # CP/M and DOS end text like this, and fill the rest of a block
             head = body
     return _PADDED_LINE.sub(b"", head)
 
 
 # -- what kind of text
 
-# What a text has to look like to be of a type; what is not listed may be any text.
+# What a text must look like to be of a type; a type that is not listed may be any text.
 _JSON_START = re.compile(r'[{\["0-9-]|true|false|null')
 _FIELD = re.compile(r"[!-9;-~]{1,76}:|From ")
 _GEOMETRY = ('"coordinates"', '"features"', '"geometries"', '"geometry"')
@@ -113,7 +113,7 @@ _LOOKS: dict[str, Callable[[str], bool]] = {
     "text/vtt": lambda start: start.startswith("WEBVTT"),
 }
 _UNICODE_ONLY = frozenset(type_ for type_ in _LOOKS if "json" in type_)
-# What begins so is of that type whatever its name is; the others are told only where the name leaves it open.
+# Text that begins like this has that type whatever its name; the others need the name to leave the type open.
 _ALWAYS = (
     ("%PDF-", "application/pdf"),
     ("%!PS", "application/postscript"),
@@ -128,9 +128,9 @@ def text_type(text: Text, claimed: Claims) -> str:
     """Return the media type of a text.
 
     Args:
-        text: Its beginning.
-        claimed: What its name says. Believed among the types that the text allows; but what browsers would run is
-            called by its name.
+        text: Its start.
+        claimed: The types that its name claims. They are believed if the text allows them, but text that browsers would
+            run always gets its true type.
     """
     start = text.text.lstrip(_SPACES)
     if start[:1] in _MARKED:
@@ -153,13 +153,13 @@ def _may_be(content_type: str, text: Text, start: str) -> bool:
     return looks is None or (looks(start) and not (text.legacy and content_type in _UNICODE_ONLY))
 
 
-# -- mark-up
+# -- markup
 
-# How HTML begins for browsers (WHATWG MIME Sniffing §7.1).
+# The tags by which browsers recognise HTML (WHATWG MIME Sniffing §7.1).
 _HTML_TAGS = frozenset(
     "!doctype html head script iframe h1 div font table a style title b body br p".split()  # noqa: SIM905
 )
-# What may stand in a cell of a table: it shapes text and loads nothing.
+# Tags that may be in a cell of a table: they format text and load nothing.
 _TAGS_IN_CELLS = frozenset("a b br code div em font h1 h2 h3 i p s small span strong sub sup u".split())  # noqa: SIM905
 _XML_ROOTS = {
     "COLLADA": "model/vnd.collada+xml",
@@ -184,21 +184,21 @@ def _is_markup(content_type: str) -> bool:
 
 
 class _Prologue(NamedTuple):
-    """The beginning of a document up to its root."""
+    """The start of a document up to its root."""
 
     declared: bool
-    """Whether it begins as XML does."""
+    """Whether it begins like XML."""
     comment: bool
     """Whether it begins with a comment, which browsers take for HTML."""
     doctype: str
     root: str
-    """Name of the first element as it is written; empty if there is none in sight."""
+    """Name of the first element as written; empty if none was found."""
     at: int
-    """Where the first element stands."""
+    """Offset of the first element."""
 
 
 def _prologue(text: str) -> _Prologue:
-    # Plain searches, each from where the one before has ended: patterns with nested repeats take ages on hostile text.
+    # Plain searches, each from the end of the one before: patterns with nested repeats take ages on hostile text.
     at, doctype = 0, ""
     for _ in range(_MOST_DECLARATIONS):
         if not text.startswith(("<?", "<!"), at):
@@ -250,11 +250,11 @@ def _word(text: str, at: int) -> str:
 
 
 def _markup_type(text: str, claimed: Claims) -> str | None:
-    """Return the type of mark-up, ``None`` for other text."""
+    """Return the type of markup, ``None`` for other text."""
     found = _prologue(text)
     tag = found.root.lower()
     if "text/markdown" in claimed or _is_table(text, found, tag, claimed):
-        return None  # Markdown and cells may begin with tags, and nothing runs them
+        return None  # Markdown and table cells may begin with tags, and nothing runs them
     if found.doctype == "html" or (not found.declared and tag in _HTML_TAGS):
         xhtml = found.declared or ("application/xhtml+xml" in claimed and "http://www.w3.org/1999/xhtml" in text)
         return "application/xhtml+xml" if xhtml else "text/html"
@@ -264,7 +264,7 @@ def _markup_type(text: str, claimed: Claims) -> str | None:
     if local in _XML_ROOTS or found.doctype == "svg":
         return _XML_ROOTS.get(local, "image/svg+xml")
     if tag == "svg":
-        return "image/svg+xml"  # HTML's parser does not look at the case
+        return "image/svg+xml"  # HTML's parser ignores case
     return _other_markup(found, claimed)
 
 
