@@ -1,4 +1,4 @@
-"""Tools for tests: the definition of a driver, faults on purpose, hostile names, a leak gate, fixtures.
+"""Tools for tests: conformance tests for drivers, planned faults, hostile names, a leak gate, fixtures.
 
 A name is loaded when it is first used: `FaultyDriver` does without pytest, which the definition of a driver needs.
 """
@@ -55,7 +55,7 @@ _HOMES = {
     "assert_no_tasks": "leaks",
     "memory_storage": "fixtures",
 }
-"""The module of each name, for the interpreter; the imports above say the same to type checkers."""
+"""The module of each name, for the interpreter; the imports above are for type checkers."""
 
 # Before the modules are imported: the rewriting of their assertions is what makes failures readable. Outside a test run
 # (`slow_put` is a program of its own) there is nothing to rewrite, and pytest need not be installed.
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # the next use finds it without this function
+    globals()[name] = value  # the next use does not need this function
     return value
 
 

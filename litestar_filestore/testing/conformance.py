@@ -1,4 +1,4 @@
-"""The definition of a driver, as tests that everybody can run on theirs.
+"""The contract of a driver, as tests that you can run on your own.
 
 Subclass `BackendConformance` in a test module of yours and say how to build the backend::
 
@@ -7,12 +7,12 @@ Subclass `BackendConformance` in a test module of yours and say how to build the
         def spec(self, server):
             return BackendSpec("my_package.backends:MyBackend", {"key": "mine", "url": server.url})
 
-Each test runs four times: on the sync and on the async half, bare and with a prefix. Tests make a folder of their own,
-so the store need not be empty, and leave their objects behind, so it should be one that is thrown away. The capability
-flags of the driver decide what is demanded; what a driver does not claim is skipped with the reason, and must be
-refused with `UnsupportedOperationError`.
+Each test runs four times: on the sync and on the async half, without and with a prefix. Tests use their own folder, so
+the store need not be empty. They leave their objects behind, so use a throw-away store. The capability flags of the
+driver decide what is required: tests of an ability that it does not claim are skipped with the reason, and its
+operations must raise `UnsupportedOperationError`.
 
-Where a backend cannot be built in another process, override ``make_backend`` instead of ``spec``; the tests that kill a
+If a backend cannot be built in another process, override ``make_backend`` instead of ``spec``; the tests that kill a
 process are then left out::
 
         @pytest.fixture
@@ -26,7 +26,7 @@ For a slow server, half of the forms are enough::
             return request.param
 
 The fixture ``leftovers`` shows the tests what interrupted puts leave in hidden places. See `Harness` for it and for the
-attributes that describe test servers. The tests need pytest, and no plugin of it.
+attributes that describe test servers. The tests need pytest, but no plugin.
 """
 
 from __future__ import annotations
@@ -61,4 +61,4 @@ class BackendConformance(
     SignConformance,
     ConcurrencyConformance,
 ):
-    """Everything that a driver must do; see the module for how to use it."""
+    """Tests of everything that a driver must do; see the module docstring for how to use them."""

@@ -1,4 +1,4 @@
-"""Atomicity: whoever looks sees the old object or the new one, whatever happens to the put."""
+"""Atomicity: readers see the old object or the new one, whatever happens to the put."""
 # ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ("AtomicConformance", "ReaderConformance", "assert_clean", "assert_unt
 
 OLD = b"old content"
 SMALL, LARGE = 100_000, 12 * MIB
-"""Content that fits into one request of any store, and content of several parts."""
+"""Content that fits in one request to any store, and content of several parts."""
 
 
 class SourceBrokenError(Exception):
@@ -48,7 +48,7 @@ async def assert_untouched(storage: AsyncHalf, *, old: bool) -> None:
 
 
 async def assert_clean(storage: AsyncHalf, leftovers: Leftovers) -> None:
-    """Make sure that `clean` runs, leaves the objects alone and leaves nothing in hidden places."""
+    """Make sure that `clean` runs, keeps the objects and leaves nothing in hidden places."""
     before = await storage.names()
     assert await storage.clean(older_than=0) >= 0
     assert await storage.names() == before
@@ -79,7 +79,7 @@ class AtomicConformance(Harness):
 
     @in_loop
     async def test_source_of_text(self, storage: AsyncHalf) -> None:
-        """A piece that is no bytes fails the put, and nothing of the pieces before it is kept."""
+        """A piece that is not bytes makes the put fail, and nothing of the earlier pieces is kept."""
         pieces: list[Any] = [b"x" * SMALL, "text"]
         with pytest.raises(SourceTypeError):
             await storage.put(iter(pieces), key=storage.key("a"))
@@ -140,7 +140,7 @@ class AtomicConformance(Harness):
     @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
     @in_loop
     async def test_task_cancelled_at_the_end(self, storage: AsyncHalf, leftovers: Leftovers, size: int) -> None:
-        """A put that is cancelled while it finishes has either happened as a whole or not at all."""
+        """A put that is cancelled while it finishes has happened either completely or not at all."""
         await put_old(storage, wanted=True)
 
         async def source() -> AsyncGenerator[bytes, None]:
@@ -163,7 +163,7 @@ class AtomicConformance(Harness):
 
     @in_loop
     async def test_clean_spares_puts_under_way(self, storage: AsyncHalf) -> None:
-        """Cleaning up what is older than an hour does not touch a put that has begun just now."""
+        """Cleaning up what is older than an hour does not touch a put that has just begun."""
         if not self.server_dates_uploads:
             pytest.skip("the server tells a wrong age of unfinished uploads")
         async with storage.stopped_put(storage.key("a"), before=content(LARGE), after=b""):
@@ -183,7 +183,7 @@ class ReaderConformance(Harness):
 
     @in_loop
     async def test_unfinished_overwrite_is_invisible(self, storage: AsyncHalf) -> None:
-        """While new content arrives, the old one is what there is to read."""
+        """While new content arrives, readers get the old content."""
         await put_old(storage, wanted=True)
         async with storage.stopped_put(storage.key("a"), before=content(6 * MIB), after=b"rest"):
             assert await storage.read(storage.key("a")) == OLD
@@ -193,7 +193,7 @@ class ReaderConformance(Harness):
     @pytest.mark.parametrize("new_size", [3, 6 * MIB, 9 * MIB], ids=["shorter", "equal", "longer"])
     @in_loop
     async def test_reader_during_an_overwrite(self, storage: AsyncHalf, new_size: int) -> None:
-        """A stream that was begun before an overwrite gives the old content to its end, or an error; never a mix."""
+        """A stream that began before an overwrite gives the old content to its end, or an error; never a mix."""
         old, new = content(6 * MIB), content(new_size, seed=1)
         await storage.put(old, key=storage.key("a"))
         async with aclosing(storage.get(storage.key("a"))) as blocks:
@@ -245,7 +245,7 @@ class ReaderConformance(Harness):
 
 
 async def _break(storage: AsyncHalf, size: int, *, old: bool) -> None:
-    """Put from a source that raises after `size` bytes, and see the same exception come out."""
+    """Put from a source that raises after `size` bytes, and check that the same exception comes out."""
     await put_old(storage, wanted=old)
     broken = SourceBrokenError("the client went away")
 

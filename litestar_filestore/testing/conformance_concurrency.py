@@ -1,4 +1,4 @@
-"""One backend used by many: tasks, threads, event loops, one after the other and at once."""
+"""One backend with many users: tasks, threads and event loops, one after the other and at the same time."""
 # ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ("ConcurrencyConformance",)
 AT_ONCE = 50
 ROUNDS = 8
 LOOP_SECONDS = 30.0
-"""A longer wait is one for an event loop that is gone."""
+"""A longer wait means that a call waits for an event loop that is gone."""
 
 
 def _sockets() -> list[str]:
-    gc.collect()  # the trace of an exception may hold a client in a circle of references, which is no leak
+    gc.collect()  # the traceback of an exception may hold a client in a reference cycle, which is not a leak
     return [target for target in open_descriptors().values() if target.startswith("socket:")]
 
 
@@ -60,7 +60,7 @@ class ConcurrencyConformance(Harness):
     @async_forms
     @in_loop
     async def test_both_halves_at_once(self, storage: AsyncHalf) -> None:
-        """Threads may use the sync half while the event loop uses the async one."""
+        """Threads can use the sync half while the event loop uses the async one."""
         other = SyncHalf(storage.backend, storage.folder)
         uses = [_use(half, f"{half is other}-{number}") for number in range(5) for half in (storage, other)]
         await asyncio.gather(*uses)
@@ -150,14 +150,14 @@ class ConcurrencyConformance(Harness):
 
     @in_loop
     async def test_backend_may_be_started(self, storage: AsyncHalf) -> None:
-        """Starting is optional, changes nothing that shows, and is done in either form."""
+        """Starting is optional, changes nothing visible, and works in either form."""
         await storage.backend.start_async()
         storage.backend.start()
         await _use(storage, "a")
 
     @in_loop
     async def test_closing_an_unused_backend(self, storage: AsyncHalf) -> None:
-        """A backend that was never used is closed without a question, twice too."""
+        """A backend that was never used can be closed, even twice."""
         for _ in range(2):
             await storage.backend.close_async()
             storage.backend.close()

@@ -68,7 +68,7 @@ class CopyConformance(Harness):
 
     @in_loop
     async def test_copy_overwrites_when_asked(self, storage: AsyncHalf) -> None:
-        """A wanted overwrite replaces the target, be it longer."""
+        """A requested overwrite replaces the target, even a longer one."""
         await storage.put(b"source", key=storage.key("a"))
         await storage.put(b"longer target", key=storage.key("b"))
         await storage.copy(storage.key("a"), storage.key("b"), overwrite=True)
@@ -77,7 +77,7 @@ class CopyConformance(Harness):
     @pytest.mark.parametrize("overwrite", [False, True])
     @in_loop
     async def test_copy_of_a_missing_object(self, storage: AsyncHalf, *, overwrite: bool) -> None:
-        """A missing source is an error, and makes no target."""
+        """A missing source is an error, and no target is made."""
         with pytest.raises(ObjectNotFoundError) as caught:
             await storage.copy(storage.key("missing"), storage.key("b"), overwrite=overwrite)
         assert (caught.value.operation, caught.value.key) == ("copy", storage.key("missing"))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ("CrashConformance",)
 
 CHILD_SECONDS = 30.0
-"""A child process that has not stopped in its put after this long hangs."""
+"""A child process that has not stopped in its put after this time hangs."""
 
 
 class CrashConformance(Harness):
@@ -40,7 +40,7 @@ class CrashConformance(Harness):
     @once_each
     @in_loop
     async def test_process_killed(self, storage: AsyncHalf, spec: BackendSpec | None, leftovers: Leftovers) -> None:
-        """SIGKILL in mid-put leaves what was there; the rest lies hidden until `clean` removes it."""
+        """SIGKILL during a put keeps the old object; the leftovers stay hidden until `clean` removes them."""
         if spec is None:
             pytest.skip("without a spec the backend cannot be built in another process")
         old = isinstance(storage, SyncHalf)  # each half once: nothing there before, and something

@@ -1,4 +1,4 @@
-"""Gets: whole objects, ranges, streams that are given up."""
+"""Gets: whole objects, ranges, abandoned streams."""
 # ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class GetConformance(Harness):
     @pytest.mark.parametrize(("start", "end"), [(3, None), (3, 4), (4, None), (4, 9), (2**40, None)])
     @in_loop
     async def test_range_behind_the_end_is_refused(self, storage: AsyncHalf, start: int, end: int | None) -> None:
-        """A range that begins at the end or behind it is an error, not an empty result."""
+        """A range that begins at or after the end is an error, not an empty result."""
         await storage.put(b"abc", key=storage.key("a"))
         with pytest.raises(RangeNotSatisfiableError) as caught:
             await storage.read(storage.key("a"), start, end)
@@ -83,7 +83,7 @@ class GetConformance(Harness):
     @pytest.mark.parametrize(("start", "end"), [(-1, None), (5, 4), (0, -1)])
     @in_loop
     async def test_range_that_is_none_is_refused(self, storage: AsyncHalf, start: int, end: int | None) -> None:
-        """Negative and reversed ranges are errors of the caller."""
+        """Negative and reversed ranges are caller errors."""
         await storage.put(b"abcdefghij", key=storage.key("a"))
         with pytest.raises(InvalidArgumentError):
             await storage.read(storage.key("a"), start, end)
@@ -91,7 +91,7 @@ class GetConformance(Harness):
     @pytest.mark.parametrize(("start", "end"), [(0, None), (0, 10), (5, None), (5, 10), (5, 5)])
     @in_loop
     async def test_get_of_a_missing_object(self, storage: AsyncHalf, start: int, end: int | None) -> None:
-        """A missing object is told with operation, backend and key, whatever is asked of it."""
+        """The error for a missing object has operation, backend and key, for every operation."""
         with pytest.raises(ObjectNotFoundError) as caught:
             await storage.read(storage.key("missing"), start, end)
         error = caught.value
@@ -112,7 +112,7 @@ class GetConformance(Harness):
 
     @in_loop
     async def test_streams_may_be_given_up(self, storage: AsyncHalf) -> None:
-        """Streams that are closed after their first block free what they hold: the store can be read on."""
+        """Streams that are closed after their first block free what they hold, so the store can still be read."""
         await storage.put(content(SIZE), key=storage.key("a"))
         for _ in range(ABANDONED):
             async with aclosing(storage.get(storage.key("a"))) as blocks:
@@ -121,7 +121,7 @@ class GetConformance(Harness):
 
     @in_loop
     async def test_stream_that_never_began(self, storage: AsyncHalf) -> None:
-        """A stream that is closed before its first block asks nothing of the store."""
+        """A stream that is closed before its first block sends nothing to the store."""
         async with aclosing(storage.get(storage.key("missing"))):
             pass
 

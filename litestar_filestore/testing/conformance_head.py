@@ -1,4 +1,4 @@
-"""Heads: what a store tells about an object, and what is none."""
+"""Heads: what a store says about an object, and what does not count as one."""
 # ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ("HeadConformance",)
 
 CLOCK_SECONDS = 60.0
-"""Clocks may differ; one that is read in another time zone is off by half an hour or more."""
+"""Clocks may differ, but one read in another time zone is off by half an hour or more."""
 
 METADATA: dict[str, str] = {
     "author": "Zoë Müller",
@@ -33,11 +33,11 @@ METADATA: dict[str, str] = {
 
 
 class HeadConformance(Harness):
-    """Head tells the facts."""
+    """Head reports the facts."""
 
     @in_loop
     async def test_head_tells_size_and_key(self, storage: AsyncHalf) -> None:
-        """Head tells the size, under the key that the caller used."""
+        """Head reports the size, under the key that the caller used."""
         await storage.put(content(), key=storage.key("a"))
         info = await storage.head(storage.key("a"))
         assert (info.key, info.size) == (storage.key("a"), len(content()))
@@ -52,7 +52,7 @@ class HeadConformance(Harness):
 
     @in_loop
     async def test_etag_changes_with_the_content(self, storage: AsyncHalf) -> None:
-        """Where the store has an entity tag, it carries its quotes, stays with the object, and changes with it."""
+        """An entity tag, if the store has one, has its quotes, stays with the object and changes with it."""
         await storage.put(b"first", key=storage.key("a"))
         first, again = await storage.head(storage.key("a")), await storage.head(storage.key("a"))
         if first.etag is None:
@@ -72,14 +72,14 @@ class HeadConformance(Harness):
 
     @in_loop
     async def test_exists(self, storage: AsyncHalf) -> None:
-        """Exists answers for missing and empty objects."""
+        """Exists works for missing and empty objects."""
         await storage.put(b"", key=storage.key("a"))
         assert await storage.exists(storage.key("a"))
         assert not await storage.exists(storage.key("missing"))
 
     @in_loop
     async def test_folder_is_no_object(self, storage: AsyncHalf) -> None:
-        """The first segment of a key is not an object of its own, for no operation."""
+        """The first segment of a key is not an object by itself, for any operation."""
         await storage.put(b"abc", key=storage.key("folder/a"))
         assert not await storage.exists(storage.key("folder"))
         with pytest.raises(ObjectNotFoundError):
@@ -89,7 +89,7 @@ class HeadConformance(Harness):
 
     @in_loop
     async def test_object_is_no_folder(self, storage: AsyncHalf) -> None:
-        """Below an object nothing is found, also where the store would have to look into a file for it."""
+        """Nothing is found below an object, even if the store would have to look inside a file."""
         await storage.put(b"abc", key=storage.key("a"))
         assert not await storage.exists(storage.key("a/b"))
         with pytest.raises(ObjectNotFoundError):
@@ -99,7 +99,7 @@ class HeadConformance(Harness):
 
     @in_loop
     async def test_object_and_folder_of_one_name(self, storage: AsyncHalf) -> None:
-        """Below an object another can be put, or is refused with an error; the first object stays either way."""
+        """A put below an object works or is refused with an error; the first object stays either way."""
         await storage.put(b"abc", key=storage.key("a"))
         try:
             await storage.put(b"def", key=storage.key("a/b"))
@@ -141,7 +141,7 @@ class HeadConformance(Harness):
 
     @in_loop
     async def test_content_type_and_metadata_are_not_invented(self, storage: AsyncHalf) -> None:
-        """A driver that does not claim to keep them accepts them, and later tells none."""
+        """A driver that does not claim to keep them accepts them, and later reports none."""
         if Capability.METADATA in storage.backend.capabilities:
             pytest.skip("the driver claims METADATA")
         await storage.put(b"abc", key=storage.key("a"), content_type="text/plain", metadata=METADATA)

@@ -1,4 +1,4 @@
-"""Keys: the odd ones are kept as they are, the hostile ones never reach a driver."""
+"""Keys: odd ones are kept unchanged, hostile ones never reach a driver."""
 # ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ("KeyConformance",)
 
 
 class KeyConformance(Harness):
-    """Valid keys are held, others refused."""
+    """Valid keys are kept, others refused."""
 
     @once_each
     @in_loop
@@ -133,7 +133,7 @@ class KeyConformance(Harness):
 
     @in_loop
     async def test_unfinished_writes_are_not_listed(self, storage: AsyncHalf) -> None:
-        """The folder of unfinished writes shows nothing, also while something is written."""
+        """The folder of unfinished writes shows nothing, even while something is being written."""
         async with storage.stopped_put(storage.key("a"), before=b"x" * 3_000_000, after=b""):
             assert [info async for info in storage.listing(RESERVED_SEGMENT)] == []
 

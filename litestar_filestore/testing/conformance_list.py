@@ -1,4 +1,4 @@
-"""Lists and deletes: exactly the objects that are meant, however many and however they are called."""
+"""Lists and deletes: exactly the right objects, whatever their number and names."""
 # ruff: noqa: S101 - tests assert
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ListConformance(Harness):
 
     @in_loop
     async def test_list_tells_key_and_size(self, storage: AsyncHalf) -> None:
-        """A listing tells each object once, with the key that the caller used and its size."""
+        """A listing yields each object once, with the key that the caller used and its size."""
         await put_all(storage, ["a", "folder/bc", "folder/deeper/def"])
         found = sorted([(info.key, info.size) async for info in storage.listing(storage.folder)])
         assert found == [
@@ -132,7 +132,7 @@ class DeleteConformance(Harness):
 
     @in_loop
     async def test_delete_of_a_missing_object(self, storage: AsyncHalf) -> None:
-        """A missing object is deleted already: no error, also the second time and below a missing folder."""
+        """Deleting a missing object is no error, not even the second time or below a missing folder."""
         await storage.put(b"abc", key=storage.key("a"))
         for key in ("a", "a", "missing", "missing/deeper"):
             await storage.delete(storage.key(key))
@@ -157,7 +157,7 @@ class DeleteConformance(Harness):
 
     @in_loop
     async def test_delete_of_a_folder_name(self, storage: AsyncHalf) -> None:
-        """The name of a folder is no object: deleting it removes nothing below."""
+        """The name of a folder is not an object: deleting it removes nothing below."""
         await put_all(storage, ["folder/a", "folder/b"])
         await storage.delete(storage.key("folder"))
         await storage.delete([storage.key("folder")])
@@ -166,7 +166,7 @@ class DeleteConformance(Harness):
     @once_each
     @in_loop
     async def test_put_survives_deletes_beside_it(self, storage: AsyncHalf) -> None:
-        """Where a driver removes a folder with its last object, it does not pull it away from under a put."""
+        """If a driver removes a folder with its last object, a concurrent put into the folder still succeeds."""
 
         async def put_and_delete(name: str) -> None:
             for _ in range(ROUNDS):

@@ -104,7 +104,7 @@ class PutConformance(Harness):
 
     @in_loop
     async def test_info_is_complete(self, storage: AsyncHalf) -> None:
-        """A put tells key, size, time, digest and a strong entity tag without another request."""
+        """A put returns key, size, time, digest and a strong entity tag without another request."""
         info = await storage.put(b"abc", key=storage.key("a"))
         assert (info.key, info.size) == (storage.key("a"), 3)
         assert info.checksum == f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
@@ -140,7 +140,7 @@ class PutConformance(Harness):
     @pytest.mark.parametrize(("old", "new"), [(b"old", b"new content"), (b"old content", b"new"), (b"old", b"")])
     @in_loop
     async def test_overwrite_replaces_all(self, storage: AsyncHalf, old: bytes, new: bytes) -> None:
-        """A wanted overwrite leaves nothing of the old object, be it longer or shorter."""
+        """A requested overwrite leaves nothing of the old object, longer or shorter."""
         await storage.put(old, key=storage.key("a"), metadata={"author": "old"})
         await storage.put(new, key=storage.key("a"), overwrite=True)
         assert await storage.read(storage.key("a")) == new

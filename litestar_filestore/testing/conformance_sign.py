@@ -93,7 +93,7 @@ class SignConformance(Harness):
     @pytest.mark.parametrize("for_upload", [False, True], ids=["GET", "PUT"])
     @in_loop
     async def test_signing_is_unsupported_without_the_flag(self, storage: AsyncHalf, *, for_upload: bool) -> None:
-        """A driver that does not claim to sign says so, as a ``NotImplementedError`` too."""
+        """A driver that does not claim to sign says so, with an error that is also a ``NotImplementedError``."""
         flag = Capability.SIGN_PUT if for_upload else Capability.SIGN_GET
         if flag in storage.backend.capabilities:
             pytest.skip(f"the driver claims {flag.name}")
@@ -105,7 +105,7 @@ class SignConformance(Harness):
     @pytest.mark.parametrize("expires_in", [0, -1, 7 * 24 * 3600 + 1])
     @in_loop
     async def test_expiry_out_of_bounds(self, storage: AsyncHalf, expires_in: int) -> None:
-        """A life of no time or of more than seven days is an error of the caller."""
+        """A lifetime of zero or of more than seven days is a caller error."""
         with pytest.raises(InvalidArgumentError):
             await storage.sign(storage.key("a"), expires_in=expires_in)
 
@@ -121,7 +121,7 @@ class SignConformance(Harness):
 
     @in_loop
     async def test_url_without_signature_is_refused(self, storage: AsyncHalf) -> None:
-        """The store is not open to those who have no signature."""
+        """The store refuses requests without a signature."""
         self._require_checks(storage, Capability.SIGN_GET)
         await storage.put(b"secret", key=storage.key("a"))
         bare, _, _ = (await storage.sign(storage.key("a"))).partition("?")
@@ -161,7 +161,7 @@ class SignConformance(Harness):
 
     @in_loop
     async def test_url_expires(self, storage: AsyncHalf) -> None:
-        """A URL stops working when its time is over."""
+        """A URL stops working when it expires."""
         self._require_checks(storage, Capability.SIGN_GET)
         await storage.put(b"abc", key=storage.key("a"))
         url = await storage.sign(storage.key("a"), expires_in=1)

@@ -22,19 +22,19 @@ __all__ = ("ASYNC_SOURCE_KINDS", "MIB", "SOURCE_KINDS", "AsyncFile", "content", 
 
 MIB = 1024 * 1024
 IN_FLIGHT = 10
-"""Objects at a time where many are made."""
+"""Objects that are made at a time, if there are many."""
 _ODD_BYTES = 2 * BLOCK_BYTES + 12_346
 """Length of the usual content: more than two blocks, a multiple of nothing but 2."""
 
 
 @lru_cache(maxsize=8)
 def content(size: int = _ODD_BYTES, seed: int = 0) -> bytes:
-    """Return `size` bytes that repeat nowhere, so that a wrong offset shows; the same ones for the same `seed`."""
+    """Return `size` bytes without repetition, so that a wrong offset shows; equal for equal `seed`."""
     return random.Random(seed).randbytes(size)  # noqa: S311 - no secret, but the same in every run
 
 
 async def several_at_once(names: Sequence[str], action: Callable[[str], Awaitable[None]]) -> None:
-    """Run `action` for each name, some at a time. What fails says for which name."""
+    """Run `action` for each name, some at a time. A failure says for which name."""
     remaining = iter(names)
 
     async def run_some() -> None:
@@ -56,7 +56,7 @@ class AsyncFile:
         self._file = io.BytesIO(data)
 
     async def read(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes, and fewer than asked for, as sockets do."""
+        """Return up to `size` bytes, but fewer than requested, as sockets do."""
         return self._file.read(min(size, 100_000) if size >= 0 else size)
 
 

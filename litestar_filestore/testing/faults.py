@@ -1,12 +1,11 @@
-"""Faults on purpose: a driver around a real one that fails, waits or cuts short when it is told to.
+"""Planned faults: a driver around a real one that fails, waits or cuts content short as planned.
 
 Use it to test what an application does when its store does not work::
 
     backend = FaultyBackend(storages["documents"], [Fault("put", BackendUnavailableError("down"), call=2)])
     storages.register_backend(backend)
 
-Everything that is not in the plan goes through to the real driver, and ``backend.faulty.calls`` tells what was asked of
-it.
+Everything that is not in the plan goes to the real driver, and ``backend.faulty.calls`` records every call.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Fault:
     operation: Operation
     """The operation that fails."""
     error: Exception | None = None
-    """Raised, a copy each time; ``None`` raises nothing, for faults that only wait or cut short."""
+    """Error to raise, a copy each time; ``None`` raises nothing, for faults that only wait or cut content short."""
     call: int = 1
     """Number of the call that fails, counted from 1 for this driver."""
     times: int | None = 1
@@ -55,7 +54,7 @@ class Fault:
     delay_seconds: float = 0.0
     """Wait this long before anything else."""
     after_effect: bool = False
-    """Let the real driver do its work first, and fail then: an answer that got lost."""
+    """Let the real driver do its work first, then fail, as if the response was lost."""
     after_bytes: int | None = None
     """For ``put`` and ``get``: fail after so many bytes have passed. Without an `error` a get just ends there, as if
     the object were shorter, and a put stores what it has so far."""
@@ -89,9 +88,8 @@ class FaultyDriver(Driver):
         """Wrap `driver`.
 
         Args:
-            driver: A real one; what the plan does not mention goes through to it.
-            plan: What fails. Where several faults hit one call, all of their delays and the first of their errors
-                count.
+            driver: A real driver; everything that the plan does not mention goes to it.
+            plan: What fails. If several faults hit one call, all their delays and the first of their errors count.
         """
         self.wrapped = driver
         """The real driver."""
@@ -249,22 +247,22 @@ class FaultyDriver(Driver):
             return await self.wrapped.clean_async(older_than)
 
     def translate(self, error: Exception) -> StorageError | None:
-        """Translate as the real driver does, so that a planned library error is taken for a real one."""
+        """Translate like the real driver, so that a planned library error is treated like a real one."""
         return self.wrapped.translate(error)
 
 
 class FaultyBackend(StorageBackend):
-    """A backend with key, settings and objects of another one, and a `FaultyDriver` in between."""
+    """A backend with the key, settings and objects of another one, and a `FaultyDriver` in between."""
 
     def __init__(self, backend: StorageBackend, plan: Iterable[Fault] = ()) -> None:
         """Stand in for `backend`.
 
         Args:
-            backend: The one to take everything from; it goes on working by itself.
+            backend: The backend to take everything from; it still works by itself.
             plan: What fails.
         """
         self.faulty = FaultyDriver(backend.storage_driver, plan)
-        """The driver: its `plan` may be changed, its `calls` be looked at."""
+        """The driver; change its `plan` and inspect its `calls`."""
         super().__init__(
             backend.key,
             driver=self.faulty,
@@ -303,7 +301,7 @@ class _Outcome:
         return min((fault.after_bytes for fault in self.hits if fault.after_bytes is not None), default=None)
 
     def cut(self) -> None:
-        """Raise what breaks the content, if it is not just to end."""
+        """Raise what breaks the content, unless it should just end."""
         self._raise([fault for fault in self.hits if fault.after_bytes is not None])
 
     @staticmethod

@@ -24,10 +24,10 @@ __all__ = ("memory_storage",)
 
 @pytest.fixture
 def memory_storage() -> Generator[Callable[..., MemoryBackend], None, None]:
-    """Return a function that registers an empty memory backend under a key, for the time of the test.
+    """Return a function that registers an empty memory backend under a key for the duration of the test.
 
-    It takes the key and the options of `StorageBackend`, and returns the backend. Afterwards the registry holds what it
-    held before, whatever the test or the application registered, replaced or removed::
+    It takes the key and the options of `StorageBackend`, and returns the backend. After the test the registry is
+    restored, whatever the test or the application registered, replaced or removed::
 
         def test_upload(memory_storage, client):
             documents = memory_storage("documents", max_bytes=1_000_000)

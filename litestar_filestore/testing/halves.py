@@ -1,4 +1,4 @@
-"""The two halves of a backend under one set of names, so that one test speaks to both.
+"""The two halves of a backend under one set of names, so that one test covers both.
 
 `AsyncHalf` calls the methods with the suffix ``_async`` on the event loop. `SyncHalf` calls those without it, each in a
 worker thread, as an application's sync code does.
@@ -26,11 +26,11 @@ __all__ = ("AsyncHalf", "Gate", "SyncHalf")
 T = TypeVar("T")
 
 GATE_SECONDS = 30.0
-"""A thread that waits longer than this at a gate was forgotten there, and fails."""
+"""A thread that waits longer than this at a gate was forgotten there and fails."""
 
 
 class Gate:
-    """A point in a source where a put stops until the test has looked around. Belongs to the running event loop."""
+    """A point in a source where a put waits while the test inspects the store. Belongs to the running event loop."""
 
     def __init__(self) -> None:
         """Begin closed."""
@@ -69,7 +69,7 @@ class AsyncHalf:
     """The async half of `backend`, and a folder in it that nobody else uses."""
 
     def __init__(self, backend: StorageBackend, folder: str) -> None:
-        """Speak to `backend`; keys come from below `folder`."""
+        """Use `backend`, with keys below `folder`."""
         self.backend = backend
         self.folder = folder
 

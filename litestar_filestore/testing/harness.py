@@ -1,6 +1,6 @@
 """The base of the conformance tests: the forms in which each test runs, its event loop, and the part of implementors.
 
-Nothing here depends on a plugin of pytest: a test is a coroutine function that `in_loop` turns into a plain one.
+Nothing here needs a pytest plugin: a test is a coroutine function that `in_loop` turns into a plain function.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Form:
-    """The half of a backend that a test speaks to, with or without a prefix."""
+    """The half of a backend that a test uses, with or without a prefix."""
 
     is_async: bool
     has_prefix: bool
@@ -55,7 +55,7 @@ async_forms = pytest.mark.parametrize("form", [form for form in ALL_FORMS if for
 
 
 def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run a test in an event loop of its own, close the backends it used, and see that nothing runs on afterwards."""
+    """Run a test in its own event loop, close the backends it used, and check that nothing runs on afterwards."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -94,22 +94,22 @@ class Harness:
     server_checks_signatures: ClassVar[bool] = True
     """``False`` for test servers that answer signed URLs without checking them; skips the tests of refusals."""
     server_creates_atomically: ClassVar[bool] = True
-    """``False`` for test servers that look first and write then, where the real service does not; skips the race."""
+    """``False`` for test servers that look first and then write, unlike the real service; skips the race."""
     server_replaces_atomically: ClassVar[bool] = True
     """``False`` for servers that remove an object before they move another one to its name: readers may miss it."""
     server_dates_uploads: ClassVar[bool] = True
-    """``False`` for test servers that tell a wrong age of unfinished uploads; skips the test that needs it."""
+    """``False`` for test servers that report a wrong age of unfinished uploads; skips the test that needs it."""
     signed_put_headers: ClassVar[Mapping[str, str]] = {}
-    """Headers that the store's protocol wants with every PUT to a signed URL."""
+    """Headers that the store's protocol requires with every PUT to a signed URL."""
     refused_characters: ClassVar[str] = ""
-    """Characters that the server takes for something else in a name: the driver has to refuse keys that hold them."""
+    """Characters that the server misreads in a name: the driver must refuse keys that contain them."""
     folder_bytes: ClassVar[int] = 0
     """Bytes that the backend's own folder in the store, its slash included, adds to every key."""
     listed_objects: ClassVar[int] = 2_500
     """Objects that the test of long listings makes: more than two pages of the store."""
 
     def is_refused(self, name: str) -> bool:
-        """Return whether the driver has to refuse keys of that name."""
+        """Return whether the driver must refuse keys of that name."""
         return any(character in name for character in self.refused_characters)
 
     @pytest.fixture
@@ -126,7 +126,7 @@ class Harness:
 
     @pytest.fixture
     def leftovers(self) -> Callable[[], Sequence[str]] | None:
-        """Return a function that lists what interrupted puts left in the store's hidden places, where that is seen."""
+        """Return a function that lists what interrupted puts left in the store's hidden places, if that is visible."""
         return None
 
     @pytest.fixture(params=ALL_FORMS, ids=str)

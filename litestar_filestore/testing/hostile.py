@@ -1,7 +1,7 @@
-"""Keys and names that attack, or that stores get wrong.
+"""Keys and names that are attacks, or that stores get wrong.
 
-Three tables, each entry with the reason why it is there. The conformance tests put the keys through every
-driver; applications can put all three tables through their own entry points.
+There are three tables, and each entry has its reason. The conformance tests try the keys on every driver; applications
+can try all three tables on their own entry points.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ HOSTILE_FILENAMES: dict[str, str] = {
     "image.svg": "an image that may hold a script",
     "report.pdf.exe": "hides the second extension where the first is shown",
 }
-"""File names that clients send, and what they are after."""
+"""Filenames that clients send, and what they are meant to achieve."""
 
 
 def shown(name: str) -> str:

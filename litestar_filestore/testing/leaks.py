@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = ("LeakGate", "assert_no_tasks", "open_descriptors")
 
 SETTLE_SECONDS = 2.0
-"""Longest time that descriptors take to close: threads of libraries close them, and no event tells when."""
+"""Longest time that descriptors take to close: library threads close them, and no event says when."""
 SOON_SECONDS = 0.05
-"""The time they get before garbage is collected, which costs more than this wait."""
+"""How long to wait before a garbage collection, which costs more than this wait."""
 POLL_SECONDS = 0.01
 
 _IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:", "/var/lib/libuuid/")
@@ -24,7 +24,7 @@ _IGNORED = ("anon_inode:", "/dev/", "/proc/", "/memfd:", "/var/lib/libuuid/")
 
 
 def open_descriptors() -> dict[int, str]:
-    """Return the descriptors of this process on files, folders, pipes and sockets, with what they stand for.
+    """Return this process's open descriptors of files, folders, pipes and sockets, with their targets.
 
     Linux only; elsewhere the result is empty.
     """
@@ -41,7 +41,7 @@ def open_descriptors() -> dict[int, str]:
 
 
 class LeakGate:
-    """Remembers what is open when it is made, and complains about more when it is checked."""
+    """Remembers what is open when it is made, and reports whatever is open in addition when it is checked."""
 
     def __init__(
         self, folder: Path | None = None, *, sockets: bool = False, settle_seconds: float = SETTLE_SECONDS
@@ -49,8 +49,8 @@ class LeakGate:
         """Remember the state.
 
         Args:
-            folder: Where temporary files are made, if it is used by nobody else.
-            sockets: Whether open sockets count. Runtimes of other languages close theirs when it suits them, obstore's
+            folder: Folder of temporary files, if nobody else uses it.
+            sockets: Whether open sockets count. Runtimes of other languages close theirs at their own pace, obstore's
                 at its next request.
             settle_seconds: How long descriptors may take to close.
         """
@@ -61,7 +61,7 @@ class LeakGate:
         self._files = self._list()
 
     def check(self) -> None:
-        """Compare with the state of now; garbage is collected first, if that is needed.
+        """Compare with the current state; collect garbage first if necessary.
 
         Raises:
             AssertionError: With a list of what was left.
@@ -79,7 +79,7 @@ class LeakGate:
             raise AssertionError(f"left in {self._folder}: {files}")
 
     def _wait(self, left: list[tuple[int, str]], seconds: float) -> list[tuple[int, str]]:
-        """Let other threads close what is left for some seconds, and return what is left then."""
+        """Give other threads some seconds to close what is left, and return what is still open."""
         deadline = time.monotonic() + seconds
         while left and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)

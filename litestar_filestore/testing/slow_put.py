@@ -3,8 +3,8 @@
 usage: python -m litestar_filestore.testing.slow_put
 
 Reads one line of JSON from standard input: ``factory`` and ``options`` (see `BackendSpec`), ``prefix``, ``key``,
-``size`` in bytes, and ``is_async``. Begins to put as many bytes, with ``overwrite``, writes the line ``stopped`` when
-the driver has taken them all, and waits for the end of standard input. Then it ends without finishing the put.
+``size`` in bytes, and ``is_async``. Begins to put that many bytes, with ``overwrite``, writes the line ``stopped`` when
+the driver has taken them all, and waits for the end of standard input. Then it exits without finishing the put.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ class BackendSpec:
     """A backend as data. Everything in it can be written as JSON."""
 
     factory: str
-    """Where the class or function is, as ``"package.module:name"``."""
+    """Import path of the class or function, as ``"package.module:name"``."""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """Its keyword arguments, credentials among them; ``prefix`` is added."""
 
