@@ -1,4 +1,4 @@
-"""The contract of a driver, as tests that you can run on your own.
+"""The contract of a driver, as tests that you can run on your own driver.
 
 Subclass `BackendConformance` in a test module of yours and say how to build the backend::
 
@@ -9,8 +9,8 @@ Subclass `BackendConformance` in a test module of yours and say how to build the
 
 Each test runs four times: on the sync and on the async half, without and with a prefix. Tests use their own folder, so
 the store need not be empty. They leave their objects behind, so use a throw-away store. The capability flags of the
-driver decide what is required: tests of an ability that it does not claim are skipped with the reason, and its
-operations must raise `UnsupportedOperationError`.
+driver decide what is required: tests of an ability that it does not claim are skipped with the reason, and operations
+that need this ability must raise `UnsupportedOperationError`.
 
 If a backend cannot be built in another process, override ``make_backend`` instead of ``spec``; the tests that kill a
 process are then left out::

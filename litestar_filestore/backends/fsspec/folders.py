@@ -413,7 +413,7 @@ class FileStore(Store):
 
 
 def _find_mover(fs: Any) -> Callable[[str, str], Any] | None:
-    """Return the function with which `fs` moves one file, if any. fsspec's own fallback expands wildcards: not used."""
+    """Return the function with which `fs` moves one file, if any; never fsspec's fallback, which expands wildcards."""
     for name in ("mv_file", "mv"):
         if _is_own(fs, name) or _is_own(fs, f"_{name}"):
             mover: Callable[[str, str], Any] | None = getattr(fs, name, None)
