@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from advanced_alchemy.extensions.litestar import EngineConfig, SQLAlchemyAsyncConfig, SQLAlchemyPlugin
 from litestar import Litestar, get, post
 from litestar.di import NamedDependency
@@ -219,7 +220,7 @@ class _CountedLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self._counter.turns += self._counter.is_on
-        super()._run_once()  # type: ignore[misc]  # what run_forever() repeats
+        cast("Any", super())._run_once()  # the step that run_forever() repeats
 
     def call_soon_threadsafe(  # type: ignore[override]  # its arguments are only handed on
         self, callback: Any, *args: Any, context: Context | None = None
@@ -327,8 +328,8 @@ def measure(*, is_slow: bool = False) -> dict[str, Counts]:
         is_slow: Whether the application wastes a hundred calls for each request.
     """
     counter = _Counter()
-    sa.event.listen(Engine, "before_cursor_execute", counter.statement)
-    sa.event.listen(Engine, "commit", counter.transaction)
+    event.listen(Engine, "before_cursor_execute", counter.statement)
+    event.listen(Engine, "commit", counter.transaction)
     threading.setprofile(counter.profile)
     sys.setprofile(counter.profile)
     found: dict[str, Counts] = {}
@@ -340,8 +341,8 @@ def measure(*, is_slow: bool = False) -> dict[str, Counts]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-        sa.event.remove(Engine, "before_cursor_execute", counter.statement)
-        sa.event.remove(Engine, "commit", counter.transaction)
+        event.remove(Engine, "before_cursor_execute", counter.statement)
+        event.remove(Engine, "commit", counter.transaction)
     return found
 
 
