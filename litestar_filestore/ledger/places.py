@@ -199,9 +199,8 @@ def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> l
             f"The ledger of the database lacks {', '.join(map(repr, incomplete))}: create it with the models' metadata "
             "or a migration"
         )
-    return [
-        (cast("Table", ledger_of(_table(its[0]).metadata)), tuple(_readable(known, its))) for its in housed.values()
-    ]
+    readable = [_readable(known, its) for its in housed.values()]
+    return [(cast("Table", ledger_of(_table(its[0]).metadata)), tuple(its)) for its in readable]
 
 
 def _readable(known: _Tables, mappers: list[Mapper[Any]]) -> list[Mapper[Any]]:

@@ -48,8 +48,11 @@ _columns: WeakKeyDictionary[Mapper[Any], tuple[FileColumn, ...]] = WeakKeyDictio
 
 
 def configured_mappers() -> list[Mapper[Any]]:
-    """Return all mappers that this process has configured since its first file column, with file columns or without."""
-    return list(_columns)
+    """Return all mappers that this process has configured since its first file column, with file columns or without.
+
+    They are sorted by the names of their classes: SQLAlchemy configures them in an order that differs between runs.
+    """
+    return sorted(_columns, key=lambda mapper: (mapper.class_.__module__, mapper.class_.__qualname__))
 
 
 def file_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
