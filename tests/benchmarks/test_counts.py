@@ -26,7 +26,7 @@ def test_no_request_is_above_its_ceiling() -> None:
 
 
 def test_a_planted_slowdown_is_found() -> None:
-    """A hundred calls more for each request exceed the ceiling of each."""
+    """Three hundred calls more for each request exceed the ceiling of each."""
     done = counted("--slow")
     assert done.returncode == 1
     assert {request for request in CEILINGS if f"{request}: " in done.stderr} == set(CEILINGS)
