@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from litestar.enums import ScopeType
@@ -17,6 +17,7 @@ from litestar_filestore.downloads.download_config import download_context
 from litestar_filestore.downloads.redirect import FileRedirect
 from litestar_filestore.downloads.response import FileDownload, refuse_cache
 from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.uploads.openapi import adjusted_operation, document_refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,8 +81,7 @@ class DownloadHandlers:
             raise ImproperlyConfiguredException(error.detail) from error
         handler.opt[self._opt_key] = True
         handler.opt[_PREPARED] = self
-        raises = list(handler.raises or ())
-        handler.raises = [*raises, *(each for each in _RAISED if each not in raises)]
+        document_refusals(handler, _RAISED)
         handler.operation_class = _download_operation(handler.operation_class, str(handler.status_code))
 
 
@@ -93,18 +93,12 @@ def _sends_files(field: FieldDefinition) -> bool:
 def _download_operation(base: type[Operation], status_code: str) -> type[Operation]:
     """Return an operation class that documents the answers to a download."""
 
-    # Without the decorator, the inherited constructor would not call the hook.
-    @dataclass
-    class DownloadOperation(base):  # type: ignore[valid-type,misc]  # the class is known only at run time
-        def __post_init__(self) -> None:
-            if callable(inherited := getattr(super(), "__post_init__", None)):
-                inherited()
-            operation: Operation = self
-            responses = operation.responses or {}
-            description = getattr(responses.get(status_code), "description", None) or "File Download"
-            operation.responses = {**_answers(description), **{k: v for k, v in responses.items() if k != status_code}}
+    def adjust(operation: Operation) -> None:
+        responses = operation.responses or {}
+        description = getattr(responses.get(status_code), "description", None) or "File Download"
+        operation.responses = {**_answers(description), **{k: v for k, v in responses.items() if k != status_code}}
 
-    return DownloadOperation
+    return adjusted_operation(base, adjust)
 
 
 def _answers(description: str) -> dict[str, OpenAPIResponse]:

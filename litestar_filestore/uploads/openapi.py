@@ -60,7 +60,7 @@ def adjusted_operation(base: type[Operation], adjust: Callable[[Operation], None
 
 
 def document_refusals(handler: HTTPRouteHandler, refusals: Iterable[type[HTTPException]]) -> None:
-    """Document how a handler may refuse an upload, in addition to what it documents itself."""
+    """Document how a handler may refuse a request, in addition to what it documents itself."""
     raises = list(handler.raises or ())
     handler.raises = [*raises, *(each for each in refusals if each not in raises)]
 

@@ -44,7 +44,7 @@ _ABSENT = f"{RESERVED_SEGMENT}/absent"
 _UNUSABLE = (AccessError, BackendUnavailableError, BucketNotFoundError, ConfigurationError)
 
 
-_of_parents: list[tuple[int, Store, Runner] | None] = []
+_of_parents: list[tuple[int, Store, Runner]] = []
 """File systems that a process has inherited from its parent, kept so that nothing closes them."""
 
 
@@ -86,7 +86,8 @@ class FSSpecDriver(Driver):
         if self._pid != os.getpid():
             # Never close here what the parent uses: both share the selector of its event loop, and if the child
             # removes a socket from it, the parent hears nothing from that socket again.
-            _of_parents.append(self._made)
+            if self._made is not None:
+                _of_parents.append(self._made)
             self._making, self._counting, self._pid = threading.Lock(), threading.Lock(), os.getpid()
 
     def _open(self) -> tuple[Store, Runner]:
