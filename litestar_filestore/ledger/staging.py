@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -45,8 +46,8 @@ __all__ = (
 T = TypeVar("T")
 
 _SQLITE_WAIT_MILLISECONDS = 200
-_ATTEMPTS = 25
-"""Pauses while waiting for SQLite's write lock; some 5 seconds in all, as long as sqlite3 itself waits."""
+_PATIENCE_SECONDS = 5.0
+"""How long to wait for SQLite's write lock in all, as long as sqlite3 itself waits."""
 
 
 def sync_engine(database: Engine | AsyncEngine) -> Engine:
@@ -147,15 +148,16 @@ def patiently(write: Callable[[], T]) -> T:
     """Call `write`, which runs a transaction, and repeat it while SQLite is locked.
 
     The connections of `staging_engine` wait only briefly, because of sessions that write; uploads and sweeps delay
-    nothing, so they can wait longer.
+    nothing, so they can wait longer. Those of an application's own engine wait as long as it says each time, so the
+    time counts and not the attempts.
     """
-    for _ in range(_ATTEMPTS - 1):
+    until = monotonic() + _PATIENCE_SECONDS
+    while True:
         try:
             return write()
         except OperationalError as error:
-            if not is_locked(error):
+            if not is_locked(error) or monotonic() >= until:
                 raise
-    return write()
 
 
 async def in_time(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:

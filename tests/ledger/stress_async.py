@@ -55,6 +55,7 @@ class _Run:
 
     async def main(self) -> None:
         """Run operations, sweepers, canceller and checker until the deadline, and wait for all of them."""
+        collector = asyncio.create_task(self.collect())
         async with asyncio.TaskGroup() as group:
             for _ in range(self.plan.workers):
                 group.create_task(self.repeat(self.operation))
@@ -62,7 +63,7 @@ class _Run:
             group.create_task(self.repeat(self.sweep))
             group.create_task(self.cancel())
             group.create_task(self.repeat(self.check))
-            group.create_task(self.repeat(self.collect))
+        collector.cancel()
 
     async def repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something again and again."""
@@ -129,13 +130,14 @@ class _Run:
         await asyncio.sleep(0.01)
 
     async def collect(self) -> None:
-        """Collect garbage more often than Python does.
+        """Collect garbage more often than Python does, as long as anything runs.
 
         The error of a statement that was cancelled in a flush keeps SQLAlchemy's frames alive, they keep SQLite's
         cursor, and that keeps the write lock of a connection that is closed already, until the cycle is collected.
         """
-        gc.collect()
-        await asyncio.sleep(0.1)
+        while True:
+            gc.collect()
+            await asyncio.sleep(0.1)
 
     async def check(self) -> None:
         self.report.damage += await asyncio.to_thread(self.world.damage)

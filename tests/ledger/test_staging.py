@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from litestar_filestore.ledger.staging import staging_engine
+from litestar_filestore.ledger.staging import patiently, staging_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,3 +47,30 @@ def test_engines_on_one_pool_share_the_staging_pool(engine: sa.Engine) -> None:
     pool = pool_beside(engine)
     for _ in range(2):
         assert pool_beside(engine.execution_options(isolation_level="SERIALIZABLE")) is pool
+
+
+def test_waiting_for_a_lock_ends_however_long_an_attempt_takes(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time counts, not the attempts: an application's own connections may wait long for each of them."""
+    attempts = 0
+    now = 0.0
+
+    def clock() -> float:
+        return now
+
+    def write() -> None:
+        nonlocal attempts, now
+        attempts += 1
+        now += 4.0  # as an attempt of a connection that waits four seconds
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+            connection.exec_driver_sql("CREATE TABLE other (id INTEGER)")
+
+    monkeypatch.setattr("litestar_filestore.ledger.staging.monotonic", clock)
+    with engine.connect() as writer:
+        writer.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(sa.exc.OperationalError, match="locked"):
+            patiently(write)
+        writer.rollback()
+    assert attempts == 2

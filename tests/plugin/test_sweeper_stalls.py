@@ -141,7 +141,7 @@ async def test_store_that_nobody_knows_here(world: World) -> None:
 
 async def test_locked_database(world: World, driver: TellingDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that others write to is swept soon after they let it go, not later and later."""
-    monkeypatch.setattr("litestar_filestore.ledger.staging._ATTEMPTS", 1)
+    monkeypatch.setattr("litestar_filestore.ledger.staging._PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr("litestar_filestore.plugin.sweeper._LOCKED_SECONDS", OFTEN)
     monkeypatch.setattr("litestar_filestore.plugin.sweeper._LONGEST_WAIT_SECONDS", NEVER)
     refused = asyncio.Event()
