@@ -58,6 +58,7 @@ LONELY = {
     "backends.fsspec.stores": "the table of stores: a new one is entered here",
     "backends.fsspec.webdav": "a store: what webdav4 is told and what its errors mean",
     "backends.local.reads": "reading from disks, with and without threads",
+    "backends.local.unfinished": "objects put in parts, apart from those put at once",
     "backends.local.writes": "writing to disks: atomic, and there after a power cut",
     "backends.obstore.gets": "reading ahead within a memory that readers share",
     "backends.obstore.opening": "from URL and options to a store of obstore's, before there is a driver",

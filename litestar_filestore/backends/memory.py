@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
-from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
-from litestar_filestore.errors import ObjectExistsError, ObjectNotFoundError, RangeNotSatisfiableError
+from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo, Part, PartLimits
+from litestar_filestore.errors import (
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    RangeNotSatisfiableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
@@ -25,11 +31,13 @@ class MemoryDriver(Driver):
 
     name: ClassVar[str] = "memory"
     protocol = "memory"
-    capabilities = Capability.PUT_IF_ABSENT | Capability.METADATA | Capability.NATIVE_ASYNC
+    capabilities = Capability.PUT_IF_ABSENT | Capability.METADATA | Capability.NATIVE_ASYNC | Capability.PARTS
+    part_limits = PartLimits()
 
     def __init__(self) -> None:
         """Start empty."""
         self._objects: dict[str, tuple[bytes, ObjectInfo]] = {}
+        self._unfinished: dict[tuple[str, str], dict[int, tuple[bytes, Part]]] = {}
         self._lock = threading.Lock()
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
@@ -133,6 +141,50 @@ class MemoryDriver(Driver):
     async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
         """Let both keys share the immutable content."""
         self.copy(source, target, overwrite=overwrite)
+
+    async def begin_parts_async(self, path: str, options: PutOptions) -> str:
+        """Make room for the parts."""
+        if not options.overwrite and path in self._objects:
+            raise ObjectExistsError("There is already an object of that key: choose another, or overwrite=True")
+        upload = secrets.token_hex(16)
+        self._unfinished[path, upload] = {}
+        return upload
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Collect the blocks, then keep them."""
+        del size
+        content = bytearray()
+        async for block in blocks:
+            content += block
+        part = Part(number, offset, len(content), secrets.token_hex(8))
+        self._parts_of(path, upload)[number] = (bytes(content), part)
+        return part
+
+    async def finish_parts_async(
+        self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
+    ) -> ObjectInfo:
+        """Join the parts, then publish them at once."""
+        kept = self._parts_of(path, upload)
+        for part in parts:
+            if part.number not in kept or kept[part.number][1] != part:
+                raise ObjectChangedError(f"Part {part.number} has been replaced, or is not there: put it again")
+        info = self._publish(path, b"".join(kept[part.number][0] for part in parts), options)
+        self.abandon_parts(path, upload)
+        return info
+
+    def abandon_parts(self, path: str, upload: str) -> None:
+        """Forget the parts."""
+        self._unfinished.pop((path, upload), None)
+
+    def _parts_of(self, path: str, upload: str) -> dict[int, tuple[bytes, Part]]:
+        try:
+            return self._unfinished[path, upload]
+        except KeyError:
+            raise ObjectNotFoundError(
+                "There is no such unfinished object: it has been finished or abandoned; begin again"
+            ) from None
 
 
 class MemoryBackend(StorageBackend):

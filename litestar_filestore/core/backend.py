@@ -26,8 +26,9 @@ from litestar_filestore.core.keys import (
     join_prefix,
     make_key,
 )
+from litestar_filestore.core.part_objects import PartObjects, check_part, check_parts
 from litestar_filestore.core.sources import AsyncFeed, Feed, Meter, check_digest, source_size
-from litestar_filestore.core.types import ObjectInfo, PutOptions, SignedAnswer
+from litestar_filestore.core.types import Capability, ObjectInfo, Part, PartLimits, PutOptions, SignedAnswer
 from litestar_filestore.errors import (
     BackendNotRegisteredError,
     ConfigurationError,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import (
         AsyncDataLike,
         AsyncSource,
-        Capability,
         DataLike,
         PathLike,
         SignMethod,
@@ -568,6 +568,151 @@ class StorageBackend:
             etag=meter.etag or info.etag,
             checksum=meter.checksum,
             last_modified=info.last_modified if info.last_modified is not None else time.time(),
+        )
+
+    # -- objects put in parts
+
+    @property
+    def part_limits(self) -> PartLimits:
+        """What the store demands of the parts of an object."""
+        return self._parts.part_limits or PartLimits()
+
+    @property
+    def _parts(self) -> Driver | PartObjects:
+        driver = self.storage_driver
+        if isinstance(driver, LegacyDriver):
+            raise UnsupportedOperationError(
+                f"{type(self).__name__} cannot list objects, so parts could not be removed: pass a driver to its "
+                "__init__",
+                backend=self.key,
+            )
+        return driver if Capability.PARTS in driver.capabilities else PartObjects(driver)
+
+    async def begin_parts_async(
+        self,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> str:
+        """Begin an object whose parts are put by different requests and processes. Nobody sees it until it is finished.
+
+        Put the first part within a day: a store may take an unfinished object without parts for the remains of a crash.
+
+        Args:
+            key: Key of the object.
+            content_type: Media type; pass the same one to `finish_parts_async`, because stores differ in when they take
+                it. The same holds for `metadata`.
+            metadata: User metadata.
+            overwrite: Whether the finished object may replace another one.
+
+        Returns:
+            The name of the unfinished object: 1 to 1,024 characters of printable ASCII. Keep it and the parts.
+
+        Raises:
+            ObjectExistsError: If the key is taken and must not be, where the store tells so early.
+        """
+        path, options = self._path(key), self._part_options(content_type, metadata, overwrite=overwrite)
+        with self._guard("begin_parts", key):
+            return await self._parts.begin_parts_async(path, options)
+
+    async def put_part_async(
+        self, key: str, upload: str, number: int, offset: int, source: AsyncSource, *, size: int | None = None
+    ) -> Part:
+        """Store one part of an unfinished object. It is durable when this returns; only then may it be finished.
+
+        Args:
+            key: Key of the object.
+            upload: What `begin_parts_async` returned.
+            number: From 1; a later part has a higher number. Numbers may leave gaps, and the same one again replaces
+                the part. If several processes may put at a time, give each its own numbers, and finish those of one.
+            offset: First byte of the part in the object, from 0.
+            source: Content of the part; see `put_async`. Stores without parts of any size hold it in memory.
+            size: Length of the content in bytes, if known: any other length is an error then.
+
+        Raises:
+            ObjectNotFoundError: If the object has been finished or abandoned.
+            InvalidArgumentError: If number, offset or size is not allowed; `part_limits` tells.
+        """
+        path, limits = self._path(key), self.part_limits
+        with self._guard("put_part", key):
+            check_part(number, offset, limits)
+        meter = Meter(digest=None, max_bytes=limits.max_bytes if size is None else min(size, limits.max_bytes or size))
+        feed = AsyncFeed(source, meter)
+        with self._guard("put_part", key, feed):
+            part = await self._parts.put_part_async(path, upload, number, offset, feed, size=size)
+            if not feed.exhausted or not meter.size or (size is not None and size != meter.size):
+                raise InvalidArgumentError(
+                    f"Part {number} has {meter.size} bytes, not {size or '1 or more'}: put it again"
+                )
+        return msgspec.structs.replace(part, size=meter.size)
+
+    async def finish_parts_async(
+        self,
+        key: str,
+        upload: str,
+        parts: Sequence[Part],
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> ObjectInfo:
+        """Make the object of exactly these parts, atomically, and drop all others.
+
+        To continue where a process was killed, call this again. `ObjectNotFoundError` and `ObjectExistsError` then mean
+        that it was finished before, if `head` finds the object with the right size. Then call `abandon_parts_async`,
+        which removes what the killed process left.
+
+        Args:
+            key: Key of the object.
+            upload: What `begin_parts_async` returned.
+            parts: What `put_part_async` returned, in any order; none for an empty object.
+            content_type: As at the beginning.
+            metadata: As at the beginning.
+            overwrite: As at the beginning.
+
+        Returns:
+            Info without a checksum: nobody has seen the content as a whole.
+
+        Raises:
+            InvalidArgumentError: If the parts leave a gap or overlap, or have sizes that are not allowed.
+            ObjectNotFoundError: If there is no such unfinished object.
+            ObjectExistsError: If the key is taken and must not be.
+            ObjectChangedError: If a part has been replaced, or is gone.
+        """
+        path, options = self._path(key), self._part_options(content_type, metadata, overwrite=overwrite)
+        with self._guard("finish_parts", key):
+            ordered = check_parts(parts, self.part_limits)
+            size = sum(part.size for part in ordered)
+            if self.max_bytes is not None and size > self.max_bytes:
+                raise FileTooLargeError(
+                    f"The file is larger than {self.max_bytes} bytes: store a smaller one, or raise max_bytes",
+                    max_bytes=self.max_bytes,
+                )
+            info = await self._parts.finish_parts_async(
+                path, upload, ordered, msgspec.structs.replace(options, size=size)
+            )
+        return msgspec.structs.replace(info, key=key, size=size, last_modified=info.last_modified or time.time())
+
+    def abandon_parts(self, key: str, upload: str) -> None:
+        """Remove an unfinished object with its parts. Nothing happens to a finished one, or if there is none."""
+        path = self._path(key)
+        with self._guard("abandon_parts", key):
+            self._parts.abandon_parts(path, upload)
+
+    async def abandon_parts_async(self, key: str, upload: str) -> None:
+        """`abandon_parts` without blocking the event loop."""
+        path = self._path(key)
+        with self._guard("abandon_parts", key):
+            await self._parts.abandon_parts_async(path, upload)
+
+    @staticmethod
+    def _part_options(content_type: str | None, metadata: Mapping[str, Any] | None, *, overwrite: bool) -> PutOptions:
+        return PutOptions(
+            content_type=check_content_type(content_type),
+            metadata=portable_metadata(metadata or {}),
+            overwrite=overwrite,
         )
 
     def sign_answer(self, key: str, answer: SignedAnswer) -> str:

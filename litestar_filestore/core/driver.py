@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.types import Block, ObjectInfo, PartBuffers, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import (
+        Block,
+        ObjectInfo,
+        Part,
+        PartBuffers,
+        PartLimits,
+        PutOptions,
+        SignedAnswer,
+        SignMethod,
+    )
 
 __all__ = (
     "Driver",
@@ -57,6 +66,8 @@ class Driver(ABC):
     """Abilities beyond the contract."""
     part_buffers: PartBuffers | None = None
     """Memory that an async put uses; ``None`` if each block is sent before the next one is read."""
+    part_limits: PartLimits | None = None
+    """What the store demands of parts, for `Capability.PARTS`; ``None`` without it."""
 
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
@@ -175,6 +186,80 @@ class Driver(ABC):
     async def sign_answer_async(self, path: str, answer: SignedAnswer) -> str:
         """`sign_answer` without blocking the event loop."""
         return self.sign_answer(path, answer)
+
+    async def begin_parts_async(self, path: str, options: PutOptions) -> str:
+        """Begin an object that is put in parts, for `Capability.PARTS`. Nobody sees anything of it under `path`.
+
+        A key may have several unfinished objects at a time. A driver that gives each of them its own content type and
+        metadata takes them from here; the others take them when the object is finished.
+
+        Returns:
+            The name of the unfinished object: 1 to 1,024 characters of printable ASCII, opaque to the caller.
+
+        Raises:
+            ObjectExistsError: If the key is taken and ``options.overwrite`` is false, where that is known already.
+        """
+        del path, options
+        raise self._without_parts()
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Store one part. It is durable when this returns.
+
+        The same number again replaces the part. If this raises or is cancelled, the part must not be finished; what
+        was sent of it is dropped at the end.
+
+        Args:
+            path: Key with its prefix.
+            upload: What `begin_parts_async` returned, perhaps in another process.
+            number: From 1 to ``part_limits.max_parts``.
+            offset: First byte of the part in the object. Different parts do not overlap, unless one of them is dropped.
+            blocks: As in `put`; not empty.
+            size: Length of the part in bytes, where known beforehand; a hint, not a promise.
+
+        Raises:
+            ObjectNotFoundError: If the object has been finished or abandoned. Nothing of the part is kept then.
+        """
+        del path, upload, number, offset, blocks, size
+        raise self._without_parts()
+
+    async def finish_parts_async(
+        self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
+    ) -> ObjectInfo:
+        """Make the object of exactly these parts, atomically; parts that are not listed are dropped.
+
+        No part that is put later changes the object.
+
+        Args:
+            path: Key with its prefix.
+            upload: What `begin_parts_async` returned.
+            parts: The parts in their order: numbers rise, each begins where the last one ended, and sizes are within
+                the limits. Empty for an object of no bytes.
+            options: The same as at the beginning. `overwrite` is what counts here.
+
+        Raises:
+            ObjectNotFoundError: If there is no such unfinished object, as after it has been finished or abandoned.
+            ObjectExistsError: If the key is taken and ``options.overwrite`` is false; perhaps by this very object, if
+                the process that finished it was killed before it had tidied up.
+            ObjectChangedError: If a part is not there, or has been replaced.
+        """
+        del path, upload, parts, options
+        raise self._without_parts()
+
+    def abandon_parts(self, path: str, upload: str) -> None:
+        """Remove an unfinished object and its parts. Nothing happens if there is none, or to a finished one."""
+        del path, upload
+        raise self._without_parts()
+
+    async def abandon_parts_async(self, path: str, upload: str) -> None:
+        """`abandon_parts` without blocking the event loop."""
+        self.abandon_parts(path, upload)
+
+    def _without_parts(self) -> UnsupportedOperationError:
+        return UnsupportedOperationError(
+            f"{self.protocol} storage does not join parts itself: call the methods of the backend, which joins them"
+        )
 
     def local_path(self, path: str) -> Path:
         """Return the file that holds an object, for `Capability.LOCAL_PATH`. The file may be missing.

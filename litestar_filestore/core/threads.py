@@ -13,18 +13,18 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from functools import cache, partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from anyio.to_thread import current_default_thread_limiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ("finish", "run_blocking", "run_in_thread", "within")
+__all__ = ("MOST_THREADS", "finish", "run_blocking", "run_in_thread", "within")
 
 T = TypeVar("T")
 
+MOST_THREADS = 40
+"""How many functions `run_blocking` runs at the same time, as many as `anyio.to_thread`."""
 _IDLE_SECONDS = 10.0
 """An idle thread ends after this time."""
 
@@ -36,12 +36,20 @@ async def run_blocking(function: Callable[[], T]) -> T:
     thread still writes to it. The end of the event loop or of the process does not wait: a thread that hangs in a
     library is then lost, as if the process had been killed.
 
-    The number of concurrent threads is limited as in `anyio.to_thread`.
+    At most `MOST_THREADS` such functions run in a process at the same time; the others wait for their turn.
 
     Raises:
         asyncio.CancelledError: If the caller was cancelled; the outcome of `function` is then dropped.
     """
-    return await finish(_run(function))
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+    _pool.submit(_Job(function, outcome, loop))
+    # In a task of its own, which the end of the event loop cancels: so that does not wait for the thread.
+    return await _finished(loop.create_task(_result_of(outcome)))
+
+
+async def _result_of(outcome: asyncio.Future[T]) -> T:
+    return await outcome
 
 
 def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) -> T:
@@ -59,7 +67,7 @@ def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) ->
         TimeoutError: If it took longer.
     """
     outcome: Future[T] = Future()
-    _submit(_Job(function, partial(_set, outcome)))
+    _pool.submit(_Job(function, outcome))
     try:
         return outcome.result(seconds)
     except TimeoutError as error:
@@ -79,26 +87,47 @@ async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
         asyncio.CancelledError: If the caller was cancelled; the outcome of `awaitable` is then dropped.
         TimeoutError: If it took longer.
     """
-    future = asyncio.ensure_future(awaitable)
-    cancelled: asyncio.CancelledError | None = None
-    loop = asyncio.get_running_loop()
-    ends_at = None if seconds is None else loop.time() + seconds
-    while not future.done():
-        if ends_at is not None and loop.time() >= ends_at:
-            _leave(future)
-            raise cancelled or TimeoutError(
-                f"The call has not ended within {seconds:g} s: try again, or allow more seconds"
-            )
+    return await _finished(asyncio.ensure_future(awaitable), seconds)
+
+
+async def _finished(future: asyncio.Future[T], seconds: float | None = None) -> T:
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        ending = _Ending(loop=loop)
+        future.add_done_callback(ending.come)
+        timer = None if seconds is None else loop.call_later(seconds, ending.come)
         try:
-            # Unlike `await`, this neither cancels the future nor raises its exception.
-            await asyncio.wait({future}, timeout=None if ends_at is None else ends_at - loop.time())
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not future.cancelled():
-            future.exception()  # looked at, so that asyncio does not report it as never retrieved
-        raise cancelled
+            await ending
+        except asyncio.CancelledError:
+            if not future.done():
+                _leave(future)
+            elif not future.cancelled():
+                future.exception()  # looked at, so that asyncio does not report it as never retrieved
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        if not future.done():
+            _leave(future)
+            raise TimeoutError(f"The call has not ended within {seconds:g} s: try again, or allow more seconds")
     return future.result()
+
+
+class _Ending(asyncio.Future[None]):
+    """The end of something that has to be awaited.
+
+    It cannot be cancelled. asyncio then lets the task wait on, and cancels it as soon as the end has come.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Refuse."""
+        del msg
+        return False
+
+    def come(self, _future: object = None) -> None:
+        """Be done."""
+        if not self.done():
+            self.set_result(None)
 
 
 async def within(seconds: float, awaitable: Awaitable[T]) -> T:
@@ -136,31 +165,34 @@ def _forget(future: asyncio.Future[Any]) -> None:
         future.exception()  # looked at, so that asyncio does not report it as never retrieved
 
 
-async def _run(function: Callable[[], T]) -> T:
-    async with current_default_thread_limiter():
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[T] = loop.create_future()
-        _submit(_Job(function, partial(_tell, loop, outcome)))
-        return await outcome
-
-
 class _Job:
     """One call on its way to a thread and back."""
 
-    __slots__ = ("_context", "_function", "_tell")
+    __slots__ = ("_context", "_function", "_outcome", "loop")
 
-    def __init__(self, function: Callable[[], Any], tell: Callable[[Any, BaseException | None], None]) -> None:
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        outcome: asyncio.Future[Any] | Future[Any],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self._function = function
-        self._tell = tell
+        self._outcome = outcome
+        self.loop = loop
+        """The loop of `outcome`; ``None`` if a thread waits for it."""
         self._context = copy_context()
 
-    def run(self) -> Callable[[], None]:
-        """Call the function, and return a callable that delivers its result or exception."""
+    def run(self) -> Callable[[], None] | None:
+        """Call the function, and return a callable that delivers its result or exception; ``None`` without need."""
+        if self._outcome.cancelled():  # its event loop has ended while it waited for a thread
+            return None
         try:
             value, error = self._context.run(self._function), None
         except BaseException as raised:  # noqa: BLE001  # raised again by whoever waits for it
             value, error = None, raised
-        return partial(self._tell, value, error)
+        if self.loop is None:
+            return partial(_set, self._outcome, value, error)
+        return partial(_tell, self.loop, self._outcome, value, error)
 
 
 def _tell(
@@ -200,43 +232,86 @@ class _Worker(Thread):
     one that hangs in a library, on a server that does not answer, would keep the process alive as long as it hangs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: _Pool) -> None:
         super().__init__(name="litestar-filestore worker", daemon=True)
+        self._pool = pool
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
 
     def run(self) -> None:
         """Run jobs until the thread has been idle for a while."""
-        while True:
-            try:
-                job = self.jobs.get(timeout=_IDLE_SECONDS)
-            except Empty:
-                try:
-                    _idle.remove(self)
-                except ValueError:  # just taken from the idle ones: its job is on the way
-                    job = self.jobs.get()
-                else:
+        while (job := self._next()) is not None:
+            while job is not None:
+                tell = job.run()
+                job = self._pool.following(self, job)  # before `tell`: the caller may submit its next job at once
+                if tell is not None:
+                    tell()
+                del tell  # it holds the result
+
+    def _next(self) -> _Job | None:
+        try:
+            return self.jobs.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            # If it was just taken from the idle ones, its job is on the way.
+            return None if self._pool.leave(self) else self.jobs.get()
+
+
+class _Pool:
+    """The threads of this process."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Start over without threads."""
+        self._lock = Lock()
+        # The one that worked last is taken first, so that the others can end.
+        self._idle: list[_Worker] = []
+        self._waiting: deque[_Job] = deque()
+        self._running = 0
+
+    def submit(self, job: _Job) -> None:
+        """Let a thread run a job: an idle one, or a new one. A job of an event loop may have to wait for its turn."""
+        _forget_threads_of_parent()
+        with self._lock:
+            if job.loop is not None:
+                if self._running >= MOST_THREADS:
+                    self._waiting.append(job)
                     return
-            tell = job.run()
-            _idle.append(self)  # before `tell`: the caller may submit its next job at once
-            tell()
-            del job, tell  # they hold the result
+                self._running += 1
+            worker = self._idle.pop() if self._idle else None
+        if worker is None:
+            worker = _Worker(self)
+            try:
+                worker.start()
+            except RuntimeError:  # the system allows no more threads
+                with self._lock:
+                    self._running -= job.loop is not None
+                raise
+        worker.jobs.put(job)
+
+    def following(self, worker: _Worker, job: _Job) -> _Job | None:
+        """Return the job that a worker runs next; ``None`` if it is idle now."""
+        with self._lock:
+            if job.loop is not None:
+                if self._waiting:
+                    return self._waiting.popleft()
+                self._running -= 1
+            self._idle.append(worker)
+            return None
+
+    def leave(self, worker: _Worker) -> bool:
+        """Return whether a worker may end."""
+        with self._lock:
+            is_idle = worker in self._idle
+            if is_idle:
+                self._idle.remove(worker)
+            return is_idle
 
 
-_idle: deque[_Worker] = deque()
-"""Idle threads; the one that worked last is taken first, so that the others can end."""
+_pool = _Pool()
 
 
 @cache
 def _forget_threads_of_parent() -> None:
     # A forked child has none of its parent's threads. Registered with the first thread: an import must have no effect.
-    os.register_at_fork(after_in_child=_idle.clear)
-
-
-def _submit(job: _Job) -> None:
-    _forget_threads_of_parent()
-    try:
-        worker = _idle.pop()
-    except IndexError:
-        worker = _Worker()
-        worker.start()
-    worker.jobs.put(job)
+    os.register_at_fork(after_in_child=_pool.clear)

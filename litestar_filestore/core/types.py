@@ -12,6 +12,7 @@ import msgspec
 
 __all__ = (
     "BLOCK_BYTES",
+    "PARTS_KEPT_SECONDS",
     "AsyncDataLike",
     "AsyncReadable",
     "AsyncSource",
@@ -19,7 +20,9 @@ __all__ = (
     "Capability",
     "DataLike",
     "ObjectInfo",
+    "Part",
     "PartBuffers",
+    "PartLimits",
     "PathLike",
     "PutOptions",
     "SignMethod",
@@ -32,6 +35,9 @@ BLOCK_BYTES = 1024 * 1024
 
 Smaller blocks cost too many hops; larger ones do not fit in the processor's cache.
 """
+
+PARTS_KEPT_SECONDS = 7 * 24 * 3600.0
+"""Time in seconds for which ``clean`` spares an unfinished object, counted from its last part where the store tells."""
 
 Block: TypeAlias = bytes | bytearray | memoryview
 """A piece of content on its way into a driver. Valid until the next one is requested."""
@@ -83,6 +89,11 @@ class Capability(enum.Flag):
     """`local_path` names a file that the operating system can send."""
     NATIVE_ASYNC = enum.auto()
     """The ``_async`` half runs on the event loop and holds no thread."""
+    PARTS = enum.auto()
+    """The store itself joins parts of an object that are put by different requests and processes.
+
+    Without the flag, the backend stores the parts as objects and reads them all again to join them.
+    """
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +136,34 @@ class PartBuffers(msgspec.Struct, frozen=True, kw_only=True):
         """
         in_flight = self.part_bytes * (max_concurrency or self.max_concurrency)
         return min(max_bytes, in_flight + self.part_bytes) + (self.copies - 1) * min(max_bytes, in_flight)
+
+
+class PartLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store demands of the parts of an object."""
+
+    min_bytes: int = 1
+    """Least size in bytes of each part but the last one."""
+    max_bytes: int | None = None
+    """Largest size of a part in bytes (inclusive); ``None`` for no limit."""
+    max_parts: int | None = None
+    """Highest number of a part, and most parts of one object; ``None`` for no limit."""
+    equal_sizes: bool = False
+    """Whether all parts but the last one must have the same size, as Cloudflare's R2 wants them."""
+    keeps_seconds: float | None = None
+    """How long the store keeps an unfinished object in seconds; ``None`` until it is abandoned."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A stored part of an unfinished object. Keep it to finish the object, in this process or in another one."""
+
+    number: int
+    """Number of the part, from 1. Numbers rise with the offset, and may leave gaps."""
+    offset: int
+    """Its first byte in the object, from 0."""
+    size: int
+    """Length in bytes."""
+    receipt: str = ""
+    """What the store answered, printable ASCII; it names exactly this content of the part, where the store can."""
 
 
 class PutOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.backend import Guard
 from litestar_filestore.core.keys import RESERVED_SEGMENT, join_prefix
+from litestar_filestore.core.part_objects import unfinished_key
 from litestar_filestore.core.types import PutOptions
 from litestar_filestore.errors import BucketNotFoundError, LedgerError, ObjectNotFoundError
 from litestar_filestore.ledger.adopt import Survey, enter, row_files, survey_rows
@@ -367,10 +368,13 @@ class _Fsck:
         for page in _pages(backend):
             infos = {ObjectKey(backend.key, info.key): info for info in page}
             self._listed.add((key, info.size) for key, info in infos.items())
+            # The parts of an object belong to its key until the object is finished or given up.
+            whole = {key: ObjectKey(key.backend, of) for key in infos if (of := unfinished_key(key.key)) is not None}
             with self._engine.connect() as connection:
-                entered = self._ledger.states(connection, list(infos))
+                entered = self._ledger.states(connection, [*{*infos, *whole.values()}])
             # What a row holds is adopted.
             known = entered.keys() | self._held.sizes(list(infos)).keys()
+            known |= {part for part, key in whole.items() if entered.get(key) is State.STAGED}
             strays = [(key, info.size) for key, info in infos.items() if key not in known and self._is_old(info)]
             for key, _ in strays:
                 self._find(UNTRACKED, key)

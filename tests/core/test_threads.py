@@ -8,11 +8,15 @@ import sys
 import threading
 from contextvars import ContextVar
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
-from litestar_filestore.core.threads import finish, run_blocking, run_in_thread, within
+from litestar_filestore.core.threads import MOST_THREADS, finish, run_blocking, run_in_thread, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 async def test_runs_in_another_thread() -> None:
@@ -220,6 +224,30 @@ def test_a_thread_that_hangs_keeps_no_process() -> None:
     assert done.stderr == b""
 
 
+async def test_threads_are_bounded() -> None:
+    """At most `MOST_THREADS` functions run at the same time; the others come later, in their order."""
+    released = threading.Event()
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        released.wait(30)
+
+    waiting = [asyncio.create_task(run_blocking(partial(work, number))) for number in range(MOST_THREADS + 3)]
+    while len(begun) < MOST_THREADS:
+        await asyncio.sleep(0.001)
+    await run_in_thread_elsewhere(int)
+    assert len(begun) == MOST_THREADS
+    released.set()
+    await asyncio.gather(*waiting)
+    assert sorted(begun[MOST_THREADS:]) == list(range(MOST_THREADS, MOST_THREADS + 3))
+
+
+async def run_in_thread_elsewhere(function: Callable[[], object]) -> None:
+    """Let sync code wait for a function, which the bound does not hold up."""
+    await asyncio.to_thread(run_in_thread, function, seconds=10)
+
+
 def test_sync_code_runs_something_elsewhere() -> None:
     """`run_in_thread` runs a function in another thread, in the caller's context, and returns what it returns."""
     variable: ContextVar[str] = ContextVar("variable")
@@ -257,9 +285,9 @@ def test_import_registers_nothing() -> None:
         "real, seen = os.register_at_fork, []\n"
         "os.register_at_fork = lambda **hooks: seen.append(getattr(hooks.get('after_in_child'), '__module__', ''))\n"
         "import litestar_filestore.core.threads as threads, litestar_filestore.backends.local.local_backend\n"
-        "before = len([name for name in seen if name is None])\n"
+        "before = seen.count(threads.__name__)\n"
         "threads.run_in_thread(int)\n"
-        "print(before, len([name for name in seen if name is None]))\n"
+        "print(before, seen.count(threads.__name__))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import contextmanager, suppress
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.backends.local.reads import LocalReader
 from litestar_filestore.backends.local.tree import Tree, sync_directory
+from litestar_filestore.backends.local.unfinished import Unfinished, is_in_parts
 from litestar_filestore.backends.local.writes import LocalWriter
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.keys import RESERVED_SEGMENT, is_unfinished
 from litestar_filestore.core.threads import run_blocking
-from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo
+from litestar_filestore.core.types import BLOCK_BYTES, PARTS_KEPT_SECONDS, Capability, ObjectInfo, Part, PartLimits
 from litestar_filestore.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class LocalDriver(Driver):
 
     name: ClassVar[str] = "local"
     protocol = "file"
-    capabilities = Capability.PUT_IF_ABSENT | Capability.LOCAL_PATH
+    capabilities = Capability.PUT_IF_ABSENT | Capability.LOCAL_PATH | Capability.PARTS
+    part_limits = PartLimits(keeps_seconds=PARTS_KEPT_SECONDS)
 
     def __init__(self, root: Path, *, fsync: bool = True, file_mode: int = 0o600, directory_mode: int = 0o700) -> None:
         """Use the folder `root`; it is created at the first use.
@@ -98,6 +101,43 @@ class LocalDriver(Driver):
             yield writer
         finally:
             writer.discard()
+
+    async def begin_parts_async(self, path: str, options: PutOptions) -> str:
+        """Create the hidden file that will be the object."""
+        unfinished = self._unfinished(path, None, overwrite=options.overwrite)
+        await run_blocking(unfinished.create)
+        return unfinished.upload
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Write at the offset, one block per thread hop, and sync."""
+        del size
+        unfinished, end = self._unfinished(path, upload), offset
+        async for block in blocks:
+            await run_blocking(partial(unfinished.write_at, block, end))
+            end += len(block)
+        await run_blocking(unfinished.sync)
+        return Part(number, offset, end - offset)
+
+    async def finish_parts_async(
+        self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
+    ) -> ObjectInfo:
+        """Give the file its name."""
+        size = sum(part.size for part in parts)
+        unfinished = self._unfinished(path, upload, overwrite=options.overwrite)
+        return _info(path, await run_blocking(partial(unfinished.finish, size)))
+
+    def abandon_parts(self, path: str, upload: str) -> None:
+        """Remove the hidden file."""
+        self._unfinished(path, upload).remove()
+
+    async def abandon_parts_async(self, path: str, upload: str) -> None:
+        """`abandon_parts` in a worker thread."""
+        await run_blocking(partial(self.abandon_parts, path, upload))
+
+    def _unfinished(self, path: str, upload: str | None, *, overwrite: bool = False) -> Unfinished:
+        return Unfinished(self._tree, path, upload, overwrite=overwrite, fsync=self._fsync, file_mode=self._file_mode)
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
         """Copy inside the kernel where the system can do so, without passing the bytes through Python."""
@@ -214,12 +254,16 @@ class LocalDriver(Driver):
         await run_blocking(self.start)
 
     def clean(self, older_than: float) -> int:
-        """Remove temporary files that nobody has written to for `older_than` seconds."""
+        """Remove temporary files that nobody has written to for `older_than` seconds.
+
+        What is put in parts is spared for a week after its last part.
+        """
         removed = 0
         with self._tree.open_folder([RESERVED_SEGMENT], create=True) as descriptor:
-            for name in filter(is_unfinished, os.listdir(descriptor)):  # noqa: PTH208  # of a descriptor, not of a path
+            for name in os.listdir(descriptor):  # noqa: PTH208  # of a descriptor, not of a path
+                least = _least_age(name, older_than)
                 with suppress(FileNotFoundError):
-                    if time.time() - os.stat(name, dir_fd=descriptor).st_mtime >= older_than:
+                    if time.time() - os.stat(name, dir_fd=descriptor).st_mtime >= least:
                         os.unlink(name, dir_fd=descriptor)
                         removed += 1
         return removed
@@ -227,6 +271,13 @@ class LocalDriver(Driver):
     async def clean_async(self, older_than: float) -> int:
         """`clean` in a worker thread."""
         return await run_blocking(partial(self.clean, older_than))
+
+
+def _least_age(name: str, older_than: float) -> float:
+    """Return the age in seconds at which ``clean`` removes a file of the reserved folder; some stay forever."""
+    if is_in_parts(name):
+        return max(older_than, PARTS_KEPT_SECONDS)
+    return older_than if is_unfinished(name) else math.inf
 
 
 def _info(path: str, status: os.stat_result) -> ObjectInfo:
