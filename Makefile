@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv
 RUN := $(VENV)/bin/python

@@ -16,6 +16,7 @@ from tests.servers.processes import HOST
 pytestmark = pytest.mark.matrix(cases=2)
 
 
+@pytest.mark.slow
 @pytest.mark.matrix(cases=1)
 def test_large_objects(server: Served, backend: str) -> None:
     """Every byte of an object of several blocks arrives, in order."""

@@ -282,6 +282,7 @@ def test_get_of_the_schema_is_openapi(client: httpx.Client) -> None:
     assert (client.get("/schema").status_code, shown) == (200, {"filename", "content_type", "size", "etag", "url"})
 
 
+@pytest.mark.slow
 def test_documents_survive_a_restart(tmp_path: Path) -> None:
     """What was uploaded is there when the app is started again."""
     with serve_on_disk(tmp_path) as first, first.client() as client:

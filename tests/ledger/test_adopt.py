@@ -52,6 +52,7 @@ def test_object_before_its_adoption(old: World) -> None:
     assert (report.adopted, report.doomed) == (4, 1)
 
 
+@pytest.mark.slow
 def test_all_pages_are_read(world: World) -> None:
     """Tables of more rows than one page are read to their end."""
     with Session(world.engine) as session:

@@ -177,6 +177,7 @@ def test_offline_migration_writes_sql(project: Callable[[str], Path], url: str) 
     assert f"file {'JSONB' if 'postgresql' in url else 'JSON'} NOT NULL" in printed
 
 
+@pytest.mark.slow
 def test_without_render_item_the_template_has_to_import(project: Callable[[str], Path]) -> None:
     """The name in the migration is short and stays, so one line in ``script.py.mako`` is all it takes."""
     folder = project(PLAIN)
@@ -187,6 +188,7 @@ def test_without_render_item_the_template_has_to_import(project: Callable[[str],
     assert "litestar_filestore.StoredObject(backend='nowhere')" in migration(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Sync", "Async"])
 @pytest.mark.parametrize(("environment", "prefix"), [("rendering", "litestar_filestore."), ("unchanged", "sa.")])
 def test_commands_of_advanced_alchemy(tmp_path: Path, url: str, kind: str, environment: str, prefix: str) -> None:

@@ -84,6 +84,7 @@ def test_every_status_is_documented(url: str) -> None:
     assert found == STATUSES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "path"), STATUSES)
 def test_answers_are_as_documented(method: str, path: str, schema: OpenApiSchema) -> None:
     """Valid and invalid requests get a status, a type and a body that the document knows, and never a 500."""

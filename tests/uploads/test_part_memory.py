@@ -222,6 +222,7 @@ async def _upload(port: int, content: bytes) -> str:
         await writer.wait_closed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uploads", [24, pytest.param(200, marks=pytest.mark.stress)])
 def test_memory_of_many_uploads_to_an_object_store(server: Running, uploads: int) -> None:
     """However many upload at a time, the process holds what is configured, and every file arrives as it was sent."""
