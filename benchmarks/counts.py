@@ -71,8 +71,8 @@ class Counts(NamedTuple):
 
 
 CEILINGS = {
-    "upload 1 KiB": Counts(7400, 130, 30, 5, 4),
-    "upload 1 KiB without a ledger": Counts(3340, 60, 10, 1, 1),
+    "upload 1 KiB": Counts(5330, 80, 18, 3, 2),
+    "upload 1 KiB without a ledger": Counts(3210, 60, 10, 1, 1),
     "download 1 KiB by row": Counts(1630, 30, 8, 1, 0),
     "range by row": Counts(1640, 30, 8, 1, 0),
     "304 by row": Counts(1240, 22, 7, 1, 0),

@@ -40,7 +40,7 @@ from litestar_filestore.ledger.outages import (
     translate_database_error,
 )
 from litestar_filestore.ledger.points import reach
-from litestar_filestore.ledger.quota import ask_quota, owner_of_new_objects
+from litestar_filestore.ledger.quota import ask_quota, asks_quota, owner_of_new_objects
 from litestar_filestore.ledger.schemas import mark_saved, mark_staged
 from litestar_filestore.ledger.staging import (
     in_time,
@@ -407,7 +407,8 @@ async def store_async(
 
     Raises:
         ObjectExistsError: If there is or was an object under the key of `new`.
-        LinkLostError: If writing took so long that the object was given up.
+        LinkLostError: If a quota was asked, and writing took so long that the object was given up. Otherwise the
+            row learns it.
         LedgerMissingError: If the database has no ledger; nothing was written.
         DatabaseUnavailableError: If the database is away or busy.
         DatabaseFullError: If no space is left in the database.
@@ -425,9 +426,10 @@ async def store_async(
         reach("intent.after")
         async with leased(intents, target):
             await file.put_async(max_concurrency=new.max_concurrency)
-            mark_staged(file, owner_of_new_objects.get())
+            mark_staged(file, owner := owner_of_new_objects.get())
             reach("put.after")
-            await intents.record(target, Facts(file.size, file.checksum))
+            if asks_quota(table, owner):  # otherwise the link records it, in the transaction of the row
+                await intents.record(target, Facts(file.size, file.checksum))
     return file
 
 
@@ -486,7 +488,8 @@ def saving(database: Engine | AsyncEngine, table: Table, file: FileObject) -> Ge
 
     Raises:
         ObjectExistsError: If there is or was an object under its pinned key.
-        LinkLostError: If writing took so long that the object was given up.
+        LinkLostError: If a quota was asked, and writing took so long that the object was given up. Otherwise the
+            row learns it.
         LedgerMissingError: If the database has no ledger; nothing was written.
         DatabaseUnavailableError: If the database is away.
         QuotaExceededError: If the owner may not store that much.
@@ -558,13 +561,13 @@ class _ByHand:
             self._is_staged = True
 
     def record(self, beside: Engine) -> None:
-        """Record what was written. If another writer of SQLite prevents that, it is recorded with the row."""
+        """Let quotas see what was written. If another writer of SQLite prevents that, they see it with the row."""
 
         def record(connection: Connection) -> None:
             self._ledger.record(connection, self.key, Facts(self._file.size, self._file.checksum))
             ask_quota(self._ledger, connection, self._owner)
 
-        if not self._is_staged:
+        if not self._is_staged or not asks_quota(self._ledger.table, self._owner):
             return
         try:
             _write(beside, record)

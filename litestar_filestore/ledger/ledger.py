@@ -190,7 +190,7 @@ class Ledger:
         Raises:
             LinkLostError: If the object was given up meanwhile; it will be deleted.
         """
-        values = {"not_before": database_now() + LEASE_SECONDS, **({} if facts.size is None else facts._asdict())}
+        values = {"not_before": database_now() + LEASE_SECONDS, **_known(facts)}
         _require(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values), 1)
 
     def prolong(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
@@ -247,7 +247,7 @@ class Ledger:
             LinkLostError: If it was given up.
             sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; try again.
         """
-        values = {**self._begin(State.KEPT), "owner": sa.func.coalesce(self._c.owner, owner)}
+        values = {**self._begin(State.KEPT), **_known(facts), "owner": sa.func.coalesce(self._c.owner, owner)}
         if _count(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values)):
             return
         state = self.states(connection, [key], latest=True).get(key)
@@ -439,6 +439,10 @@ class Ledger:
             "size": sa.case(*sizes, else_=self._c.size),
             "checksum": sa.case(*checksums, else_=self._c.checksum),
         }
+
+
+def _known(facts: Facts) -> dict[str, object]:
+    return {} if facts.size is None else facts._asdict()
 
 
 def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:

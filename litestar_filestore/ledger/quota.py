@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = (
     "QuotaCheck",
     "ask_quota",
+    "asks_quota",
     "enforce_quota",
     "owner_of_new_objects",
 )
@@ -48,6 +49,11 @@ def enforce_quota(table: Table, check: QuotaCheck) -> Callable[[], None]:
     checks = _checks.setdefault(table, [])
     checks.append(check)
     return lambda: checks.remove(check)
+
+
+def asks_quota(table: Table, owner: str | None) -> bool:
+    """Return whether a check wants to see what an owner stores before a row takes it."""
+    return owner is not None and bool(_checks.get(table))
 
 
 def ask_quota(ledger: Ledger, connection: Connection, owner: str | None) -> None:

@@ -71,6 +71,6 @@ async def _store_upload(request: Request[Any, Any, Any], token: str, signer: Lin
         file = await RawUpload(request).store_as(planned, filename=claims.filename)
     finally:
         owner_of_new_objects.reset(owner)
-    files.hand_over(file)
+    await files.hand_over(file)
     known: dict[str, Any] = msgspec.structs.asdict(public_file(file))
     return ReferredFile(**known, reference=signer.reference_for(file, None))

@@ -115,8 +115,11 @@ class OwnershipMiddleware(ASGIMiddleware):
                 await next_app(scope, receive, noting)
         finally:
             answering.reset(token)
+            count = len(files)
             try:
-                await finish(_release(files, scope, status), seconds=_RELEASE_SECONDS)
+                # The usual request ends here: its rows are committed, so there is nothing to ask the ledger about.
+                if files.let_go_of_taken():
+                    await finish(_release(files, count, scope, status), seconds=_RELEASE_SECONDS)
             except TimeoutError:
                 # The answer is sent, but servers wait for this to end before they shut down.
                 logger.warning(
@@ -126,8 +129,7 @@ class OwnershipMiddleware(ASGIMiddleware):
                 )
 
 
-async def _release(files: RequestFiles, scope: Scope, status: list[int]) -> None:
-    count = len(files)
+async def _release(files: RequestFiles, count: int, scope: Scope, status: list[int]) -> None:
     given_up = await files.release()
     if given_up and status and 200 <= status[0] < 300:  # noqa: PLR2004  # RFC 9110 §15.3: successful
         logger.warning(

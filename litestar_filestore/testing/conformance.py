@@ -39,6 +39,7 @@ from litestar_filestore.testing.conformance_get import GetConformance
 from litestar_filestore.testing.conformance_head import HeadConformance
 from litestar_filestore.testing.conformance_keys import KeyConformance
 from litestar_filestore.testing.conformance_list import DeleteConformance, ListConformance
+from litestar_filestore.testing.conformance_parts import PartsConformance
 from litestar_filestore.testing.conformance_put import PutConformance
 from litestar_filestore.testing.conformance_sign import SignConformance
 from litestar_filestore.testing.harness import EACH_HALF_ONCE, Form, Harness
@@ -60,5 +61,6 @@ class BackendConformance(
     KeyConformance,
     SignConformance,
     ConcurrencyConformance,
+    PartsConformance,
 ):
     """Tests of everything that a driver must do; see the module docstring for how to use them."""

@@ -58,8 +58,8 @@ class CrashConformance(Harness):
         await assert_clean(storage, leftovers)
 
 
-def kill_in_mid_put(order: str) -> None:
-    """Start `slow_put` with its line of JSON, and kill it where it stops.
+def kill_in_mid_put(order: str) -> str:
+    """Start `slow_put` with its line of JSON, kill it where it stops, and return what it wrote before.
 
     Raises:
         AssertionError: If it ends by itself, with what it wrote to standard error.
@@ -79,9 +79,12 @@ def kill_in_mid_put(order: str) -> None:
         try:
             child.stdin.write(order + "\n")
             child.stdin.flush()
-            line = child.stdout.readline()
+            lines = [child.stdout.readline()]
+            while lines[-1] not in {STOPPED, ""}:
+                lines.append(child.stdout.readline())
         finally:
             watchdog.cancel()
             child.kill()
         complaints.seek(0)
-        assert line == STOPPED, f"the child ended before it was killed: {complaints.read()}"
+        assert lines[-1] == STOPPED, f"the child ended before it was killed: {complaints.read()}"
+        return "".join(lines[:-1])

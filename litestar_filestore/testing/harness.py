@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import Capability
     from litestar_filestore.testing.spec import BackendSpec
 
-__all__ = ("ALL_FORMS", "EACH_HALF_ONCE", "Form", "Harness", "async_forms", "in_loop", "once_each", "require")
+__all__ = (
+    "ALL_FORMS",
+    "EACH_HALF_ONCE",
+    "Form",
+    "Harness",
+    "async_forms",
+    "async_once",
+    "in_loop",
+    "once_each",
+    "require",
+)
 
 P = ParamSpec("P")
 
@@ -52,6 +62,9 @@ once_each = pytest.mark.parametrize("form", EACH_HALF_ONCE, indirect=True, ids=s
 """For a slow test: two forms instead of four."""
 async_forms = pytest.mark.parametrize("form", [form for form in ALL_FORMS if form.is_async], indirect=True, ids=str)
 """For a test of what only the async half has: cancellation, async sources."""
+
+async_once = pytest.mark.parametrize("form", EACH_HALF_ONCE[:1], indirect=True, ids=str)
+"""For the same where a prefix changes nothing."""
 
 
 def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:

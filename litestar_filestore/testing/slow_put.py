@@ -5,6 +5,9 @@ usage: python -m litestar_filestore.testing.slow_put
 Reads one line of JSON from standard input: ``factory`` and ``options`` (see `BackendSpec`), ``prefix``, ``key``,
 ``size`` in bytes, and ``is_async``. Begins to put that many bytes, with ``overwrite``, writes the line ``stopped`` when
 the driver has taken them all, and waits for the end of standard input. Then it exits without finishing the put.
+
+With ``in_parts``, it begins an object in parts instead, puts one of that size, writes a line of JSON that says how to
+go on (the name of the unfinished object and the part), and stops in the next part in the same way.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import json
 import os
 import sys
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.testing.spec import BackendSpec
@@ -33,7 +38,9 @@ def main() -> None:
     """Do what the line on standard input says. Does not return."""
     order = json.loads(sys.stdin.readline())
     backend = BackendSpec(order["factory"], order["options"]).build(order["prefix"])
-    if order["is_async"]:
+    if order.get("in_parts"):
+        asyncio.run(_put_parts_async(backend, order["key"], order["size"]))
+    elif order["is_async"]:
         asyncio.run(_put_async(backend, order["key"], order["size"]))
     else:
         backend.put(_blocks(order["size"]), key=order["key"], overwrite=True)
@@ -42,6 +49,13 @@ def main() -> None:
 
 async def _put_async(backend: StorageBackend, key: str, size: int) -> None:
     await backend.put_async(_blocks_async(size), key=key, overwrite=True)
+
+
+async def _put_parts_async(backend: StorageBackend, key: str, size: int) -> None:
+    upload = await backend.begin_parts_async(key)
+    part = await backend.put_part_async(key, upload, 1, 0, _filler(size), size=size)
+    sys.stdout.write(msgspec.json.encode((upload, part)).decode() + "\n")
+    await backend.put_part_async(key, upload, 2, size, _blocks_async(size))
 
 
 def _blocks(size: int) -> Iterator[bytes]:

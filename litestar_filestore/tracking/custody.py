@@ -272,6 +272,8 @@ class LedgerCustody:
                 )
             if _key(file) in others and was_staged(file):
                 raise _taken_meanwhile()  # its own ledger would sweep it, or it is newer than our snapshot
+            if _key(file) not in own and was_staged(file):
+                journal_of(self._session).entered(self._session, file)
             if _key(file) in direct or holds.is_watched(Target(file.backend, file.path)):
                 journal_of(self._session).linked(self._session, file)
         self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)

@@ -22,6 +22,7 @@ __all__ = (
     "claim",
     "is_watched",
     "let_go",
+    "let_go_of_taken",
     "settle",
     "watch",
 )
@@ -94,6 +95,16 @@ def let_go(target: Target, file: FileObject, *, give_up: bool) -> bool:
         if free:
             _given_up.add(file)
         return free
+
+
+def let_go_of_taken(target: Target) -> bool:
+    """Forget an object if a row has it, and return whether one has."""
+    with _lock:
+        hold = _holds.get(target)
+        is_taken = hold is not None and hold.taken
+        if is_taken:
+            del _holds[target]
+        return is_taken
 
 
 def check(file: FileObject) -> None:

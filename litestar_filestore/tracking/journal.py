@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Journal",
+    "has_committed_row",
     "journal_of",
 )
 
@@ -63,6 +64,13 @@ class _Doomed(NamedTuple):
     target: Target
 
 
+class _Entered(NamedTuple):
+    """A row now holds the object, and a ledger has an entry for it, so nothing depends on how the transaction ends."""
+
+    target: Target
+    file: FileObject
+
+
 class _Marked(NamedTuple):
     """An object that a client's reference names was taken for a row of this transaction."""
 
@@ -70,7 +78,18 @@ class _Marked(NamedTuple):
     mark: Target
 
 
-_Entry: TypeAlias = "_Stored | _Linked | _Doomed | _Marked"
+_Entry: TypeAlias = "_Stored | _Linked | _Entered | _Doomed | _Marked"
+
+_committed: WeakSet[FileObject] = WeakSet()
+"""Files with an entry in a ledger whose row was committed."""
+
+
+def has_committed_row(file: FileObject) -> bool:
+    """Return whether this process has seen the commit of a row that took a file, which a ledger knows.
+
+    If not, the row may be committed all the same: the ledger tells.
+    """
+    return file in _committed
 
 
 class Journal:
@@ -119,6 +138,10 @@ class Journal:
         target = Target(file.backend, file.path)
         holds.claim(target, file)
         self._add(session, _Linked(target))
+
+    def entered(self, session: Session, file: FileObject) -> None:
+        """Note that the current transaction put an object into a row, and linked its entry in the ledger."""
+        self._add(session, _Entered(Target(file.backend, file.path), file))
 
     def doomed(self, session: Session, file: FileObject) -> None:
         """Note that the current transaction removed the object of `file` from its row."""
@@ -189,6 +212,7 @@ class Journal:
             case Outcome.COMMITTED:
                 self._trash.extend(_unneeded(entries))
                 _settle_loose(entries, taken=True)
+                _committed.update(entry.file for entry in entries if isinstance(entry, _Entered))
             case Outcome.RELEASED if transaction.parent is not None:
                 self._entries.setdefault(_effective(transaction.parent), []).extend(entries)
             case Outcome.ROLLED_BACK:
@@ -227,7 +251,7 @@ def _unneeded(entries: Iterable[_Entry]) -> Iterable[Target]:
     for entry in entries:
         if isinstance(entry, _Linked):
             targets.pop(entry.target, None)
-        elif not isinstance(entry, _Marked):
+        elif not isinstance(entry, (_Entered, _Marked)):
             # No client has a reference to an object that this transaction has stored itself.
             targets[entry.target] = isinstance(entry, _Doomed)
     return [target._replace(may_be_marked=marked) for target, marked in targets.items()]
@@ -241,7 +265,7 @@ def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:
 
 def _report(entries: Iterable[_Entry]) -> None:
     # One object too many is better than one too few.
-    targets = dict.fromkeys(entry.target for entry in entries if not isinstance(entry, _Marked))
+    targets = dict.fromkeys(entry.target for entry in entries if not isinstance(entry, (_Entered, _Marked)))
     if targets:
         logger.error(
             "A transaction ended without saying whether its rows are there; some of these objects may have no row: %s",

@@ -179,14 +179,19 @@ class RequestFiles:
         await self.storer.keep(file)
         self._files = [each for each in self._files if each != file]
 
-    def hand_over(self, file: FileObject) -> None:
+    async def hand_over(self, file: FileObject) -> None:
         """Release a file that the client will put into a row with another request, before the file's lease runs out."""
-        self.storer.hand_over(file)
+        await self.storer.hand_over(file)
         self._files = [each for each in self._files if each != file]
 
     async def discard(self, file: FileObject) -> bool:
         """Give up a file that was kept; see `ApplicationStorer.discard`."""
         return await self.storer.discard(file)
+
+    def let_go_of_taken(self) -> int:
+        """Leave files to the rows that have taken them, and return how many the request still owns."""
+        self._files = [file for file in self._files if not self.storer.has_row(file)]
+        return len(self._files)
 
     async def release(self) -> int:
         """Give up the files that no row has taken and that were not kept, and return their number."""

@@ -19,6 +19,7 @@ from litestar_filestore.ledger.table import State, ledger_of
 from litestar_filestore.orm.columns import configured_mappers, file_columns
 from litestar_filestore.tracking import holds
 from litestar_filestore.tracking.deletes import Target, delete_targets_async
+from litestar_filestore.tracking.journal import has_committed_row
 from litestar_filestore.tracking.marks import mark_kept, mark_used
 
 if TYPE_CHECKING:
@@ -54,8 +55,12 @@ class LedgerStorer:
         return self._place.table
 
     async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
-        """Stage, store and record."""
+        """Stage and store; the row that takes the file records what was written."""
         return await store_async(self._place.database, self._place.table, backend, source, new)
+
+    def has_row(self, file: FileObject) -> bool:
+        """Return whether a row is known to have taken a file, without a look into the ledger."""
+        return has_committed_row(file)
 
     async def release(self, files: Iterable[FileObject]) -> int:
         """Doom what is still staged."""
@@ -67,8 +72,9 @@ class LedgerStorer:
             logger.warning("%d uploaded files are left to their lease: %s", len(keys), error)
             return 0
 
-    def hand_over(self, file: FileObject) -> None:
-        """Do nothing: the ledger knows the file, and its lease ends."""
+    async def hand_over(self, file: FileObject) -> None:
+        """Record what was written, and renew the lease: the row may come from another process, within an hour."""
+        await self._intents.record(_key(file), Facts(file.size, file.checksum))
 
     async def keep(self, file: FileObject) -> None:
         """Record that an object stays."""
@@ -104,6 +110,10 @@ class PlainStorer:
         holds.watch(target)
         return file
 
+    def has_row(self, file: FileObject) -> bool:
+        """Return whether a row has taken a file; if so, forget it."""
+        return holds.let_go_of_taken(Target(file.backend, file.path))
+
     async def release(self, files: Iterable[FileObject]) -> int:
         """Delete the files that no committed row holds."""
         targets = [(Target(file.backend, file.path), file) for file in files]
@@ -112,7 +122,7 @@ class PlainStorer:
             await finish(delete_targets_async(unwanted))
         return len(unwanted)
 
-    def hand_over(self, file: FileObject) -> None:
+    async def hand_over(self, file: FileObject) -> None:
         """Forget a file: this object cannot tell when it is no longer needed."""
         holds.let_go(Target(file.backend, file.path), file, give_up=False)
 
@@ -264,6 +274,10 @@ class ApplicationStorer:
             backend=backend,
         )
 
+    def has_row(self, file: FileObject) -> bool:
+        """Return whether it is known, without asking a database, that a row has taken a file; it belongs to the row."""
+        return self._storer_of(file).has_row(file)
+
     async def release(self, files: Iterable[FileObject]) -> int:
         """Give up those of `files` that no row has taken and that were not kept, and return their number.
 
@@ -283,12 +297,15 @@ class ApplicationStorer:
             raise failures[0] if len(failures) == 1 else ExceptionGroup("Files could not be given up", failures)
         return given_up
 
-    def hand_over(self, file: FileObject) -> None:
+    async def hand_over(self, file: FileObject) -> None:
         """Let go of a file without releasing it, because another request may put it into a row.
 
         The ledger still knows it after the process has ended; without a ledger, it is forgotten here.
+
+        Raises:
+            LinkLostError: If it was given up already.
         """
-        self._storer_of(file).hand_over(file)
+        await self._storer_of(file).hand_over(file)
 
     async def keep(self, file: FileObject) -> None:
         """Keep a file that no row holds; once this returns, it is kept whatever happens next.

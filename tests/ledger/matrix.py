@@ -29,7 +29,7 @@ _SQLITE = {"sqlite", "aiosqlite"}
 
 _WRITE = ("put.opened", "put.half", "put.complete", "put.published", "put.after")
 _PUT = ("intent.before", "staging.commit", "intent.after", *_WRITE)
-_SAVE = ("staging.commit", "intent.after", *_WRITE, "staging.commit")
+_SAVE = ("staging.commit", "intent.after", *_WRITE)
 _COPY = ("put.opened", "put.complete", "put.published", "put.after")
 _NOTED = ("intent.before", "note.after", *_WRITE[:-1])
 _HELD = ("(held)",)
@@ -60,7 +60,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "copy": ("intent.before", "staging.commit", "intent.after", *_COPY, "link.after", "flush.after", *_COMMIT),
     "save": (*_SAVE, "link.after", "flush.after", *_COMMIT),
     "save a copy": (
-        *("staging.commit", "intent.after", *_COPY, "staging.commit"),
+        *("staging.commit", "intent.after", *_COPY),
         *("link.after", "flush.after", *_COMMIT),
     ),
     "save while writing": ("flush.after", "(saved)", "link.after", "flush.after", *_COMMIT),
@@ -99,15 +99,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
         *("(links)", "(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)"),
         *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
     ),
-    "staged upload": (
-        "staging.commit",
-        "intent.after",
-        *_WRITE,
-        "staging.commit",
-        "link.after",
-        "flush.after",
-        *_COMMIT,
-    ),
+    "staged upload": ("staging.commit", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
 }
 _COMMITTED = {"commit.after", "commit.applied"}
 

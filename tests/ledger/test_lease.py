@@ -158,7 +158,7 @@ async def test_failed_renewals(
 
 
 async def test_lease_that_is_lost(world: World, engine: AsyncEngine, renewals: Renewals) -> None:
-    """An upload whose object was given up in spite of it all says so."""
+    """An upload whose object was given up in spite of it all gets no row."""
 
     async def slowly() -> AsyncIterator[bytes]:
         yield content_of("new")[:1]
@@ -170,5 +170,8 @@ async def test_lease_that_is_lost(world: World, engine: AsyncEngine, renewals: R
         renewals.refusals = 0
         yield content_of("new")[1:]
 
-    with pytest.raises(LinkLostError, match="lease ran out"):
-        await store(engine, world, "new", slowly())
+    file = await store(engine, world, "new", slowly())
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=file))
+        with pytest.raises(LinkLostError, match="given up before its row was written"):
+            await session.commit()

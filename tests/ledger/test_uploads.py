@@ -24,11 +24,13 @@ from litestar_filestore.errors import (
 )
 from litestar_filestore.ledger.intents import Intents, store_async
 from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, Usage
+from litestar_filestore.ledger.places import Place
 from litestar_filestore.ledger.quota import enforce_quota, owner_of_new_objects
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import SweepConfig
 from litestar_filestore.ledger.table import State
 from litestar_filestore.testing import Fault, FaultyDriver
+from litestar_filestore.uploads.storing import LedgerStorer
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, World
@@ -142,14 +144,28 @@ def has_lost_it(proxy: ChaosProxy) -> bool:
 async def test_lost_answer_to_a_commit(world: World, far: AsyncEngine, proxy: ChaosProxy, passing: int) -> None:
     """A connection that breaks after a COMMIT took effect costs no upload, whatever that COMMIT was for."""
     proxy.lost_answer = LostAnswer(b"COMMIT", passing)
-    files = await asyncio.gather(*(upload(far, world, f"{number:02}") for number in range(6)))
+    stop = enforce_quota(LEDGER, lambda _owner, _usage: None)
+    token = owner_of_new_objects.set("ann")  # a quota sees sizes, so they are recorded before the row
+    try:
+        files = await asyncio.gather(*(upload(far, world, f"{number:02}") for number in range(6)))
+    finally:
+        owner_of_new_objects.reset(token)
+        stop()
     assert has_lost_it(proxy)
     states = world.snapshot().states
     assert states == {ObjectKey(BACKEND, file.path): State.STAGED for file in files}
     with world.engine.connect() as connection:
-        assert Ledger(LEDGER).usage(connection, "nobody").objects == 0
-        sizes = connection.scalars(sa.select(LEDGER.c.size)).all()
-    assert set(sizes) == {len(content_of("00"))}
+        assert Ledger(LEDGER).usage(connection, "ann") == Usage(6, 6 * len(content_of("00")))
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("passing", [0, 1])
+async def test_lost_answer_to_an_intent(world: World, far: AsyncEngine, proxy: ChaosProxy, passing: int) -> None:
+    """A connection that breaks after an intent took effect costs no upload, be it a lone one or several that share."""
+    proxy.lost_answer = LostAnswer(b"COMMIT", passing)
+    files = await asyncio.gather(*(upload(far, world, f"{number:02}") for number in range(6)))
+    assert has_lost_it(proxy)
+    assert world.snapshot().states == {ObjectKey(BACKEND, file.path): State.STAGED for file in files}
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -241,15 +257,18 @@ async def test_lease_begins_anew_when_the_content_is_there(world: World, engine:
 
 
 async def test_swept_while_it_was_written(world: World, engine: AsyncEngine) -> None:
-    """An upload that was given up fails, and its bytes are deleted although they came after the sweep."""
+    """No row takes a file that was given up, and its bytes are deleted although they came after the sweep."""
 
     async def slowly() -> AsyncIterator[bytes]:
         yield b"first"
         await asyncio.to_thread(world.sweep, SweepConfig(staged_grace_seconds=-LEASE_SECONDS))
         yield b"last"
 
-    with pytest.raises(LinkLostError, match="given up before it was complete"):
-        await store_async(engine, LEDGER, world.backend, slowly(), NewFile(filename="new.txt"))
+    file = await store_async(engine, LEDGER, world.backend, slowly(), NewFile(filename="new.txt"))
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=file))
+        with pytest.raises(LinkLostError, match="given up before its row was written"):
+            await session.commit()
     assert len(world.objects()) == 1
     world.recover()
     assert world.objects() == set()
@@ -342,3 +361,62 @@ async def test_missing_table(world: World, engine: AsyncEngine) -> None:
         assert world.objects() == set()
     finally:
         LEDGER.create(world.engine)
+
+
+def storer_for(engine: AsyncEngine) -> LedgerStorer:
+    """Return what an application stores uploads with."""
+    return LedgerStorer(Place(engine, LEDGER, ()))
+
+
+async def test_seen_commit_needs_no_question(world: World, engine: AsyncEngine) -> None:
+    """A request need not ask the ledger about files whose row it has seen committed."""
+    file = await upload(engine, world, "new")
+    storer = storer_for(engine)
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=file))
+        await session.flush()
+        assert not storer.has_row(file)
+        await session.commit()
+    assert storer.has_row(file)
+
+
+async def test_rows_that_are_not_known_to_be_committed(world: World, engine: AsyncEngine) -> None:
+    """After a rollback, in a transaction around the session's, and in another process, the ledger is asked."""
+    files = [await upload(engine, world, f"{number}") for number in range(4)]
+    storer = storer_for(engine)
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=files[0]))
+        await session.flush()
+        await session.rollback()
+        nested = await session.begin_nested()
+        session.add(Document(id=2, file=files[1]))
+        await session.flush()
+        await nested.rollback()
+        await session.commit()
+    async with engine.begin() as connection, AsyncSession(connection) as session:
+        session.add(Document(id=3, file=files[2]))
+        await session.commit()
+    assert [storer.has_row(file) for file in files] == [False] * 4
+    assert await storer.release(files) == 3  # all but the one whose row is there
+    assert world.contents() == {3: ("2", ())}
+    world.recover()
+    assert world.leftovers() == []
+
+
+async def test_facts_are_written_by_the_link(world: World, engine: AsyncEngine) -> None:
+    """Size and checksum come with the row, and before it if somebody else may ask for them."""
+    linked, kept, handed_over = [await upload(engine, world, tag) for tag in ("one", "two", "six")]
+    await storer_for(engine).keep(kept)
+    await storer_for(engine).hand_over(handed_over)
+    with world.engine.connect() as connection:
+        known = {row.key: row.size for row in connection.execute(sa.select(LEDGER.c.key, LEDGER.c.size))}
+    size = len(content_of("one"))
+    assert known == {linked.path: None, kept.path: size, handed_over.path: size}
+    async with AsyncSession(engine) as session:
+        session.add(Document(id=1, file=linked))
+        await session.commit()
+    with world.engine.connect() as connection:
+        assert connection.scalars(sa.select(LEDGER.c.size)).all() == [size] * 3
+    assert await storer_for(engine).discard(kept)
+    assert await storer_for(engine).release([handed_over]) == 1
+    world.recover()
