@@ -32,6 +32,7 @@ __all__ = (
     "guard_database",
     "has_waited_for_lock",
     "is_locked",
+    "is_to_be_repeated",
     "translate_database_error",
 )
 
@@ -51,6 +52,11 @@ _NUMBERS_AWAY = frozenset(
     | {4031}
 )
 _NUMBERS_FULL = frozenset({1021, 1114})
+
+# Another transaction was in the way, and the server has rolled this one back: a serialisation failure, a deadlock, or a
+# row that is newer than the snapshot (MariaDB with innodb_snapshot_isolation).
+_STATES_LOST = frozenset({"40001", "40P01"})
+_NUMBERS_LOST = frozenset({1213, 1020})
 
 # https://www.sqlite.org/rescode.html: the low byte, the rest says more about it
 _CODES_AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR})
@@ -116,6 +122,14 @@ def is_locked(error: BaseException | None) -> bool:
     if isinstance(error, DatabaseUnavailableError):
         error = error.__cause__
     return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+
+
+def is_to_be_repeated(error: DBAPIError) -> bool:
+    """Return whether a transaction has failed only because of another one, so that it may succeed when it is repeated.
+
+    The server tells each such transaction to be repeated; only who owns it can do that.
+    """
+    return is_locked(error) or _sqlstate(error.orig) in _STATES_LOST or _number(error.orig) in _NUMBERS_LOST
 
 
 def has_waited_for_lock(error: DBAPIError) -> bool:

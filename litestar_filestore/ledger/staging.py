@@ -14,14 +14,14 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish
 from litestar_filestore.ledger.conversations import close_in_time, heard, hold_conversations
-from litestar_filestore.ledger.outages import is_locked
+from litestar_filestore.ledger.outages import is_to_be_repeated
 from litestar_filestore.ledger.table import MYSQL
 from litestar_filestore.orm.bridge import call
 
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 _SQLITE_WAIT_MILLISECONDS = 200
 _PATIENCE_SECONDS = 5.0
-"""How long to wait for SQLite's write lock in all, as long as sqlite3 itself waits."""
+"""How long a transaction is begun again in all: as long as sqlite3 itself waits for SQLite's write lock."""
 
 
 def sync_engine(database: Engine | AsyncEngine) -> Engine:
@@ -145,18 +145,19 @@ def run_beside(engine: Engine, work: Callable[[Connection], object]) -> None:
 
 
 def patiently(write: Callable[[], T]) -> T:
-    """Call `write`, which runs a transaction, and repeat it while SQLite is locked.
+    """Call `write`, which runs a transaction, and repeat it while others are in its way.
 
-    The connections of `staging_engine` wait only briefly, because of sessions that write; uploads and sweeps delay
-    nothing, so they can wait longer. Those of an application's own engine wait as long as it says each time, so the
-    time counts and not the attempts.
+    On SQLite they hold the lock. The connections of `staging_engine` wait only briefly for it, because of sessions that
+    write; uploads and sweeps delay nothing, so they can wait longer. Those of an application's own engine wait as long
+    as it says each time, so the time counts and not the attempts. On a server they have made the transaction end with a
+    serialisation failure (where the engine is SERIALIZABLE) or a deadlock, and nothing of it is left.
     """
     until = monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return write()
-        except OperationalError as error:
-            if not is_locked(error) or monotonic() >= until:
+        except DBAPIError as error:
+            if not is_to_be_repeated(error) or monotonic() >= until:
                 raise
 
 
