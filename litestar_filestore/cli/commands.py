@@ -173,7 +173,10 @@ def fsck_command(app: Litestar, repair: bool, minimum_age: float, max_doomed_per
             _say(f"{report.objects} objects, {report.entries} entries, {report.row_files} files in rows")
             for finding in report.findings:
                 _say(f"  {finding.kind}: {finding.object.backend}:{finding.object.key} {finding.detail}".rstrip())
-            _say(f"adopted {report.adopted}, unshared {report.unshared}, doomed {report.doomed}")
+            _say(
+                f"adopted {report.adopted}, unshared {report.unshared}, doomed {report.doomed}, "
+                f"recounted {report.recounted}"
+            )
             clean = clean and report.is_clean
         return clean
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
+from litestar_filestore.ledger.staging import transact
 from litestar_filestore.ledger.table import State
 from litestar_filestore.orm.columns import files_in, single_table_columns
 
@@ -287,16 +288,12 @@ def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adopt
 def enter(engine: Engine, ledger: Ledger, held: Survey, page: Sequence[ObjectKey]) -> int:
     """Enter objects that rows hold, mark the shared ones, and return how many the ledger did not know."""
     for _ in range(_ATTEMPTS):
-        try:
-            with engine.begin() as connection:
-                return _enter(connection, ledger, held, page)
-        except IntegrityError:
-            continue  # a transaction that was open has entered one meanwhile
-    with engine.begin() as connection:
-        return _enter(connection, ledger, held, page)
+        with suppress(IntegrityError):  # a transaction that was open has entered one meanwhile
+            return transact(engine, partial(_enter, ledger, held, page))
+    return transact(engine, partial(_enter, ledger, held, page))
 
 
-def _enter(connection: Connection, ledger: Ledger, held: Survey, page: Sequence[ObjectKey]) -> int:
+def _enter(ledger: Ledger, held: Survey, page: Sequence[ObjectKey], connection: Connection) -> int:
     states = ledger.states(connection, page)
     shared = {key for key in page if held.holders(key) > 1}
     new = {key: held.facts(key) for key in page if key not in states}

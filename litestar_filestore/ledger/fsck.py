@@ -22,7 +22,8 @@ from litestar_filestore.errors import BucketNotFoundError, LedgerError, ObjectNo
 from litestar_filestore.ledger.adopt import Survey, enter, row_files, survey_rows
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.outages import guard_database
-from litestar_filestore.ledger.table import State
+from litestar_filestore.ledger.staging import transact
+from litestar_filestore.ledger.table import USAGE_TABLE, State
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import Engine, Row, Table
+    from sqlalchemy import Connection, Engine, Row, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Mapper
 
@@ -62,13 +63,18 @@ file of the others. Repaired by entering it as shared."""
 UNSHARED = "shared object of one row or none"
 """Kind of a finding: an object that several rows held. Repaired by handing it to the last one, or dooming it."""
 
+DRIFT = "wrong counter"
+"""Kind of a finding: an owner's counter that says something else than the entries. Its object is the owner, in the
+table of the counters. Repaired by counting again."""
+
 
 @dataclass
 class FsckConfig:
     """Limits and permissions of one run."""
 
     repair: bool = False
-    """Whether to enter rows without a ledger entry, and to doom objects that nothing needs. ``False`` only reports."""
+    """Whether to enter rows without a ledger entry, to doom objects that nothing needs, and to count again for owners
+    whose counter is wrong. ``False`` only reports."""
     minimum_age_seconds: float = 24 * 3600.0
     """Objects and entries younger than this are left alone: their transaction may be open."""
     max_doomed_percent: float = 10.0
@@ -108,6 +114,8 @@ class FsckReport:
     """Shared objects that were handed to their only remaining row."""
     doomed: int = 0
     """Objects that were handed to the sweeper."""
+    recounted: int = 0
+    """Owners whose counter was set right."""
 
     @property
     def is_clean(self) -> bool:
@@ -184,6 +192,7 @@ class _Fsck:
         self.report = FsckReport()
         self._objects: Counter[str] = Counter()
         self._doomed: Counter[str] = Counter()
+        self._drifting: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
@@ -209,6 +218,7 @@ class _Fsck:
         for backend in self._backends.values():
             self._check_backend(backend)
         self._check_entries()
+        self._check_counters()
 
     def judge(self) -> None:
         """Refuse to doom too much of a backend."""
@@ -233,11 +243,13 @@ class _Fsck:
                 self._adopt(held)
                 self._unshare(held)
         for key in self._unowned:
-            with self._engine.begin() as connection:
-                self._ledger.doom(connection, [key])
+            transact(self._engine, partial(self._ledger.doom, keys=[key]))
             self.report.doomed += 1
         for key in self._untracked:
             self._tombstone(key)
+        for owner in self._drifting:
+            transact(self._engine, partial(self._ledger.recount, owner=owner))
+            self.report.recounted += 1
 
     def _adopt(self, held: Survey) -> None:
         for page in held.pages():
@@ -250,14 +262,19 @@ class _Fsck:
             by_count: dict[int, list[ObjectKey]] = {0: [], 1: []}
             for key in page:
                 by_count.setdefault(held.holders(key), []).append(key)
-            with self._engine.begin() as connection:
-                self.report.unshared += self._ledger.change(connection, by_count[1], State.SHARED, State.LINKED)
-                self.report.doomed += self._ledger.change(connection, by_count[0], State.SHARED, State.DOOMED)
+            handed, doomed = transact(self._engine, partial(self._let_go, by_count[1], by_count[0]))
+            self.report.unshared += handed
+            self.report.doomed += doomed
+
+    def _let_go(
+        self, of_one: Sequence[ObjectKey], of_none: Sequence[ObjectKey], connection: Connection
+    ) -> tuple[int, int]:
+        handed = self._ledger.change(connection, of_one, State.SHARED, State.LINKED)
+        return handed, self._ledger.change(connection, of_none, State.SHARED, State.DOOMED)
 
     def _tombstone(self, key: ObjectKey) -> None:
         try:
-            with self._engine.begin() as connection:
-                self._ledger.insert(connection, {key: None}, State.DOOMED)
+            transact(self._engine, partial(self._ledger.insert, facts={key: None}, state=State.DOOMED))
         except IntegrityError:
             return  # an open transaction has entered the object after all: the primary key decides
         self.report.doomed += 1
@@ -272,8 +289,8 @@ class _Fsck:
         with self._engine.connect() as connection:
             found = self._ledger.database_id(connection)
         if found is None:
-            with suppress(IntegrityError), self._engine.begin() as connection:  # another process was faster
-                self._ledger.insert_database_id(connection, secrets.token_hex(16))
+            with suppress(IntegrityError):  # another process was faster
+                transact(self._engine, partial(self._ledger.insert_database_id, identity=secrets.token_hex(16)))
             return self._database_id()
         return found
 
@@ -350,6 +367,15 @@ class _Fsck:
                     self._missing(key)
                 elif row.size is not None and seen[key] not in {None, row.size}:
                     self._find(SIZE, key, f"ledger {row.size}, backend {seen[key]} bytes")
+
+    def _check_counters(self) -> None:
+        """Compare the counters of owners with all entries, also those of other backends."""
+        with self._engine.connect() as connection:
+            drifts = self._ledger.drifts(connection)
+        for owner, drift in drifts.items():
+            wrong = ", ".join(f"{name} {count:+}" for name, count in drift._asdict().items() if count)
+            self._find(DRIFT, ObjectKey(USAGE_TABLE, owner), f"off by {wrong}")
+        self._drifting = tuple(drifts)
 
     def _missing(self, key: ObjectKey) -> None:
         # The listing may be older than the entry: check once more before reporting that bytes are lost.

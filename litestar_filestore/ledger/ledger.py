@@ -16,9 +16,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from litestar_filestore.errors import ConflictError, LinkLostError
-from litestar_filestore.ledger.table import MYSQL, USED, State, database_now, identity_of, is_one_of
+from litestar_filestore.ledger.table import (
+    MYSQL,
+    USED,
+    State,
+    database_now,
+    identity_of,
+    is_one_of,
+    is_pending,
+    is_unsettled,
+    usage_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +43,7 @@ __all__ = (
     "LEASE_SECONDS",
     "Facts",
     "Ledger",
+    "Measure",
     "ObjectKey",
     "Usage",
 )
@@ -51,6 +63,8 @@ _CLOCKS_SECONDS = 3600
 """How far the clocks of applications and databases may be apart."""
 _NO_BACKEND = ""
 """Backend of entries for links; no backend has this key."""
+_COUNTED_AS_DOOMED = 2
+"""The value of `counted` in an entry whose counter holds it as doomed."""
 _CHUNK = 400
 """Keys per statement: with their facts some 3,000 parameters, well below the limit of every database."""
 
@@ -84,6 +98,17 @@ class Usage(NamedTuple):
     """Those among `objects` that were given up and are going to be deleted."""
     doomed_bytes: int = 0
     """Their total size in bytes, as far as it is known."""
+
+
+class Measure(NamedTuple):
+    """The usage of an owner, and how it was found."""
+
+    usage: Usage
+    """The usage."""
+    entries: int
+    """How many entries were read, because no counter holds them."""
+    is_wanted: bool
+    """Whether a sweep is going to count them."""
 
 
 class Ledger:
@@ -179,7 +204,8 @@ class Ledger:
 
     def forget_links(self, connection: Connection) -> None:
         """Forget used links that have expired; reads a range of the index of what is due."""
-        ended = sa.and_(self._c.state == USED, self._c.backend == _NO_BACKEND, self._c.not_before <= database_now())
+        is_link = sa.and_(self._c.state == USED, self._c.backend == _NO_BACKEND, is_pending(self.table))
+        ended = sa.and_(is_link, self._c.not_before <= database_now())
         # Select first: on SQLite, even a DELETE of nothing takes the write lock.
         if connection.execute(sa.select(sa.literal(1)).select_from(self.table).where(ended).limit(1)).first():
             connection.execute(sa.delete(self.table).where(ended))
@@ -376,19 +402,7 @@ class Ledger:
 
     def usage(self, connection: Connection, owner: str) -> Usage:
         """Return the usage of `owner`'s objects that are not deleted yet; one query on an index."""
-        doomed = self._c.state == State.DOOMED
-        size = sa.func.coalesce(self._c.size, 0)
-        sums = (
-            sa.func.sum(size),
-            sa.func.sum(sa.case((doomed, 1), else_=0)),
-            sa.func.sum(sa.case((doomed, size), else_=0)),
-        )
-        row = connection.execute(
-            sa.select(sa.func.count(), *(sa.func.coalesce(each, 0) for each in sums)).where(
-                self._c.owner == owner, self._c.state != State.GONE
-            )
-        ).one()
-        return Usage(*map(int, row))
+        return self.measure(connection, owner).usage
 
     def entries(
         self, connection: Connection, states: Collection[State], *, after: ObjectKey, limit: int
@@ -415,6 +429,126 @@ class Ledger:
             sqlalchemy.exc.IntegrityError: If it has one.
         """
         connection.execute(sa.insert(self._identity).values(number=1, identity=identity))
+
+    # -- the counters of large owners
+    #
+    # A sum reads each entry of its owner, for each upload where there is a quota. So a sum that was long asks for a
+    # counter, and a sweep adds to the counter what the entries say, and marks them as counted. Later sums read the
+    # counter, and those entries that it does not hold as they are. No upload, row or trigger writes a counter: they
+    # would wait for each other, and raw SQL would not know of it. An entry that is counted changes in two ways only:
+    # it is doomed, which makes it a part of the sums again, and a sweep deletes its object.
+
+    def measure(self, connection: Connection, owner: str) -> Measure:
+        """Return the usage of `owner`, and how it was found; one statement, so that both parts fit together."""
+        entries = sa.select(*self._counts(self._c.counted == 0), sa.func.count().label("entries"), _zero("wanted"))
+        entries = entries.where(self._c.owner == owner, is_unsettled(self.table), self._c.state != State.GONE)
+        counter = sa.select(*self._counters, _zero("entries"), self._usage.c.wanted).where(self._usage.c.owner == owner)
+        parts = sa.union_all(entries, counter).subquery()
+        *counts, read, wanted = connection.execute(sa.select(*(_sum(column) for column in parts.c))).one()
+        return Measure(Usage(*map(int, counts)), int(read), bool(wanted))
+
+    def want_counter(self, connection: Connection, owner: str) -> None:
+        """Ask the next sweep to count the entries of `owner`; not in a transaction of the application."""
+        asked = sa.update(self._usage).where(self._usage.c.owner == owner).values(wanted=1)
+        if not _count(connection, asked):
+            self._insert_counter(connection, owner)
+
+    def _insert_counter(self, connection: Connection, owner: str) -> None:
+        """Make a counter, unless another transaction has made it at the same moment."""
+        row = {"owner": owner, "wanted": 1}
+        statement: sa.Insert
+        if connection.dialect.name in MYSQL:
+            statement = sa.insert(self._usage).prefix_with("IGNORE")
+        elif connection.dialect.name == "sqlite":
+            statement = sqlite.insert(self._usage).on_conflict_do_nothing()
+        else:
+            statement = postgresql.insert(self._usage).on_conflict_do_nothing()
+        connection.execute(statement.values(row))
+
+    def count_entries(self, connection: Connection) -> bool:
+        """Add some hundred entries to a counter that was asked for; return whether there was one."""
+        usage = self._usage
+        # The counter first: who has it waits for no entry, so that there is no circle.
+        first = sa.select(usage.c.owner).where(usage.c.wanted == 1).order_by(usage.c.owner).limit(1)
+        owner: str | None = connection.execute(first.with_for_update(skip_locked=True)).scalar()
+        if owner is None:
+            return False
+        has_size = sa.and_(self._c.state == State.KEPT, self._c.size.is_not(None))
+        is_final = sa.or_(self._c.state.in_((State.LINKED, State.SHARED, State.DOOMED)), has_size)
+        some = sa.select(self._c.backend, self._c.key).where(self._c.owner == owner, is_unsettled(self.table), is_final)
+        found = connection.execute(some.limit(_CHUNK).with_for_update(skip_locked=True))
+        keys = [ObjectKey(*row) for row in found]
+        if keys:
+            are = is_one_of(self.table, keys)
+            added = connection.execute(sa.select(*self._counts(self._c.counted == 0)).where(are)).one()
+            held = sa.case((self._c.state == State.DOOMED, 2), else_=1)
+            connection.execute(sa.update(self.table).where(are).values(counted=held))
+            self._add(connection, owner, Usage(*map(int, added)))
+        if len(keys) < _CHUNK:
+            connection.execute(sa.update(usage).where(usage.c.owner == owner).values(wanted=0))
+        return True
+
+    def uncount(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
+        """Take objects out of the counters, in the transaction in which they are gone."""
+        for chunk in _chunks(keys):
+            gone = sa.and_(self._are(chunk, State.GONE), self._c.counted > 0)
+            # Sorted, as entries are: two sweeps take the counters in the same order.
+            counts = self._counts(self._c.counted > 0, self._c.counted == _COUNTED_AS_DOOMED)
+            lost = sa.select(self._c.owner, *counts).where(gone).group_by(self._c.owner).order_by(self._c.owner)
+            for owner, *each in (found := connection.execute(lost).all()):
+                self._add(connection, owner, Usage(*(-int(count) for count in each)))
+            if found:
+                connection.execute(sa.update(self.table).where(gone).values(counted=0, owner=None))
+
+    def _add(self, connection: Connection, owner: str, change: Usage) -> None:
+        columns = self._usage.c
+        values = {name: columns[name] + count for name, count in change._asdict().items()}
+        connection.execute(sa.update(self._usage).where(columns.owner == owner).values(values))
+
+    def drifts(self, connection: Connection) -> dict[str, Usage]:
+        """Return by how much counters say more than the entries that are counted; reads all entries, in one snapshot.
+
+        Only SQL from outside makes a difference: sweeps change both in one transaction.
+        """
+        if connection.execute(sa.select(self._usage.c.owner).limit(1)).first() is None:
+            return {}
+        counted = sa.select(self._c.owner, *(-count for count in self._counted())).where(self._c.counted > 0)
+        counters = sa.select(self._usage.c.owner, *self._counters)
+        parts = sa.union_all(counters, counted.group_by(self._c.owner)).subquery()
+        sums = [sa.func.sum(column) for column in list(parts.c)[1:]]
+        statement = sa.select(parts.c[0], *sums).group_by(parts.c[0]).having(sa.or_(*(each != 0 for each in sums)))
+        return {owner: Usage(*map(int, counts)) for owner, *counts in connection.execute(statement) if owner}
+
+    def recount(self, connection: Connection, owner: str) -> None:
+        """Set a counter to what the entries say that are counted."""
+        if not connection.execute(
+            sa.select(self._usage.c.owner).where(self._usage.c.owner == owner).with_for_update()
+        ).first():
+            self._insert_counter(connection, owner)
+        # A new statement, which sees what those have committed that had the counter before.
+        counted = sa.select(*self._counted()).where(self._c.owner == owner, self._c.counted > 0)
+        right = Usage(*map(int, connection.execute(counted).one()))
+        connection.execute(sa.update(self._usage).where(self._usage.c.owner == owner).values(right._asdict()))
+
+    @property
+    def _usage(self) -> Table:
+        return cast("Table", usage_of(self.table.metadata))
+
+    @property
+    def _counters(self) -> list[sa.Column[Any]]:
+        return [self._usage.c[name] for name in Usage._fields]
+
+    def _counted(self) -> list[sa.ColumnElement[int]]:
+        return self._counts(self._c.counted > 0, self._c.counted == _COUNTED_AS_DOOMED)
+
+    def _counts(
+        self, is_new: sa.ColumnElement[bool], is_doomed: sa.ColumnElement[bool] | None = None
+    ) -> list[sa.ColumnElement[int]]:
+        """Return the sums of entries that make a `Usage`."""
+        doomed = self._c.state == State.DOOMED if is_doomed is None else is_doomed
+        size = sa.func.coalesce(self._c.size, 0)
+        sums = [sa.case((which, value), else_=0) for which in (is_new, doomed) for value in (sa.literal(1), size)]
+        return [_sum(each).label(name) for each, name in zip(sums, Usage._fields, strict=True)]
 
     # -- parts of statements
 
@@ -450,6 +584,14 @@ def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:
     ordered = sorted(set(keys))
     for start in range(0, len(ordered), _CHUNK):
         yield ordered[start : start + _CHUNK]
+
+
+def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.func.coalesce(sa.func.sum(column), 0)
+
+
+def _zero(name: str) -> sa.ColumnElement[int]:
+    return sa.literal_column("0", sa.BigInteger).label(name)
 
 
 def _require(connection: Connection, statement: sa.Update | sa.Delete, count: int) -> None:

@@ -22,7 +22,7 @@ from litestar_filestore.ledger.table import LEDGER_TABLE, ledger_of, tables_of_l
 from litestar_filestore.orm.columns import configured_mappers, file_columns, single_table_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, MetaData, Table
 
@@ -186,7 +186,7 @@ def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> l
             continue
         if known.columns(ledger):
             housed.setdefault((connection.schema_for_object(ledger), ledger.name), []).extend(here)
-            incomplete |= {table.name: None for table in tables_of_ledger(metadata) if not known.columns(table)}
+            incomplete |= dict.fromkeys(known.missing(tables_of_ledger(metadata)))
         else:
             homeless += [mapper for mapper in here if not known.is_anothers(mapper)]
     if homeless:
@@ -196,8 +196,8 @@ def _find_residents(connection: Connection, mappers: Sequence[Mapper[Any]]) -> l
         )
     if incomplete:
         raise LedgerMissingError(
-            f"The ledger of the database lacks {', '.join(map(repr, incomplete))}: create it with the models' metadata "
-            "or a migration"
+            f"The ledger of the database lacks {', '.join(map(repr, incomplete))}: create it with a "
+            "migration, or a missing table with the models' metadata"
         )
     readable = [_readable(known, its) for its in housed.values()]
     return [(cast("Table", ledger_of(_table(its[0]).metadata)), tuple(its)) for its in readable]
@@ -230,6 +230,14 @@ class _Tables:
         if found is None:
             found = self._columns[table.fullname] = self._reflect(table)
         return found
+
+    def missing(self, tables: Iterable[Table]) -> Iterator[str]:
+        """Yield the names of tables, and of columns of other tables, that are not in the database."""
+        for table in tables:
+            if not (there := self.columns(table)):
+                yield table.name
+            else:
+                yield from (f"{table.name}.{column.name}" for column in table.columns if column.name not in there)
 
     def _reflect(self, table: Table) -> frozenset[str]:
         # The inspector itself does not apply a `schema_translate_map`.

@@ -35,13 +35,17 @@ QuotaCheck: TypeAlias = "Callable[[str, Usage], None]"
 Raise `QuotaExceededError` for that; the caller gets other errors unchanged. It runs inside a transaction of the ledger,
 on the event loop for async engines, so it must not block."""
 
+_MANY = 500
+"""An owner for whom more entries are read than this gets a counter."""
+
 _checks: WeakKeyDictionary[Table, list[QuotaCheck]] = WeakKeyDictionary()
 
 
 def enforce_quota(table: Table, check: QuotaCheck) -> Callable[[], None]:
     """Call `check` before an object with an owner is entered into the ledger in `table`, in any database.
 
-    Each check costs one query for each object that is stored; it reads one index entry per object of the owner.
+    Each check costs one query for each object that is stored. It reads some hundred entries of the owner at most, as
+    sweeps keep counters of owners with more.
 
     Returns:
         A function that stops it.
@@ -56,11 +60,21 @@ def asks_quota(table: Table, owner: str | None) -> bool:
     return owner is not None and bool(_checks.get(table))
 
 
-def ask_quota(ledger: Ledger, connection: Connection, owner: str | None) -> None:
-    """Call all checks of a ledger, in the transaction that has entered the new object; their errors pass through."""
+def ask_quota(ledger: Ledger, connection: Connection, owner: str | None, *, is_beside: bool = True) -> None:
+    """Call all checks of a ledger, in the transaction that has entered the new object; their errors pass through.
+
+    Args:
+        ledger: The ledger.
+        connection: The transaction.
+        owner: The owner of the new object; nobody is asked about an object without an owner.
+        is_beside: Whether this is a short transaction of our own. One of the application writes no counter: it would
+            hold it until it ends.
+    """
     checks = _checks.get(ledger.table)
     if owner is None or not checks:
         return
-    usage = ledger.usage(connection, owner)
+    measure = ledger.measure(connection, owner)
+    if is_beside and measure.entries > _MANY and not measure.is_wanted:
+        ledger.want_counter(connection, owner)
     for check in tuple(checks):
-        check(owner, usage)
+        check(owner, measure.usage)

@@ -40,6 +40,7 @@ __all__ = (
     "schema_map_in",
     "staging_engine",
     "sync_engine",
+    "transact",
     "without_gap_locks",
 )
 
@@ -159,6 +160,16 @@ def patiently(write: Callable[[], T]) -> T:
         except DBAPIError as error:
             if not is_to_be_repeated(error) or monotonic() >= until:
                 raise
+
+
+def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Run `work` in a transaction of its own, `patiently`."""
+
+    def write() -> T:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return patiently(write)
 
 
 async def in_time(engine: Engine, work: Callable[[], Awaitable[T]]) -> T:

@@ -18,11 +18,11 @@ from sqlalchemy.util import greenlet_spawn
 from litestar_filestore.core.threads import run_in_thread, within
 from litestar_filestore.errors import StorageError
 from litestar_filestore.ledger.conversations import limited
-from litestar_filestore.ledger.ledger import Ledger
+from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.notes import doom_noted
 from litestar_filestore.ledger.points import reach
-from litestar_filestore.ledger.staging import patiently, without_gap_locks
-from litestar_filestore.ledger.table import State, database_now
+from litestar_filestore.ledger.staging import patiently, transact, without_gap_locks
+from litestar_filestore.ledger.table import State, database_now, is_pending
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ T = TypeVar("T")
 _MAX_ERROR = 500
 _STEP_SECONDS = 60.0
 """How long a transaction of a sweep may take on a server; a ledger with millions of entries needs some seconds."""
+_COUNTS = 250
+"""How often a sweep adds entries to counters, some hundred at a time: 100,000 in all."""
 _SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
@@ -126,13 +128,20 @@ def sweep(
 
 
 def sweep_notes(engine: Engine, table: Table, config: SweepConfig | None = None, *, limit: int = 10_000) -> None:
-    """Doom objects that transactions left without an entry, and forget expired links; the first step of `sweep`."""
+    """Doom objects that transactions left without an entry, forget expired links, and count what large owners have.
+
+    This is the first step of `sweep`. It deletes nothing.
+    """
     config = config or SweepConfig()
     beside, ledger = without_gap_locks(engine), Ledger(table)
     with _in_time(engine):
-        with beside.begin() as connection:
-            ledger.forget_links(connection)
+        transact(beside, ledger.forget_links)
         doom_noted(beside, ledger, grace_seconds=config.staged_grace_seconds, limit=limit)
+    for _ in range(_COUNTS):
+        with _in_time(engine):
+            if not transact(beside, ledger.count_entries):
+                break
+        reach("sweep.counted")
 
 
 def sweep_backend(
@@ -185,6 +194,7 @@ class _Sweeper:
         self._backend = backend
         self._engine = without_gap_locks(engine)
         self._table = table
+        self._ledger = Ledger(table)
         self._c = table.c
         self._registry = registry
         self.config = config
@@ -226,6 +236,7 @@ class _Sweeper:
     def _due(self, state: State) -> ColumnElement[bool]:
         due = sa.and_(
             self._c.state == state,
+            is_pending(self._table),
             self._c.not_before <= database_now() - self._retention(state),
             self._c.backend == self._backend,
         )
@@ -265,8 +276,11 @@ class _Sweeper:
             connection.execute(sa.delete(self._table).where(self._are(forgotten, State.GONE)))
         if deleted:
             until = database_now() + self.config.tombstone_seconds
-            values = {"state": State.GONE, "not_before": until, "last_error": None}
+            # What is gone is nobody's; an owner who is counted is needed for one more statement.
+            owner = sa.case((self._c.counted > 0, self._c.owner), else_=None)
+            values = {"state": State.GONE, "not_before": until, "last_error": None, "owner": owner}
             connection.execute(sa.update(self._table).where(self._are(deleted, State.DOOMED)).values(values))
+            self._ledger.uncount(connection, [ObjectKey(self._backend, claim.key) for claim in deleted])
         for claim, error in failures.items():
             wait = min(self.config.backoff_seconds * 2 ** min(claim.attempts, 20), 24 * 3600.0)
             values = {

@@ -26,6 +26,7 @@ __all__ = (
     "LEDGER_TABLE",
     "MYSQL",
     "NOTE_TABLE",
+    "USAGE_TABLE",
     "USED",
     "State",
     "database_now",
@@ -33,9 +34,12 @@ __all__ = (
     "explain",
     "identity_of",
     "is_one_of",
+    "is_pending",
+    "is_unsettled",
     "ledger_of",
     "notes_of",
     "tables_of_ledger",
+    "usage_of",
 )
 
 
@@ -82,6 +86,8 @@ NOTE_TABLE = "filestore_note"
 """Name of the table for objects that an open transaction is going to enter; see `litestar_filestore.ledger.notes`."""
 _IDENTITY_TABLE = "filestore_database"
 """Name of the table whose one row distinguishes this database from others with the same backend, for `fsck`."""
+USAGE_TABLE = "filestore_usage"
+"""Name of the table with a counter for each large owner; see `litestar_filestore.ledger.counters`."""
 LEDGER_SWITCH = "litestar_filestore.ledger"
 """``metadata.info[LEDGER_SWITCH] = False``, set before the first model, keeps the ledger out of a metadata."""
 
@@ -118,7 +124,7 @@ class State(enum.StrEnum):
 def define_ledger(metadata: MetaData) -> Table | None:
     """Return the ledger's table in `metadata`, and make it if it is missing; ``None`` if it is switched off.
 
-    The tables of the notes and of the database's identity are made with it.
+    The tables of the notes, of the counters and of the database's identity are made with it.
 
     Times are the database's, POSIX seconds. ``not_before`` is when a sweeper may act on the row: the end of the lease
     of a staged object, the moment of its doom, the end of the wait of a gone one, or the next try after an error. A
@@ -136,9 +142,18 @@ def define_ledger(metadata: MetaData) -> Table | None:
             sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
             sa.Column("identity", _ascii(32), nullable=False),
         )
+    if usage_of(metadata) is None:
+        counts = ("objects", "bytes", "doomed_objects", "doomed_bytes")
+        sa.Table(
+            USAGE_TABLE,
+            metadata,
+            _owner(primary_key=True),
+            *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in counts),
+            sa.Column("wanted", sa.SmallInteger, nullable=False, server_default="0"),
+        )
     if (table := ledger_of(metadata)) is not None:
         return table
-    return sa.Table(
+    table = sa.Table(
         LEDGER_TABLE,
         metadata,
         *_object(),
@@ -149,10 +164,43 @@ def define_ledger(metadata: MetaData) -> Table | None:
         sa.Column("not_before", sa.Double, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         sa.Column("last_error", sa.String(500)),
-        sa.Column("owner", sa.String(255).with_variant(_binary(255), "mysql", "mariadb")),
-        sa.Index(f"ix_{LEDGER_TABLE}_due", "state", "backend", "not_before"),
-        sa.Index(f"ix_{LEDGER_TABLE}_owner", "owner"),
+        _owner(),
+        # How much of the entry its owner's counter holds: nothing, the object, or also that it is doomed.
+        sa.Column("counted", sa.SmallInteger, nullable=False, server_default="0"),
     )
+    # Almost all entries are linked, and what is asked here is never about those. MySQL and MariaDB have no partial
+    # indexes: there the whole table is in them.
+    here = table.c
+    pending, unsettled = is_pending(table), sa.and_(here.owner.is_not(None), is_unsettled(table))
+    sa.Index(
+        f"ix_{LEDGER_TABLE}_pending",
+        *(here.state, here.backend, here.not_before),
+        postgresql_where=pending,
+        sqlite_where=pending,
+    )
+    sa.Index(
+        f"ix_{LEDGER_TABLE}_unsettled",
+        *(here.owner, here.counted, here.state),
+        postgresql_where=unsettled,
+        sqlite_where=unsettled,
+    )
+    return table
+
+
+def is_pending(table: Table) -> ColumnElement[bool]:
+    """Return the condition of the index of what is not linked; a question repeats it to be answered from the index."""
+    # Written out: a planner that sees a parameter cannot tell that the index holds what is asked for.
+    return table.c.state != sa.literal_column(f"'{State.LINKED}'")
+
+
+def is_unsettled(table: Table) -> ColumnElement[bool]:
+    """Return the condition that the counter of an entry's owner, if there is one, does not hold the entry as it is."""
+    doomed = sa.and_(table.c.counted == sa.literal_column("1"), table.c.state == sa.literal_column(f"'{State.DOOMED}'"))
+    return sa.or_(table.c.counted == sa.literal_column("0"), doomed)
+
+
+def _owner(**options: Any) -> sa.Column[str]:
+    return sa.Column("owner", sa.String(255).with_variant(_binary(255), "mysql", "mariadb"), **options)
 
 
 def _object() -> tuple[sa.Column[Any], ...]:
@@ -188,9 +236,14 @@ def identity_of(metadata: MetaData) -> Table | None:
     return _table_of(metadata, _IDENTITY_TABLE)
 
 
+def usage_of(metadata: MetaData) -> Table | None:
+    """Return the table of the counters in `metadata`, ``None`` if there is no ledger."""
+    return _table_of(metadata, USAGE_TABLE)
+
+
 def tables_of_ledger(metadata: MetaData) -> list[Table]:
     """Return all tables of a ledger, that of its entries first; empty if there is no ledger."""
-    found = (_table_of(metadata, name) for name in (LEDGER_TABLE, NOTE_TABLE, _IDENTITY_TABLE))
+    found = (_table_of(metadata, name) for name in _NAMES)
     return [table for table in found if table is not None]
 
 
@@ -212,9 +265,9 @@ def _table_of(metadata: MetaData, name: str) -> Table | None:
     return metadata.tables.get(f"{metadata.schema}.{name}" if metadata.schema else name)
 
 
-_MISSING = re.compile(
-    rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({LEDGER_TABLE}|{NOTE_TABLE}|{_IDENTITY_TABLE})\b"""
-)
+_NAMES = (LEDGER_TABLE, NOTE_TABLE, USAGE_TABLE, _IDENTITY_TABLE)
+"""The tables of a ledger, that of its entries first."""
+_MISSING = re.compile(rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({"|".join(_NAMES)})\b""")
 """The messages of SQLite, PostgreSQL and MariaDB for a missing table."""
 
 

@@ -242,7 +242,7 @@ class LedgerCustody:
             if doomed:
                 self._doom(doomed)
             if stored:
-                ask_quota(self._ledger, self._connection, owner_of_new_objects.get())
+                ask_quota(self._ledger, self._connection, owner_of_new_objects.get(), is_beside=False)
         except (OperationalError, ProgrammingError) as error:
             raise explain(error) from error
 

@@ -175,6 +175,10 @@ def _run(order: Order) -> None:
     trap = Trap(order.target)
     if order.operation in {"sweep", "forget"}:
         _leave_garbage(case, forget=order.operation == "forget")
+    if order.operation == "sweep counted objects":
+        _count_all(case)
+        _leave_garbage(case, forget=False)
+        case.work(_want_counter, None)
     if order.operation == "sweep a note":
         _leave_note(case)
     if order.sabotage is not None:
@@ -221,6 +225,22 @@ def _leave_garbage(case: _SyncCase | _AsyncCase, *, forget: bool) -> None:
     if forget:
         case.sweep()
         case.work(later, None)
+
+
+def _count_all(case: _SyncCase | _AsyncCase) -> None:
+    """Give all objects to an owner who has a counter."""
+
+    def give(session: Session) -> None:
+        session.execute(sa.update(LEDGER).values(owner="alice"))
+        _want_counter(session)
+
+    case.work(give, None)
+    case.sweep()
+
+
+def _want_counter(session: Session) -> None:
+    Ledger(LEDGER).want_counter(session.connection(), "alice")
+    session.commit()
 
 
 def _leave_note(case: _SyncCase | _AsyncCase) -> None:

@@ -50,10 +50,12 @@ _HELD_ROLLBACK = ("rollback.before", "transaction.ended", "(deleted)")
 _REPLACE = ("link.after", "doom.after", "flush.after")
 _CLAIM = ("commit.before", "sweep.claimed", "rollback.before")
 _FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
-_SWEEP = (
-    *("(links)", "(notes)", *_CLAIM, "object.deleted", "object.deleted", *_FINISH),
+_BACKEND = (
+    *(*_CLAIM, "object.deleted", "object.deleted", *_FINISH),
     *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
 )
+_NO_COUNTER = "commit.before"
+_SWEEP = ("(links)", "(notes)", _NO_COUNTER, *_BACKEND)
 
 _POINTS: dict[str, tuple[str, ...]] = {
     "upload": (*_PUT, *_PUT, "link.after", "flush.after", *_COMMIT),
@@ -95,8 +97,9 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "write first, ambiguous commit": ("flush.after", *_HELD, *_REPLACE, *_LOST_COMMIT),
     "sweep": _SWEEP,
     "forget": _SWEEP,
+    "sweep counted objects": ("(links)", "(notes)", "commit.before", "sweep.counted", _NO_COUNTER, *_BACKEND),
     "sweep a note": (
-        *("(links)", "(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)"),
+        *("(links)", "(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)", _NO_COUNTER),
         *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
     ),
     "staged upload": ("staging.commit", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
@@ -192,7 +195,7 @@ def expected_contents(operation: str, *, is_committed: bool) -> Contents:
     """Return what the rows hold after a kill."""
     if operation == "sweep a note":
         return SEED
-    if operation in {"sweep", "forget"}:
+    if operation in {"sweep", "forget", "sweep counted objects"}:
         return {**SEED, 1: (None, SEED[1][1]), 2: (None, ())}
     if not is_committed:
         return SEED

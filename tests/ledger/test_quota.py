@@ -304,17 +304,3 @@ async def test_own_error(world: World, engine: AsyncEngine) -> None:
     finally:
         end()
     await upload(engine, "one")
-
-
-@pytest.mark.usefixtures("alice")
-def test_usage_reads_an_index(world: World) -> None:
-    """The sum over an owner's objects does not read the entries of all the others."""
-    add(world, 1, "one")
-    statement = sa.select(sa.func.sum(LEDGER.c.size)).where(LEDGER.c.owner == "alice")
-    with world.engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(sa.text("SET LOCAL enable_seqscan = off"))
-        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
-        text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
-        plan = str(connection.execute(sa.text(f"{explain} {text}")).all())
-    assert "ix_filestore_object_owner" in plan

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from litestar_filestore import LocalBackend, storages
 from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.ledger.fsck import FsckConfig, fsck
-from litestar_filestore.ledger.ledger import ObjectKey
+from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.sweep import SweepConfig, sweep
 from litestar_filestore.ledger.table import State, define_ledger, notes_of
 from litestar_filestore.orm.columns import files_in
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from litestar_filestore.ledger.fsck import FsckReport
+    from litestar_filestore.ledger.ledger import Usage
     from litestar_filestore.ledger.sweep import SweepResult
 
 __all__ = ("LEDGER", "LONG", "NOTES", "SEED", "Contents", "Snapshot", "World", "notes_file", "pass_time")
@@ -197,7 +198,13 @@ class World:
         ]
         entered = snapshot.linked | snapshot.shared
         found += [f"row without linked entry: {key.key}" for key in set(snapshot.rows) - entered]
-        return found + [f"linked entry without row: {key.key}" for key in snapshot.linked - set(snapshot.rows)]
+        found += [f"linked entry without row: {key.key}" for key in snapshot.linked - set(snapshot.rows)]
+        return found + [f"counter that is wrong: {owner} by {each}" for owner, each in self.drifts().items()]
+
+    def drifts(self) -> dict[str, Usage]:
+        """Return by how much counters of owners are wrong."""
+        with self.engine.connect() as connection:
+            return Ledger(LEDGER).drifts(connection)
 
     def leftovers(self) -> list[str]:
         """Return what may be there for a while, but not after the sweeps."""
