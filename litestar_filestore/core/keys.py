@@ -1,6 +1,6 @@
 """The grammar of keys, and the functions that make new ones.
 
-A key is a ``/``-separated path inside a backend, for example ``2026/11/3f0c9a…``. One function checks the keys of every
+A key is a ``/``-separated path inside a backend, for example ``7e/202611/6925…``. One function checks the keys of every
 backend before a driver sees them, because stores disagree about odd keys: some normalise them, some hide or refuse
 them, and some follow them out of their root.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import secrets
 import string
+import time
 import unicodedata
-from datetime import UTC, datetime
 
 from litestar_filestore.errors import ConfigurationError, InvalidKeyError
 
@@ -28,8 +28,13 @@ __all__ = (
     "make_key",
 )
 
-DEFAULT_KEY_TEMPLATE = "{yyyy}/{mm}/{random}{ext}"
-"""Default template for new keys: a folder per month, 128 random bits, the extension of the verified type."""
+DEFAULT_KEY_TEMPLATE = "{shard}/{yyyymm}/{random}{ext}"
+"""Default template for new keys: one of 256 prefixes by chance, a folder per month, time and 128 random bits, the
+extension of the verified type.
+
+S3 limits requests by prefix, so a date first would send all uploads of a month to one of them. The ledger's primary key
+grows at 256 places instead of everywhere: new entries share pages, and uploads write a third of the log of random keys.
+"""
 MAX_KEY_BYTES = 1024
 """Longest key in UTF-8 bytes, prefix included: the limit of S3, GCS and Azure."""
 MAX_SEGMENT_BYTES = 255
@@ -37,7 +42,7 @@ MAX_SEGMENT_BYTES = 255
 RESERVED_SEGMENT = ".filestore"
 """A first segment that no key may use: local drivers keep unfinished writes there."""
 
-_TEMPLATE_FIELDS = frozenset({"yyyy", "mm", "dd", "random", "ext"})
+_TEMPLATE_FIELDS = frozenset({"shard", "yyyymm", "yyyy", "mm", "dd", "random", "ext"})
 _TEMPLATE_TEXT = re.compile(r"[A-Za-z0-9/._-]*")
 _UNFINISHED = re.compile(r"[0-9a-f]{32}")
 _EXTENSION = re.compile(r"(\.[a-z0-9]{1,10}){0,2}")
@@ -138,9 +143,10 @@ def check_key_template(template: str) -> str:
     """Return `template` unchanged if `make_key` can use it.
 
     Args:
-        template: ``str.format`` fields ``yyyy``, ``mm``, ``dd`` (UTC date), ``random`` and ``ext``, without conversions
-            or format specifications; any other text must match ``[A-Za-z0-9/._-]``. ``{random}`` is required: without
-            it two files could get the same key, and the second would replace the first.
+        template: ``str.format`` fields ``shard``, ``yyyymm``, ``yyyy``, ``mm``, ``dd`` (UTC date), ``random`` and
+            ``ext``, without conversions or format specifications; any other text must match ``[A-Za-z0-9/._-]``.
+            ``{random}`` is required: without it two files could get the same key, and the second would replace the
+            first.
 
     Raises:
         ConfigurationError: For any other template; the message says why.
@@ -168,7 +174,7 @@ def check_key_template(template: str) -> str:
             f"{DEFAULT_KEY_TEMPLATE!r}"
         )
     try:
-        check_key(_render(template, ext="", random="0" * 32, now=datetime.now(UTC)))
+        check_key(_render(template, ext="", secret="0" * 34, seconds=0))
     except InvalidKeyError as error:
         raise ConfigurationError(f"The key template {template!r} makes invalid keys: {error.detail}") from error
     return template
@@ -187,8 +193,12 @@ def make_key(template: str = DEFAULT_KEY_TEMPLATE, *, ext: str = "") -> str:
     """
     if _EXTENSION.fullmatch(ext) is None:
         raise InvalidKeyError(f"{ext!r} is not an extension such as '.pdf' or '.tar.gz'")
-    return _render(template, ext=ext, random=secrets.token_hex(16), now=datetime.now(UTC))
+    return _render(template, ext=ext, secret=secrets.token_hex(17), seconds=int(time.time()))
 
 
-def _render(template: str, *, ext: str, random: str, now: datetime) -> str:
-    return template.format(yyyy=f"{now:%Y}", mm=f"{now:%m}", dd=f"{now:%d}", random=random, ext=ext)
+def _render(template: str, *, ext: str, secret: str, seconds: int) -> str:
+    date = time.gmtime(seconds)
+    year, month, day = f"{date.tm_year:04}", f"{date.tm_mon:02}", f"{date.tm_mday:02}"
+    # The shard is not a part of the 128 bits. The time comes first, so that keys of one shard are in order.
+    random = f"{seconds:08x}{secret[2:]}"
+    return template.format(shard=secret[:2], yyyymm=year + month, yyyy=year, mm=month, dd=day, random=random, ext=ext)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,11 +101,20 @@ def test_joined_key_is_limited_as_a_whole() -> None:
 
 
 def test_made_key_has_the_default_form() -> None:
-    """A new key is a folder a month, 128 random bits and the extension."""
-    now = datetime.now(UTC)
-    made = re.fullmatch(r"(\d{4})/(\d{2})/([0-9a-f]{32})\.pdf", make_key(ext=".pdf"))
+    """A new key is one of 256 folders, a folder a month, the time, 128 random bits and the extension."""
+    before = datetime.now(UTC)
+    made = re.fullmatch(r"[0-9a-f]{2}/(\d{6})/([0-9a-f]{8})[0-9a-f]{32}\.pdf", make_key(ext=".pdf"))
     assert made is not None
-    assert (int(made[1]), int(made[2])) in {(now.year, now.month), (datetime.now(UTC).year, datetime.now(UTC).month)}
+    assert made[1] in {f"{moment:%Y%m}" for moment in (before, datetime.now(UTC))}
+    assert int(before.timestamp()) <= int(made[2], 16) <= time.time()
+
+
+def test_made_keys_spread_over_shards() -> None:
+    """Every shard gets its part, and in each of them keys are in the order of their time."""
+    keys = [make_key("{shard}/{random}").split("/") for _ in range(5_000)]
+    assert len({shard for shard, _ in keys}) == 256
+    times = [random[:8] for _, random in keys]
+    assert times == sorted(times)
 
 
 def test_made_keys_differ() -> None:
@@ -112,7 +122,9 @@ def test_made_keys_differ() -> None:
     assert len({make_key() for _ in range(1_000)}) == 1_000
 
 
-@pytest.mark.parametrize("template", ["{random}", "a/{dd}-{random}{ext}", "{random}/x", "{yyyy}{mm}{dd}/{random}"])
+@pytest.mark.parametrize(
+    "template", ["{random}", "a/{dd}-{random}{ext}", "{random}/x", "{yyyy}{mm}{dd}/{random}", "{shard}/{random}"]
+)
 def test_made_key_is_valid(template: str) -> None:
     """What a template makes is a key."""
     assert check_key(make_key(check_key_template(template), ext=".tar.gz"))

@@ -152,7 +152,7 @@ async def test_any_text_as_file_name_stays_a_name(receiving: Receiving, name: st
         assert answer.status == 200, answer.content
         (put,) = [each for each in receiver.driver.calls if each.operation == "put"]
     (file,) = answer.json["files"]
-    assert re.fullmatch(r"[0-9]{4}/[0-9]{2}/[0-9a-z]+(\.txt)?", put.paths[0])
+    assert re.fullmatch(r"[0-9a-f]{2}/[0-9]{6}/[0-9a-z]+(\.txt)?", put.paths[0])
     assert file["filename"] == safe_filename(file["filename"])
     assert not re.search(r"[\x00-\x1f\x7f/\\\"]", file["filename"])
 
