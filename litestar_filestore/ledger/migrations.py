@@ -1,4 +1,4 @@
-"""Supports migrations with Alembic: writes file columns, and adds operations for the ledger's triggers.
+"""Supports migrations with Alembic: writes file columns, and adds operations for the ledger and its triggers.
 
 Alembic writes the ``repr`` of a user-defined type, and leaves the import to you. In ``env.py``::
 
@@ -17,16 +17,20 @@ The import also registers the operations for the triggers of `litestar_filestore
 
     def downgrade():
         op.drop_filestore_triggers("document")
+
+``op.upgrade_filestore_ledger()`` brings a ledger that an earlier version made to the shape of this one, and
+``op.downgrade_filestore_ledger()`` takes it back.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
 
 from litestar_filestore.errors import UnsupportedOperationError
+from litestar_filestore.ledger.table import LEDGER_TABLE, define_ledger, usage_of
 from litestar_filestore.ledger.triggers import create_triggers_sql, drop_triggers_sql
 from litestar_filestore.orm.stored_object import StoredObject
 
@@ -37,7 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = (
     "CreateFilestoreTriggers",
+    "DowngradeFilestoreLedger",
     "DropFilestoreTriggers",
+    "UpgradeFilestoreLedger",
     "render_item",
 )
 
@@ -60,6 +66,71 @@ def render_item(type_: str, obj: Any, autogen_context: AutogenContext) -> str | 
         return False
     autogen_context.imports.add("import litestar_filestore")
     return f"litestar_filestore.{obj!r}"
+
+
+class _Ledger(MigrateOperation):
+    """The tables of a ledger."""
+
+    def __init__(self, *, schema: str | None = None, concurrently: bool = False) -> None:
+        """Describe them; the arguments are those of `UpgradeFilestoreLedger.upgrade_filestore_ledger`."""
+        self.schema = schema
+        self.concurrently = concurrently
+
+    def tables(self) -> tuple[sa.Table, sa.Table, list[sa.Index], list[sa.Index]]:
+        """Return the tables of entries and counters, the indexes of the former, and those that it had at first."""
+        metadata = sa.MetaData(schema=self.schema)
+        table = cast("sa.Table", define_ledger(metadata))
+        now = sorted(table.indexes, key=lambda index: str(index.name))
+        at_first = [
+            sa.Index(f"ix_{LEDGER_TABLE}_due", table.c.state, table.c.backend, table.c.not_before),
+            sa.Index(f"ix_{LEDGER_TABLE}_owner", table.c.owner),
+        ]
+        for index in (*now, *at_first):
+            index.dialect_options["postgresql"]["concurrently"] = self.concurrently
+        return table, cast("sa.Table", usage_of(metadata)), now, at_first
+
+
+class UpgradeFilestoreLedger(_Ledger):
+    """Brings the tables of a ledger that an earlier version made to the shape of this version."""
+
+    @classmethod
+    def upgrade_filestore_ledger(
+        cls, operations: Operations, *, schema: str | None = None, concurrently: bool = False
+    ) -> None:
+        """Add the column and the table for counters of owners, and replace both indexes; entries stay as they are.
+
+        Args:
+            operations: Alembic's; left out when called as ``op.upgrade_filestore_ledger(...)``.
+            schema: Schema of the table ``filestore_object``; ``None`` for the first of the search path.
+            concurrently: Whether PostgreSQL makes the indexes without keeping anyone from writing. It cannot do that in
+                a transaction: call it in ``with op.get_context().autocommit_block():``.
+        """
+        operations.invoke(cls(schema=schema, concurrently=concurrently))
+
+    def reverse(self) -> DowngradeFilestoreLedger:
+        """Return the operation that undoes this one."""
+        return DowngradeFilestoreLedger(schema=self.schema, concurrently=self.concurrently)
+
+
+class DowngradeFilestoreLedger(_Ledger):
+    """Brings the tables of a ledger back to their first shape; the counters are lost."""
+
+    @classmethod
+    def downgrade_filestore_ledger(
+        cls, operations: Operations, *, schema: str | None = None, concurrently: bool = False
+    ) -> None:
+        """Undo `upgrade_filestore_ledger`.
+
+        Args:
+            operations: Alembic's; left out when called as ``op.downgrade_filestore_ledger(...)``.
+            schema: The same as for the upgrade.
+            concurrently: The same as for the upgrade.
+        """
+        operations.invoke(cls(schema=schema, concurrently=concurrently))
+
+    def reverse(self) -> UpgradeFilestoreLedger:
+        """Return the operation that does it again."""
+        return UpgradeFilestoreLedger(schema=self.schema, concurrently=self.concurrently)
 
 
 class _Triggers(MigrateOperation):
@@ -155,8 +226,33 @@ def _execute(operations: Operations, operation: _Triggers) -> None:
         operations.execute(sa.text(statement))
 
 
+def _upgrade(operations: Operations, operation: UpgradeFilestoreLedger) -> None:
+    table, usage, now, at_first = operation.tables()
+    operations.impl.create_table(usage)
+    operations.impl.add_column(table.name, table.c.counted, schema=table.schema)
+    _replace(operations, at_first, now)
+
+
+def _downgrade(operations: Operations, operation: DowngradeFilestoreLedger) -> None:
+    table, usage, now, at_first = operation.tables()
+    _replace(operations, now, at_first)
+    operations.impl.drop_column(table.name, table.c.counted, schema=table.schema)
+    operations.impl.drop_table(usage)
+
+
+def _replace(operations: Operations, before: Sequence[sa.Index], after: Sequence[sa.Index]) -> None:
+    for index in after:  # first, so that there is one at any time
+        operations.impl.create_index(index)
+    for index in before:
+        operations.impl.drop_index(index)
+
+
 # Called, not used as decorators: those would hide the classes' types.
 Operations.register_operation("create_filestore_triggers")(CreateFilestoreTriggers)
 Operations.register_operation("drop_filestore_triggers")(DropFilestoreTriggers)
+Operations.register_operation("upgrade_filestore_ledger")(UpgradeFilestoreLedger)
+Operations.register_operation("downgrade_filestore_ledger")(DowngradeFilestoreLedger)
+Operations.implementation_for(UpgradeFilestoreLedger)(_upgrade)
+Operations.implementation_for(DowngradeFilestoreLedger)(_downgrade)
 Operations.implementation_for(CreateFilestoreTriggers)(_execute)
 Operations.implementation_for(DropFilestoreTriggers)(_execute)
