@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Engine
@@ -32,6 +32,7 @@ from litestar_filestore.errors import (
     StorageError,
 )
 from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
+from litestar_filestore.ledger.line import Prepared
 from litestar_filestore.ledger.notes import note
 from litestar_filestore.ledger.outages import (
     explain_database_error,
@@ -44,6 +45,7 @@ from litestar_filestore.ledger.quota import ask_quota, asks_quota, owner_of_new_
 from litestar_filestore.ledger.schemas import mark_saved, mark_staged
 from litestar_filestore.ledger.staging import (
     in_time,
+    line_of,
     owner_of_pool,
     patiently,
     run_beside,
@@ -55,7 +57,7 @@ from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.ledger.table import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.new_file import NewFile, UsedLink
     from litestar_filestore.core.types import AsyncDataLike
+    from litestar_filestore.ledger.line import Line
 
 __all__ = (
     "Intents",
@@ -89,20 +92,38 @@ _WAYS = 4
 """Most transactions at a time; all but one of them are late."""
 
 
+_MOST_ON_LINE = 64
+"""Most objects that one statement stages on a line: each number of them is a statement that is kept."""
+
+
 class _Entry:
     """The work of one statement that waits for a shared transaction."""
 
-    __slots__ = ("done", "is_left", "staged", "work")
+    __slots__ = ("done", "intent", "is_left", "staged", "work")
 
-    def __init__(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> None:
+    def __init__(
+        self,
+        work: Callable[[Connection], Any],
+        staged: ObjectKey | None = None,
+        intent: _Intent | None = None,
+    ) -> None:
         self.work = work
         self.staged = staged
         """The object that it stages."""
+        self.intent = intent
+        """The work, if it is nothing but to stage a new object."""
         self.is_left = False
         """Whether its upload no longer waits for it."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # Retrieved, so that asyncio does not report the error of an upload that was cancelled while it waited.
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+class _Intent(NamedTuple):
+    """A new object that is going to be written."""
+
+    key: ObjectKey
+    owner: str | None
 
 
 _Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
@@ -123,10 +144,13 @@ class Intents:
         self._held: set[ObjectKey] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[object] = set()
         self._prompt: asyncio.Task[None] | None = None
         # SQLite has one writer, which waits for a lock and not for a server.
         self._ways = 1 if self._engine.dialect.name == "sqlite" else _WAYS
+        self._line = line_of(self._engine)
+        self._staging: dict[int, Prepared] = {}
+        """Statements that stage so many objects."""
 
     async def stage(self, key: ObjectKey, *, unique: bool = True, link: UsedLink | None = None) -> None:
         """Stage an object that is going to be written, and use up its link; returns after the commit.
@@ -145,6 +169,12 @@ class Intents:
         """
         owner = owner_of_new_objects.get()
         made_at: float | None = None
+        is_plain = unique and link is None and not asks_quota(self._ledger.table, owner)
+        intent = _Intent(key, owner) if is_plain else None
+        if intent is not None and not self._running and (line := self._open_line()) is not None:
+            if await self._stage_alone(line, intent):
+                return
+            made_at = 0.0
 
         def work(connection: Connection) -> None:
             nonlocal made_at
@@ -158,7 +188,47 @@ class Intents:
             ask_quota(self._ledger, connection, owner)
 
         # Under a key that others can make, the entry may be theirs.
-        await self._write(work, staged=key if unique else None)
+        await self._write(work, staged=key if unique else None, intent=intent)
+
+    async def _stage_alone(self, line: Line, intent: _Intent) -> bool:
+        """Stage a new object while no other upload does, without a task or a timer; return whether it worked.
+
+        If it did not, because the database is locked, full or lacks the table, a transaction waits or says so.
+        """
+        self._running.add(intent)
+        try:
+            return await self._stage_on_line(line, [intent])
+        except asyncio.CancelledError:
+            # The statement may still be on its way. This one runs after it.
+            await finish(self._forget_on_line(line, intent))
+            raise
+        finally:
+            self._running.discard(intent)
+            self._begin()
+
+    async def _stage_on_line(self, line: Line, intents: Sequence[_Intent]) -> bool:
+        prepared = self._staging.get(len(intents))
+        if prepared is None:
+            statement = self._ledger.staging_of(len(intents))
+            prepared = self._staging[len(intents)] = Prepared.of(statement, self._engine.dialect)
+        values: dict[str, str | None] = {}
+        for number, (key, owner) in enumerate(intents):
+            values |= {f"backend{number}": key.backend, f"key{number}": key.key, f"owner{number}": owner}
+        try:
+            await line.run(prepared, values)
+        except line.error:
+            return False  # and nothing is changed
+        return True
+
+    async def _forget_on_line(self, line: Line, intent: _Intent) -> None:
+        prepared = Prepared.of(self._ledger.forgetting(), self._engine.dialect)
+        with suppress(line.error):  # its lease runs out
+            await line.run(prepared, {"backend0": intent.key.backend, "key0": intent.key.key})
+
+    def _open_line(self) -> Line | None:
+        if self._line is not None and self._line.is_over:
+            self._line = line_of(self._engine)
+        return self._line
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
         """Remove staged objects that are not being written; see `forget`."""
@@ -198,21 +268,20 @@ class Intents:
     async def let_go(self, keys: Iterable[ObjectKey]) -> None:
         """Stop renewing the leases of objects."""
         self._held.difference_update(keys)
-        if self._held:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._renewal is not None:  # it holds a connection, and the event loop may end with the last upload
-            await asyncio.wait({self._renewal})
+        if not self._held and self._renewal is not None:
+            await asyncio.wait(
+                {self._renewal}
+            )  # it holds a connection, and the event loop may end with the last upload
 
     def _renew_later(self, seconds: float) -> None:
         if self._timer is None and self._renewal is None and self._held:
             self._timer = asyncio.get_running_loop().call_later(seconds, self._begin_renewal)
 
     def _begin_renewal(self) -> None:
+        # The timer outlives the uploads: a new one for each upload would cost more than one renewal too early.
         self._timer = None
-        self._renewal = asyncio.get_running_loop().create_task(self._renew())
+        if self._held:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
 
     async def _renew(self) -> None:
         wait = LEASE_SECONDS / 3
@@ -251,8 +320,10 @@ class Intents:
             # A transaction has entered it at the same moment. That is committed now, so its row keeps the object.
             await self._write(work)
 
-    async def _write(self, work: Callable[[Connection], Any], staged: ObjectKey | None = None) -> Any:
-        entry = _Entry(work, staged)
+    async def _write(
+        self, work: Callable[[Connection], Any], staged: ObjectKey | None = None, intent: _Intent | None = None
+    ) -> Any:
+        entry = _Entry(work, staged, intent)
         self._waiting.append(entry)
         self._begin()
         try:
@@ -325,6 +396,10 @@ class Intents:
             batch = again
 
     async def _talk(self, batch: list[_Entry]) -> _Outcomes:
+        intents = [entry.intent for entry in batch if entry.intent is not None]
+        line = self._open_line() if len(intents) == len(batch) <= _MOST_ON_LINE else None
+        if line is not None and await self._stage_on_line(line, intents):
+            return [(entry, None, None) for entry in batch]
         if self._engine.dialect.is_async:
             return await greenlet_spawn(self._commit, batch)
         return await run_blocking(partial(self._commit, batch))
@@ -418,18 +493,28 @@ async def store_async(
     file = new.with_content(backend, source)
     target = ObjectKey(backend.key, file.prepare_key())
     intents = intents_of(engine, table)
+    reach("intent.before")
     if new.key is not None:
         await _claim(intents, backend, target, new.link)
     else:
         await intents.stage(target)
-    async with _given_up_on_failure(intents, target, source):
+    leases = _leases.get()
+    intents.hold(target)
+    try:
         reach("intent.after")
-        async with leased(intents, target):
-            await file.put_async(max_concurrency=new.max_concurrency)
-            mark_staged(file, owner := owner_of_new_objects.get())
-            reach("put.after")
-            if asks_quota(table, owner):  # otherwise the link records it, in the transaction of the row
-                await intents.record(target, Facts(file.size, file.checksum))
+        await file.put_async(max_concurrency=new.max_concurrency)
+        mark_staged(file, owner := owner_of_new_objects.get())
+        reach("put.after")
+        if asks_quota(table, owner):  # otherwise the link records it, in the transaction of the row
+            await intents.record(target, Facts(file.size, file.checksum))
+    except BaseException as error:
+        await intents.let_go([target])
+        await _give_up(intents, target, source, error)
+        raise
+    if leases is None:
+        await intents.let_go([target])
+    else:
+        await leases.add(intents, target)
     return file
 
 
@@ -449,20 +534,15 @@ async def _claim(intents: Intents, backend: StorageBackend, key: ObjectKey, link
         raise taken from error
 
 
-@asynccontextmanager
-async def _given_up_on_failure(intents: Intents, key: ObjectKey, source: AsyncDataLike) -> AsyncGenerator[None]:
-    """Give up an object that the body could not complete, because the store may have it.
+async def _give_up(intents: Intents, key: ObjectKey, source: AsyncDataLike, error: BaseException) -> None:
+    """Give up an object that could not be completed, because the store may have it.
 
     If the content never reached its end, there is no object and never will be, because a put is atomic. Then the entry
     is removed: otherwise refused forms would fill the ledger with entries that stay for a day.
     """
-    try:
-        yield
-    except BaseException as error:
-        was_read = not isinstance(source, LiveSource) or source.has_ended
-        with _noted_on(error):
-            await finish(intents.abandon([key]) if was_read else intents.forget([key]))
-        raise
+    was_read = not isinstance(source, LiveSource) or source.has_ended
+    with _noted_on(error):
+        await finish(intents.abandon([key]) if was_read else intents.forget([key]))
 
 
 @contextmanager

@@ -147,23 +147,28 @@ class Ledger:
         Raises:
             sqlalchemy.exc.IntegrityError: If there is an entry by now, perhaps from a transaction that was still open.
         """
-        now = database_now()
         for chunk in _chunks(list(facts)):
             rows = [
                 {
-                    "backend": key.backend,
-                    "key": key.key,
-                    "state": state,
+                    **_entry(key, state, owner=owner, lease_seconds=lease_seconds),
                     "size": known.size if (known := facts[key]) else None,
                     "checksum": known.checksum if known else None,
-                    "created_at": now,
-                    "not_before": now + lease_seconds,
-                    "attempts": 0,
-                    "owner": owner,
                 }
                 for key in chunk
             ]
             connection.execute(sa.insert(self.table).values(rows))
+
+    def staging_of(self, count: int) -> sa.Insert:
+        """Return the statement that stages new objects: parameters ``backend0``, ``key0``, ``owner0``, ``backend1``..."""
+        keys = [ObjectKey(sa.bindparam(f"backend{each}"), sa.bindparam(f"key{each}")) for each in range(count)]  # type: ignore[arg-type]  # parameters of a statement
+        owners = [sa.bindparam(f"owner{each}") for each in range(count)]
+        rows = zip(keys, owners, strict=True)
+        return sa.insert(self.table).values([_entry(key, State.STAGED, owner=owner) for key, owner in rows])
+
+    def forgetting(self) -> sa.Delete:
+        """Return the statement of `forget` for one object: parameters ``backend0`` and ``key0``."""
+        here = self._c.backend == sa.bindparam("backend0"), self._c.key == sa.bindparam("key0")
+        return sa.delete(self.table).where(*here, self._c.state == State.STAGED)
 
     def stage(
         self,
@@ -573,6 +578,21 @@ class Ledger:
             "size": sa.case(*sizes, else_=self._c.size),
             "checksum": sa.case(*checksums, else_=self._c.checksum),
         }
+
+
+def _entry(
+    key: ObjectKey, state: State, *, owner: object = None, lease_seconds: float = LEASE_SECONDS
+) -> dict[str, object]:
+    """Return the values of a new entry."""
+    now = database_now()
+    return {
+        **key._asdict(),
+        "state": state,
+        "created_at": now,
+        "not_before": now + lease_seconds,
+        "attempts": 0,
+        "owner": owner,
+    }
 
 
 def _known(facts: Facts) -> dict[str, object]:

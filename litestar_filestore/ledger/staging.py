@@ -21,6 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 
 from litestar_filestore.core.threads import finish
 from litestar_filestore.ledger.conversations import close_in_time, heard, hold_conversations
+from litestar_filestore.ledger.line import Line
 from litestar_filestore.ledger.outages import is_to_be_repeated
 from litestar_filestore.ledger.table import MYSQL
 from litestar_filestore.orm.bridge import call
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = (
     "can_stage_beside",
     "in_time",
+    "line_of",
     "owner_of_pool",
     "patiently",
     "run_beside",
@@ -61,6 +63,7 @@ class _Beside:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.line = Line(engine)
         self._pid = os.getpid()
 
     def leave_to_parent(self) -> None:
@@ -68,6 +71,7 @@ class _Beside:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self.engine.dispose(close=False)
+            self.line = Line(self.engine)
 
 
 _engines: WeakKeyDictionary[Engine, _Beside] = WeakKeyDictionary()
@@ -92,6 +96,16 @@ def staging_engine(engine: Engine, session_connection: Connection | None = None)
     found = _without_options(owner_of_pool(engine))
     schemas = schema_map(session_connection or engine)
     return found.execution_options(schema_translate_map=schemas) if schemas else found
+
+
+def line_of(engine: Engine) -> Line | None:
+    """Return the line to a database for single statements; ``None`` unless it is an SQLite file.
+
+    Nor is there one for an engine with a ``schema_translate_map``, which would have to be applied to each statement.
+    """
+    if engine.dialect.name != "sqlite" or staging_engine(engine) is None or schema_map(engine):
+        return None
+    return _engines[owner_of_pool(engine)].line
 
 
 def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
@@ -199,6 +213,7 @@ def _lock_no_gaps(dialect: Dialect, connection: Any, _record: Any) -> None:
 def _dispose(engine: Engine) -> None:
     if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
         found.leave_to_parent()
+        found.line.close()
         found.engine.dispose()
 
 

@@ -39,10 +39,12 @@ _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "(links)": (("commit.before",), ("commit.before",)),
     "(notes)": (("rollback.before",), ("commit.before",)),
     "(forgotten)": ((), ("commit.before",)),
+    "(staged)": (("intent.before",), ("intent.before", "staging.commit")),
     "(saved)": (("note.after", "staging.commit", "intent.after", *_WRITE, "note.after"), _SAVE),
 }
 """What names stand for on SQLite and elsewhere. A put while the session's transaction has written already has a note
-instead of an intent on SQLite, whose notes are in a file of their own."""
+instead of an intent on SQLite, whose notes are in a file of their own; uploads are staged there by one statement, which
+is its own transaction."""
 _COMMIT = ("commit.before", "commit.after", "transaction.ended")
 _LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
 _ROLLBACK = ("rollback.before", "transaction.ended")
@@ -102,7 +104,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
         *("(links)", "(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)", _NO_COUNTER),
         *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
     ),
-    "staged upload": ("staging.commit", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
+    "staged upload": ("(staged)", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
 }
 _COMMITTED = {"commit.after", "commit.applied"}
 

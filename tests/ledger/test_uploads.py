@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -55,13 +56,29 @@ async def upload(engine: AsyncEngine, world: World, tag: str) -> FileObject:
     return await store_async(engine, LEDGER, backend, content_of(tag), NewFile(filename=f"{tag}.txt"))
 
 
-def commits_beside(engine: AsyncEngine) -> list[sa.Connection]:
+def commits_beside(engine: AsyncEngine) -> list[object]:
     """Return a list that grows with each commit of the ledger's own transactions."""
     beside = staging_engine(engine.sync_engine)
     assert beside is not None
-    seen: list[sa.Connection] = []
+    seen: list[object] = []
     event.listen(beside, "commit", seen.append)
+    event.listen(beside.pool, "connect", partial(_watch_line, seen))
     return seen
+
+
+def _watch_line(seen: list[object], connection: Any, _record: object) -> None:
+    """Note single statements of SQLite, which commit themselves."""
+    if "sqlite" not in type(connection).__name__:
+        return
+    in_transaction = False
+
+    def trace(sql: str) -> None:
+        nonlocal in_transaction
+        in_transaction = sql.startswith("BEGIN") or (in_transaction and not sql.startswith(("COMMIT", "ROLLBACK")))
+        if sql.startswith("INSERT") and not in_transaction:
+            seen.append(sql)
+
+    connection.run_async(lambda driver: driver.set_trace_callback(trace))
 
 
 async def test_upload_and_row(world: World, engine: AsyncEngine) -> None:
@@ -101,6 +118,50 @@ async def test_intents_that_come_together(world: World, engine: AsyncEngine) -> 
     await asyncio.gather(*(intents.stage(ObjectKey(BACKEND, str(number))) for number in range(20)))
     assert len(world.snapshot().states) == 20
     assert len(commits) == 2
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_lone_upload_on_sqlite(world: World, engine: AsyncEngine) -> None:
+    """Its intent is one statement on a connection that stays open, also after the engine was disposed of."""
+    for number in range(2):
+        commits = commits_beside(engine)
+        opened: list[object] = []
+        beside = staging_engine(engine.sync_engine)
+        assert beside is not None
+        event.listen(beside.pool, "connect", lambda *_: opened.append(_))  # noqa: B023  # run before the next round
+        for tag in "ab":
+            await upload(engine, world, f"{number}{tag}")
+        assert [type(each) for each in commits] == [str, str]
+        assert len(opened) == 1
+        await engine.dispose()
+    assert len(world.snapshot().states) == 4
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("turns", range(4))
+async def test_cancelled_lone_upload_on_sqlite(world: World, engine: AsyncEngine, turns: int) -> None:
+    """An intent that was sent before its upload was cancelled is taken back after it has arrived."""
+    await upload(engine, world, "first")
+    task = asyncio.create_task(upload(engine, world, "second"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert len(world.snapshot().states) == 1
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_lone_upload_on_locked_sqlite(world: World, engine: AsyncEngine) -> None:
+    """It waits until the writer is done."""
+    writer = world.engine.connect()
+    writer.exec_driver_sql("BEGIN IMMEDIATE")
+    task = asyncio.create_task(upload(engine, world, "new"))
+    await asyncio.wait({task}, timeout=0.3)
+    assert not task.done()
+    writer.close()
+    file = await task
+    assert world.snapshot().states == {ObjectKey(BACKEND, file.path): State.STAGED}
 
 
 async def test_one_failure_does_not_spoil_the_others(world: World, engine: AsyncEngine) -> None:
