@@ -11,7 +11,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import msgspec
@@ -28,7 +29,16 @@ from litestar_filestore.core.keys import (
 )
 from litestar_filestore.core.part_objects import PartObjects, check_part, check_parts
 from litestar_filestore.core.sources import AsyncFeed, Feed, Meter, check_digest, source_size
-from litestar_filestore.core.types import Capability, ObjectInfo, Part, PartLimits, PutOptions, SignedAnswer
+from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.core.types import (
+    BLOCK_BYTES,
+    Capability,
+    ObjectInfo,
+    Part,
+    PartLimits,
+    PutOptions,
+    SignedAnswer,
+)
 from litestar_filestore.errors import (
     BackendNotRegisteredError,
     ConfigurationError,
@@ -40,7 +50,7 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -420,6 +430,7 @@ class StorageBackend:
         max_bytes: int | None = None,
         part_bytes: int | None = None,
         max_concurrency: int | None = None,
+        before: Callable[[], object] | None = None,
     ) -> ObjectInfo:
         """Store what `source` yields as one object, atomically and with bounded memory.
 
@@ -433,6 +444,8 @@ class StorageBackend:
             max_bytes: Limit for this object; the backend's `max_bytes` applies as well.
             part_bytes: Size of the parts of a multipart upload in bytes; ``None`` lets the driver choose.
             max_concurrency: Parts in flight; ``None`` lets the driver choose.
+            before: Called before anything is written, in the thread that writes if `puts_at_once`. It may block, and
+                nothing is written if it raises.
 
         Returns:
             The stored object with size, etag, checksum and last_modified filled in.
@@ -454,9 +467,12 @@ class StorageBackend:
             part_bytes=part_bytes,
             max_concurrency=max_concurrency,
         )
+        if before is not None:
+            before()
         feed = Feed(source, meter)
         with self._guard("put", target, feed):
-            return self._stored(target, self.storage_driver.put(path, feed, options), feed, meter)
+            info = self.storage_driver.put(path, feed, options)
+            return self._stored(target, info, meter, is_whole=feed.exhausted)
 
     async def put_async(
         self,
@@ -469,6 +485,7 @@ class StorageBackend:
         max_bytes: int | None = None,
         part_bytes: int | None = None,
         max_concurrency: int | None = None,
+        before: Callable[[], object] | None = None,
     ) -> ObjectInfo:
         """`put` without blocking the event loop; takes async iterables and async files as well."""
         target, path, meter, options = self._plan_put(
@@ -481,9 +498,37 @@ class StorageBackend:
             part_bytes=part_bytes,
             max_concurrency=max_concurrency,
         )
+        if self.puts_at_once(source):
+            content = cast("bytes", source)
+            return await run_blocking(partial(self._put_whole, target, path, content, options, meter, before))
+        if before is not None:
+            await run_blocking(before)
         feed = AsyncFeed(source, meter)
         with self._guard("put", target, feed):
-            return self._stored(target, await self.storage_driver.put_async(path, feed, options), feed, meter)
+            info = await self.storage_driver.put_async(path, feed, options)
+            return self._stored(target, info, meter, is_whole=feed.exhausted)
+
+    def puts_at_once(self, source: object) -> bool:
+        """Return whether an async put of a source is one call in a worker thread, digest and write together."""
+        return isinstance(source, bytes) and len(source) <= BLOCK_BYTES and self.storage_driver.puts_in_thread
+
+    def _put_whole(  # noqa: PLR0917  # a put on its way into a thread
+        self,
+        target: str,
+        path: str,
+        content: bytes,
+        options: PutOptions,
+        meter: Meter,
+        before: Callable[[], object] | None,
+    ) -> ObjectInfo:
+        if before is not None:
+            before()
+        blocks = iter((content,) if content else ())
+        if content:
+            meter.update(content)
+        with self._guard("put", target):
+            info = self.storage_driver.put(path, blocks, options)
+            return self._stored(target, info, meter, is_whole=next(blocks, None) is None)
 
     def delete(self, key: str | Sequence[str]) -> None:
         """Delete one object or several; missing ones are not an error."""
@@ -534,7 +579,9 @@ class StorageBackend:
     ) -> tuple[str, str, Meter, PutOptions]:
         target = key if key is not None else self.make_key()
         path = self._path(target)
-        limit = min((limit for limit in (max_bytes, self.max_bytes) if limit is not None), default=None)
+        limit = self.max_bytes
+        if max_bytes is not None:
+            limit = max_bytes if limit is None else min(limit, max_bytes)
         size = source.size if isinstance(source, ObjectCopy) else source_size(source)
         if limit is not None and size is not None and size > limit:
             raise FileTooLargeError(
@@ -546,7 +593,7 @@ class StorageBackend:
             )
         options = PutOptions(
             content_type=check_content_type(content_type),
-            metadata=portable_metadata(metadata or {}),
+            metadata=portable_metadata(metadata) if metadata else {},
             # A key made here is new: looking first, or a conditional write that buffers, would be wasted.
             overwrite=overwrite or key is None,
             size=size,
@@ -556,18 +603,20 @@ class StorageBackend:
         return target, path, Meter(digest=self.digest, max_bytes=limit), options
 
     @staticmethod
-    def _stored(key: str, info: ObjectInfo, feed: Feed | AsyncFeed, meter: Meter) -> ObjectInfo:
-        if not feed.exhausted:
+    def _stored(key: str, info: ObjectInfo, meter: Meter, *, is_whole: bool) -> ObjectInfo:
+        if not is_whole:
             raise StorageError(
                 "The driver returned before it had read the whole source: its put() must read every block"
             )
-        return msgspec.structs.replace(
-            info,
+        return ObjectInfo(
             key=key,
             size=meter.size,
-            etag=meter.etag or info.etag,
-            checksum=meter.checksum,
             last_modified=info.last_modified if info.last_modified is not None else time.time(),
+            etag=meter.etag or info.etag,
+            version_id=info.version_id,
+            content_type=info.content_type,
+            metadata=info.metadata,
+            checksum=meter.checksum,
         )
 
     # -- objects put in parts
@@ -761,6 +810,7 @@ class StorageBackend:
         use_multipart: bool | None = None,
         chunk_size: Any = None,
         max_concurrency: Any = None,
+        before: Callable[[], object] | None = None,
     ) -> Any:
         """Store `data` under the key of `file_object` and complete its metadata.
 
@@ -773,6 +823,7 @@ class StorageBackend:
             use_multipart: Accepted for compatibility; the driver decides by size.
             chunk_size: Size of the parts of a multipart upload in bytes, an ``int``; ``None`` lets the driver choose.
             max_concurrency: Parts in flight, an ``int``; ``None`` lets the driver choose.
+            before: See `put`; only this package passes it, and not to overrides.
 
         Returns:
             The same `file_object`.
@@ -781,7 +832,8 @@ class StorageBackend:
             ObjectExistsError: If the key is taken; new content always has a new key.
         """
         del use_multipart
-        return file_object.complete(self.put(data, **_put_arguments(file_object, chunk_size, max_concurrency)))
+        arguments = _put_arguments(file_object, chunk_size, max_concurrency)
+        return file_object.complete(self.put(data, before=before, **arguments))
 
     async def save_object_async(
         self,
@@ -791,11 +843,12 @@ class StorageBackend:
         use_multipart: bool | None = None,
         chunk_size: Any = None,
         max_concurrency: Any = None,
+        before: Callable[[], object] | None = None,
     ) -> Any:
         """`save_object` without blocking the event loop; takes async sources as well."""
         del use_multipart
-        info = await self.put_async(data, **_put_arguments(file_object, chunk_size, max_concurrency))
-        return file_object.complete(info)
+        arguments = _put_arguments(file_object, chunk_size, max_concurrency)
+        return file_object.complete(await self.put_async(data, before=before, **arguments))
 
     def delete_object(self, paths: PathLike | Sequence[PathLike]) -> None:
         """Delete one object or several; missing ones are not an error."""

@@ -68,6 +68,9 @@ class Driver(ABC):
     """Memory that an async put uses; ``None`` if each block is sent before the next one is read."""
     part_limits: PartLimits | None = None
     """What the store demands of parts, for `Capability.PARTS`; ``None`` without it."""
+    puts_in_thread: bool = False
+    """Whether `put_async` does its work in worker threads. Content that is in memory then goes to `put`, in one call
+    there."""
 
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:

@@ -527,8 +527,8 @@ class FileObject:
         return self
 
     def _source(self, data: AsyncDataLike | None) -> AsyncDataLike:
-        source = next((each for each in (data, self._content, self._source_path) if each is not None), None)
-        if source is None:
+        source = data if data is not None else self._content
+        if source is None and (source := self._source_path) is None:
             raise SourceTypeError(
                 "No data provided and no pending content/path found to save. Pass data to save(), or content= to "
                 "FileObject."

@@ -107,6 +107,11 @@ class LiveSource(AsyncIterator[Block]):
     """Whether the reader has been told that the source has ended, as far as the source knows. Until then no driver has
     stored an object, because a put is atomic."""
 
+    @property
+    def ends_here(self) -> bool:
+        """Whether it is known that the last block was the last one; then `__anext__` does not wait."""
+        return False
+
     @abstractmethod
     async def __anext__(self) -> Block:
         """Return the next block; it is never empty."""

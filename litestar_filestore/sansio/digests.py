@@ -13,11 +13,12 @@ from litestar_filestore.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("AnnouncedDigests",)
+__all__ = ("DIGEST_HEADERS", "AnnouncedDigests")
 
 # Those of RFC 9530 section 5 that hashlib has; checksums of other algorithms are ignored.
 _ALGORITHMS: Final = {"sha-512": "sha512", "sha-256": "sha256", "md5": "md5", "sha": "sha1"}
-_HEADERS: Final = frozenset({"content-md5", "content-digest", "repr-digest"})
+DIGEST_HEADERS: Final = frozenset({"content-md5", "content-digest", "repr-digest"})
+"""The headers, in lower case."""
 _MAX_HEADER_CHARS: Final = 1024
 # One member of a dictionary of byte sequences (RFC 9651 section 3.2).
 _MEMBER: Final = re.compile(r"[ \t]*([a-z*][a-z0-9_\-.*]{0,31})=:([A-Za-z0-9+/]*={0,2}):[ \t]*")
@@ -40,7 +41,7 @@ class AnnouncedDigests:
         self._expected: dict[str, set[bytes]] = {}
         for name, value in headers:
             lower = name.lower()
-            if lower in _HEADERS:
+            if lower in DIGEST_HEADERS:
                 self._expect(lower, value)
         # This only detects damaged bytes; no secret depends on the weak algorithms.
         self._computed = {each: hashlib.new(each, usedforsecurity=False) for each in self._expected}

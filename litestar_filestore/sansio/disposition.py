@@ -29,6 +29,7 @@ _READ_CHARS = 512
 _MAX_SUFFIX_BYTES = 32
 # Cc and Cf can end a header or reverse the reading direction (U+202E shows "exe.fdp" as "pdf.exe"); Cs cannot be
 # encoded; Co and Cn look different everywhere; Zl and Zp are line breaks.
+_SAFE = re.compile(r"[A-Za-z0-9_-](?:[A-Za-z0-9 ._-]{0,198}[A-Za-z0-9_-])?")  # unless it is reserved
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # Not allowed in names on Windows, or a quote that ends the parameter; some browsers decode "%" once more.
 _UNSAFE_CHARS = frozenset('<>:"|?*%/\\')
@@ -50,6 +51,8 @@ def safe_filename(name: str) -> str:
         terminal, a header, a path or the reading direction are replaced with ``_``. No blanks or dots at either end,
         and no device name of Windows. Shortening keeps the extension. ``"download"`` if nothing is left.
     """
+    if _SAFE.fullmatch(name) and not _RESERVED.fullmatch(name.partition(".")[0].rstrip(" ")):
+        return name  # as most are
     last = name.replace("\\", "/").rpartition("/")[2]
     if len(last) > 2 * _READ_CHARS:
         last = last[:_READ_CHARS] + last[-_READ_CHARS:]

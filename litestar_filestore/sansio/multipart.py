@@ -127,6 +127,8 @@ class FormParser:
         self._content_left: int | None = None
         self._stray_bytes = 0
         self._broken = False
+        self.ends_part = False
+        """Whether the end of the part follows the last piece of its content."""
 
     def feed(self, block: bytes) -> Iterator[Event]:
         """Return an iterator over the events of a block; exhaust it before you feed the next block.
@@ -143,18 +145,7 @@ class FormParser:
         self._broken = True  # until the block is read: after an error, parsing would resume in the wrong place
         self._stray_bytes += len(block)
         self._data = self._data + block if self._data else block
-        return self._read()
-
-    def _read(self) -> Iterator[Event]:
-        if self._state is _State.END:
-            self._data = b""
-        else:
-            yield from self._events()
-        self._broken = False
-        if self._stray_bytes > MAX_STRAY_BYTES:
-            # An endless preamble, epilogue or header would keep the parser busy for nothing (CVE-2024-53981, others).
-            self._broken = True
-            raise MultipartError("The form holds too much that belongs to no part: send nothing outside its parts")
+        return self._events()
 
     def finish(self) -> None:
         """Signal the end of the body.
@@ -176,16 +167,12 @@ class FormParser:
                     self._count(end - at)
                     self._stray_bytes = 0
                     pieces = [self._data[at:end]]
-                    at = end
+                    at, self.ends_part = end, found >= 0
                     if end == len(self._data):
                         self._data, at = b"", 0
                     yield pieces.pop()
                 if found >= 0:
-                    if self._content_left:
-                        raise MultipartError(
-                            "A part of the form is shorter than its Content-Length: correct that header or leave it out"
-                        )
-                    self._stray_bytes = 0
+                    self._end_part()
                     yield None
                     at, self._state = found + len(self._delimiter), _State.BOUNDARY
             elif self._state is _State.HEADERS:
@@ -197,7 +184,19 @@ class FormParser:
                 at = self._step(self._data, at)
             if (at, self._state) == before:
                 break  # more bytes are needed
-        self._data = self._data[at:]
+        self._data = b"" if self._state is _State.END else self._data[at:]
+        self._broken = self._stray_bytes > MAX_STRAY_BYTES
+        if self._broken:
+            # An endless preamble, epilogue or header would keep the parser busy for nothing (CVE-2024-53981, others).
+            raise MultipartError("The form holds too much that belongs to no part: send nothing outside its parts")
+
+    def _end_part(self) -> None:
+        if self._content_left:
+            raise MultipartError(
+                "A part of the form is shorter than its Content-Length: correct that header or leave it out"
+            )
+        self._stray_bytes = 0
+        self.ends_part = False
 
     def _safe_end(self, data: bytes, at: int) -> int:
         """Return where the certain content ends: bytes that may begin a boundary do not count yet."""

@@ -14,14 +14,15 @@ from litestar.utils.scope.state import ScopeState  # the only private name that 
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError
-from litestar_filestore.sansio.digests import AnnouncedDigests
+from litestar_filestore.sansio.digests import DIGEST_HEADERS, AnnouncedDigests
 from litestar_filestore.uploads.limits import client_address
 from litestar_filestore.uploads.refusals import busy, gone, malformed, refused, too_large, too_slow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 
     from litestar import Request
+    from litestar.datastructures import Headers
     from litestar.types import HTTPReceiveMessage
 
     from litestar_filestore.core.types import PartBuffers
@@ -40,8 +41,9 @@ _LENGTH = re.compile(r"[0-9]{1,19}")  # int() also accepts "+5", "1_0" and Arabi
 class Arrivals(LiveSource):
     """The body of one request.
 
-    It requests one message ahead, so the client goes on sending while the backend works, and no more than that: if the
-    backend is slow, the server stops reading from the client. Iterate once, and call `aclose` in any case.
+    What has arrived as a whole costs no task. The rest is read by one, which requests one message ahead, so the client
+    goes on sending while the backend works, and no more than that: if the backend is slow, the server stops reading
+    from the client. Iterate once, and call `aclose` in any case.
     """
 
     def __init__(self, request: Request[Any, Any, Any], limits: UploadLimits, *, max_bytes: int) -> None:
@@ -57,7 +59,14 @@ class Arrivals(LiveSource):
         self._limits = limits
         self._max_bytes = max_bytes
         self._digests: AnnouncedDigests | None = None
-        self._pending: asyncio.Future[HTTPReceiveMessage] | None = None
+        self._pieces: list[bytes] = []
+        self._arrived_bytes = 0
+        self._reading: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+        self._room_bytes = 1
+        self._gate: asyncio.Future[None] | None = None
+        self._wanted_bytes = 0
+        self._coming: asyncio.Future[None] | None = None
         self._slot: Slot | None = None
         self.deadline: float | None = None
         """When the request has to have arrived, by the event loop's clock."""
@@ -93,10 +102,8 @@ class Arrivals(LiveSource):
             self._announced = int(announced)
         if self._announced is not None and self._announced > self._max_bytes:
             raise self._too_large()
-        try:
-            self._digests = AnnouncedDigests(headers.multi_items())
-        except InvalidArgumentError as error:
-            raise malformed(error) from error
+        if digests := [each for each in DIGEST_HEADERS if each in headers]:
+            self._digests = _announced(headers, digests)
         client = self._request.client
         self._slot = self._limits.slots.enter(client_address(client.host if client is not None else None))
         if self._slot is None:
@@ -132,12 +139,15 @@ class Arrivals(LiveSource):
             self._slot = None
             self._more = False
             slot.leave()
-        if (pending := self._pending) is not None:
-            self._pending = None
-            pending.cancel()
-            await asyncio.wait({pending})
-            if not pending.cancelled():
-                pending.exception()  # nobody awaits its result any more
+        if (reading := self._reading) is not None:
+            self._reading = None
+            reading.cancel()
+            await asyncio.wait({reading})
+
+    @property
+    def ends_here(self) -> bool:
+        """Whether the last block was the last one."""
+        return not (self._more or self._arrived_bytes)
 
     def go_to(self, store: str) -> None:
         """Take a slot of the store that the next bytes go to, and give back the previous slot.
@@ -196,25 +206,20 @@ class Arrivals(LiveSource):
             budget.give(taken, store=store)
 
     async def _gather(self) -> bytes:
-        pieces = [await self._first()]
-        size = len(pieces[0])
-        if self._more and size < BLOCK_BYTES:
-            room = await self._room()
-            loop = asyncio.get_running_loop()
-            end = loop.time() + _LINGER_SECONDS
-            while size < room and self._has_more() and (pause := min(_PAUSE_SECONDS, end - loop.time())) > 0:
-                if not await self._arrives(pause):
-                    break
-                pieces.append(self._take())
-                size += len(pieces[-1])
+        if self._more and not self._arrived_bytes:
+            await self._wait_for_client()
+        if self._more and self._arrived_bytes < BLOCK_BYTES:
+            self._room_bytes = await self._room()
+            if self._arrived_bytes < self._room_bytes:
+                await self._linger()
+        pieces, self._pieces = self._pieces, []
+        size, self._arrived_bytes = self._arrived_bytes, 0
         if not self._is_prepaid:
             self._hold(size)
         if self._more:
-            _ = self._ask()  # the client goes on while the backend works
+            self._room_bytes = 1
+            self._go_on()  # the client goes on while the backend works
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _has_more(self) -> bool:
-        return self._more
 
     async def _room(self) -> int:
         """Wait until there is room for more bytes, and return for how many."""
@@ -239,20 +244,12 @@ class Arrivals(LiveSource):
             self._limits.budget.give(self._held, store=self._held_for)
             self._held = 0
 
-    async def _first(self) -> bytes:
-        """Wait for the client's next bytes; empty at the end."""
-        while self._more:
-            await self._wait_for_client()
-            if piece := self._take():
-                return piece
-        return b""
-
     async def _wait_for_client(self) -> None:
         limits = self._limits
         loop = asyncio.get_running_loop()
         start = loop.time()
         left_seconds = self.deadline - start if self.deadline is not None else limits.idle_seconds
-        arrived = await self._arrives(min(limits.idle_seconds, left_seconds))
+        arrived = await self._arrives(start + min(limits.idle_seconds, left_seconds))
         self._waited_seconds += loop.time() - start
         if self.deadline is not None and loop.time() >= self.deadline:
             raise too_slow(
@@ -274,34 +271,101 @@ class Arrivals(LiveSource):
             return max(self._limits.busy_bytes_per_second, self._limits.min_bytes_per_second)
         return self._limits.min_bytes_per_second
 
-    async def _arrives(self, seconds: float) -> bool:
-        """Return whether a message arrives within `seconds`; `_take` takes it."""
-        pending = self._ask()
-        if not pending.done():
-            await asyncio.wait({pending}, timeout=seconds)
-        return pending.done()
+    async def _arrives(self, deadline: float) -> bool:
+        """Wait for bytes or the end of the body, and return whether one has come before `deadline`."""
+        if self._reading is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_at(deadline, self._stop_waiting)
+            try:
+                await self._comes(1)
+            finally:
+                timer.cancel()
+            return bool(self._arrived_bytes) or not self._more
+        limit = asyncio.timeout_at(deadline)
+        try:
+            async with limit:
+                while self._more and not self._arrived_bytes:
+                    self._take(await self._receive())
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+        return True
 
-    def _ask(self) -> asyncio.Future[HTTPReceiveMessage]:
-        """Return the pending message. It is a task, so that a wait that times out does not lose the message."""
-        pending = self._pending
-        if pending is None:
-            pending = self._pending = asyncio.ensure_future(cast("Any", self._receive()))
-        return pending
+    async def _linger(self) -> None:
+        """Wait until there is no more room, nothing has come for a while, or the first bytes are old."""
+        loop = asyncio.get_running_loop()
+        end, seen = loop.time() + _LINGER_SECONDS, self._arrived_bytes
 
-    def _take(self) -> bytes:
-        pending = self._pending
-        self._pending = None
-        message = cast("Any", pending).result()
+        def look() -> None:
+            nonlocal seen, timer
+            now = loop.time()
+            if self._arrived_bytes == seen or now >= end:
+                self._stop_waiting()
+            else:
+                seen = self._arrived_bytes
+                timer = loop.call_at(min(now + _PAUSE_SECONDS, end), look)
+
+        timer = loop.call_later(_PAUSE_SECONDS, look)
+        try:
+            await self._comes(self._room_bytes)
+        finally:
+            timer.cancel()
+
+    async def _comes(self, wanted: int) -> None:
+        """Wait until `wanted` bytes are here, or the end of the body, or `_stop_waiting` is called."""
+        self._go_on()
+        if self._more and self._arrived_bytes < wanted and self._failure is None:
+            self._wanted_bytes = wanted
+            self._coming = asyncio.get_running_loop().create_future()
+            await self._coming
+        if self._failure is not None:
+            raise self._failure
+
+    def _stop_waiting(self) -> None:
+        if self._coming is not None and not self._coming.done():
+            self._coming.set_result(None)
+
+    def _go_on(self) -> None:
+        """Let the task read on if there is room."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read_on())
+        elif self._gate is not None and self._arrived_bytes < self._room_bytes and not self._gate.done():
+            self._gate.set_result(None)
+
+    async def _read_on(self) -> None:
+        try:
+            while self._more:
+                while self._arrived_bytes >= self._room_bytes:
+                    self._gate = asyncio.get_running_loop().create_future()
+                    await self._gate
+                self._take(await self._receive())
+                if self._arrived_bytes >= self._wanted_bytes:
+                    self._stop_waiting()
+        except Exception as error:  # noqa: BLE001  # raised by whoever waits for bytes
+            self._failure = error
+        finally:
+            self._stop_waiting()
+
+    def _take(self, message: HTTPReceiveMessage) -> None:
         if message["type"] == "http.disconnect":
             raise gone()
         self._more = message.get("more_body", False)
         if not self._more:
             self._request.is_connected = False  # tells Litestar that there is no body left to read
-        body: bytes = message.get("body", b"")
-        return body
+        if body := message.get("body", b""):
+            self._pieces.append(body)
+            self._arrived_bytes += len(body)
 
     def _too_large(self) -> Exception:
         return too_large(f"The body is larger than {self._max_bytes} bytes: send less at a time")
+
+
+def _announced(headers: Headers, names: Iterable[str]) -> AnnouncedDigests:
+    try:
+        return AnnouncedDigests((name, value) for name in names for value in headers.getall(name))
+    except InvalidArgumentError as error:
+        raise malformed(error) from error
 
 
 def _replayed(body: bytes) -> Callable[[], Awaitable[Any]]:

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec.structs import replace
+
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, FileRejectedError, FileTooLargeError
-from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.uploads.limits import UploadLimits, file_limit
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.rules import effective_rules, too_large_message
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.rule import Rule
-    from litestar_filestore.core.types import Block
+    from litestar_filestore.core.types import AsyncDataLike, Block
     from litestar_filestore.uploads.arrivals import Arrivals
     from litestar_filestore.uploads.plan import PlannedFile
     from litestar_filestore.uploads.storing import ApplicationStorer
@@ -79,7 +80,7 @@ class RequestFiles:
         Args:
             source: Its content.
             planned: Where it goes, and which rules apply.
-            filename: The client's name of the file.
+            filename: The client's name of the file, made safe to show.
             declared_type: The type that the client declares.
             arrivals: The body that contains `source`.
 
@@ -90,31 +91,31 @@ class RequestFiles:
             StorageError: If the backend fails.
         """
         settings = self.settings
-        name = safe_filename(filename)
         rules = effective_rules(planned.rules, settings.rules)
-        check = FileCheck(rules, filename=name, declared_type=declared_type, detector=settings.detector)
+        check = FileCheck(rules, filename=filename, declared_type=declared_type, detector=settings.detector)
         content = _Checked(source, check, max_bytes=file_limit(rules, settings.limits, planned.max_bytes))
         backend = self._backend(planned)
         try:
             arrivals.go_to(backend.key)
             await content.read_head(check.head_bytes)
             checked = await check.at_head(content.head, complete=content.complete)
-            # A file that has arrived as a whole need not wait for uploads that have barely begun.
-            buffers = None if content.complete else backend.storage_driver.part_buffers
-            async with arrivals.part_memory(buffers, content.max_bytes) as max_concurrency:
-                new = NewFile(
-                    filename=name,
-                    content_type=checked.content_type,
-                    ext=checked.ext,
-                    metadata=checked.metadata,
-                    key_template=planned.key_template,
-                    key=planned.key,
-                    link=planned.link,
-                    model=planned.model,
-                    max_concurrency=max_concurrency,
-                )
-                async with _deadline(backend, arrivals.deadline):
-                    file = await self.storer.store(backend, content, new)
+            new = NewFile(
+                filename=filename,
+                content_type=checked.content_type,
+                ext=checked.ext,
+                metadata=checked.metadata,
+                key_template=planned.key_template,
+                key=planned.key,
+                link=planned.link,
+                model=planned.model,
+            )
+            if content.complete:
+                # What is here as a whole is judged before it is stored, and stored at once.
+                await check.at_end(len(content.head))
+                file = await self._store(backend, content.head, new, arrivals)
+            else:
+                async with arrivals.part_memory(backend.storage_driver.part_buffers, content.max_bytes) as concurrency:
+                    file = await self._store(backend, content, replace(new, max_concurrency=concurrency), arrivals)
         except (FileRejectedError, FileTooLargeError) as error:
             error.field = planned.name
             raise
@@ -124,6 +125,14 @@ class RequestFiles:
         file.passed_rules = rules
         self.add(file)
         return file
+
+    async def _store(
+        self, backend: StorageBackend, content: AsyncDataLike, new: NewFile, arrivals: Arrivals
+    ) -> FileObject:
+        if backend.puts_at_once(content):  # a deadline would not end the call
+            return await self.storer.store(backend, content, new)
+        async with _deadline(backend, arrivals.deadline):
+            return await self.storer.store(backend, content, new)
 
     def _backend(self, planned: PlannedFile) -> StorageBackend:
         registry = self.settings.registry
@@ -250,15 +259,15 @@ class _Checked(LiveSource):
         """Whether `head` is the whole content."""
 
     async def read_head(self, size: int) -> None:
-        """Read `size` bytes, or all that are left."""
-        while self._size < size and not self.complete:
+        """Read `size` bytes, or all that are left, if they are here already."""
+        while not self.complete and (self._size < size or self._source.ends_here):
             block = await anext(self._source, None)
             if block is None:
                 self.complete = True
             else:
                 self._count(block)
                 self._blocks.append(block)
-        self.head = b"".join(self._blocks)
+        self.head = b"".join(self._blocks) if len(self._blocks) != 1 else bytes(self._blocks[0])
         self._blocks = [self.head] if self.head else []
 
     async def __anext__(self) -> Block:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -196,6 +197,7 @@ _NETWORK_BITS = 64
 """Bits of an IPv6 prefix; a client has all addresses of such a network (RFC 6177)."""
 
 
+@lru_cache(maxsize=1024)
 def client_address(host: str | None) -> str | None:
     """Return the key by which clients are distinguished.
 

@@ -13,8 +13,8 @@ from litestar.di import Provide
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.errors import InvalidArgumentError, MultipartLimitError
-from litestar_filestore.sansio.digests import AnnouncedDigests
-from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.sansio.digests import DIGEST_HEADERS, AnnouncedDigests
+from litestar_filestore.sansio.disposition import DEFAULT_FILENAME, safe_filename
 from litestar_filestore.sansio.multipart import FormParser, PartHead, form_boundary, part_head
 from litestar_filestore.uploads.arrivals import Arrivals, form_before, form_values
 from litestar_filestore.uploads.intake import owned_by
@@ -42,11 +42,11 @@ class Part(LiveSource):
     It is a source: ``backend.put_async(part)`` works. It ends when the next part is requested.
     """
 
-    def __init__(self, stream: MultipartStream, head: PartHead, digests: AnnouncedDigests) -> None:
+    def __init__(self, stream: MultipartStream, head: PartHead, digests: AnnouncedDigests | None) -> None:
         """Hold one part; `MultipartStream` makes it."""
         self._stream = stream
         self._digests = digests
-        self._ended = False
+        self.has_ended = False
         self.name: str = head.name
         """Name of the form field."""
         self.filename: str | None = None if not head.filename else safe_filename(head.filename)
@@ -68,16 +68,22 @@ class Part(LiveSource):
             HTTPException: If the body breaks off, is no form, or a digest in the part's headers does not match the
                 content.
         """
-        if self._ended:
+        if self.has_ended:
             raise StopAsyncIteration
         event = await self._stream.next_event()
         if isinstance(event, bytes):
-            self._digests.update(event)
+            if self._digests is not None:
+                self._digests.update(event)
             return event
-        self._ended = True
-        if not self._digests.verify():
+        self.has_ended = True
+        if self._digests is not None and not self._digests.verify():
             raise refused("The content does not have the digest that its header announces: send it again", self.name)
         raise StopAsyncIteration
+
+    @property
+    def ends_here(self) -> bool:
+        """Whether the last piece was the last one."""
+        return self.has_ended or self._stream.ends_part
 
     async def read(self, max_bytes: int | None = None) -> bytes:
         """Return the content, or the rest of it.
@@ -175,25 +181,37 @@ class MultipartStream:
         Raises:
             HTTPException: 400 if the form is malformed, 408, 413 or 503 because of a limit, 415 if the body is no form.
         """
-        if self._part is not None:
+        if self._part is not None and not self._part.has_ended:
             await self._part.discard()
         event = await self.next_event()
         if not isinstance(event, PartHead):
             raise StopAsyncIteration
         self._count(event)
-        try:
-            digests = AnnouncedDigests(event.headers)
-        except InvalidArgumentError as error:
-            raise malformed(error) from error
-        self._part = Part(self, event, digests)
+        self._part = Part(self, event, _announced(event))
         return self._part
 
     async def next_event(self) -> Event:
         """Return the next event of the form; ``None`` at its end."""
         try:
-            return await self._next_event()
+            parser = self._parser or self._begin()
+            if self._adopted is not None:
+                return await anext(self._adopted, None)
+            while parser is not None:
+                for event in self._events:
+                    return event
+                block = await anext(self._arrivals, None)
+                if block is None:
+                    parser.finish()
+                    return None
+                self._events = parser.feed(block)
         except InvalidArgumentError as error:
             raise malformed(error) from error
+        return None
+
+    @property
+    def ends_part(self) -> bool:
+        """Whether the end of the part follows the last piece of its content."""
+        return self._parser is not None and self._parser.ends_part
 
     async def store(self, part: Part, planned: PlannedFile) -> FileObject:
         """Store a part; see `Part.store`."""
@@ -201,7 +219,7 @@ class MultipartStream:
         return await self._files.store(
             part,
             planned,
-            filename=part.filename or "",
+            filename=part.filename or DEFAULT_FILENAME,
             declared_type=part.declared_type,
             arrivals=self._arrivals,
         )
@@ -212,24 +230,13 @@ class MultipartStream:
             await self._adopted.aclose()
         await self._arrivals.aclose()
 
-    async def _next_event(self) -> Event:
-        parser = self._parser
-        if parser is None:
-            if self._adopted is None and (form := form_before(self._request)) is not None:
-                self._adopted = _adopted(form, self._form.parts)
-            if self._adopted is not None:
-                return await anext(self._adopted, None)
-            parser = self._begin()
-        while True:
-            for event in self._events:
-                return event
-            block = await anext(self._arrivals, None)
-            if block is None:
-                parser.finish()
-                return None
-            self._events = parser.feed(block)
-
-    def _begin(self) -> FormParser:
+    def _begin(self) -> FormParser | None:
+        """Begin with the body, or with the form if Litestar has parsed it."""
+        if self._adopted is not None:
+            return None
+        if (form := form_before(self._request)) is not None:
+            self._adopted = _adopted(form, self._form.parts)
+            return None
         types = self._request.headers.getall("content-type", [])
         boundary = form_boundary(types[0]) if len(types) == 1 else None
         if boundary is None:
@@ -247,6 +254,16 @@ class MultipartStream:
         self._file_count += bool(head.filename)
         if self._file_count > self._form.files:
             raise too_large(f"The form holds more than {self._form.files} files: send fewer", head.name)
+
+
+def _announced(head: PartHead) -> AnnouncedDigests | None:
+    """Return the digests that a part announces, ``None`` if it announces none."""
+    if not any(name.lower() in DIGEST_HEADERS for name, _ in head.headers):
+        return None
+    try:
+        return AnnouncedDigests(head.headers)
+    except InvalidArgumentError as error:
+        raise malformed(error) from error
 
 
 async def _adopted(form: Mapping[str, Any], max_parts: int) -> AsyncGenerator[Event]:

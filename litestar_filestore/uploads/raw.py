@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from litestar import Request
 
 from litestar_filestore.sansio.declared import declared_type
+from litestar_filestore.sansio.disposition import safe_filename
 from litestar_filestore.uploads.arrivals import Arrivals, form_before
 from litestar_filestore.uploads.intake import owned_by
 from litestar_filestore.uploads.layers import body_limit
@@ -100,7 +101,8 @@ class RawUpload:
         files = owned_by(self._request.scope)
         rules = effective_rules(planned.rules, files.settings.rules)
         async with self.open(file_limit(rules, files.settings.limits, planned.max_bytes)) as body:
-            return await files.store(body, planned, filename=filename, declared_type=declared, arrivals=body)
+            name = safe_filename(filename)
+            return await files.store(body, planned, filename=name, declared_type=declared, arrivals=body)
 
 
 async def provide_raw_upload(request: Request[Any, Any, Any]) -> RawUpload:

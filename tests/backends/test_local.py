@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,13 @@ class PrunedTree(Tree):
 
     times = 1
 
-    @contextmanager
-    def open_folder(self, segments: Sequence[str], *, create: bool = False) -> Generator[int]:
+    def walk(self, segments: Sequence[str], *, create: bool) -> int:
         """Open a folder, and pull it away."""
-        with super().open_folder(segments, create=create) as descriptor:
-            if list(segments) == ["folder"] and self.times:
-                self.times -= 1
-                (self.root / "folder").rmdir()
-            yield descriptor
+        descriptor = super().walk(segments, create=create)
+        if list(segments) == ["folder"] and self.times:
+            self.times -= 1
+            (self.root / "folder").rmdir()
+        return descriptor
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])

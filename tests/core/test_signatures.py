@@ -21,6 +21,7 @@ WITHOUT_TWIN = {"public_url", "make_key", "local_path", "translate"} | {
     "from_dict",
     "pending_content",
     "prepare_key",
+    "puts_at_once",
     "replace_content",
     "restore",
     "to_dict",

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
@@ -234,13 +235,17 @@ async def test_threads_are_bounded() -> None:
         released.wait(30)
 
     waiting = [asyncio.create_task(run_blocking(partial(work, number))) for number in range(MOST_THREADS + 3)]
-    while len(begun) < MOST_THREADS:
-        await asyncio.sleep(0.001)
-    await run_in_thread_elsewhere(int)
+    await run_in_thread_elsewhere(lambda: wait_for_threads(begun))
     assert len(begun) == MOST_THREADS
     released.set()
     await asyncio.gather(*waiting)
     assert sorted(begun[MOST_THREADS:]) == list(range(MOST_THREADS, MOST_THREADS + 3))
+
+
+def wait_for_threads(begun: list[int]) -> None:
+    """Return when as many functions run as may."""
+    while len(begun) < MOST_THREADS:
+        time.sleep(0.001)
 
 
 async def run_in_thread_elsewhere(function: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from litestar_filestore.core.types import BLOCK_BYTES, PARTS_KEPT_SECONDS, Capab
 from litestar_filestore.errors import ConfigurationError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 
     from litestar_filestore.core.types import Block, PutOptions
 
@@ -46,6 +46,7 @@ class LocalDriver(Driver):
     protocol = "file"
     capabilities = Capability.PUT_IF_ABSENT | Capability.LOCAL_PATH | Capability.PARTS
     part_limits = PartLimits(keeps_seconds=PARTS_KEPT_SECONDS)
+    puts_in_thread = True
 
     def __init__(self, root: Path, *, fsync: bool = True, file_mode: int = 0o600, directory_mode: int = 0o700) -> None:
         """Use the folder `root`; it is created at the first use.
@@ -74,33 +75,30 @@ class LocalDriver(Driver):
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
         """Write to a hidden file, then link it into place."""
-        with self._writing(path, overwrite=options.overwrite) as writer:
+        writer = self._writer(path, overwrite=options.overwrite)
+        try:
             writer.open()
             for block in blocks:
                 writer.write(block)
             return _info(path, writer.publish())
+        finally:
+            writer.discard()
 
     async def put_async(self, path: str, blocks: AsyncIterator[Block], options: PutOptions) -> ObjectInfo:
         """Write to a hidden file, one block per thread hop, then link it into place."""
         writer = self._writer(path, overwrite=options.overwrite)
         try:
-            await run_blocking(writer.open)
+            if not options.overwrite:
+                await run_blocking(writer.open)
             async for block in blocks:
                 await run_blocking(partial(writer.write, block))
             return _info(path, await run_blocking(writer.publish))
-        finally:
+        except BaseException:
             await run_blocking(writer.discard)
+            raise
 
     def _writer(self, path: str, *, overwrite: bool) -> LocalWriter:
         return LocalWriter(self._tree, path, overwrite=overwrite, fsync=self._fsync, file_mode=self._file_mode)
-
-    @contextmanager
-    def _writing(self, path: str, *, overwrite: bool) -> Generator[LocalWriter]:
-        writer = self._writer(path, overwrite=overwrite)
-        try:
-            yield writer
-        finally:
-            writer.discard()
 
     async def begin_parts_async(self, path: str, options: PutOptions) -> str:
         """Create the hidden file that will be the object."""
@@ -141,10 +139,14 @@ class LocalDriver(Driver):
 
     def copy(self, source: str, target: str, *, overwrite: bool) -> None:
         """Copy inside the kernel where the system can do so, without passing the bytes through Python."""
-        with LocalReader.open(self._tree, source) as reader, self._writing(target, overwrite=overwrite) as writer:
-            writer.open()
-            reader.copy_to(writer.descriptor)
-            writer.publish()
+        with LocalReader.open(self._tree, source) as reader:
+            writer = self._writer(target, overwrite=overwrite)
+            try:
+                writer.open()
+                reader.copy_to(writer.descriptor)
+                writer.publish()
+            finally:
+                writer.discard()
 
     async def copy_async(self, source: str, target: str, *, overwrite: bool) -> None:
         """`copy` in a worker thread."""
@@ -246,8 +248,7 @@ class LocalDriver(Driver):
 
     def start(self) -> None:
         """Create the root and check that it can be used."""
-        with self._tree.open_root():
-            pass
+        os.close(self._tree.open_root())
 
     async def start_async(self) -> None:
         """`start` in a worker thread."""

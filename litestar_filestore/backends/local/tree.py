@@ -58,13 +58,13 @@ class Tree:
                 "Local storage needs a POSIX system: this one cannot open files relative to folders"
             )
         self.root = root.expanduser().resolve()
+        self._root = str(self.root)
         self._fsync = fsync
         self._mode = directory_mode
         self._seen = False
 
-    @contextmanager
-    def open_root(self) -> Generator[int]:
-        """Yield a descriptor of the root; the first use creates it.
+    def open_root(self) -> int:
+        """Return a descriptor of the root, which the caller closes; the first use creates it.
 
         Raises:
             BucketNotFoundError: If the root existed before and is gone: an unmounted disk must not look like an empty
@@ -74,13 +74,9 @@ class Tree:
             self.root.mkdir(mode=self._mode, parents=True, exist_ok=True)
             self._seen = True
         try:
-            descriptor = os.open(self.root, _DIRECTORY)
+            return os.open(self._root, _DIRECTORY)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BucketNotFoundError("The root folder of this backend is gone; is its disk mounted?") from error
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
 
     @contextmanager
     def open_folder(self, segments: Sequence[str], *, create: bool = False) -> Generator[int]:
@@ -90,13 +86,14 @@ class Tree:
             FileNotFoundError: If it does not exist and `create` is false.
             InvalidKeyError: If a segment is a symbolic link.
         """
-        descriptor = self._walk(segments, create=create)
+        descriptor = self.walk(segments, create=create)
         try:
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _walk(self, segments: Sequence[str], *, create: bool) -> int:
+    def walk(self, segments: Sequence[str], *, create: bool) -> int:
+        """`open_folder` for a caller that closes the descriptor itself."""
         for _ in range(_ATTEMPTS if create else 0):
             try:
                 return self._walk_once(segments, create=True)
@@ -107,17 +104,16 @@ class Tree:
         return self._walk_once(segments, create=create)
 
     def _walk_once(self, segments: Sequence[str], *, create: bool) -> int:
-        with self.open_root() as root:
-            current = os.dup(root)
-            try:
-                for segment in segments:
-                    following = self._step(current, segment, create=create)
-                    os.close(current)
-                    current = following
-            except BaseException:
+        current = self.open_root()
+        try:
+            for segment in segments:
+                following = self._step(current, segment, create=create)
                 os.close(current)
-                raise
-            return current
+                current = following
+        except BaseException:
+            os.close(current)
+            raise
+        return current
 
     def _step(self, parent: int, segment: str, *, create: bool) -> int:
         try:

@@ -10,6 +10,7 @@ import errno
 import os
 import secrets
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,16 @@ __all__ = ("LocalWriter",)
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT, errno.EPERM})
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _ATTEMPTS = 100
-_DESCRIPTORS = Path("/proc/self/fd")
+_DESCRIPTORS = "/proc/self/fd"
+
+
+@cache
+def _has_unnamed() -> bool:
+    return hasattr(os, "O_TMPFILE") and Path(_DESCRIPTORS).is_dir()
 
 
 class LocalWriter:
-    """Writes one object. Every method blocks. Always call `discard` at the end, whatever happened."""
+    """Writes one object. Every method blocks. Always call `discard` at the end, unless `publish` has returned."""
 
     def __init__(self, tree: Tree, path: str, *, overwrite: bool, fsync: bool, file_mode: int) -> None:
         """Prepare to write `path`; nothing is touched before `open`.
@@ -49,18 +55,19 @@ class LocalWriter:
         self._fsync = fsync
         self._mode = file_mode
         self._descriptor = -1
+        self._parent = -1
         self._temporary: str | None = None
 
     def open(self) -> None:
-        """Create the file that receives the content.
+        """Create the file that receives the content; the first `write` does it otherwise.
 
         Raises:
             FileExistsError: If the path is taken and must not be replaced. This is raised before any content is read.
         """
-        with self._tree.open_folder(self._folders, create=True) as parent:
-            if not self._overwrite and _is_there(self._name, parent):
-                raise FileExistsError(errno.EEXIST, "taken")
-            self._descriptor = self._unnamed(parent)
+        self._parent = parent = self._tree.walk(self._folders, create=True)
+        if not self._overwrite and _is_there(self._name, parent):
+            raise FileExistsError(errno.EEXIST, "taken")
+        self._descriptor = self._unnamed(parent)
         if self._descriptor < 0:
             self._temporary = secrets.token_hex(16)
             with self._tree.open_folder([RESERVED_SEGMENT], create=True) as reserved:
@@ -70,7 +77,7 @@ class LocalWriter:
         os.fchmod(self._descriptor, self._mode)
 
     def _unnamed(self, parent: int) -> int:
-        if not hasattr(os, "O_TMPFILE") or not _DESCRIPTORS.is_dir():
+        if not _has_unnamed():
             return -1
         try:
             return os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, self._mode, dir_fd=parent)
@@ -86,30 +93,38 @@ class LocalWriter:
 
     def write(self, block: Block) -> None:
         """Append the whole block."""
-        rest = memoryview(block)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        if self._descriptor < 0:
+            self.open()
+        written = os.write(self._descriptor, block)
+        if written < len(block):
+            self.write(memoryview(block)[written:])
 
     def publish(self) -> os.stat_result:
-        """Give the content its name, durably, and return its status.
+        """Give the content its name, durably, close the file, and return its status.
 
         Raises:
             FileExistsError: If the path was taken meanwhile and must not be replaced.
         """
+        if self._descriptor < 0:
+            self.open()
         if self._fsync:
             os.fsync(self._descriptor)
         for attempt in range(_ATTEMPTS):
             try:
-                with self._tree.open_folder(self._folders, create=True) as parent:
-                    self._name_it(parent)
-                    if self._fsync:
-                        sync_directory(parent)
+                self._name_it(self._parent)
                 break
             except FileNotFoundError:
                 # A delete pruned the folder after we opened it and before we linked into it: create it again.
                 if attempt == _ATTEMPTS - 1:
                     raise
-        return os.fstat(self._descriptor)
+                os.close(self._parent)
+                self._parent = -1
+                self._parent = self._tree.walk(self._folders, create=True)
+        if self._fsync:
+            sync_directory(self._parent)
+        status = os.fstat(self._descriptor)
+        self.discard()
+        return status
 
     def _name_it(self, parent: int) -> None:
         if self._temporary is not None:
@@ -127,7 +142,7 @@ class LocalWriter:
             self._name_temporary(parent, self._temporary)
 
     def _link_unnamed(self, name: str, folder: int) -> None:
-        os.link(_DESCRIPTORS / str(self._descriptor), name, dst_dir_fd=folder, follow_symlinks=True)
+        os.link(f"{_DESCRIPTORS}/{self._descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
 
     def _name_temporary(self, parent: int, temporary: str) -> None:
         with self._tree.open_folder([RESERVED_SEGMENT]) as reserved:
@@ -149,9 +164,10 @@ class LocalWriter:
 
     def discard(self) -> None:
         """Close the file and remove its hidden name. Safe to call twice, and after `publish`."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        for descriptor in (self._descriptor, self._parent):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self._parent = -1
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
             with suppress(FileNotFoundError), self._tree.open_folder([RESERVED_SEGMENT]) as reserved:
