@@ -24,7 +24,7 @@ from advanced_alchemy.extensions.litestar import EngineConfig, SQLAlchemyAsyncCo
 from litestar import Litestar, get, post
 from litestar.di import NamedDependency
 from litestar.middleware import ASGIMiddleware
-from litestar.params import MultipartBody
+from litestar.params import FromPath, MultipartBody
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -76,6 +76,9 @@ CEILINGS = {
     "download 1 KiB by row": Counts(1630, 30, 8, 1, 0),
     "range by row": Counts(1640, 30, 8, 1, 0),
     "304 by row": Counts(1240, 22, 7, 1, 0),
+    "look-up of a row": Counts(5000, 100, 100, 1, 0),
+    "download 1 KiB by key": Counts(5000, 100, 100, 0, 0),
+    "range by key": Counts(5000, 100, 100, 0, 0),
     "download 1 KiB by link": Counts(670, 12, 1, 0, 0),
     "range by link": Counts(680, 12, 1, 0, 0),
     "304 by link": Counts(375, 5, 0, 0, 0),
@@ -140,6 +143,25 @@ async def read(number: int, db_session: NamedDependency[AsyncSession]) -> FileDo
     return FileDownload((await db_session.get_one(Document, number)).file)
 
 
+@get("/look-ups/{number:int}")
+async def look_up(number: FromPath[int], db_session: NamedDependency[AsyncSession]) -> bytes:
+    """Look for the same row, and send something else: what a download by row is compared with."""
+    await db_session.get_one(Document, number)
+    return _KIBIBYTE
+
+
+@get("/objects/{key:path}")
+async def read_object(key: FromPath[str]) -> FileDownload:
+    """Send an object that no row knows."""
+    return FileDownload.of("counts", key.removeprefix("/"))
+
+
+@get("/keys/{number:int}")
+async def key_of(number: FromPath[int], db_session: NamedDependency[AsyncSession]) -> str:
+    """Return the key of the file of a row."""
+    return (await db_session.get_one(Document, number)).file.path
+
+
 @get("/links/{number:int}", status_code=200)
 async def link(number: int, db_session: NamedDependency[AsyncSession]) -> str:
     """Return the link of the file of a row."""
@@ -177,7 +199,8 @@ def create_app(folder: Path, *, has_ledger: bool, is_slow: bool = False) -> Lite
     )
     middleware = [_Slowness()] if is_slow else []
     plugins = [SQLAlchemyPlugin(database), FilestorePlugin(config)]
-    return Litestar([create, create_plain, read, link], plugins=plugins, middleware=middleware)
+    handlers = [create, create_plain, read, look_up, read_object, key_of, link]
+    return Litestar(handlers, plugins=plugins, middleware=middleware)
 
 
 class _Counter:
@@ -317,11 +340,18 @@ async def _measure(app: Litestar, counter: _Counter) -> dict[str, Counts]:
         found = {"upload 1 KiB": await client.price(_upload("/documents"))}
         _, headers, _ = await client.send(_Request("GET", "/documents/1", 200))
         known = ((b"if-none-match", headers["etag"].encode()),)
+        found["look-up of a row"] = await client.price(_Request("GET", "/look-ups/1", 200))
         _, _, url = await client.send(_Request("GET", "/links/1", 200))
-        for name, path in (("row", "/documents/1"), ("link", url.decode().removeprefix("http://counts"))):
+        _, _, key = await client.send(_Request("GET", "/keys/1", 200))
+        for name, path in (
+            ("row", "/documents/1"),
+            ("link", url.decode().removeprefix("http://counts")),
+            ("key", f"/objects/{key.decode()}"),
+        ):
             found[f"download 1 KiB by {name}"] = await client.price(_Request("GET", path, 200))
             found[f"range by {name}"] = await client.price(_Request("GET", path, 206, half))
-            found[f"304 by {name}"] = await client.price(_Request("GET", path, 304, known))
+            if name != "key":  # the store's own tag, and the store has to be asked for it
+                found[f"304 by {name}"] = await client.price(_Request("GET", path, 304, known))
     return found
 
 

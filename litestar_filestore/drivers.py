@@ -6,7 +6,7 @@ The errors that a driver raises are in `litestar_filestore.errors`, the tests th
 
 from __future__ import annotations
 
-from litestar_filestore.core.driver import Driver, translate_os_error
+from litestar_filestore.core.driver import Driver, ObjectVersion, translate_os_error
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import (
     BLOCK_BYTES,
@@ -25,6 +25,7 @@ __all__ = (
     "Capability",
     "Driver",
     "ObjectInfo",
+    "ObjectVersion",
     "PartBuffers",
     "PutOptions",
     "SignMethod",

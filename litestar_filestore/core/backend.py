@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from litestar_filestore.core.driver import Driver
+    from litestar_filestore.core.driver import Driver, ObjectVersion
     from litestar_filestore.core.types import (
         AsyncDataLike,
         AsyncSource,
@@ -350,16 +350,46 @@ class StorageBackend:
             else:
                 yield from self.storage_driver.get(path, start, end)
 
-    async def get_async(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
-        """`get` without blocking the event loop. Closing the generator frees what it holds."""
+    async def get_async(
+        self, key: str, start: int = 0, end: int | None = None, *, version: ObjectVersion | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """`get` without blocking the event loop. Closing the generator frees what it holds.
+
+        Args:
+            key: Which object.
+            start: First byte, from 0.
+            end: Byte after the last one.
+            version: The object, if it is open already; the caller closes it.
+        """
         path = self._check_range(key, start, end)
         with self._guard("get", key):
             if start == end:
                 await self.storage_driver.head_async(path)
                 return
-            async with aclosing(self.storage_driver.get_async(path, start, end)) as blocks:
+            source = self.storage_driver.get_async(path, start, end) if version is None else version.blocks(start, end)
+            async with aclosing(source) as blocks:
                 async for block in blocks:
                     yield block
+
+    def version_at_hand(self, key: str) -> ObjectVersion | None:
+        """Open an object if nothing has to be waited for, else return ``None``; see `Driver.version_at_hand`."""
+        return self.storage_driver.version_at_hand(self._path(key)) if self._reads_from_driver else None
+
+    async def open_version_async(self, key: str, start: int = 0, end: int | None = None) -> ObjectVersion | None:
+        """Open an object; ``None`` if `head_async` and `get_async` are the better way.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+        path = self._check_range(key, start, end)
+        with self._guard("get", key):
+            return await self.storage_driver.open_version_async(path, start, end) if self._reads_from_driver else None
+
+    @property
+    def _reads_from_driver(self) -> bool:
+        # A subclass may change what is read: decrypt it, for example.
+        cls = type(self)
+        return cls.get_async is StorageBackend.get_async and cls.head_async is StorageBackend.head_async
 
     def head(self, key: str) -> ObjectInfo:
         """Return what the store knows about an object.

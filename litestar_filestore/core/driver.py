@@ -35,8 +35,30 @@ if TYPE_CHECKING:
 
 __all__ = (
     "Driver",
+    "ObjectVersion",
     "translate_os_error",
 )
+
+
+class ObjectVersion(ABC):
+    """One version of an object, open for reading. Whoever opened it closes it."""
+
+    @property
+    @abstractmethod
+    def info(self) -> ObjectInfo:
+        """What the store knows about it, with its path as the key."""
+
+    @abstractmethod
+    def read_at_hand(self, start: int, end: int) -> bytes:
+        """Return all bytes of a range if they need not be waited for and are few, else ``b""``."""
+
+    @abstractmethod
+    def blocks(self, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a range as `Driver.get_async` does, from this version."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what it holds. Closing it twice is no error."""
 
 
 class Driver(ABC):
@@ -112,6 +134,25 @@ class Driver(ABC):
     @abstractmethod
     def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """`get` without blocking the event loop. This is an async generator; closing it frees its resources."""
+
+    def version_at_hand(self, path: str) -> ObjectVersion | None:
+        """Open an object on the event loop if nothing has to be waited for.
+
+        Returns:
+            The object, or ``None``, which says nothing about it: `open_version_async` or `head_async` says why.
+        """
+        del path
+
+    async def open_version_async(self, path: str, start: int, end: int | None) -> ObjectVersion | None:
+        """Open an object for a caller that may need its info, and then bytes from `start` to `end`.
+
+        Returns:
+            The object, or ``None`` if this costs the store more than `head_async` or `get_async` alone.
+
+        Raises:
+            ObjectNotFoundError: If there is none.
+        """
+        del path, start, end
 
     @abstractmethod
     def head(self, path: str) -> ObjectInfo:

@@ -197,13 +197,14 @@ class FileObject:
             raise InvalidArgumentError(
                 "Cannot provide both 'content' and 'source_path' during initialization. Pass one of them."
             )
-        check_source(content)
+        if content is not None:
+            check_source(content)
         self._backend = backend
         self._filename = filename
         self._pinned = to_filename
         self._content = content
         self._source_path = Path(source_path) if source_path is not None else None
-        self._key: str | None = None if self.has_pending_data else to_filename or filename
+        self._key = to_filename or filename if content is None and source_path is None else None
         self._fresh = self._made_here = False
         self._content_type = content_type
         self._metadata: dict[str, Any] = dict(metadata or {})
@@ -351,12 +352,20 @@ class FileObject:
             data: Data from a trusted source, the database. Unknown names are ignored.
             backend: Used if `data` names no backend.
         """
-        file = cls(data.get("backend") or backend or "", data["filename"], data.get("to_filename"))
-        file._pinned = None  # the key in a row was not pinned by this program: new content gets a new one
-        file._content_type = data.get("content_type")
-        file._metadata = dict(data.get("metadata") or {})
-        for name in ("size", "last_modified", "checksum", "etag", "version_id"):
-            setattr(file, name, data.get(name))
+        get = data.get
+        file = cls(
+            get("backend") or backend or "",
+            data["filename"],
+            content_type=get("content_type"),
+            last_modified=get("last_modified"),
+            checksum=get("checksum"),
+            etag=get("etag"),
+            version_id=get("version_id"),
+            metadata=get("metadata"),
+        )
+        file.size = get("size")
+        # Not as `to_filename`: this program did not pin the key of a row, so new content gets a new one.
+        file._key = get("to_filename") or file._key
         return file
 
     def complete(self, info: ObjectInfo) -> Self:

@@ -45,6 +45,9 @@ RESERVED_SEGMENT = ".filestore"
 _TEMPLATE_FIELDS = frozenset({"shard", "yyyymm", "yyyy", "mm", "dd", "random", "ext"})
 _TEMPLATE_TEXT = re.compile(r"[A-Za-z0-9/._-]*")
 _UNFINISHED = re.compile(r"[0-9a-f]{32}")
+# Plain keys, such as those made here: nothing in them has to be looked at more closely.
+_PLAIN_SEGMENT = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]{1,255}"
+_PLAIN = re.compile(rf"{_PLAIN_SEGMENT}(?:/{_PLAIN_SEGMENT})*")
 _EXTENSION = re.compile(r"(\.[a-z0-9]{1,10}){0,2}")
 
 
@@ -58,7 +61,8 @@ def check_key(key: str) -> str:
     Raises:
         InvalidKeyError: For any other value.
     """
-    _check(key, "key")
+    if not (isinstance(key, str) and len(key) <= MAX_KEY_BYTES and _PLAIN.fullmatch(key)):
+        _check(key, "key")
     if key.split("/", 1)[0] == RESERVED_SEGMENT:
         raise InvalidKeyError(
             f"The segment {RESERVED_SEGMENT!r} is reserved for unfinished writes; begin the key with another one",

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from litestar.exceptions import ClientException
 
+from litestar_filestore.downloads.download_config import DownloadConfig
 from litestar_filestore.sansio.active_types import PDF_TYPE, served_type, type_name
-from litestar_filestore.sansio.conditional import Validators, check_preconditions, if_range_holds, normal_etag
+from litestar_filestore.sansio.conditional import (
+    Validators,
+    check_preconditions,
+    has_conditions,
+    if_range_holds,
+    normal_etag,
+)
 from litestar_filestore.sansio.disposition import aligned_filename, content_disposition
 from litestar_filestore.sansio.ranges import ByteRange, RangesBody, parse_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from litestar.types import Scope
+
     from litestar_filestore.core.file_object import Disposition, FileObject
-    from litestar_filestore.downloads.download_config import DownloadConfig
+    from litestar_filestore.core.types import ObjectInfo
 
 __all__ = (
+    "AnswerHeaders",
     "DownloadAnswer",
+    "DownloadContext",
     "ObjectFacts",
     "PreconditionFailedException",
     "RangeNotSatisfiableException",
     "answer_request",
     "content_headers",
+    "download_context",
+    "known_facts",
     "object_facts",
-    "protective_headers",
 )
 
 
@@ -67,7 +81,7 @@ def content_headers(
     }
 
 
-def protective_headers(content_type: str, disposition: Disposition, config: DownloadConfig) -> dict[str, str]:
+def _protective_headers(content_type: str, disposition: Disposition, config: DownloadConfig) -> dict[str, str]:
     """Return the headers that keep content from acting on behalf of the site that serves it.
 
     No single header is enough: the disposition and the type keep a browser from showing active content, the policy
@@ -88,6 +102,85 @@ def protective_headers(content_type: str, disposition: Disposition, config: Down
         # The address of a file may be all that is needed to read it.
         "referrer-policy": "no-referrer",
     }
+
+
+# Headers that only the answer itself can know, and cookies: a copy of the file must not hold anybody's session.
+_OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "content-length", "content-range"})
+_REMEMBERED_FILES = 1024
+
+
+class AnswerHeaders:
+    """The headers that depend on a file's row and the application alone. Those of recent files are remembered."""
+
+    def __init__(self, config: DownloadConfig) -> None:
+        """Make the headers that `config` asks for."""
+        self.config = config
+        self._own = _kept(config.headers)
+        self._of_file = lru_cache(maxsize=_REMEMBERED_FILES)(self._make)
+
+    def _make(
+        self, content_type: str, filename: str, disposition: Disposition
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        protective = _protective_headers(content_type, disposition, self.config)
+        return protective, content_headers(content_type, filename, disposition, self.config)
+
+    def content(self, content_type: str, filename: str, disposition: Disposition) -> dict[str, str]:
+        """Return what `content_headers` returns."""
+        return self._of_file(content_type, filename, disposition)[1]
+
+    def kept(self, cache_control: str | None, more: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers that the application can set, for any answer.
+
+        Args:
+            cache_control: Value of ``Cache-Control``; ``None`` for the configuration's.
+            more: Further headers of this answer.
+        """
+        own = {"cache-control": cache_control or self.config.cache_control, **self._own}
+        return {**own, **_kept(more)} if more else own
+
+    def whole(
+        self, content_type: str, filename: str, disposition: Disposition, kept: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the headers of an answer with content: `kept` replaces those that protect, not those that describe."""
+        protective, content = self._of_file(content_type, filename, disposition)
+        return {**protective, **kept, **content}
+
+
+def _kept(headers: Mapping[str, Any]) -> dict[str, str]:
+    lowered = {name.lower(): str(value) for name, value in headers.items()}
+    return {name: value for name, value in lowered.items() if name not in _OURS}
+
+
+_SCOPE_KEY = "litestar_filestore.downloads"
+
+
+@dataclass(slots=True)
+class DownloadContext:
+    """One request, as the plugin's middleware and a response see it."""
+
+    headers: AnswerHeaders
+    """Those of the application, with its configuration."""
+    is_download: bool = False
+    """Whether the answer is a file, to which middleware must add nothing."""
+
+
+@cache
+def _default_headers() -> AnswerHeaders:
+    return AnswerHeaders(DownloadConfig())
+
+
+def download_context(scope: Scope, headers: AnswerHeaders | None = None) -> DownloadContext:
+    """Return the context of a request.
+
+    Args:
+        scope: Of the request.
+        headers: Those of a new context; ``None`` returns the current context, or one with the defaults.
+    """
+    slots = cast("dict[str, Any]", scope)
+    context: DownloadContext | None = slots.get(_SCOPE_KEY) if headers is None else None
+    if context is None:
+        context = slots[_SCOPE_KEY] = DownloadContext(headers or _default_headers())
+    return context
 
 
 class ObjectFacts(NamedTuple):
@@ -114,20 +207,27 @@ class DownloadAnswer(NamedTuple):
     """The multipart framing of several ranges."""
 
 
-async def object_facts(file: FileObject, content_type: str | None = None) -> ObjectFacts:
+def known_facts(
+    file: FileObject, content_type: str | None = None, info: ObjectInfo | None = None
+) -> ObjectFacts | None:
+    """Return the facts about a file if its row has them, or else those in `info`; without either, ``None``."""
+    known = file if file.size is not None and file.etag is not None else info
+    if known is None or known.size is None:
+        return None
+    modified = known.last_modified
+    # Never in the future: a client would consider such a date an error (RFC 9110 section 8.8.2.1).
+    seconds = min(int(modified), int(time.time())) if modified is not None else None
+    return ObjectFacts(known.size, Validators(normal_etag(known.etag), seconds), content_type or file.content_type)
+
+
+async def object_facts(file: FileObject) -> ObjectFacts:
     """Return the facts about a file; the store is asked only for facts that the row lacks.
 
     Raises:
         ObjectNotFoundError: If the store is asked and has no such object.
     """
-    size, etag, modified = file.size, file.etag, file.last_modified
-    kind = content_type or file.content_type
-    if size is None or etag is None:
-        info = await file.head_async()
-        size, etag, modified = info.size, info.etag, info.last_modified
-    # Never in the future: a client would consider such a date an error (RFC 9110 section 8.8.2.1).
-    seconds = min(int(modified), int(time.time())) if modified is not None else None
-    return ObjectFacts(size, Validators(normal_etag(etag), seconds), kind)
+    facts = known_facts(file)
+    return facts if facts is not None else cast("ObjectFacts", known_facts(file, info=await file.head_async()))
 
 
 def answer_request(
@@ -146,12 +246,15 @@ def answer_request(
         RangeNotSatisfiableError: If no range begins within the object.
     """
     validators = facts.validators
-    named = {"etag": validators.etag, "last-modified": validators.http_date}
-    common = {"accept-ranges": "bytes", **{name: value for name, value in named.items() if value is not None}}
-    status_code = check_preconditions(method, headers, validators)
+    common = {"accept-ranges": "bytes"}
+    if validators.etag is not None:
+        common["etag"] = validators.etag
+    if (date := validators.http_date) is not None:
+        common["last-modified"] = date
+    status_code = check_preconditions(method, headers, validators) if has_conditions(headers) else 200
     if status_code != 200:  # noqa: PLR2004  # the status itself says it best
         return DownloadAnswer(status_code, common)
-    ranges = _ranges(method, headers, facts, max_ranges)
+    ranges = _ranges(method, headers, facts, max_ranges) if "range" in headers else ()
     if not ranges:
         whole = (ByteRange(0, facts.size),) if facts.size else ()
         return DownloadAnswer(200, {**common, "content-length": str(facts.size)}, whole)
@@ -165,10 +268,9 @@ def answer_request(
 
 
 def _ranges(method: str, headers: Mapping[str, str], facts: ObjectFacts, max_ranges: int) -> tuple[ByteRange, ...]:
-    wanted = headers.get("range")
-    if method != "GET" or wanted is None:
+    if method != "GET":
         return ()
     if_range = headers.get("if-range")
     if if_range is not None and not if_range_holds(if_range, facts.validators):
         return ()
-    return parse_ranges(wanted, facts.size, max_ranges=max_ranges)
+    return parse_ranges(headers["range"], facts.size, max_ranges=max_ranges)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio import create_task_group
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from anyio import CancelScope
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import Receive, Send
 
+    from litestar_filestore.core.driver import ObjectVersion
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.downloads.answer import DownloadAnswer, ObjectFacts
     from litestar_filestore.downloads.download_config import Delivery, DownloadConfig
@@ -35,11 +36,14 @@ __all__ = (
     "Wire",
     "deliver",
     "first_byte_within",
+    "is_sent_from_here",
     "redirect_url",
 )
 
 _PATHSEND = "http.response.pathsend"
 _WHOLE = 200
+_SERVER_BUFFER_BYTES = 64 * 1024
+"""ASGI servers take this much of an answer before they wait for the client."""
 
 
 class Transfer(NamedTuple):
@@ -55,6 +59,13 @@ class Transfer(NamedTuple):
     """The delivery that the application asks for."""
     config: DownloadConfig
     """The configuration, which says what the application can use."""
+    version: ObjectVersion | None = None
+    """The object, if it is open already."""
+
+
+def is_sent_from_here(delivery: Delivery, config: DownloadConfig, *, has_pathsend: bool) -> bool:
+    """Return whether the application itself sends the bytes, without asking where the object is."""
+    return delivery == "stream" or (delivery == "auto" and config.front_server is None and not has_pathsend)
 
 
 async def deliver(transfer: Transfer, headers: dict[str, str], wire: Wire) -> None:
@@ -74,12 +85,22 @@ async def deliver(transfer: Transfer, headers: dict[str, str], wire: Wire) -> No
     elif sender is not None:
         await wire.send_path(headers, sender)
     else:
-        await wire.send_object(transfer.file, transfer.answer, headers)
+        await _send_object(transfer, headers, wire)
+
+
+async def _send_object(transfer: Transfer, headers: dict[str, str], wire: Wire) -> None:
+    file, part = transfer.file, transfer.answer.ranges[0]
+    version = transfer.version or await file.backend.open_version_async(file.path, part.start, part.end)
+    try:
+        await wire.send_object(file, version, transfer.answer, headers)
+    finally:
+        if version is not None:
+            version.close()
 
 
 async def _choose_sender(transfer: Transfer, *, has_pathsend: bool) -> dict[str, str] | Path | None:
     """Return headers for the server in front, a path for the ASGI server, or ``None`` to send the body from here."""
-    file, facts, answer, delivery, _ = transfer
+    file, facts, answer, delivery = transfer.file, transfer.facts, transfer.answer, transfer.delivery
     if delivery in {"auto", "accel"} and (headers := await _front_headers(transfer)) is not None:
         return headers
     if delivery == "accel" and answer.frame is None:
@@ -181,12 +202,15 @@ async def first_byte_within(file: FileObject, seconds: float | None) -> AsyncGen
 
 
 class Wire:
-    """The connection, and the three ways to send something over it."""
+    """The connection, and the ways to send something over it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: asyncio.Timeout) -> None:
-        """Send over this connection; `limit` applies until the first byte."""
-        self.scope: dict[str, Any] = cast("dict[str, Any]", scope)
-        self._limit = limit
+    __slots__ = ("_receive", "_send", "limit", "scope")
+
+    def __init__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Send over this connection."""
+        self.scope = scope
+        self.limit: asyncio.Timeout | None = None
+        """Applies until the first byte."""
         self._receive = receive
         self._send = send
 
@@ -200,28 +224,40 @@ class Wire:
         await self._start(status_code, headers)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def send_whole(self, status_code: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send an answer that is in memory."""
+        await self._start(status_code, headers)
+        is_small = len(body) <= _SERVER_BUFFER_BYTES
+        await self._send({"type": "http.response.body", "body": body, "more_body": not is_small})
+        if not is_small:
+            # The server waits here for a slow client. Until then the body counts as held: see `ObjectVersion`.
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
     async def send_path(self, headers: Mapping[str, str], path: Path) -> None:
         """Let the ASGI server send a local file."""
         await self._start(_WHOLE, headers)
         pathsend: Any = {"type": _PATHSEND, "path": str(path)}  # no type in Litestar
         await self._send(pathsend)
 
-    async def send_object(self, file: FileObject, answer: DownloadAnswer, headers: Mapping[str, str]) -> None:
+    async def send_object(
+        self, file: FileObject, version: ObjectVersion | None, answer: DownloadAnswer, headers: Mapping[str, str]
+    ) -> None:
         """Read an object and send the requested parts."""
-        async with aclosing(_object_bytes(file, answer.ranges, answer.frame)) as pieces:
+        async with aclosing(_object_bytes(file, version, answer.ranges, answer.frame)) as pieces:
             # Before anything is sent, so that a missing object can still be answered with an error.
             first = await anext(pieces)
             await self._start(answer.status_code, headers)
             await _send_pieces(pieces, first, int(answer.headers["content-length"]), self._receive, self._send)
 
     async def _start(self, status_code: int, headers: Mapping[str, str]) -> None:
-        self._limit.reschedule(None)  # from now on only the client can be slow
+        if self.limit is not None:
+            self.limit.reschedule(None)  # from now on only the client can be slow
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status_code, "headers": raw})
 
 
 async def _object_bytes(
-    file: FileObject, ranges: Sequence[ByteRange], frame: RangesBody | None
+    file: FileObject, version: ObjectVersion | None, ranges: Sequence[ByteRange], frame: RangesBody | None
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body of an answer, reading nothing but `ranges`.
 
@@ -232,24 +268,24 @@ async def _object_bytes(
     for part in ranges:
         if frame is not None:
             yield frame.head_of(part)
-        async with aclosing(_part(file, part)) as blocks:
-            async for block in blocks:
-                yield block
+        missing = part.length
+        try:
+            async with aclosing(_blocks(file, version, part)) as blocks:
+                async for block in blocks:
+                    missing -= len(block)
+                    yield block
+        except RangeNotSatisfiableError as error:  # from the store: the range was within the size in the row
+            raise _shorter(file) from error
+        if missing:
+            raise _shorter(file)
     if frame is not None:
         yield frame.tail
 
 
-async def _part(file: FileObject, part: ByteRange) -> AsyncGenerator[bytes, None]:
-    missing = part.length
-    try:
-        async with aclosing(file.stream_async(part.start, part.end)) as blocks:
-            async for block in blocks:
-                missing -= len(block)
-                yield block
-    except RangeNotSatisfiableError as error:  # from the store: the range was within the size in the row
-        raise _shorter(file) from error
-    if missing:
-        raise _shorter(file)
+def _blocks(file: FileObject, version: ObjectVersion | None, part: ByteRange) -> AsyncGenerator[bytes, None]:
+    if version is None:
+        return file.stream_async(part.start, part.end)
+    return file.backend.get_async(file.path, part.start, part.end, version=version)
 
 
 def _shorter(file: FileObject) -> ObjectChangedError:

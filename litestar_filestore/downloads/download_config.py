@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from urllib.parse import quote
 
 from litestar_filestore.errors import ConfigurationError
@@ -13,19 +13,15 @@ from litestar_filestore.sansio.active_types import INLINE_TYPES, SERVED_TYPES, i
 from litestar_filestore.sansio.ranges import MAX_RANGES
 
 if TYPE_CHECKING:
-    from litestar.types import Scope
-
     from litestar_filestore.sansio.ranges import ByteRange
 
 __all__ = (
     "Delivery",
     "DownloadConfig",
-    "DownloadContext",
     "FrontServer",
     "Nginx",
     "ResourcePolicy",
     "XSendfile",
-    "download_context",
 )
 
 
@@ -133,8 +129,6 @@ cheapest of these that gives the same answer, header for header, which a redirec
 ResourcePolicy: TypeAlias = Literal["same-origin", "same-site", "cross-origin"]
 """Sites that may embed a file: value of ``Cross-Origin-Resource-Policy``."""
 
-_SCOPE_KEY = "litestar_filestore.downloads"
-
 
 @dataclass(frozen=True)
 class DownloadConfig:
@@ -191,27 +185,3 @@ class DownloadConfig:
             raise ConfigurationError(
                 'delivery="accel" needs front_server=: give Nginx(...), XSendfile(...) or the like'
             )
-
-
-@dataclass(slots=True)
-class DownloadContext:
-    """One request, as the plugin's middleware and a response see it."""
-
-    config: DownloadConfig
-    """The application's."""
-    is_download: bool = False
-    """Whether the answer is a file, to which middleware must add nothing."""
-
-
-def download_context(scope: Scope, config: DownloadConfig | None = None) -> DownloadContext:
-    """Return the context of a request.
-
-    Args:
-        scope: Of the request.
-        config: Configuration of a new context; ``None`` returns the current context, or one with the defaults.
-    """
-    slots = cast("dict[str, Any]", scope)
-    context = slots.get(_SCOPE_KEY) if config is None else None
-    if not isinstance(context, DownloadContext):
-        context = slots[_SCOPE_KEY] = DownloadContext(config or DownloadConfig())
-    return context

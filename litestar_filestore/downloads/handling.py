@@ -12,8 +12,12 @@ from litestar.middleware import ASGIMiddleware
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Schema
 from litestar.utils.predicates import is_class_and_subclass
 
-from litestar_filestore.downloads.answer import PreconditionFailedException, RangeNotSatisfiableException
-from litestar_filestore.downloads.download_config import download_context
+from litestar_filestore.downloads.answer import (
+    AnswerHeaders,
+    PreconditionFailedException,
+    RangeNotSatisfiableException,
+    download_context,
+)
 from litestar_filestore.downloads.redirect import FileRedirect
 from litestar_filestore.downloads.response import FileDownload, refuse_cache
 from litestar_filestore.errors import ConfigurationError
@@ -141,11 +145,11 @@ class DownloadMiddleware(ASGIMiddleware):
 
     def __init__(self, config: DownloadConfig) -> None:
         """Apply `config` to every download of the application."""
-        self._config = config
+        self._headers = AnswerHeaders(config)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the connection through the guard."""
-        context = download_context(scope, self._config)
+        context = download_context(scope, self._headers)
 
         async def guarded(message: Message) -> None:
             if context.is_download and message["type"] == "http.response.start":
@@ -156,7 +160,8 @@ class DownloadMiddleware(ASGIMiddleware):
 
 
 def _without_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    kept = [each for each in headers if each[0].lower() != b"set-cookie"]
-    if any(name.lower() == b"content-encoding" for name, _ in kept):
+    kept = [*headers]
+    names = {name.lower() for name, _ in kept}
+    if b"content-encoding" in names:
         raise ConfigurationError("A middleware encodes the files that are sent: exclude their handlers from it")
-    return kept
+    return [each for each in kept if each[0].lower() != b"set-cookie"] if b"set-cookie" in names else kept

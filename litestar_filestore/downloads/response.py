@@ -13,15 +13,22 @@ from sqlalchemy.orm import Session
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.downloads.answer import (
+    DownloadAnswer,
+    ObjectFacts,
     PreconditionFailedException,
     RangeNotSatisfiableException,
     answer_request,
-    content_headers,
-    object_facts,
-    protective_headers,
+    download_context,
+    known_facts,
 )
-from litestar_filestore.downloads.delivery import Transfer, Wire, deliver, first_byte_within, redirect_url
-from litestar_filestore.downloads.download_config import download_context
+from litestar_filestore.downloads.delivery import (
+    Transfer,
+    Wire,
+    deliver,
+    first_byte_within,
+    is_sent_from_here,
+    redirect_url,
+)
 from litestar_filestore.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -43,8 +50,11 @@ if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
     from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.driver import ObjectVersion
     from litestar_filestore.core.file_object import Disposition
-    from litestar_filestore.downloads.download_config import Delivery, DownloadConfig
+    from litestar_filestore.core.types import ObjectInfo
+    from litestar_filestore.downloads.answer import AnswerHeaders
+    from litestar_filestore.downloads.download_config import Delivery
 
 __all__ = (
     "FileDownload",
@@ -141,10 +151,6 @@ class FileDownload(File):
         return _ASGIFileDownload(self.wish, {**(headers or {}), **self.headers}, self.background or background)
 
 
-# Headers that only the answer itself can know, and cookies: a copy of the file must not hold anybody's session.
-_OURS = frozenset({"set-cookie", "content-encoding", "transfer-encoding", "content-length", "content-range"})
-
-
 class _DownloadWish(NamedTuple):
     """The download that a handler asks for."""
 
@@ -162,6 +168,19 @@ class _DownloadWish(NamedTuple):
     """Value of Cache-Control; ``None`` takes the configuration's."""
 
 
+class _Plan(NamedTuple):
+    """The answer to a request, as far as it is known before the object is read."""
+
+    answer: DownloadAnswer
+    """Status and parts."""
+    facts: ObjectFacts
+    """What it was made from."""
+    headers: dict[str, str]
+    """All headers."""
+    has_body: bool
+    """Whether bytes of the object follow."""
+
+
 class _ASGIFileDownload(ASGIResponse):
     """Sends what a `_DownloadWish` describes."""
 
@@ -174,9 +193,9 @@ class _ASGIFileDownload(ASGIResponse):
         background: BackgroundTask | BackgroundTasks | None,
     ) -> None:
         """Answer according to the wish, with further headers of the application."""
-        super().__init__(background=background, media_type=DEFAULT_CONTENT_TYPE)
+        super().__init__(background=background, is_head_response=True)  # so that it works out no headers of its own
         self.wish = wish
-        self.extra_headers = {name.lower(): str(value) for name, value in extra_headers.items()}
+        self.extra_headers = extra_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request.
@@ -189,10 +208,12 @@ class _ASGIFileDownload(ASGIResponse):
         """
         context = download_context(scope)
         context.is_download = True
+        slots: dict[str, Any] = scope  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+        wire = Wire(slots, receive, send)
         try:
-            await _let_sessions_go(scope)
-            async with first_byte_within(self.wish.file, context.config.first_byte_seconds) as limit:
-                await self._answer(Wire(scope, receive, send, limit), context.config)
+            _refuse_alterations(slots)
+            if not await self._answer_at_once(wire, context.headers):
+                await self._answer_from_store(wire, context.headers)
         except RangeNotSatisfiableError as error:
             context.is_download = False
             raise _unsatisfiable(error) from error
@@ -205,55 +226,99 @@ class _ASGIFileDownload(ASGIResponse):
         except BaseException:
             context.is_download = False  # what is sent now, if anything, is the answer to an error
             raise
-        await self.after_response()
+        if self.background is not None:
+            await self.after_response()
 
-    async def _answer(self, wire: Wire, config: DownloadConfig) -> None:
-        _refuse_alterations(wire.scope)
-        wish, method = self.wish, cast("str", wire.scope["method"])
-        facts = await object_facts(wish.file, wish.content_type)
-        content = content_headers(facts.content_type, wish.filename, wish.disposition, config)
+    async def _answer_at_once(self, wire: Wire, table: AnswerHeaders) -> bool:
+        """Answer with what the row and the memory of this machine hold, and return whether that was possible.
+
+        Such an answer takes no thread, no timer, and no session away from the request: nothing is waited for.
+        """
+        file = self.wish.file
+        version: ObjectVersion | None = None
+        try:
+            if (facts := known_facts(file, self.wish.content_type)) is None:
+                if (version := file.backend.version_at_hand(file.path)) is None:
+                    return False
+                facts = self._described(version.info)
+            plan = self._plan(wire.scope, facts, table)
+            answer = plan.answer
+            if not plan.has_body:
+                await wire.send_nothing(answer.status_code, plan.headers)
+                return True
+            delivery = self.wish.delivery or table.config.delivery
+            if answer.frame is not None or not is_sent_from_here(
+                delivery, table.config, has_pathsend=wire.has_pathsend
+            ):
+                return False
+            if version is None and (version := file.backend.version_at_hand(file.path)) is None:
+                return False
+            part = answer.ranges[0]
+            if not (body := version.read_at_hand(part.start, part.end)):
+                return False
+            await wire.send_whole(answer.status_code, plan.headers, body)
+            return True
+        finally:
+            if version is not None:
+                version.close()
+
+    async def _answer_from_store(self, wire: Wire, table: AnswerHeaders) -> None:
+        await _let_sessions_go(wire.scope)
+        wish, file = self.wish, self.wish.file
+        version: ObjectVersion | None = None
+        try:
+            async with first_byte_within(file, table.config.first_byte_seconds) as wire.limit:
+                if (facts := known_facts(file, wish.content_type)) is None:
+                    version = await file.backend.open_version_async(file.path)
+                    facts = self._described(await file.head_async() if version is None else version.info)
+                plan = self._plan(wire.scope, facts, table)
+                delivery = wish.delivery or table.config.delivery
+                if not plan.has_body:
+                    await wire.send_nothing(plan.answer.status_code, plan.headers)
+                elif delivery == "redirect":
+                    await wire.send_nothing(302, await self._redirect_headers(facts, table))
+                else:
+                    transfer = Transfer(file, facts, plan.answer, delivery, table.config, version)
+                    await deliver(transfer, plan.headers, wire)
+        finally:
+            if version is not None:
+                version.close()
+
+    def _described(self, info: ObjectInfo) -> ObjectFacts:
+        return cast("ObjectFacts", known_facts(self.wish.file, self.wish.content_type, info))
+
+    def _plan(self, scope: dict[str, Any], facts: ObjectFacts, table: AnswerHeaders) -> _Plan:
+        """Decide the answer.
+
+        Raises:
+            PreconditionFailedException: If the file does not meet the conditions of the request.
+            RangeNotSatisfiableError: If no range begins within it.
+        """
+        wish, method = self.wish, scope["method"]
+        described = facts.content_type, wish.filename, wish.disposition
         answer = answer_request(
             method,
-            joined_headers(wire.scope["headers"]),
+            joined_headers(scope["headers"]),
             facts,
-            part_type=content["content-type"],
-            max_ranges=config.max_ranges,
+            part_type=table.content(*described)["content-type"],
+            max_ranges=table.config.max_ranges,
         )
         if answer.status_code == 412:  # noqa: PLR2004  # the status itself says it best
             raise PreconditionFailedException(
                 detail="The file does not meet the conditions of the request: ask for it without them"
             )
+        kept = table.kept(wish.cache_control, self.extra_headers)
         if answer.status_code == 304:  # noqa: PLR2004
-            await wire.send_nothing(304, {**self._kept(config), **answer.headers})
-            return
-        headers = {
-            **protective_headers(facts.content_type, wish.disposition, config),
-            **self._kept(config),
-            **content,
-            **answer.headers,
-        }
-        if method == "HEAD" or not answer.ranges:
-            await wire.send_nothing(answer.status_code, headers)
-            return
-        delivery = wish.delivery or config.delivery
-        if delivery == "redirect":
-            await wire.send_nothing(302, await self._redirect_headers(content, config))
-            return
-        await deliver(Transfer(wish.file, facts, answer, delivery, config), headers, wire)
+            return _Plan(answer, facts, {**kept, **answer.headers}, has_body=False)
+        headers = {**table.whole(*described, kept), **answer.headers}
+        return _Plan(answer, facts, headers, has_body=method != "HEAD" and bool(answer.ranges))
 
-    def _kept(self, config: DownloadConfig) -> dict[str, str]:
-        """Return the headers that the application can set."""
-        own = {**{name.lower(): value for name, value in config.headers.items()}, **self.extra_headers}
+    async def _redirect_headers(self, facts: ObjectFacts, table: AnswerHeaders) -> dict[str, str]:
+        wish, config = self.wish, table.config
+        content = table.content(facts.content_type, wish.filename, wish.disposition)
         return {
-            "cache-control": self.wish.cache_control or config.cache_control,
-            **{name: value for name, value in own.items() if name not in _OURS},
-        }
-
-    async def _redirect_headers(self, content: dict[str, str], config: DownloadConfig) -> dict[str, str]:
-        url = await redirect_url(self.wish.file, content, config)
-        return {
-            **self._kept(config),
-            "location": url,
+            **table.kept(wish.cache_control, self.extra_headers),
+            "location": await redirect_url(wish.file, content, config),
             # Half its life, so that a client that follows a cached redirect still has time to read.
             "cache-control": f"private, max-age={config.redirect_seconds // 2}",
             "referrer-policy": "no-referrer",
@@ -317,14 +382,14 @@ _ADVANCED_ALCHEMY = "_aa_connection_state"
 """Where Advanced Alchemy keeps the sessions of a connection, under names from its configuration."""
 
 
-async def _let_sessions_go(scope: Scope) -> None:
+async def _let_sessions_go(scope: dict[str, Any]) -> None:
     """Close the sessions of a request that have only read, so that other requests need not wait for their connections.
 
     Advanced Alchemy does the same when the answer begins. A file's answer begins only with the first block from the
     store. A session that has written something stays: Advanced Alchemy may commit it, depending on the status of the
     answer.
     """
-    kept = cast("dict[str, Any]", scope).get(_ADVANCED_ALCHEMY)
+    kept = scope.get(_ADVANCED_ALCHEMY)
     for session in tuple(cast("dict[str, Any]", kept).values()) if isinstance(kept, dict) else ():
         if isinstance(session, AsyncSession) and has_only_read(session.sync_session):
             await session.close()

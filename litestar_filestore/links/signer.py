@@ -40,8 +40,6 @@ __all__ = (
     "UploadClaims",
 )
 
-_NOT_OF_FILES = frozenset({"backend", "disposition", "referred"})
-
 C = TypeVar("C", bound=msgspec.Struct)
 
 
@@ -310,8 +308,7 @@ class LinkSigner:
             backend = self._registry.get_backend(claims.backend)
         except BackendNotRegisteredError as error:
             raise InvalidTokenError from error  # a link may outlive the configuration that it was made with
-        known = {name: getattr(claims, name) for name in claims.__struct_fields__ if name not in _NOT_OF_FILES}
-        return FileObject.from_dict({**known, "to_filename": known.pop("key")}, backend)
+        return FileObject.from_dict({**msgspec.structs.asdict(claims), "to_filename": claims.key, "backend": backend})
 
 
 def _public_url(backend: StorageBackend, key: str, wish: LinkWish) -> str | None:

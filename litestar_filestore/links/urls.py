@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from litestar_filestore.core.file_object import LinkWish, answering
@@ -41,9 +41,12 @@ def _mounted_at(scope: Scope) -> str:
     If a server or Starlette has mounted it, ``root_path`` says so. Litestar's ``asgi(is_mount=True)`` cuts the path and
     leaves ``raw_path`` alone. What the client adds to it (slashes, escapes) is not part of the prefix.
     """
-    slots = cast("dict[str, Any]", scope)
+    slots: dict[str, Any] = scope  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     seen: str = slots["path"].rstrip("/")
-    whole: str = unquote(slots.get("raw_path", b"").partition(b"?")[0].decode("latin-1")).rstrip("/")
+    whole: str = slots.get("raw_path", b"").partition(b"?")[0].decode("latin-1").rstrip("/")
+    if whole == seen and "%" not in whole:
+        return ""  # as for nearly every request: nothing is before the path
+    whole = unquote(whole).rstrip("/")
     before = whole.removesuffix(seen) if whole.endswith(seen) else str(slots.get("root_path", ""))
     segments = [segment for segment in before.split("/") if segment]
     return "".join(f"/{segment}" for segment in segments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = (
     "Validators",
     "check_preconditions",
+    "has_conditions",
     "has_preconditions",
     "if_range_holds",
     "joined_headers",
@@ -28,6 +30,7 @@ _ETAG = re.compile(rf"(?:W/)?{_OPAQUE}")
 _ETAG_LIST = re.compile(rf"[ \t,]*(?:{_ETAG.pattern}[ \t]*(?:,[ \t,]*|$))+")
 _MAX_LIST_CHARS = 8192
 _CHANGES = frozenset({"if-match", "if-none-match", "if-unmodified-since"})
+_CONDITIONS = _CHANGES | {"if-modified-since"}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = "|".join(_MONTHS)
 _DATES = (
@@ -51,7 +54,12 @@ class Validators(NamedTuple):
     @property
     def http_date(self) -> str | None:
         """`last_modified` as the value of ``Last-Modified``."""
-        return formatdate(self.last_modified, usegmt=True) if self.last_modified is not None else None
+        return _http_date(self.last_modified) if self.last_modified is not None else None
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def normal_etag(etag: str | None) -> str | None:
@@ -77,6 +85,11 @@ def joined_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
     return joined
+
+
+def has_conditions(headers: Mapping[str, str]) -> bool:
+    """Return whether a request states any precondition, so that `check_preconditions` has something to say."""
+    return not _CONDITIONS.isdisjoint(headers)
 
 
 def has_preconditions(headers: Mapping[str, str]) -> bool:

@@ -14,14 +14,14 @@ valid for another.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
 
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, InvalidTokenError
 
@@ -74,7 +74,8 @@ _PUBLISHED = frozenset(
 )
 _ANY_TOKEN = re.compile(r"[A-Za-z0-9_-]{8}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])")
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{8})\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
-_ENVELOPE = ("e", "p", "v")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = str.maketrans("-_", "+/")
 
 
 class KeyRing:
@@ -84,6 +85,9 @@ class KeyRing:
     """
 
     __slots__ = ("_keys", "_signing")
+
+    _keys: dict[tuple[str, Purpose], bytes]
+    """The derived keys by the id of their secret and their purpose."""
 
     def __init__(self, secrets: Secret | Sequence[Secret]) -> None:
         """Derive the keys.
@@ -98,12 +102,15 @@ class KeyRing:
         if not listed:
             raise ConfigurationError(_explain("The list of secrets is empty"))
         checked = [check_secret(each) for each in listed]
-        self._keys = {_key_id(each): each for each in checked}
+        purposes: tuple[Purpose, ...] = get_args(Purpose)
+        self._keys = {
+            (_key_id(secret), each): _derive(secret, f"purpose {each}") for secret in checked for each in purposes
+        }
         self._signing = _key_id(checked[0])
 
     def __repr__(self) -> str:
         """Return the number of secrets, but nothing of their content."""
-        return f"KeyRing({len(self._keys)} secrets)"
+        return f"KeyRing({len({key_id for key_id, _ in self._keys})} secrets)"
 
     def sign(self, purpose: Purpose, claims: Mapping[str, Any], *, expires_at: int) -> str:
         """Return a token.
@@ -117,8 +124,8 @@ class KeyRing:
             InvalidArgumentError: If the token would be longer than `MAX_TOKEN_CHARACTERS`.
         """
         document = {**claims, "e": expires_at, "p": purpose, "v": _VERSION}
-        signed = f"{self._signing}.{_encode(_canonical(document))}"
-        token = f"{signed}.{_mac(self._keys[self._signing], purpose, signed)}"
+        signed = f"{self._signing}.{_encode(msgspec.json.encode(document, order='sorted'))}"
+        token = f"{signed}.{_mac(self._keys[self._signing, purpose], signed)}"
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidArgumentError(
                 f"A link for this file would be longer than {MAX_TOKEN_CHARACTERS} characters: shorten its key or "
@@ -138,25 +145,25 @@ class KeyRing:
             InvalidTokenError: For any token that was not made by `sign` for this purpose with a secret of the ring, or
                 that has expired. The error does not say which.
         """
-        document = self._verify(purpose, token)
-        expires_at = document.get("e")
-        if document.get("v") != _VERSION or document.get("p") != purpose or type(expires_at) is not int:
+        claims = self._verify(purpose, token)
+        expires_at = claims.pop("e", None)
+        if claims.pop("v", None) != _VERSION or claims.pop("p", None) != purpose or type(expires_at) is not int:
             raise InvalidTokenError
         if now >= expires_at:
             raise InvalidTokenError
-        return {name: value for name, value in document.items() if name not in _ENVELOPE}, expires_at
+        return claims, expires_at
 
     def _verify(self, purpose: Purpose, token: str) -> dict[str, Any]:
         # Check the length first: everything else takes time in proportion to it.
         found = _TOKEN.fullmatch(token) if len(token) <= MAX_TOKEN_CHARACTERS else None
-        secret = self._keys.get(found[1]) if found is not None else None
-        if found is None or secret is None:
+        key = self._keys.get((found[1], purpose)) if found is not None else None
+        if found is None or key is None:
             raise InvalidTokenError
-        expected = _mac(secret, purpose, f"{found[1]}.{found[2]}")
         # The duration of a byte-by-byte comparison would reveal how many bytes are right.
-        if not hmac.compare_digest(expected.encode(), found[3].encode()):
+        if not hmac.compare_digest(_mac(key, f"{found[1]}.{found[2]}").encode(), found[3].encode()):
             raise InvalidTokenError
-        return cast("dict[str, Any]", json.loads(urlsafe_b64decode(found[2] + "=" * (-len(found[2]) % 4))))
+        claims = a2b_base64(found[2].translate(_FROM_URL) + "=" * (-len(found[2]) % 4))
+        return msgspec.json.decode(claims, type=dict[str, Any])
 
 
 def check_secret(secret: Secret) -> bytes:
@@ -203,21 +210,16 @@ def _explain(what: str) -> str:
 
 
 def _derive(secret: bytes, label: str) -> bytes:
-    return hmac.digest(secret, _LABEL + label.encode(), hashlib.sha256)
+    return hmac.digest(secret, _LABEL + label.encode(), "sha256")
 
 
 def _key_id(secret: bytes) -> str:
     return _encode(_derive(secret, "key id")[:6])
 
 
-def _mac(secret: bytes, purpose: Purpose, signed: str) -> str:
-    return _encode(hmac.digest(_derive(secret, f"purpose {purpose}"), signed.encode(), hashlib.sha256))
-
-
-def _canonical(document: Mapping[str, Any]) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+def _mac(key: bytes, signed: str) -> str:
+    return _encode(hmac.digest(key, signed.encode(), "sha256"))
 
 
 def _encode(value: bytes) -> str:
-    return urlsafe_b64encode(value).rstrip(b"=").decode()
+    return b2a_base64(value, newline=False).translate(_TO_URL, b"=").decode()

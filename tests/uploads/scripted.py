@@ -77,6 +77,11 @@ class Script:
         body = b"".join(each.get("body", b"") for each in self._sent if each["type"] == "http.response.body")
         return Answer(start["status"], {k.decode().lower(): v.decode() for k, v in start["headers"]}, body)
 
+    @property
+    def bodies(self) -> list[int]:
+        """The lengths of the messages that the body came in."""
+        return [len(each.get("body", b"")) for each in self._sent if each["type"] == "http.response.body"]
+
     async def run(
         self,
         app: Litestar,

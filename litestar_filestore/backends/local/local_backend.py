@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from litestar_filestore.backends.local.reads import LocalReader
+from litestar_filestore.backends.local.reads import LocalReader, info_of
 from litestar_filestore.backends.local.tree import Tree, sync_directory
 from litestar_filestore.backends.local.unfinished import Unfinished, is_in_parts
 from litestar_filestore.backends.local.writes import LocalWriter
@@ -80,7 +80,7 @@ class LocalDriver(Driver):
             writer.open()
             for block in blocks:
                 writer.write(block)
-            return _info(path, writer.publish())
+            return info_of(path, writer.publish())
         finally:
             writer.discard()
 
@@ -92,7 +92,7 @@ class LocalDriver(Driver):
                 await run_blocking(writer.open)
             async for block in blocks:
                 await run_blocking(partial(writer.write, block))
-            return _info(path, await run_blocking(writer.publish))
+            return info_of(path, await run_blocking(writer.publish))
         except BaseException:
             await run_blocking(writer.discard)
             raise
@@ -124,7 +124,7 @@ class LocalDriver(Driver):
         """Give the file its name."""
         size = sum(part.size for part in parts)
         unfinished = self._unfinished(path, upload, overwrite=options.overwrite)
-        return _info(path, await run_blocking(partial(unfinished.finish, size)))
+        return info_of(path, await run_blocking(partial(unfinished.finish, size)))
 
     def abandon_parts(self, path: str, upload: str) -> None:
         """Remove the hidden file."""
@@ -192,23 +192,38 @@ class LocalDriver(Driver):
 
     async def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """`get` without blocking: reads cached blocks directly and the others in a worker thread."""
-        reader, first = await run_blocking(partial(LocalReader.open_at, self._tree, path, start, end))
-        try:
-            offset, stop = reader.bounds(start, end)
-            while offset < stop:
-                block = first or await reader.read_async(offset, stop)
-                first = b""
-                offset += len(block)
-                yield block
-        finally:
-            reader.close()
+        with await self._open_async(path, start, end) as reader:
+            async with aclosing(reader.blocks(start, end)) as blocks:
+                async for block in blocks:
+                    yield block
+
+    async def _open_async(self, path: str, start: int, end: int | None) -> LocalReader:
+        # At most one thread hop: what must be waited for is opened, described and begun to read in the same one.
+        reader = LocalReader.at_hand(self._tree, path)
+        return reader or await run_blocking(partial(LocalReader.open_at, self._tree, path, start, end))
+
+    def version_at_hand(self, path: str) -> LocalReader | None:
+        """Open the file on the event loop if the system has all that this needs in memory."""
+        return LocalReader.at_hand(self._tree, path) if self._is_read_as_here else None
+
+    async def open_version_async(self, path: str, start: int, end: int | None) -> LocalReader | None:
+        """Open the file, on the event loop or in a worker thread that reads the first block as well."""
+        return await self._open_async(path, start, end) if self._is_read_as_here else None
+
+    @property
+    def _is_read_as_here(self) -> bool:
+        # A subclass may change what is read: decrypt it, for example.
+        return type(self).get_async is LocalDriver.get_async and type(self).head_async is LocalDriver.head_async
 
     def head(self, path: str) -> ObjectInfo:
         """Return the status of the file."""
-        return _info(path, self._tree.status(path))
+        return info_of(path, self._tree.status(path))
 
     async def head_async(self, path: str) -> ObjectInfo:
-        """`head` in a worker thread."""
+        """`head` on the event loop where it need not wait, else in a worker thread."""
+        if (reader := LocalReader.at_hand(self._tree, path)) is not None:
+            with reader:
+                return reader.info
         return await run_blocking(partial(self.head, path))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
@@ -229,7 +244,7 @@ class LocalDriver(Driver):
                     if entry.is_dir(follow_symlinks=False):
                         yield from self._walk((*folder, entry.name))
                     elif entry.is_file(follow_symlinks=False):
-                        yield _info(path, entry.stat(follow_symlinks=False))
+                        yield info_of(path, entry.stat(follow_symlinks=False))
                 except FileNotFoundError:  # deleted while we walked
                     continue
 
@@ -279,15 +294,6 @@ def _least_age(name: str, older_than: float) -> float:
     if is_in_parts(name):
         return max(older_than, PARTS_KEPT_SECONDS)
     return older_than if is_unfinished(name) else math.inf
-
-
-def _info(path: str, status: os.stat_result) -> ObjectInfo:
-    return ObjectInfo(
-        key=path,
-        size=status.st_size,
-        last_modified=status.st_mtime,
-        etag=f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"',
-    )
 
 
 class LocalBackend(StorageBackend):

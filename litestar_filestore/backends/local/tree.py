@@ -7,17 +7,20 @@ it afterwards would leave a gap in which an attacker can swap a folder for a sym
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
+import sys
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from litestar_filestore.core.keys import RESERVED_SEGMENT
 from litestar_filestore.errors import BucketNotFoundError, ConfigurationError, InvalidKeyError, ObjectNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 __all__ = (
@@ -28,6 +31,34 @@ __all__ = (
 _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 # O_NONBLOCK: opening a planted FIFO would otherwise wait for a writer forever.
 _FILE = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+_ENCODING, _ENCODE_ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+# openat2(2), for which Python has no function. RESOLVE_CACHED (Linux 5.12) fails rather than wait; the other flags
+# refuse symbolic links, mounts below the root, and ways out of it.
+_OPENAT2 = 437
+_AT_FDCWD = -100
+_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _CACHED = 0x01, 0x02, 0x04, 0x08, 0x20
+_UNKNOWN = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG})
+"""Errors of a kernel, or of a filter around a container, that does not know the call."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_HOW_BYTES = ctypes.sizeof(_OpenHow)
+_ROOT_HOW = _OpenHow(_DIRECTORY | getattr(os, "O_PATH", 0), 0, _CACHED | _NO_MAGICLINKS)
+_FILE_HOW = _OpenHow(_FILE, 0, _CACHED | _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS | _NO_XDEV)
+
+
+@cache
+def _system_call() -> Callable[..., int]:
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    call.restype = ctypes.c_long
+    call.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.POINTER(_OpenHow), ctypes.c_size_t)
+    return call
+
 
 _ATTEMPTS = 100
 """How often to recreate a folder that others keep removing."""
@@ -62,6 +93,9 @@ class Tree:
         self._fsync = fsync
         self._mode = directory_mode
         self._seen = False
+        self._root_name = os.fsencode(self.root)
+        self._knows_openat2 = sys.platform == "linux" and hasattr(os, "RWF_NOWAIT")
+        self._prompt_device: int | None = None
 
     def open_root(self) -> int:
         """Return a descriptor of the root, which the caller closes; the first use creates it.
@@ -159,6 +193,51 @@ class Tree:
             os.close(descriptor)
             raise
         return descriptor, status
+
+    def watch_promptness(self, descriptor: int, status: os.stat_result) -> None:
+        """Find out with an open object whether `open_at_hand` may be asked for others; blocks.
+
+        On a file system of the network, or of another process, an open may wait for an answer even if its names are
+        cached. Such file systems do not say which bytes are in memory, either, and that is what is asked here.
+        """
+        if self._prompt_device is not None or not self._knows_openat2 or self.root.stat().st_dev != status.st_dev:
+            return
+        try:
+            os.preadv(descriptor, [bytearray(1)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            pass
+        except OSError:  # EOPNOTSUPP
+            self._knows_openat2 = False
+            return
+        self._prompt_device = status.st_dev
+
+    def open_at_hand(self, path: str) -> tuple[int, os.stat_result] | None:
+        """Return what `open_file` returns, if the system has all of it in memory and need not wait; else ``None``.
+
+        ``None`` says nothing about the object: `open_file` says what is wrong.
+        """
+        if self._prompt_device is None:
+            return None
+        root = self._openat2(_AT_FDCWD, self._root_name, _ROOT_HOW)
+        if root < 0:
+            return None
+        descriptor = self._openat2(root, path.encode(_ENCODING, _ENCODE_ERRORS), _FILE_HOW)
+        os.close(root)
+        if descriptor < 0:
+            return None
+        status = os.fstat(descriptor)
+        if status.st_dev == self._prompt_device and stat.S_ISREG(status.st_mode):
+            return descriptor, status
+        os.close(descriptor)
+        if status.st_dev != self._prompt_device:  # another disk is mounted at the root by now
+            self._prompt_device = None
+        return None
+
+    def _openat2(self, parent: int, name: bytes, how: _OpenHow) -> int:
+        descriptor = _system_call()(_OPENAT2, parent, name, how, _HOW_BYTES)
+        if descriptor < 0 and ctypes.get_errno() in _UNKNOWN:
+            self._knows_openat2, self._prompt_device = False, None
+        return descriptor
 
     def status(self, path: str) -> os.stat_result:
         """Return the status of an object.
