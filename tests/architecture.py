@@ -67,7 +67,7 @@ MORE_LIBRARIES = {
     "core.file_object": ("pydantic_core",),  # what pydantic asks a field's type for; it is installed when pydantic asks
     "core.threads": ("anyio",),
     "backends.obstore": ("obstore",),
-    "backends.obstore.s3_beside_obstore": ("botocore",),  # for what obstore does not offer
+    "backends.obstore.s3_beside_obstore": ("botocore", "s3fs"),  # for what obstore does not offer
     # fsspec reaches services through implementations of its own; each is known in the module of its service only.
     "backends.fsspec": ("fsspec",),
     "backends.fsspec.azure": ("azure",),
