@@ -68,7 +68,7 @@ MORE_LIBRARIES = {
     "core.threads": ("anyio",),
     "sansio.tokens": ("msgspec",),  # writes and reads the claims
     "backends.obstore": ("obstore",),
-    "backends.obstore.s3_beside_obstore": ("botocore",),  # for what obstore does not offer
+    "backends.obstore.s3_beside_obstore": ("botocore", "s3fs"),  # for what obstore does not offer
     # fsspec reaches services through implementations of its own; each is known in the module of its service only.
     "backends.fsspec": ("fsspec",),
     "backends.fsspec.azure": ("azure",),

@@ -50,9 +50,7 @@ RULES: tuple[Callable[[Module], Iterator[str]], ...] = (
 LONELY = {
     "backends.fsspec.azure": "a store: what adlfs is told and what its errors mean",
     "backends.fsspec.ftp": "a store: what FTP servers cannot do, and how it is done all the same",
-    "backends.fsspec.fsspec_driver": "the operations, beside a backend that chooses among stores and file systems",
     "backends.fsspec.gcs": "a store: what gcsfs is told and what its errors mean",
-    "backends.fsspec.s3": "a store: what s3fs is told and what its errors mean",
     "backends.fsspec.sftp": "a store: SFTP by sshfs or paramiko",
     "backends.fsspec.shared_memory": "a store: the one memory that fsspec has for a process",
     "backends.fsspec.stores": "the table of stores: a new one is entered here",
@@ -76,7 +74,6 @@ LONELY = {
     "sansio.multipart": "a parser without I/O, tested byte by byte",
     "testing.conformance_concurrency": "a chapter of the definition of a driver",
     "testing.conformance_copy": "a chapter of the definition of a driver",
-    "testing.conformance_crash": "a chapter of the definition of a driver",
     "testing.conformance_get": "a chapter of the definition of a driver",
     "testing.conformance_head": "a chapter of the definition of a driver",
     "testing.conformance_keys": "a chapter of the definition of a driver",

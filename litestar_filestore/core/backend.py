@@ -704,8 +704,8 @@ class StorageBackend:
         Args:
             key: Key of the object.
             upload: What `begin_parts_async` returned.
-            number: From 1; a later part has a higher number. Numbers may leave gaps, and the same one again replaces
-                the part. If several processes may put at a time, give each its own numbers, and finish those of one.
+            number: From 1; a later part has a higher number, and numbers may leave gaps. The same one again replaces
+                the part, so number parts by their place: whoever continues then replaces what a killed process left.
             offset: First byte of the part in the object, from 0.
             source: Content of the part; see `put_async`. Stores without parts of any size hold it in memory.
             size: Length of the content in bytes, if known: any other length is an error then.
@@ -758,7 +758,8 @@ class StorageBackend:
             InvalidArgumentError: If the parts leave a gap or overlap, or have sizes that are not allowed.
             ObjectNotFoundError: If there is no such unfinished object.
             ObjectExistsError: If the key is taken and must not be.
-            ObjectChangedError: If a part has been replaced, or is gone.
+            ObjectChangedError: If a part has been replaced, or is gone. Some S3 servers, such as Ceph, refuse as well
+                while there are parts that are not listed.
         """
         path, options = self._path(key), self._part_options(content_type, metadata, overwrite=overwrite)
         with self._guard("finish_parts", key):

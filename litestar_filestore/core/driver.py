@@ -286,7 +286,8 @@ class Driver(ABC):
             ObjectNotFoundError: If there is no such unfinished object, as after it has been finished or abandoned.
             ObjectExistsError: If the key is taken and ``options.overwrite`` is false; perhaps by this very object, if
                 the process that finished it was killed before it had tidied up.
-            ObjectChangedError: If a part is not there, or has been replaced.
+            ObjectChangedError: If a part is not there, or has been replaced. Some S3 servers, such as Ceph, refuse as
+                well while there are parts that are not listed.
         """
         del path, upload, parts, options
         raise self._without_parts()

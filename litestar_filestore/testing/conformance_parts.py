@@ -7,7 +7,6 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 from anyio import to_thread
 
@@ -113,7 +112,7 @@ class PartsConformance(Harness):
         info = await backend.finish_parts_async(key, upload, [part], **attributes)
         assert (part.number, part.offset, part.size) == (1, 0, 5)
         found = await storage.head(key)
-        assert (found.size, found.etag) == (5, info.etag)
+        assert (found.size, info.etag) in {(5, None), (5, found.etag)}
         assert await storage.read(key) == b"hello"
         assert await storage.names() == [name]
         require(storage, Capability.METADATA)
@@ -156,6 +155,8 @@ class PartsConformance(Harness):
     @in_loop
     async def test_parts_that_are_not_listed_are_dropped(self, storage: AsyncHalf) -> None:
         """Neither a longer part of the same place nor one behind the end gets into the object."""
+        if not self.server_drops_parts:
+            pytest.skip("the server finishes no object while there are such parts")
         whole = await Unfinished.begin(storage)
         await whole.put(0, 1, bytes(whole.size + SMALL))
         await whole.put(2, 3)
@@ -168,6 +169,7 @@ class PartsConformance(Harness):
     @in_loop
     async def test_parts_finished_twice(self, storage: AsyncHalf) -> None:
         """Somebody who continues a killed process learns that the object is there, and changes nothing."""
+        self.require_upload_ids()
         whole = await Unfinished.begin(storage)
         part = await whole.put(0)
         await whole.finish(part)
@@ -183,6 +185,7 @@ class PartsConformance(Harness):
     @in_loop
     async def test_parts_abandoned_twice(self, storage: AsyncHalf, leftovers: Leftovers) -> None:
         """Nothing is left of an abandoned object, by either half; no part can be added, and it cannot be finished."""
+        self.require_upload_ids()
         whole = await Unfinished.begin(storage)
         part = await whole.put(0)
         await whole.abandon()
@@ -256,8 +259,8 @@ class PartsConformance(Harness):
             with pytest.raises(InvalidArgumentError):
                 await whole.put(1, limits.max_parts + 1)
         if limits.min_bytes > 1:
-            short = msgspec.structs.replace(third, offset=whole.size, size=limits.min_bytes - 1)
-            behind = msgspec.structs.replace(third, number=4, offset=short.offset + short.size)
+            short = Part(2, whole.size, limits.min_bytes - 1, third.receipt)
+            behind = Part(3, short.offset + short.size, third.size, third.receipt)
             with pytest.raises(InvalidArgumentError, match=str(limits.min_bytes)):
                 await whole.finish(first, short, behind)
         with pytest.raises(InvalidArgumentError):
@@ -271,6 +274,7 @@ class PartsConformance(Harness):
     @in_loop
     async def test_unknown_objects_and_parts(self, storage: AsyncHalf) -> None:
         """Names that this key's unfinished object does not have are refused, whatever they look like."""
+        self.require_upload_ids()
         whole = await Unfinished.begin(storage)
         part = await whole.put(0)
         for upload in ("unknown", "../../etc", "0" * 32):
@@ -289,6 +293,8 @@ class PartsConformance(Harness):
     @in_loop
     async def test_cleaning_spares_unfinished_objects(self, storage: AsyncHalf) -> None:
         """`clean` does not take an object that waits for its next part for the remains of a crash."""
+        if not self.server_dates_uploads:
+            pytest.skip("the server reports a wrong age of unfinished uploads")
         whole = await Unfinished.begin(storage)
         first = await whole.put(0)
         await storage.clean(older_than=-60)
@@ -313,13 +319,18 @@ class PartsConformance(Harness):
             "in_parts": True,
         }
         said = await to_thread.run_sync(kill_in_mid_put, json.dumps(order))
-        upload, part = msgspec.json.decode(said, type=tuple[str, Part])
-        whole = Unfinished(storage, upload)
+        upload, *part_put = json.loads(said)
+        whole, part = Unfinished(storage, upload), Part(*part_put)
         assert not await storage.exists(whole.key)
         await whole.finish(part, await whole.put(1, 3))
         assert await storage.read(whole.key) == b"\xaa" * whole.size + whole.piece(1)
         assert await storage.names() == ["a"]
         await assert_clean(storage, leftovers)
+
+    def require_upload_ids(self) -> None:
+        """Skip the test on servers that break when they do not know an unfinished object."""
+        if not self.server_misses_uploads:
+            pytest.skip("the server breaks when it does not know an unfinished object")
 
 
 async def _broken() -> AsyncIterator[bytes]:

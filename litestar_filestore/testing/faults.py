@@ -27,12 +27,26 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.types import ObjectInfo, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import ObjectInfo, Part, PutOptions, SignedAnswer, SignMethod
     from litestar_filestore.errors import StorageError
 
 __all__ = ("Call", "Fault", "FaultyBackend", "FaultyDriver", "Operation")
 
-Operation: TypeAlias = Literal["put", "get", "head", "delete", "list", "copy", "sign", "local_path", "clean"]
+Operation: TypeAlias = Literal[
+    "put",
+    "get",
+    "head",
+    "delete",
+    "list",
+    "copy",
+    "sign",
+    "local_path",
+    "clean",
+    "begin_parts",
+    "put_part",
+    "finish_parts",
+    "abandon_parts",
+]
 """Operations that can fail. The sync and the async form of an operation count as one."""
 
 
@@ -56,8 +70,8 @@ class Fault:
     after_effect: bool = False
     """Let the real driver do its work first, then fail, as if the response was lost."""
     after_bytes: int | None = None
-    """For ``put`` and ``get``: fail after so many bytes have passed. Without an `error` a get just ends there, as if
-    the object were shorter, and a put stores what it has so far."""
+    """For ``put``, ``put_part`` and ``get``: fail after so many bytes have passed. Without an `error` a get just ends
+    there, as if the object were shorter, and a put stores what it has so far."""
 
     def hits(self, operation: str, call: int) -> bool:
         """Return whether this fault belongs to the call with that number."""
@@ -96,6 +110,7 @@ class FaultyDriver(Driver):
         self.protocol = driver.protocol
         self.capabilities = driver.capabilities
         self.part_buffers = driver.part_buffers
+        self.part_limits = driver.part_limits
         self.plan: list[Fault] = list(plan)
         """The faults; may be changed at any time."""
         self.calls: list[Call] = []
@@ -214,6 +229,36 @@ class FaultyDriver(Driver):
         """Sign through the real driver."""
         async with self._call_async("sign", path, details=("GET", answer.expires_in)):
             return await self.wrapped.sign_answer_async(path, answer)
+
+    async def begin_parts_async(self, path: str, options: PutOptions) -> str:
+        """Begin through the real driver."""
+        async with self._call_async("begin_parts", path, details=(options,)):
+            return await self.wrapped.begin_parts_async(path, options)
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Put a part through the real driver; a cut ends or breaks the content."""
+        async with self._call_async("put_part", path, details=(upload, number, offset)) as outcome:
+            cut = _cut_async(blocks, outcome)
+            return await self.wrapped.put_part_async(path, upload, number, offset, cut, size=size)
+
+    async def finish_parts_async(
+        self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
+    ) -> ObjectInfo:
+        """Finish through the real driver."""
+        async with self._call_async("finish_parts", path, details=(upload, *parts)):
+            return await self.wrapped.finish_parts_async(path, upload, parts, options)
+
+    def abandon_parts(self, path: str, upload: str) -> None:
+        """Abandon through the real driver."""
+        with self._call("abandon_parts", path, details=(upload,)):
+            self.wrapped.abandon_parts(path, upload)
+
+    async def abandon_parts_async(self, path: str, upload: str) -> None:
+        """Abandon through the real driver."""
+        async with self._call_async("abandon_parts", path, details=(upload,)):
+            await self.wrapped.abandon_parts_async(path, upload)
 
     def local_path(self, path: str) -> Path:
         """Ask the real driver; recorded like the others."""

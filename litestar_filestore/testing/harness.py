@@ -112,6 +112,10 @@ class Harness:
     """``False`` for servers that remove an object before they move another one to its name: readers may miss it."""
     server_dates_uploads: ClassVar[bool] = True
     """``False`` for test servers that report a wrong age of unfinished uploads; skips the test that needs it."""
+    server_drops_parts: ClassVar[bool] = True
+    """``False`` for servers that finish no object while there are parts of it that are not listed."""
+    server_misses_uploads: ClassVar[bool] = True
+    """``False`` for test servers that break when they are asked for an unfinished object that they do not know."""
     signed_put_headers: ClassVar[Mapping[str, str]] = {}
     """Headers that the store's protocol requires with every PUT to a signed URL."""
     refused_characters: ClassVar[str] = ""

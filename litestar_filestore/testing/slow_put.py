@@ -18,8 +18,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.testing.spec import BackendSpec
 
@@ -54,7 +52,7 @@ async def _put_async(backend: StorageBackend, key: str, size: int) -> None:
 async def _put_parts_async(backend: StorageBackend, key: str, size: int) -> None:
     upload = await backend.begin_parts_async(key)
     part = await backend.put_part_async(key, upload, 1, 0, _filler(size), size=size)
-    sys.stdout.write(msgspec.json.encode((upload, part)).decode() + "\n")
+    sys.stdout.write(json.dumps([upload, part.number, part.offset, part.size, part.receipt]) + "\n")
     await backend.put_part_async(key, upload, 2, size, _blocks_async(size))
 
 

@@ -203,6 +203,27 @@ def _call(backend: StorageBackend, operation: Operation) -> None:
             getattr(backend, operation)("a")
 
 
+PARTS = ("begin_parts", "put_part", "finish_parts", "abandon_parts")
+
+
+@pytest.mark.parametrize("number", range(len(PARTS)), ids=PARTS)
+async def test_each_step_of_an_object_in_parts_can_fail(number: int) -> None:
+    """The steps before the planned one work, and the planned error has its place."""
+    backend = faulty(Fault(PARTS[number], DOWN))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(BackendUnavailableError) as caught:
+        await _put_in_parts(backend)
+    assert caught.value.operation == PARTS[number]
+    assert [call.operation for call in backend.faulty.calls] == [*PARTS[: number + 1]]
+    assert backend.exists("b") is (number == 3)
+
+
+async def _put_in_parts(backend: StorageBackend) -> None:
+    upload = await backend.begin_parts_async("b")
+    part = await backend.put_part_async("b", upload, 1, 0, CONTENT)
+    await backend.finish_parts_async("b", upload, [part])
+    backend.abandon_parts("b", upload)
+
+
 async def _call_async(backend: StorageBackend, operation: Operation) -> None:
     match operation:
         case "put":

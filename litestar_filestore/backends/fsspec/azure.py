@@ -19,9 +19,9 @@ from litestar_filestore.backends.fsspec.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec.object_stores import (
     SIGNING,
     ObjectStore,
-    Part,
     PartUpload,
     RangeMissingError,
+    RangePart,
     RangeReader,
     with_patience,
 )
@@ -158,7 +158,7 @@ class AzureReader(RangeReader):
         self._store = store
         self._blob = store.blob(path)
 
-    async def fetch(self, offset: int, length: int, version: Any) -> Part:
+    async def fetch(self, offset: int, length: int, version: Any) -> RangePart:
         """Get a range, of exactly the version whose entity tag is known."""
         try:
             return await self._store.request(self._get, offset, length, version)
@@ -174,14 +174,14 @@ class AzureReader(RangeReader):
                 raise RangeMissingError from error
             raise
 
-    async def _get(self, offset: int, length: int, version: Any, **options: Any) -> Part:
+    async def _get(self, offset: int, length: int, version: Any, **options: Any) -> RangePart:
         from azure.core import MatchConditions
 
         if version is not None:
             options |= {"etag": version, "match_condition": MatchConditions.IfNotModified}
         stream = await self._blob.download_blob(offset=offset, length=length, **options)
         data = await stream.readall()
-        return Part(data, int(stream.properties.content_range.rpartition("/")[2]), stream.properties.etag)
+        return RangePart(data, int(stream.properties.content_range.rpartition("/")[2]), stream.properties.etag)
 
 
 def _block_id(number: int) -> str:

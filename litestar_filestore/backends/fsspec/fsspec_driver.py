@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         Block,
         Capability,
         ObjectInfo,
+        Part,
         PartBuffers,
+        PartLimits,
         PutOptions,
         SignedAnswer,
         SignMethod,
@@ -62,6 +64,7 @@ class FSSpecDriver(Driver):
         self.protocol = recipe.protocol
         self.capabilities = recipe.capabilities
         self.part_buffers = recipe.part_buffers
+        self.part_limits = recipe.part_limits
         self.recipe = recipe
         """Makes the file system."""
         self._making = threading.Lock()
@@ -140,6 +143,39 @@ class FSSpecDriver(Driver):
                 error.add_note(f"What was sent could not be removed: {second!r}")
             raise
         return info
+
+    async def begin_parts_async(self, path: str, options: PutOptions) -> str:
+        """Begin an object that is put in parts."""
+        store, runner = await self._open_async()
+        return await finish(runner.call_async(store.begin_parts, path, options))
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Send a part, which is gathered in memory: requests need its length, and are repeated when they fail."""
+        del size
+        store, runner = await self._open_async()
+        content = bytearray()
+        async for block in blocks:
+            content += block
+        return await finish(runner.call_async(store.put_part, path, upload, number, offset, bytes(content)))
+
+    async def finish_parts_async(
+        self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
+    ) -> ObjectInfo:
+        """Make the object of these parts."""
+        store, runner = await self._open_async()
+        return await finish(runner.call_async(store.finish_parts, path, upload, parts, options))
+
+    def abandon_parts(self, path: str, upload: str) -> None:
+        """Remove an unfinished object."""
+        store, runner = self._open()
+        runner.call(store.abandon_parts, path, upload)
+
+    async def abandon_parts_async(self, path: str, upload: str) -> None:
+        """Remove an unfinished object."""
+        store, runner = await self._open_async()
+        await finish(runner.call_async(store.abandon_parts, path, upload))
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
         """Yield the bytes of a range."""
@@ -323,6 +359,11 @@ class Recipe:
     def part_buffers(self) -> PartBuffers | None:
         """Memory that a put uses."""
         return self._store.part_buffers
+
+    @property
+    def part_limits(self) -> PartLimits | None:
+        """What the store demands of parts with these options."""
+        return self._store.part_limits_with(self._options)
 
     def owns(self, fs: Any) -> bool:
         """Return whether `fs` was made here and not by the caller."""

@@ -20,9 +20,9 @@ from litestar_filestore.backends.fsspec.fsspec_errors import ResponseError
 from litestar_filestore.backends.fsspec.object_stores import (
     SIGNING,
     ObjectStore,
-    Part,
     PartUpload,
     RangeMissingError,
+    RangePart,
     RangeReader,
     with_patience,
 )
@@ -167,7 +167,7 @@ class GCSReader(RangeReader):
         self._store = store
         self._url = store.url(path)
 
-    async def fetch(self, offset: int, length: int, version: Any) -> Part:
+    async def fetch(self, offset: int, length: int, version: Any) -> RangePart:
         """Get a range, of exactly the generation that is known."""
         parameters = {"alt": "media", "ifGenerationMatch": version}
         headers = {"Range": f"bytes={offset}-{offset + length - 1}", "Accept-Encoding": "identity"}
@@ -188,7 +188,7 @@ class GCSReader(RangeReader):
             raise UnsupportedOperationError(
                 "This server ignores ranges, so large objects cannot be read: use one that sends ranges"
             )
-        return Part(answer.body, size, answer.headers.get("x-goog-generation"))
+        return RangePart(answer.body, size, answer.headers.get("x-goog-generation"))
 
 
 # ruff: noqa: SLF001 - gcsfs has no public names for its session, its location and its headers

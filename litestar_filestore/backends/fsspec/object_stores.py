@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 __all__ = (
     "SIGNING",
     "ObjectStore",
-    "Part",
     "PartUpload",
     "RangeMissingError",
+    "RangePart",
     "RangeReader",
     "with_patience",
 )
@@ -79,7 +79,7 @@ class RangeMissingError(Exception):
     """The object ends before the requested range."""
 
 
-class Part(NamedTuple):
+class RangePart(NamedTuple):
     """The response to a range request."""
 
     data: bytes
@@ -100,11 +100,11 @@ class RangeReader(Reader):
         """Read the bytes in [`start`, `end`)."""
         self._offset = start
         self._end = end
-        self._seen: Part | None = None
-        self._ahead: asyncio.Task[Part] | None = None
+        self._seen: RangePart | None = None
+        self._ahead: asyncio.Task[RangePart] | None = None
 
     @abstractmethod
-    async def fetch(self, offset: int, length: int, version: Any) -> Part:
+    async def fetch(self, offset: int, length: int, version: Any) -> RangePart:
         """Request at most `length` bytes from `offset`, of the version that `version` pins if it is not ``None``.
 
         Raises:
@@ -133,7 +133,7 @@ class RangeReader(Reader):
             await asyncio.gather(self._ahead, return_exceptions=True)
             self._ahead = None
 
-    async def _first(self) -> Part | None:
+    async def _first(self) -> RangePart | None:
         try:
             part = await self.fetch(self._offset, self._length(), None)
         except RangeMissingError:
@@ -151,7 +151,7 @@ class RangeReader(Reader):
     def _length(self) -> int:
         return READ_BYTES if self._end is None else min(READ_BYTES, self._end - self._offset)
 
-    def _check(self, part: Part) -> None:
+    def _check(self, part: RangePart) -> None:
         if self._seen is not None and part[1:] != self._seen[1:]:  # a server may ignore the condition
             raise ObjectChangedError("The object was replaced while it was read: read it again")
         stop = part.size if self._end is None else min(self._end, part.size)

@@ -14,17 +14,24 @@ from litestar_filestore.backends.fsspec.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec.object_stores import (
     SIGNING,
     ObjectStore,
-    Part,
     PartUpload,
     RangeMissingError,
+    RangePart,
     RangeReader,
     with_patience,
 )
 from litestar_filestore.backends.fsspec.store import Page, Place
-from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
-from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, UnsupportedOperationError
+from litestar_filestore.core.types import PARTS_KEPT_SECONDS, Capability, ObjectInfo, Part, PartBuffers, PartLimits
+from litestar_filestore.errors import (
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+    UnsupportedOperationError,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from litestar_filestore.core.types import PutOptions, SignedAnswer, SignMethod
 
 __all__ = (
@@ -37,6 +44,9 @@ __all__ = (
 )
 
 _MIN_PART_BYTES = 5 * 1024 * 1024
+_MAX_PART_BYTES = 5 * 1024**3
+FIRST_NUMBERS = 100
+"""Part numbers that only puts use. An upload without any of them is an object in parts, which `clean` spares."""
 _PART_BYTES = 5 * 1024 * 1024
 """Smaller than elsewhere: botocore copies each part that is in flight."""
 _MAX_PARTS = 9_000
@@ -104,6 +114,26 @@ class S3Upload(PartUpload):
         self._upload = None
         return info
 
+    async def begin_parts(self) -> str:
+        """Begin an upload whose parts come from elsewhere, and return its id."""
+        await self.begin()
+        return str((self._upload or {})["UploadId"])
+
+    async def finish_parts(self, upload: str, parts: Sequence[Part]) -> ObjectInfo:
+        """Publish the parts of such an upload."""
+        self._upload = {**self._where, "UploadId": upload}
+        self.sent = self._options.size or 0
+        if not self._options.overwrite:
+            await self._store.refuse_existing(self._path)
+        # Ceph answers the completion of an unknown upload with an internal error.
+        await self._store.request("list_parts", **self._upload, MaxParts=1)
+        if parts:
+            self._etags = {FIRST_NUMBERS + part.number: part.receipt for part in parts}
+            return await self.complete()
+        info = await self.put_whole(b"")  # S3 makes no object of no parts
+        await self.discard()
+        return info
+
     async def discard(self) -> None:
         """Remove the parts."""
         if self._upload is not None:
@@ -130,6 +160,16 @@ class S3Upload(PartUpload):
         )
 
 
+def _meaning_of_parts(error: Exception) -> Exception:
+    """Return the error for a request that names an upload and its parts; others as they are."""
+    code = code_of(error)
+    if code == "NoSuchUpload":
+        return ObjectNotFoundError("There is no such unfinished object: it has been finished or abandoned; begin again")
+    if code in {"InvalidPart", "InvalidPartOrder"}:
+        return ObjectChangedError("A part has been replaced, or is not in the store: put it again")
+    return error
+
+
 def _is_conflict(error: Exception) -> bool:
     # Of two conditional writes at the same time, S3 asks one to try again.
     return code_of(error) == "ConditionalRequestConflict"
@@ -144,7 +184,7 @@ class S3Reader(RangeReader):
         self._store = store
         self._where = store.where(path)
 
-    async def fetch(self, offset: int, length: int, version: Any) -> Part:
+    async def fetch(self, offset: int, length: int, version: Any) -> RangePart:
         """Get a range, of exactly the version whose entity tag is known."""
         condition = {} if version is None else {"IfMatch": version}
         try:
@@ -157,7 +197,7 @@ class S3Reader(RangeReader):
                 raise RangeMissingError from error
             raise
 
-    async def _get(self, offset: int, length: int, condition: dict[str, Any]) -> Part:
+    async def _get(self, offset: int, length: int, condition: dict[str, Any]) -> RangePart:
         requested = f"bytes={offset}-{offset + length - 1}"
         answer = await self._store.request("get_object", **self._where, **condition, Range=requested)
         async with answer["Body"] as body:
@@ -168,7 +208,7 @@ class S3Reader(RangeReader):
                 raise UnsupportedOperationError(
                     "This S3 server ignores ranges, so large objects cannot be read: use one that sends ranges"
                 )
-            return Part(await body.read(), size, answer["ETag"])
+            return RangePart(await body.read(), size, answer["ETag"])
 
 
 def _broke_off(error: Exception) -> bool:
@@ -222,6 +262,7 @@ class S3Store(ObjectStore):
     fits into one part elsewhere: 8 MiB, or the `part_bytes` of the put.
     """
 
+    capabilities: ClassVar[Capability] = ObjectStore.capabilities | Capability.PARTS
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
 
     @classmethod
@@ -244,6 +285,17 @@ class S3Store(ObjectStore):
     def capabilities_with(cls, options: dict[str, Any]) -> Capability:
         """Return what the store can do: it does not sign without credentials."""
         return cls.capabilities & ~SIGNING if options.get("anon") else cls.capabilities
+
+    @classmethod
+    def part_limits_with(cls, options: dict[str, Any]) -> PartLimits | None:
+        """Return the limits of S3; an upload has 10,000 parts. R2 wants equal parts, for which s3fs has an option."""
+        return PartLimits(
+            min_bytes=_MIN_PART_BYTES,
+            max_bytes=_MAX_PART_BYTES,
+            max_parts=10_000 - FIRST_NUMBERS,
+            equal_sizes=bool(options.get("fixed_upload_size")),
+            keeps_seconds=PARTS_KEPT_SECONDS,
+        )
 
     @classmethod
     def adopts(cls, options: dict[str, Any]) -> bool:
@@ -277,6 +329,30 @@ class S3Store(ObjectStore):
     def reader(self, path: str, start: int, end: int | None) -> S3Reader:
         """Begin a read by ranges."""
         return S3Reader(self, path, start, end)
+
+    async def begin_parts(self, path: str, options: PutOptions) -> str:
+        """Begin a multipart upload."""
+        return await S3Upload(self, path, options).begin_parts()
+
+    async def put_part(self, path: str, upload: str, number: int, offset: int, content: bytes) -> Part:
+        """Send a part."""
+        where = {**self.where(path), "UploadId": upload, "PartNumber": FIRST_NUMBERS + number}
+        try:
+            answer = await self.request("upload_part", **where, Body=content)
+        except Exception as error:
+            raise _meaning_of_parts(error) from error
+        return Part(number, offset, len(content), answer["ETag"])
+
+    async def finish_parts(self, path: str, upload: str, parts: Sequence[Part], options: PutOptions) -> ObjectInfo:
+        """Complete a multipart upload."""
+        try:
+            return await S3Upload(self, path, options).finish_parts(upload, parts)
+        except Exception as error:
+            raise _meaning_of_parts(error) from error
+
+    async def abandon_parts(self, path: str, upload: str) -> None:
+        """Abort a multipart upload."""
+        await self.abort(**self.where(path), UploadId=upload)
 
     async def head(self, path: str) -> ObjectInfo:
         """Return the info of one object.
@@ -382,12 +458,24 @@ class S3Store(ObjectStore):
         while True:
             answer = await self.request("list_multipart_uploads", **bucket, Prefix=where["Key"], **more)
             for entry in answer.get("Uploads", ()):
-                if entry["Initiated"].timestamp() <= before:
-                    await self.abort(UploadId=entry["UploadId"], Key=entry["Key"], **bucket)
+                upload = {**bucket, "UploadId": entry["UploadId"], "Key": entry["Key"]}
+                begun = entry["Initiated"].timestamp()
+                if begun <= before and (begun <= time.time() - PARTS_KEPT_SECONDS or not await self._is_kept(upload)):
+                    await self.abort(**upload)
                     count += 1
             if not answer.get("IsTruncated"):
                 return count
             more = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    async def _is_kept(self, upload: dict[str, Any]) -> bool:
+        """Return whether an upload is an object in parts, which may wait for its next part for days."""
+        try:
+            answer = await self.request("list_parts", **upload, MaxParts=1)
+        except Exception as error:
+            if code_of(error) == "NoSuchUpload":
+                return False
+            raise
+        return any(part["PartNumber"] > FIRST_NUMBERS for part in answer.get("Parts", ()))
 
     async def abort(self, **upload: Any) -> None:
         """Abort a multipart upload; one that is gone is fine."""

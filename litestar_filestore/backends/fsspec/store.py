@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from litestar_filestore.backends.fsspec.running import Outcome, Runner
-    from litestar_filestore.core.types import Block, PartBuffers, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import (
+        Block,
+        Part,
+        PartBuffers,
+        PartLimits,
+        PutOptions,
+        SignedAnswer,
+        SignMethod,
+    )
 
 __all__ = (
     "READ_BYTES",
@@ -174,6 +182,12 @@ class Store(ABC):
         return cls.capabilities
 
     @classmethod
+    def part_limits_with(cls, options: dict[str, Any]) -> PartLimits | None:
+        """Return what the store demands of parts with these options; see `Driver.part_limits`."""
+        del options
+        return None
+
+    @classmethod
     def adopts(cls, options: dict[str, Any]) -> bool:
         """Return whether an instance made with these options can be used; else another one is made from them."""
         del options
@@ -215,6 +229,24 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> Outcome[None]:
         """Close the connections of the instance."""
+
+    # Only called for `Capability.PARTS`; see the operations of `Driver`.
+
+    def begin_parts(self, path: str, options: PutOptions) -> Outcome[str]:
+        """Begin an object that is put in parts."""
+        raise NotImplementedError
+
+    def put_part(self, path: str, upload: str, number: int, offset: int, content: bytes) -> Outcome[Part]:
+        """Store one part."""
+        raise NotImplementedError
+
+    def finish_parts(self, path: str, upload: str, parts: Sequence[Part], options: PutOptions) -> Outcome[ObjectInfo]:
+        """Make the object of these parts; ``options.size`` is its length."""
+        raise NotImplementedError
+
+    def abandon_parts(self, path: str, upload: str) -> Outcome[None]:
+        """Remove an unfinished object with its parts."""
+        raise NotImplementedError
 
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> Outcome[str]:
         """Return a signed URL; see `Driver.sign`."""

@@ -33,7 +33,7 @@ from litestar_filestore.backends.obstore.puts import (
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.keys import RESERVED_SEGMENT
 from litestar_filestore.core.threads import run_blocking
-from litestar_filestore.core.types import ObjectInfo
+from litestar_filestore.core.types import Capability, ObjectInfo
 from litestar_filestore.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from obstore import GetOptions, ListStream, ObjectMeta, PutResult
     from obstore.store import ObjectStore
 
+    from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
     from litestar_filestore.backends.obstore.kinds import Kind
-    from litestar_filestore.core.types import Block, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import Block, Part, PutOptions, SignedAnswer, SignMethod
 
 __all__ = ("ObstoreDriver",)
 
@@ -116,7 +117,9 @@ class ObstoreDriver(Driver):
         self._read_ahead = ReadAhead(SHARED_BYTES)
         self.part_buffers = part_buffers(self._part_bytes if kind.multipart else None, self._max_concurrency)
         self.protocol = kind.protocol
-        self.capabilities = kind.capabilities
+        self.part_limits = s3.part_limits_of(store)
+        self.capabilities = kind.capabilities | (Capability.PARTS if self.part_limits else Capability.NONE)
+        self._beside: tuple[s3.Bucket, FSSpecDriver] | None = None
 
     @property
     def store(self) -> ObjectStore:
@@ -199,6 +202,39 @@ class ObstoreDriver(Driver):
             content_type=attributes.get("Content-Type"),
             metadata=user_metadata(attributes),
         )
+
+    def _s3fs(self, bucket: s3.Bucket) -> FSSpecDriver:
+        """Return what puts parts into the bucket, with credentials that may be others than last time."""
+        if self._beside is None or self._beside[0] != bucket:
+            self._beside = bucket, s3.parts_driver(bucket)
+        return self._beside[1]
+
+    async def _s3fs_async(self) -> FSSpecDriver:
+        return self._s3fs(await s3.bucket_of_async(_s3(self.store), ""))
+
+    async def begin_parts_async(self, path: str, options: PutOptions) -> str:
+        """Begin a multipart upload to S3, through s3fs."""
+        return await (await self._s3fs_async()).begin_parts_async(path, options)
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Send a part to S3, which is gathered in memory."""
+        return await (await self._s3fs_async()).put_part_async(path, upload, number, offset, blocks, size=size)
+
+    async def finish_parts_async(
+        self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
+    ) -> ObjectInfo:
+        """Complete a multipart upload to S3."""
+        return await (await self._s3fs_async()).finish_parts_async(path, upload, parts, options)
+
+    def abandon_parts(self, path: str, upload: str) -> None:
+        """Abort a multipart upload to S3."""
+        self._s3fs(s3.bucket_of(_s3(self.store), "")).abandon_parts(path, upload)
+
+    async def abandon_parts_async(self, path: str, upload: str) -> None:
+        """Abort a multipart upload to S3."""
+        await (await self._s3fs_async()).abandon_parts_async(path, upload)
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete in bulk, or one by one if that fails for some of the objects."""
@@ -343,12 +379,17 @@ class ObstoreDriver(Driver):
 
     def close(self) -> None:
         """Drop the store: its connections close as soon as no request needs them."""
+        if self._beside is not None:
+            self._beside[1].close()
         if self._opener is not None:
             self._store = None
 
     async def close_async(self) -> None:
         """Drop the store: its connections close as soon as no request needs them."""
-        self.close()
+        if self._beside is not None:
+            await self._beside[1].close_async()
+        if self._opener is not None:
+            self._store = None
 
     def clean(self, older_than: float) -> int:
         """Abort the pending uploads of an S3 bucket below the prefix.
@@ -371,7 +412,10 @@ class ObstoreDriver(Driver):
 
     def translate(self, error: Exception) -> StorageError | None:
         """Return what an exception of obstore or botocore means."""
-        return translate_obstore_error(error) or s3.translate_botocore_error(error) or super().translate(error)
+        beside = self._beside[1].translate(error) if self._beside is not None else None
+        return (
+            translate_obstore_error(error) or beside or s3.translate_botocore_error(error) or super().translate(error)
+        )
 
 
 def _check_process() -> None:

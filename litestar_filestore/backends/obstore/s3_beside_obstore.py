@@ -1,10 +1,12 @@
-"""What obstore cannot do on S3, through botocore: sign links that fix response headers, and abort unfinished uploads.
+"""What obstore cannot do on S3, through botocore: fix response headers of links, abort uploads, put single parts.
 
 obstore signs only the host. By adding ``response-content-type``, the holder of such a link could have the file served
 as a web page of the bucket's origin. botocore signs such parameters as well.
 
 If a process dies, its upload is neither completed nor aborted, and the parts stay in the bucket: no listing shows them,
 but they are paid for every month. obstore cannot see them; botocore can.
+
+obstore has no requests for single parts. s3fs has them, through the asynchronous form of botocore.
 """
 
 from __future__ import annotations
@@ -15,9 +17,16 @@ import time
 from datetime import UTC, datetime
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+from obstore.store import S3Store
+
+from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver, Recipe
+from litestar_filestore.backends.fsspec.s3 import FIRST_NUMBERS, S3Store as PartsStore
+from litestar_filestore.backends.fsspec.store import Place
+from litestar_filestore.core.types import PARTS_KEPT_SECONDS
 from litestar_filestore.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -31,15 +40,17 @@ from litestar_filestore.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from obstore.store import S3Credential, S3Store
+    from obstore.store import S3Credential
 
-    from litestar_filestore.core.types import SignedAnswer
+    from litestar_filestore.core.types import PartLimits, SignedAnswer
 
 __all__ = (
     "Bucket",
     "abort_pending",
     "bucket_of",
     "bucket_of_async",
+    "part_limits_of",
+    "parts_driver",
     "sign_again",
     "translate_botocore_error",
 )
@@ -50,6 +61,9 @@ _READ_SECONDS = 30
 _ENDPOINT_VARIABLES = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
+_ENCRYPTION = {"server_side_encryption": "ServerSideEncryption", "sse_kms_key_id": "SSEKMSKeyId"}
+"""What new objects are encrypted with: obstore's names and botocore's."""
+
 _CODES: dict[str, tuple[type[StorageError], str]] = {
     "NoSuchBucket": (BucketNotFoundError, "The bucket does not exist: create it, or mend the backend's URL"),
     "SignatureDoesNotMatch": (AuthenticationError, "The store does not accept the secret key of the backend"),
@@ -57,7 +71,7 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
     "ExpiredToken": (AuthenticationError, "The credentials have expired"),
     "AccessDenied": (
         AccessDeniedError,
-        "Aborting uploads needs the permissions s3:ListBucketMultipartUploads and s3:AbortMultipartUpload",
+        "Aborting uploads needs s3:ListBucketMultipartUploads, s3:ListMultipartUploadParts, s3:AbortMultipartUpload",
     ),
 }
 
@@ -68,6 +82,7 @@ class Bucket(NamedTuple):
     name: str
     prefix: str
     client: dict[str, Any]
+    encryption: dict[str, Any] = {}  # noqa: RUF012  # of a tuple, and never changed
 
 
 def bucket_of(store: S3Store, prefix: str) -> Bucket:
@@ -100,7 +115,7 @@ def _bucket(store: S3Store, prefix: str, credential: S3Credential | None) -> Buc
     name = str(config["bucket"])
     client: dict[str, Any] = {
         "region_name": config.get("region") or _from_environment(_REGION_VARIABLES) or "us-east-1",
-        "endpoint_url": _endpoint(config.get("endpoint") or _from_environment(_ENDPOINT_VARIABLES), name),
+        "endpoint_url": _service_of(config),
         "verify": not _is_true((store.client_options or {}).get("allow_invalid_certificates")),
     }
     if credential is not None:
@@ -108,7 +123,8 @@ def _bucket(store: S3Store, prefix: str, credential: S3Credential | None) -> Buc
     elif "access_key_id" in config:
         client |= _keys(config["access_key_id"], config["secret_access_key"], config.get("session_token"))
     folder = "/".join(part for part in (store.prefix, prefix) if part)
-    return Bucket(name, f"{folder}/" if folder else "", client)
+    encryption = {ours: config[theirs] for theirs, ours in _ENCRYPTION.items() if theirs in config}
+    return Bucket(name, f"{folder}/" if folder else "", client, encryption)
 
 
 def _config(store: S3Store) -> dict[str, Any]:
@@ -131,12 +147,13 @@ def _from_environment(names: tuple[str, ...]) -> str | None:
     return next((value for name in names if (value := os.environ.get(name))), None)
 
 
-def _endpoint(url: str | None, bucket: str) -> str | None:
+def _service_of(config: dict[str, Any]) -> str | None:
     """Return the URL of the service; for virtual-hosted-style requests, obstore's URL starts with the bucket."""
+    url = config.get("endpoint") or _from_environment(_ENDPOINT_VARIABLES)
     if url is None:
         return None
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.removeprefix(f"{bucket}.")))
+    return urlunsplit(parts._replace(netloc=parts.netloc.removeprefix(f"{config['bucket']}.")))
 
 
 def _is_true(value: object) -> bool:
@@ -261,8 +278,20 @@ def _pending(client: Any, bucket: Bucket, begun_before: float) -> Iterator[dict[
     pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket.name, Prefix=bucket.prefix)
     for page in pages:
         for upload in page.get("Uploads", ()):
-            if upload["Initiated"].timestamp() < begun_before:
+            begun = upload["Initiated"].timestamp()
+            if begun < begun_before and (
+                begun < time.time() - PARTS_KEPT_SECONDS or not _is_kept(client, bucket.name, upload)
+            ):
                 yield upload
+
+
+def _is_kept(client: Any, bucket: str, upload: dict[str, Any]) -> bool:
+    """Return whether an upload is an object in parts, which may wait for its next part for days."""
+    try:
+        answer = client.list_parts(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"], MaxParts=1)
+    except client.exceptions.NoSuchUpload:
+        return False
+    return any(part["PartNumber"] > FIRST_NUMBERS for part in answer.get("Parts", ()))
 
 
 def _abort(client: Any, bucket: str, upload: dict[str, Any]) -> bool:
@@ -271,6 +300,41 @@ def _abort(client: Any, bucket: str, upload: dict[str, Any]) -> bool:
     except client.exceptions.NoSuchUpload:
         return False
     return True
+
+
+def part_limits_of(store: object) -> PartLimits | None:
+    """Return what the bucket of `store` demands of parts, or ``None`` if this module cannot put parts into it."""
+    if not isinstance(store, S3Store) or find_spec("s3fs") is None:
+        return None
+    try:
+        config = _config(store)
+    except UnsupportedOperationError:
+        return None
+    if config.get("server_side_encryption") == "sse-c":  # each request would need the customer's key
+        return None
+    return PartsStore.part_limits_with({"fixed_upload_size": _wants_equal_parts(_service_of(config))})
+
+
+def parts_driver(bucket: Bucket) -> FSSpecDriver:
+    """Return a driver that puts objects in parts into the same folder of the same bucket, through s3fs."""
+    given, endpoint = dict(bucket.client), bucket.client["endpoint_url"]
+    options = {
+        "key": given.pop("aws_access_key_id", None),
+        "secret": given.pop("aws_secret_access_key", None),
+        "token": given.pop("aws_session_token", None),
+        "endpoint_url": given.pop("endpoint_url"),
+        "client_kwargs": given,
+        "config_kwargs": {"s3": {"addressing_style": "path" if endpoint else "auto"}},
+        "s3_additional_kwargs": bucket.encryption,
+        "fixed_upload_size": _wants_equal_parts(endpoint),
+    }
+    place = Place(f"{bucket.name}/{bucket.prefix}", "")
+    return FSSpecDriver(Recipe(import_module("s3fs").S3FileSystem, (), options, place))
+
+
+def _wants_equal_parts(endpoint: str | None) -> bool:
+    # https://developers.cloudflare.com/r2/objects/multipart-objects/
+    return (urlsplit(endpoint or "").hostname or "").endswith(".r2.cloudflarestorage.com")
 
 
 def translate_botocore_error(error: Exception) -> StorageError | None:
