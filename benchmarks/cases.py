@@ -27,6 +27,8 @@ class Case:
     requests: int = 1
     """In one round."""
     rounds: int = 4
+    seconds: float = 0.6
+    """A round ends earlier after this long."""
 
 
 _BARE = ("raw ASGI", "raw ASGI, cold allocator", "raw ASGI, granian", "nginx", "aiohttp")
@@ -73,7 +75,7 @@ def _at(case: Case, connections: int, **changes: int) -> Case:
 
 QUICK = (
     _UPLOAD_1KB,
-    _at(_UPLOAD_1KB, 32, requests=320, rounds=3),
+    _at(_UPLOAD_1KB, 32, requests=320),
     replace(_UPLOAD_10MB, contenders=(*_FEW_UPLOADS, "nginx", "aiohttp", ALCHEMY[0], *_PEERS[4:])),
     _at(replace(_UPLOAD_10MB, contenders=_FEW_UPLOADS), 8, requests=16),
     _UPLOAD_1GB,
@@ -85,7 +87,7 @@ QUICK = (
 )
 """What takes minutes."""
 
-FULL = (
+_ALL = (
     replace(_UPLOAD_1KB, rounds=8),
     _at(_UPLOAD_1KB, 8, requests=320, rounds=6),
     _at(_UPLOAD_1KB, 32, requests=640, rounds=6),
@@ -103,6 +105,7 @@ FULL = (
     _at(_DOWNLOAD_1GB, 8, requests=8, rounds=2),
     replace(_DOCUMENTS, rounds=6),
 )
+FULL = tuple(replace(each, seconds=2.0) for each in _ALL)
 """All sizes and numbers of connections."""
 
 _S3 = ("ours, S3", "ours, S3, sha256")

@@ -12,10 +12,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
+import platform
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,7 +31,7 @@ from benchmarks.contenders import CONTENDERS, is_installed
 from benchmarks.figures import figures_of
 from benchmarks.ledger_sizes import idle_sweeps
 from benchmarks.places import serve_place
-from benchmarks.report import case_table, chart, markdown, other_table
+from benchmarks.report import case_table, chart, markdown, other_table, verdict_table
 from benchmarks.s3_alone import Alone
 from benchmarks.serve import GAP_PATH
 from benchmarks.servers import serve
@@ -54,6 +58,7 @@ _WATCHED = {
 }
 """Cases during which the event loop is watched, and in whom."""
 _WATCHED_ROUNDS = 4
+_PEERS = ("fastapi", "sqlalchemy-file", "fastapi-storages", "django")
 _CHARTS = {
     "upload-1kb": ("upload 1 KB", "cpu_us", "CPU microseconds per request"),
     "upload-10mb": ("upload 10 MB", "cpu_s_per_gb", "CPU seconds per GB"),
@@ -103,11 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Fleet(_new(root / "fleet"), place) as fleet:
             for case in chosen:
                 results[case.name] = _compare(case, fleet, {}, options.rounds, problems)
-                _say(case_table(case, results))
+                _say(f"{case.name}\n{case_table(case, results)}")
             for case in s3 if place.server == "Ceph" else ():
                 alone = Alone(place, case)
                 results[case.name] = _compare(case, fleet, {"obstore alone": alone}, options.rounds, problems)
-                _say(case_table(case, results))
+                _say(f"{case.name}\n{case_table(case, results)}")
         _add_digest(results)
         with Fleet(_new(root / "watched"), place, is_watched=True) as fleet:
             results["event loop blocked"] = _gaps(chosen, fleet)
@@ -150,7 +155,7 @@ def _compare(
             continue
         try:
             works[name] = Work(case, CONTENDERS[name], fleet.server(name))
-        except (WrongAnswerError, ServerFailedError) as error:
+        except (WrongAnswerError, ServerFailedError, OSError) as error:
             problems.append(f"{name}: left out of {case.name}: {error}")
     samples: dict[str, list[Sample]] = {name: [] for name in works}
     for number in range(rounds or case.rounds):
@@ -210,17 +215,32 @@ def _longest_gap(server: Server) -> float:
 
 def _write(folder: Path, cases: Sequence[Case], results: Results) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    report = markdown(cases, results)
+    targets = verdict_table(judge(results))
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "results.md").write_text(report, encoding="utf-8")
+    (folder / "results.md").write_text(f"{_surroundings()}\n\n{markdown(cases, results)}", encoding="utf-8")
+    (folder / "targets.md").write_text(targets, encoding="utf-8")
     for name, (case, figure, unit) in _CHARTS.items():
         values = {
             contender: figures[figure] for contender, figures in results.get(case, {}).items() if figure in figures
         }
         if values:
             (folder / f"{name}.svg").write_text(chart(case, values, unit), encoding="utf-8")
-    _say(report[report.index("| target") :])
-    _say(f"written to {folder}: results.json, results.md, charts as SVG")
+    _say(targets)
+    _say(f"written to {folder}: results.json, results.md, targets.md, charts as SVG")
+
+
+def _surroundings() -> str:
+    """Return a sentence about machine, day and versions."""
+    packages = ("litestar", "uvicorn", "granian", "SQLAlchemy", "advanced-alchemy", "obstore", "aiohttp", *_PEERS)
+    versions: list[str] = []
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            versions.append(f"{package} {version(package)}")
+    day, load = date.today().isoformat(), os.getloadavg()[0]  # noqa: DTZ011  # the day of whoever runs it
+    return (
+        f"{day}, {os.cpu_count()} cores, load {load:.1f} in the end; "
+        f"Python {platform.python_version()}, {', '.join(versions)}."
+    )
 
 
 def _say(text: str) -> None:

@@ -33,6 +33,7 @@ class Sample(NamedTuple):
     written_bytes: int = 0
     growth_bytes: int = 0
     """Peak of resident memory less what was resident before."""
+    peak_bytes: int = 0
     latencies: tuple[float, ...] = ()
     failures: int = 0
     """Answers with another status than expected."""
@@ -62,6 +63,7 @@ def figures_of(samples: Sequence[Sample]) -> Figures:
         "per_second": 1 / seconds,
         "p50_ms": percentile(latencies, 50) * 1e3,
         "p99_ms": percentile(latencies, 99) * 1e3,
+        "peak_mib": max(sample.peak_bytes for sample in samples) / _MEBIBYTE,
         "growth_mib": max(sample.growth_bytes for sample in samples) / _MEBIBYTE,
         "failures": sum(sample.failures for sample in samples),
     }

@@ -6,17 +6,26 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import ratio, table
-from benchmarks.targets import judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from benchmarks.cases import Case
     from benchmarks.figures import Figures, Results
-    from benchmarks.targets import Verdict
+    from benchmarks.targets import Target, Verdict
 
-__all__ = ("case_table", "chart", "markdown", "other_table", "verdict_table")
+__all__ = ("FIGURES", "case_table", "chart", "markdown", "other_table", "verdict_table")
 
+FIGURES = {
+    "python_calls": "Python calls",
+    "transactions": "transactions",
+    "cpu_us": "CPU",
+    "mb_per_second": "throughput",
+    "failures": "failures",
+    "growth_mib": "growth in MiB",
+    "ms": "ms",
+}
+"""What the figures of targets are called."""
 _SMALL_BYTES = 64 * 1024
 _STYLE = 'font-family="sans-serif" font-size="13" fill="#888"'
 _LABEL, _BAR, _LINE = 300, 380, 22
@@ -26,7 +35,7 @@ def case_table(case: Case, results: Results) -> str:
     """Return the table of one case. Ratios are to its base; small files are told per request, large ones per byte."""
     is_small = case.size <= _SMALL_BYTES
     speed, cost = ("per second", "CPU us") if is_small else ("MB/s", "CPU s/GB")
-    header = [case.name, speed, "ratio", cost, "ratio", "p50 ms", "p99 ms", "growth MiB", "written", "failed"]
+    header = ["", speed, "ratio", cost, "ratio", "p50 ms", "p99 ms", "peak MiB", "written", "failed"]
     speed_name, cost_name = ("per_second", "cpu_us") if is_small else ("mb_per_second", "cpu_s_per_gb")
     rows = [
         [
@@ -37,7 +46,7 @@ def case_table(case: Case, results: Results) -> str:
             _ratio(results, case, name, cost_name),
             f"{figures['p50_ms']:.1f}",
             f"{figures['p99_ms']:.1f}",
-            f"{figures['growth_mib']:.0f}",
+            f"{figures['peak_mib']:.0f}",
             f"{figures['written_per_byte']:.1f} x" if case.action == "upload" else "",
             f"{figures['failures']:.0f}",
         ]
@@ -64,26 +73,29 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     rows = [
         [
             f"{verdict.target.case}: {verdict.target.contender}",
-            verdict.target.figure,
-            " or ".join(verdict.target.bases),
-            f"{verdict.target.bound} {verdict.target.limit:,g}",
+            _limit(verdict.target),
             "" if verdict.value is None else f"{verdict.value:,.4g}",
             verdict.word,
         ]
         for verdict in verdicts
     ]
-    return table(["target", "figure", "base", "limit", "is", ""], rows)
+    return table(["target", "limit", "is", ""], rows)
+
+
+def _limit(target: Target) -> str:
+    limit = f"{FIGURES[target.figure]} {target.bound} {target.limit:,g}"
+    # Of several bases the first one is named: the others are forms of the same.
+    return f"{limit} x {target.bases[0]}" if target.bases else limit
 
 
 def markdown(cases: Sequence[Case], results: Results) -> str:
-    """Return the whole report."""
+    """Return everything that was measured, a section for each case."""
     named = {case.name: case for case in cases}
-    tables = [
-        case_table(named[name], results) if name in named else other_table(name, figures)
+    return "\n".join(
+        f"### {name}\n\n{case_table(named[name], results) if name in named else other_table('', figures)}"
         for name, figures in results.items()
         if figures
-    ]
-    return "\n".join([*tables, verdict_table(judge(results))])
+    )
 
 
 def chart(title: str, values: Mapping[str, float], unit: str) -> str:

@@ -28,7 +28,6 @@ _CHECKED_BYTES = 10 * 1024 * 1024 + 17
 _ROWS = 1000
 _RANGE_START, _RANGE_BYTES = 12_345, 1024 * 1024
 _WARM_UP_REQUESTS = 30
-_ROUND_SECONDS = 1.0
 _STATUSES = {"upload": 201, "download": 200, "range": 206, "304": 304, "documents": 200}
 _READY_STATUSES = {200, 201, 204}
 
@@ -188,17 +187,18 @@ class Work:
             _STATUSES[case.action],
             connections=case.connections,
             requests=requests,
-            max_seconds=_ROUND_SECONDS,
+            max_seconds=case.seconds,
         )
         server.settle()
-        after = server.usage()
+        after, peak = server.usage(), max(resident, server.memory_bytes("VmHWM"))
         return Sample(
             len(done.latencies) + len(done.failures),
             _RANGE_BYTES if case.action == "range" else case.size,
             done.seconds,
             after.cpu_seconds - before.cpu_seconds,
             after.written_bytes - before.written_bytes,
-            max(0, server.memory_bytes("VmHWM") - resident),
+            peak - resident,
+            peak,
             tuple(done.latencies),
             len(done.failures),
         )

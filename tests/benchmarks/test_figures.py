@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cases import FULL, QUICK, S3_FULL, S3_QUICK, Case
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Sample, figures_of, percentile, quieter_half, ratio, table
-from benchmarks.report import case_table, chart, markdown, verdict_table
+from benchmarks.report import FIGURES, case_table, chart, markdown, verdict_table
 from benchmarks.targets import TARGETS, Target, Verdict, judge
 
 
@@ -129,11 +129,12 @@ def test_report_tells_ratios_and_verdicts() -> None:
             "0.50",
             "3.00",
         ]
-    report = markdown([small, large], results | {"sweep": {"SQLite": {"ms": 51.0}}})
-    assert "| SQLite | 51 |" in report
-    assert report.count("not measured") == len(TARGETS)
+    report = markdown([small, large], results | {"sweep": {"SQLite": {"ms": 51.0}}, "nothing": {}})
+    assert "### sweep\n\n|        | ms |\n|--------|---:|\n| SQLite | 51 |" in report
+    assert report.count("###") == 3
     missed = Verdict(Target("small", "ours", "cpu_us", 1.5, ("raw ASGI",)), 3.0)
-    assert "at most 1.5 |  3 | MISSED" in verdict_table([missed])
+    assert "CPU at most 1.5 x raw ASGI |  3 | MISSED" in verdict_table([missed])
+    assert {target.figure for target in TARGETS} == FIGURES.keys()
 
 
 def test_chart_is_well_formed_svg() -> None:
