@@ -3,21 +3,25 @@
 The application runs in this process, and requests are handed to it as a server hands them over: no client and no socket
 are counted. Counted are calls of Python functions in all threads, turns of the event loop, jobs that other threads hand
 back to it, SQL statements, and committed transactions. Each request is measured several times; the median counts.
-Exits with 1 if a count is above its ceiling.
+With ``--contenders`` the other contenders that can run in this process are counted as well, with ``--load`` an upload
+beside 31 others. Exits with 1 if a count is above its ceiling.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import sys
 import threading
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median_low
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from advanced_alchemy.extensions.litestar import EngineConfig, SQLAlchemyAsyncConfig, SQLAlchemyPlugin
@@ -30,6 +34,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import Pool
 
+from benchmarks.contenders import ALCHEMY, CONTENDERS, is_installed
+from benchmarks.report import other_table
 from litestar_filestore import (
     FileDownload,
     FileObject,
@@ -42,15 +48,22 @@ from litestar_filestore import (
 from litestar_filestore.ledger import LedgerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from contextvars import Context
 
     from litestar.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ("CEILINGS", "Counts", "excesses", "main", "measure")
+    from benchmarks.contenders import Contender
+
+__all__ = ("CEILINGS", "Counts", "excesses", "main", "measure", "measure_load", "measure_others")
+
+_Found = TypeVar("_Found")
+_OTHERS = ("Litestar, row", *ALCHEMY, "FastAPI, sqlalchemy-file", "FastAPI, fastapi-storages")
 
 _TIMES = 15
 _WARM_UP = 5
+_AT_A_TIME = 32
+_LATE_SECONDS = 1.0
 _SECRET = "sXk2uRr8Nq0vT4yB7dLwZ1mCfHj6PgEa"  # noqa: S105  # of an application that ends with this process
 _KIBIBYTE = bytes(1024)
 
@@ -71,17 +84,17 @@ class Counts(NamedTuple):
 
 
 CEILINGS = {
-    "upload 1 KiB": Counts(4030, 55, 14, 3, 2),
-    "upload 1 KiB without a ledger": Counts(2880, 50, 10, 1, 1),
-    "download 1 KiB by row": Counts(1630, 30, 8, 1, 0),
-    "range by row": Counts(1640, 30, 8, 1, 0),
-    "304 by row": Counts(1240, 22, 7, 1, 0),
-    "look-up of a row": Counts(5000, 100, 100, 1, 0),
-    "download 1 KiB by key": Counts(5000, 100, 100, 0, 0),
-    "range by key": Counts(5000, 100, 100, 0, 0),
-    "download 1 KiB by link": Counts(670, 12, 1, 0, 0),
-    "range by link": Counts(680, 12, 1, 0, 0),
-    "304 by link": Counts(375, 5, 0, 0, 0),
+    "upload 1 KiB": Counts(3430, 45, 12, 3, 2),
+    "upload 1 KiB without a ledger": Counts(2280, 30, 8, 1, 1),
+    "download 1 KiB by row": Counts(1140, 20, 7, 1, 0),
+    "range by row": Counts(1150, 20, 7, 1, 0),
+    "304 by row": Counts(1085, 20, 7, 1, 0),
+    "look-up of a row": Counts(1095, 20, 7, 1, 0),
+    "download 1 KiB by key": Counts(255, 2, 0, 0, 0),
+    "range by key": Counts(265, 2, 0, 0, 0),
+    "download 1 KiB by link": Counts(212, 2, 0, 0, 0),
+    "range by link": Counts(224, 2, 0, 0, 0),
+    "304 by link": Counts(192, 2, 0, 0, 0),
 }
 """Just above what was reached: a request that costs more has become slower."""
 
@@ -215,6 +228,10 @@ class _Counter:
         self.calls = self.turns = self.hops = self.statements = self.transactions = 0
         self.is_on = True
 
+    def go_on(self) -> None:
+        """Go on after `stop`."""
+        self.is_on = True
+
     def stop(self) -> Counts:
         """Return what was counted."""
         self.is_on = False
@@ -239,7 +256,10 @@ class _Counter:
             commits = verb == "COMMIT" or (not is_open and verb in {"INSERT", "UPDATE", "DELETE"})
             self.transactions += self.is_on and commits
 
-        connection.run_async(lambda driver: driver.set_trace_callback(trace))
+        if hasattr(connection, "run_async"):
+            connection.run_async(lambda driver: driver.set_trace_callback(trace))
+        else:
+            connection.set_trace_callback(trace)
 
 
 class _CountedLoop(asyncio.SelectorEventLoop):
@@ -270,21 +290,12 @@ class _Request(NamedTuple):
     body: bytes = b""
 
 
-class _Client:
-    """Hands requests to an application as a server does, and counts what each costs."""
+class _Exchange:
+    """One request as a server tells it to an application, and what it is answered."""
 
-    def __init__(self, app: Litestar, counter: _Counter) -> None:
-        self._app = app
-        self._counter = counter
-
-    async def send(self, request: _Request) -> tuple[Counts, dict[str, str], bytes]:
-        """Return the price, the headers and the body of an answer.
-
-        Raises:
-            RuntimeError: If the status is another one than expected.
-        """
+    def __init__(self, request: _Request) -> None:
         path, _, query = request.path.partition("?")
-        scope: Any = {
+        self.scope: Any = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
@@ -300,24 +311,70 @@ class _Client:
             "extensions": {},
             "state": {},
         }
-        incoming = iter([{"type": "http.request", "body": request.body, "more_body": False}])
-        sent: list[Any] = []
+        self._request = request
+        self._incoming = iter([{"type": "http.request", "body": request.body, "more_body": False}])
+        self._sent: list[Any] = []
 
-        async def receive() -> Any:
-            for message in incoming:
-                return message
-            return await asyncio.get_running_loop().create_future()  # the client stays
+    async def receive(self) -> Any:
+        """Return the request, and then nothing any more."""
+        for message in self._incoming:
+            return message
+        return await asyncio.get_running_loop().create_future()  # the client stays
 
-        async def send(message: Any) -> None:
-            sent.append(message)
+    async def send(self, message: Any) -> None:
+        """Take what the application says."""
+        self._sent.append(message)
 
+    def answer(self) -> tuple[dict[str, str], bytes]:
+        """Return headers and body.
+
+        Raises:
+            RuntimeError: If the status is another one than expected.
+        """
+        start, *body = self._sent
+        if start["status"] != self._request.status:
+            raise RuntimeError(f"{self._request[:2]} was answered {start['status']}: {body!r}")
+        headers = {name.decode(): value.decode() for name, value in start["headers"]}
+        return headers, b"".join(message.get("body", b"") for message in body)
+
+
+class _Client:
+    """Hands requests to an application as a server does, and counts what each costs."""
+
+    def __init__(self, app: Any, counter: _Counter) -> None:
+        self._app = app
+        self._counter = counter
+
+    async def send(self, request: _Request) -> tuple[Counts, dict[str, str], bytes]:
+        """Return the price, the headers and the body of an answer.
+
+        Raises:
+            RuntimeError: If the status is another one than expected.
+        """
+        exchange, others = _Exchange(request), asyncio.all_tasks()
         self._counter.start()
-        await self._app(scope, receive, send)
+        await self._app(exchange.scope, exchange.receive, exchange.send)
         counts = self._counter.stop()
-        if sent[0]["status"] != request.status:
-            raise RuntimeError(f"{request.method} {request.path} was answered {sent[0]['status']}: {sent[1:]!r}")
-        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return counts, headers, b"".join(message.get("body", b"") for message in sent[1:])
+        if late := asyncio.all_tasks() - others:  # some save their file after they have answered
+            self._counter.go_on()
+            await asyncio.wait(late, timeout=_LATE_SECONDS)
+            counts = self._counter.stop()
+        return counts, *exchange.answer()
+
+    async def load(self, request: _Request) -> dict[str, float]:
+        """Return what a request costs on average while there are as many as a busy process has."""
+        await self._crowd(request)
+        self._counter.start()
+        for _ in range(_TIMES):
+            await self._crowd(request)
+        counts = self._counter.stop()
+        return {name: count / _TIMES / _AT_A_TIME for name, count in counts._asdict().items()}
+
+    async def _crowd(self, request: _Request) -> None:
+        exchanges = [_Exchange(request) for _ in range(_AT_A_TIME)]
+        await asyncio.gather(*(self._app(each.scope, each.receive, each.send) for each in exchanges))
+        for each in exchanges:
+            each.answer()
 
     async def price(self, request: _Request) -> Counts:
         """Return the median price of a request."""
@@ -360,6 +417,51 @@ async def _measure_plain(app: Litestar, counter: _Counter) -> dict[str, Counts]:
         return {"upload 1 KiB without a ledger": await _Client(app, counter).price(_upload("/plain"))}
 
 
+async def _measure_load(app: Litestar, counter: _Counter) -> dict[str, float]:
+    async with app.lifespan():
+        return await _Client(app, counter).load(_upload("/documents"))
+
+
+async def _measure_other(app: Any, counter: _Counter) -> Counts:
+    async with _running(app):
+        return await _Client(app, counter).price(_upload("/files"))
+
+
+@asynccontextmanager
+async def _running(app: Any) -> AsyncIterator[None]:
+    """Start and stop any ASGI application."""
+    incoming, started, sent = asyncio.Queue[Any](), asyncio.Event(), list[Any]()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        started.set()
+
+    running = asyncio.create_task(
+        app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, incoming.get, send)
+    )
+    incoming.put_nowait({"type": "lifespan.startup"})
+    await started.wait()
+    if sent[0]["type"] != "lifespan.startup.complete":
+        raise RuntimeError(sent[0])
+    yield
+    incoming.put_nowait({"type": "lifespan.shutdown"})
+    await running
+
+
+def _run(counter: _Counter, work: Callable[[Path], Coroutine[Any, Any, _Found]]) -> _Found:
+    """Do `work` in an empty folder, with everything counted that the counter is on for."""
+    event.listen(Pool, "connect", counter.connected)
+    threading.setprofile(counter.profile)
+    sys.setprofile(counter.profile)
+    try:
+        with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: _CountedLoop(counter)) as runner:
+            return runner.run(work(Path(folder)))
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+        event.remove(Pool, "connect", counter.connected)
+
+
 def measure(*, is_slow: bool = False) -> dict[str, Counts]:
     """Return the price of each request. Threads that are there already are not counted.
 
@@ -367,20 +469,26 @@ def measure(*, is_slow: bool = False) -> dict[str, Counts]:
         is_slow: Whether the application wastes three hundred calls for each request.
     """
     counter = _Counter()
-    event.listen(Pool, "connect", counter.connected)
-    threading.setprofile(counter.profile)
-    sys.setprofile(counter.profile)
-    found: dict[str, Counts] = {}
-    try:
-        for has_ledger, work in ((True, _measure), (False, _measure_plain)):
-            with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: _CountedLoop(counter)) as runner:
-                app = create_app(Path(folder), has_ledger=has_ledger, is_slow=is_slow)
-                found |= runner.run(work(app, counter))
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
-        event.remove(Pool, "connect", counter.connected)
-    return found
+    with_ledger, plain = (partial(create_app, has_ledger=each, is_slow=is_slow) for each in (True, False))
+    found = _run(counter, lambda folder: _measure(with_ledger(folder), counter))
+    return found | _run(counter, lambda folder: _measure_plain(plain(folder), counter))
+
+
+def measure_load() -> dict[str, float]:
+    """Return what an upload costs on average while there are 32 at a time; it differs a little from run to run."""
+    counter = _Counter()
+    return _run(counter, lambda folder: _measure_load(create_app(folder, has_ledger=True), counter))
+
+
+def measure_others() -> dict[str, Counts]:
+    """Return what the same upload costs the other contenders that can run here and are installed."""
+    installed = [name for name in _OTHERS if is_installed(CONTENDERS[name])]
+    return {f"upload 1 KiB, {name}": _measure_contender(CONTENDERS[name]) for name in installed}
+
+
+def _measure_contender(contender: Contender) -> Counts:
+    module, counter = importlib.import_module(f"benchmarks.contenders.{contender.module}"), _Counter()
+    return _run(counter, lambda folder: _measure_other(module.create_app(folder, **contender.variant), counter))
 
 
 def excesses(found: dict[str, Counts]) -> list[str]:
@@ -393,29 +501,22 @@ def excesses(found: dict[str, Counts]) -> list[str]:
     ]
 
 
-def _table(found: dict[str, Counts]) -> str:
-    lines = [
-        f"| {'request':<32} | {' | '.join(name.replace('_', ' ') for name in Counts._fields)} |",
-        f"|{'-' * 34}|{'|'.join('-' * (len(name) + 1) + ':' for name in Counts._fields)}|",
-    ]
-    for request, counts in found.items():
-        cells = [f"{count:>{len(name)}}" for name, count in zip(Counts._fields, counts, strict=True)]
-        lines.append(f"| {request:<32} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table, or JSON, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counts", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--slow", action="store_true", help="waste three hundred calls for each request")
+    parser.add_argument("--contenders", action="store_true", help="count the same upload of other contenders")
+    parser.add_argument("--load", action="store_true", help="count an upload beside 31 others")
     options = parser.parse_args(arguments)
-    found = measure(is_slow=options.slow)
-    if options.json:
-        sys.stdout.write(json.dumps({request: counts._asdict() for request, counts in found.items()}) + "\n")
-    else:
-        sys.stdout.write(_table(found))
-    too_much = excesses(found)
+    ours = measure(is_slow=options.slow)
+    found: dict[str, dict[str, float]] = {request: dict(counts._asdict()) for request, counts in ours.items()}
+    if options.load:
+        found["upload 1 KiB, 32 at a time"] = measure_load()
+    if options.contenders:
+        found |= {request: dict(counts._asdict()) for request, counts in measure_others().items()}
+    sys.stdout.write(f"{json.dumps(found)}\n" if options.json else other_table("request", found))
+    too_much = excesses(ours)
     for each in too_much:
         sys.stderr.write(f"{each}\n")
     return 1 if too_much else 0

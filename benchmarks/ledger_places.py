@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, StoredObject
-from litestar_filestore.ledger.table import LEDGER_SWITCH, define_ledger
+from litestar_filestore.ledger.table import define_ledger
 from tests.servers import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("BACKEND", "DATABASES", "LEDGER", "Base", "Document", "Loose", "LooseBase", "async_url", "serve_database")
+__all__ = ("BACKEND", "DATABASES", "LEDGER", "Base", "Document", "serve_database")
 
 BACKEND = "bench"
 DATABASES = ("sqlite", "postgresql")
@@ -28,25 +28,10 @@ class Base(DeclarativeBase):
     """Models with a ledger."""
 
 
-class LooseBase(DeclarativeBase):
-    """Models without one."""
-
-    metadata = sa.MetaData(info={LEDGER_SWITCH: False})
-
-
 class Document(Base):
     """A row whose file the ledger looks after."""
 
     __tablename__ = "document"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    file: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND))
-
-
-class Loose(LooseBase):
-    """A row whose file only its session looks after."""
-
-    __tablename__ = "loose"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     file: Mapped[FileObject | None] = mapped_column(StoredObject(BACKEND))
@@ -70,11 +55,5 @@ def serve_database(name: str) -> Iterator[str]:
             url = stack.enter_context(postgres.serve(folder)).url("psycopg")
         engine = sa.create_engine(url)
         Base.metadata.create_all(engine)
-        LooseBase.metadata.create_all(engine)
         engine.dispose()
         yield url
-
-
-def async_url(url: str) -> str:
-    """Return the URL of the same database for its async driver."""
-    return url.replace("sqlite:", "sqlite+aiosqlite:").replace("+psycopg", "+asyncpg")

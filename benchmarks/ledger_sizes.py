@@ -10,6 +10,8 @@ import argparse
 import resource
 import sys
 import time
+from contextlib import suppress
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
@@ -19,19 +21,21 @@ from litestar_filestore import Driver, ObjectInfo, StorageBackend, storages
 from litestar_filestore.errors import ObjectNotFoundError, UnsupportedOperationError
 from litestar_filestore.ledger.fsck import fsck
 from litestar_filestore.ledger.sweep import sweep
+from tests.servers.processes import ServerMissingError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
     from sqlalchemy import Engine
 
-__all__ = ("main",)
+__all__ = ("idle_sweeps", "main")
 
 _SIZES = (100_000, 1_000_000)
 _MAX_RATIO = 4.0
 """Time per object of the largest number over that of the smallest. What is not constant grows by ten between these
 sizes; caches that no longer hold everything, a vacuum, and other users of the machine make up to three of it."""
 _MAX_GROWTH_MIB = 64.0
+_IDLE_ROUNDS = 9
 # Keys in the order of numbers would lie side by side in every index; these are spread, and still never repeat.
 _SPREAD = 2_654_435_761
 _FILL = {
@@ -141,6 +145,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(failures > 0)
 
 
+def idle_sweeps(count: int = 1_000_000) -> dict[str, float]:
+    """Return the seconds of a sweep that finds nothing due among so many tombstones, by database."""
+    storages.register_backend(StorageBackend(BACKEND, driver=NumberDriver()))
+    found: dict[str, float] = {}
+    try:
+        for name, title in zip(DATABASES, ("SQLite", "PostgreSQL"), strict=True):
+            with suppress(ServerMissingError), serve_database(name) as url:
+                engine = sa.create_engine(url)
+                found[title] = _sweep_idly(engine, count)
+                engine.dispose()
+    finally:
+        storages.unregister_backend(BACKEND)
+    return found
+
+
+def _sweep_idly(engine: Engine, count: int) -> float:
+    _fill(engine, count)
+    with engine.begin() as connection:
+        # Due in a million seconds, and each at a time of its own, as after a large deletion.
+        connection.execute(
+            sa.text("UPDATE filestore_object SET state = 'gone', not_before = :due + not_before"),
+            {"due": time.time() + 1_000_000},
+        )
+    _tidy(engine)
+    taken: list[float] = []
+    for _ in range(_IDLE_ROUNDS):
+        start = time.perf_counter()
+        if sweep(engine, LEDGER, storages).deleted:
+            raise AssertionError("something was due")
+        taken.append(time.perf_counter() - start)
+    return median(sorted(taken)[: _IDLE_ROUNDS // 2 + 1])
+
+
+def _tidy(engine: Engine) -> None:
+    """Do what a database does by itself after a while."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE filestore_object" if engine.name == "postgresql" else "ANALYZE"))
+
+
 def _measure(engine: Engine, driver: NumberDriver, backend: StorageBackend, count: int) -> dict[str, Measure]:
     driver.count, driver.deleted = count, 0
     _fill(engine, count)
@@ -159,8 +202,7 @@ def _measure(engine: Engine, driver: NumberDriver, backend: StorageBackend, coun
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE filestore_object SET state = 'doomed' WHERE backend = 'bench'"))
     if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(sa.text("VACUUM ANALYZE filestore_object"))  # as it does by itself after a while
+        _tidy(engine)
     return {"fsck": checked, "sweep": _time(clear, count)}
 
 

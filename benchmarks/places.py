@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.backend import StorageBackend
     from tests.servers.s3 import S3Server
 
-__all__ = ("LOCAL", "STORES", "Place", "make_backend", "s3_options", "serve_place")
+__all__ = ("LOCAL", "STORES", "Place", "make_backend", "place_from_environment", "s3_options", "serve_place")
 
 LOCAL = ("local", "local, fsspec name")
 """Stores that need no server."""
@@ -25,6 +27,7 @@ STORES = (*LOCAL, "S3, obstore", "S3, s3fs")
 """All stores, by the names that the tables show."""
 
 _BUCKET = "benchmarks"
+_VARIABLE = "BENCH_PLACE"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Place:
     secret_key: str = ""
     region: str = ""
 
+    def environment(self) -> dict[str, str]:
+        """Return variables that `place_from_environment` reads."""
+        return {_VARIABLE: json.dumps(self.as_dict())}
+
     def as_dict(self) -> dict[str, Any]:
         """Return the values for JSON."""
         return asdict(self)
@@ -49,6 +56,11 @@ class Place:
     def bucket(self) -> str:
         """The bucket that was made for the benchmarks."""
         return _BUCKET
+
+
+def place_from_environment() -> Place:
+    """Return the place that the parent process has put into the environment."""
+    return Place(**json.loads(os.environ[_VARIABLE]))
 
 
 @contextmanager

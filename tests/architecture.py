@@ -65,7 +65,6 @@ HOUSE = {
 # Where more libraries are let in than the room has: a module or a package, by its whole name.
 MORE_LIBRARIES = {
     "core.file_object": ("pydantic_core",),  # what pydantic asks a field's type for; it is installed when pydantic asks
-    "core.threads": ("anyio",),
     "sansio.tokens": ("msgspec",),  # writes and reads the claims
     "backends.obstore": ("obstore",),
     "backends.obstore.s3_beside_obstore": ("botocore", "s3fs"),  # for what obstore does not offer
