@@ -221,7 +221,6 @@ def test_wrong_import_is_reported(written: Write, name: str, source: str) -> Non
         ("core.types", "import json, msgspec\nfrom litestar_filestore.errors import StorageError"),
         ("core.file_object", "from litestar_filestore.core.keys import check_key"),
         ("core.file_object", "import pydantic_core.core_schema"),
-        ("core.threads", "import anyio.to_thread"),
         ("backends.obstore.puts", "import obstore.store"),
         ("ledger.ledger", "import sqlalchemy\nfrom litestar_filestore.orm.columns import columns"),
         ("links.routes", "from litestar_filestore.uploads.limits import UploadLimits"),
