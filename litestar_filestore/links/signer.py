@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from copy import copy
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from litestar_filestore.core.file_object import FileObject, Referred
+from litestar_filestore.core.file_object import FileObject, LinkWish, Referred
 from litestar_filestore.core.new_file import UsedLink
 from litestar_filestore.core.types import SignedAnswer
 from litestar_filestore.downloads.answer import content_headers
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from litestar_filestore.core.backend import StorageBackend
-    from litestar_filestore.core.file_object import LinkWish
+    from litestar_filestore.core.file_object import Disposition
     from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.links.link_config import LinkConfig
     from litestar_filestore.sansio.tokens import KeyRing, Purpose
@@ -39,6 +39,10 @@ __all__ = (
     "LinkSigner",
     "UploadClaims",
 )
+
+_REMEMBERED_TOKENS = 2048
+
+_PLAIN = LinkWish()
 
 C = TypeVar("C", bound=msgspec.Struct)
 
@@ -123,6 +127,8 @@ class LinkSigner:
         self._registry = registry
         self._downloads = downloads or DownloadConfig()
         self._clock = clock
+        # Within a window, links to one file are the same: a list that is shown again need not sign them again.
+        self._download_token = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._make_download_token)
         self._place_seen: tuple[str, str] = "", ""
         self._base = config.base
 
@@ -159,6 +165,18 @@ class LinkSigner:
         except UnsupportedOperationError:
             return made.otherwise()
 
+    def link_of(self, file: FileObject) -> str | None:
+        """Return the `url` of a file in responses: a link of the application that sends them, or of a public store.
+
+        Never one that the store signs, which may need a request for credentials.
+        """
+        if (key := file.key) is None:
+            return None
+        backend = self._registry.get_backend(file.backend_key)
+        if backend.base_url is not None:
+            return backend.public_url(key)
+        return self._download_url(file, backend, key, _PLAIN, self._config.expires_in)
+
     async def url_for_async(self, file: FileObject, wish: LinkWish) -> str:
         """`url_for` without blocking the event loop."""
         made = self._made(file, wish)
@@ -174,13 +192,13 @@ class LinkSigner:
         if wish.for_upload:
             return self._upload_url(file, wish)
         backend, key = self._where(file)
-        life = self._life(wish.expires_in, self._config.expires_in)
+        life = self._config.expires_in if wish.expires_in is None else self._life(wish.expires_in, 0)
         if (public := _public_url(backend, key, wish)) is not None:
             return public
-        download_url = partial(self._download_url, file, backend, key, wish, life)
         if self._config.native and wish.native:
-            return _StoreLink(backend, key, self._answer(file, wish, life), download_url)
-        return download_url()
+            otherwise = partial(self._download_url, file, backend, key, wish, life)
+            return _StoreLink(backend, key, self._answer(file, wish, life), otherwise)
+        return self._download_url(file, backend, key, wish, life)
 
     def reference_for(self, file: FileObject, expires_in: int | None, *, kept: bool = False) -> str:
         """Return a reference; see `StorageRegistry.reference_for`."""
@@ -217,22 +235,46 @@ class LinkSigner:
         return f"{self._base}/{self._token('upload', claims, int(self._clock()) + life)}"
 
     def _download_url(self, file: FileObject, backend: StorageBackend, key: str, wish: LinkWish, life: int) -> str:
-        claims = DownloadClaims(
-            backend=backend.key,
-            key=key,
-            filename=safe_filename(wish.filename or file.filename),
-            content_type=file.content_type,
-            disposition=wish.disposition or "attachment",
-            size=file.size,
-            etag=file.etag,
-            last_modified=int(file.last_modified) if file.last_modified is not None else None,
+        window = min(self._config.window_seconds, life // 2) or 1
+        token = self._download_token(
+            (int(self._clock()) + life) // window * window,
+            backend.key,
+            key,
+            wish.filename or file.filename,
+            file.content_type,
+            wish.disposition or "attachment",
+            file.size,
+            file.etag,
+            file.last_modified,
         )
-        window = self._window(life)
-        end = (int(self._clock()) + life) // window * window
-        return f"{self._base}/{self._token('download', claims, end)}"
+        return f"{self._base}/{token}"
+
+    def _make_download_token(  # noqa: PLR0917  # as the key of a cache
+        self,
+        end: int,
+        backend: str,
+        key: str,
+        filename: str,
+        content_type: str,
+        disposition: Disposition,
+        size: int | None,
+        etag: str | None,
+        last_modified: float | None,
+    ) -> str:
+        claims = DownloadClaims(
+            backend=backend,
+            key=key,
+            filename=safe_filename(filename),
+            content_type=content_type,
+            disposition=disposition,
+            size=size,
+            etag=etag,
+            last_modified=int(last_modified) if last_modified is not None else None,
+        )
+        return self._token("download", claims, end)
 
     def _answer(self, file: FileObject, wish: LinkWish, life: int) -> SignedAnswer:
-        window = self._window(life)
+        window = min(self._config.window_seconds, life // 2) or 1
         name = safe_filename(wish.filename or file.filename)
         headers = content_headers(file.content_type, name, wish.disposition or "attachment", self._downloads)
         return SignedAnswer(
@@ -244,9 +286,6 @@ class LinkSigner:
 
     def _token(self, purpose: Purpose, claims: msgspec.Struct, expires_at: int) -> str:
         return self._ring.sign(purpose, msgspec.to_builtins(claims), expires_at=expires_at)
-
-    def _window(self, life: int) -> int:
-        return max(1, min(self._config.window_seconds, life // 2))
 
     def _life(self, asked: int | None, default: int) -> int:
         if asked is None:

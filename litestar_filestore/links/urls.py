@@ -1,33 +1,16 @@
-"""Finds where the application's own links lead, and makes the URLs in responses."""
+"""Finds where the application's own links lead."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from litestar_filestore.core.file_object import LinkWish, answering
-
 if TYPE_CHECKING:
-    from litestar.connection import ASGIConnection
     from litestar.types import Scope
 
-    from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.links.signer import LinkSigner
 
-__all__ = (
-    "build_link",
-    "signer_here",
-)
-
-_WISH = LinkWish(native=False)  # the store's own link may need a request for credentials
-
-
-def build_link(file: FileObject, connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
-    """Return the `url` of a file in responses: a link of the application that sends them."""
-    del connection  # the host and scheme that one client claims must not reach others
-    here = answering.get()
-    links = here.links if here is not None else None
-    return links.url_for(file, _WISH) if links is not None and file.key is not None else None
+__all__ = ("signer_here",)
 
 
 def signer_here(signer: LinkSigner, scope: Scope) -> LinkSigner:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import weakref
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm.attributes import flag_modified
+from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import FileRejectedError, InvalidArgumentError
 from litestar_filestore.orm.stored_object import StoredObject, TrackedFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy.orm import InstanceState, Mapper
 
@@ -146,30 +146,24 @@ def instrument(mapper: Mapper[Any], class_: type[Any]) -> tuple[FileColumn, ...]
 
 
 def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
-    def loaded(target: Any, *_: Any) -> None:
-        if isinstance(file := sa.inspect(target).dict.get(key), FileObject):
-            _watch(file, target, key)
+    # With the state instead of the row: these run for each row that is loaded.
+    def loaded(state: InstanceState[Any], *_: Any) -> None:
+        if isinstance(file := instance_dict(state.obj()).get(key), FileObject):
+            file.on_change = partial(_remember, state.obj, key)
 
-    def assigned(target: Any, value: Any, *_: Any) -> None:
+    def assigned(state: InstanceState[Any], value: Any, *_: Any) -> None:
         if isinstance(value, FileObject):
-            _watch(value, target, key)
+            value.on_change = partial(_remember, state.obj, key)
 
-    event.listen(class_, "load", loaded, propagate=True)
-    event.listen(class_, "refresh", loaded, propagate=True)
-    event.listen(attribute, "set", assigned, propagate=True)
-
-
-def _watch(file: FileObject, target: Any, key: str) -> None:
-    owner = weakref.ref(target)
-
-    def file_changes(changing: FileObject) -> None:
-        if (row := owner()) is not None:
-            _remember(row, key, changing)
-
-    file.on_change = file_changes
+    event.listen(class_, "load", loaded, propagate=True, raw=True)
+    event.listen(class_, "refresh", loaded, propagate=True, raw=True)
+    event.listen(attribute, "set", assigned, propagate=True, raw=True)
 
 
-def _remember(row: Any, key: str, file: FileObject) -> None:
+def _remember(owner: Callable[[], Any], key: str, file: FileObject) -> None:
+    """Keep the old value of a file that is about to change, for the row that holds it, if that is still there."""
+    if (row := owner()) is None:
+        return
     state = sa.inspect(row)
     old = state.committed_state.get(key, file)
     if old is not file:

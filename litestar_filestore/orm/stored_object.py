@@ -266,12 +266,12 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         if self.multiple:
             rows = cast("Iterable[Any]", [value] if isinstance(value, Mapping) else value)
             return TrackedFiles(self._file(each) for each in rows if each)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):
             raise SourceTypeError(
                 f"A column for one file holds {type(value).__name__}; was it declared multiple before? Declare it so "
                 "again, or migrate its rows"
             )
-        return self._file(cast("Mapping[str, Any]", value))
+        return self._file(value)  # pyright: ignore[reportUnknownArgumentType]  # a row that is no JSON object fails there
 
     def _file(self, row: Mapping[str, Any]) -> FileObject:
         file = FileObject.from_dict(row, self._raw_backend)

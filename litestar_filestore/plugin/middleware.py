@@ -46,7 +46,7 @@ class FilestoreMiddleware(ASGIMiddleware):
     """
 
     def __init__(self, build: URLBuilder | None, links: LinkSigner | None = None) -> None:
-        """Use `build` for every connection, or no builder, and `links` for everything else that makes links."""
+        """Use `build` for every connection, else `links`, and `links` for everything else that makes links."""
         self._build = build
         self._links = links
 
@@ -59,9 +59,11 @@ class FilestoreMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the connection with the builder set."""
-        build_url = _bound(self._build, scope) if self._build is not None else None
-        here = answering.get() or Answering()
-        token = answering.set(here._replace(links=self._links_here(scope), build_url=build_url))
+        links, here = self._links_here(scope), answering.get()
+        build_url: Callable[[FileObject], str | None] | None = links.link_of if links is not None else None
+        if self._build is not None:
+            build_url = _bound(self._build, scope)
+        token = answering.set(Answering(here.keeper if here is not None else None, links, build_url))
         try:
             await next_app(scope, receive, send)
         finally:

@@ -1,4 +1,4 @@
-"""Downloads that are answered at once: what is in memory is sent without a thread, and says what any other answer says."""
+"""Downloads that are answered at once: what is in memory is sent without a thread, as any other answer would be."""
 
 from __future__ import annotations
 
