@@ -27,6 +27,8 @@ from litestar_filestore.tracking.bulk import plain_value
 from litestar_filestore.tracking.checks import check_stored
 from litestar_filestore.tracking.custody import Custody, custody_of, store_pending
 from litestar_filestore.tracking.defaults import fill_defaults
+from litestar_filestore.tracking.journal import known_journal
+from litestar_filestore.tracking.turns import take_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,6 +133,9 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
     for change in changes:
         if change.custody is not None and not change.deleted:
             _store_all(change.custody, change)
+    if (journal := known_journal(session)) is not None:
+        for connection in journal.connections:
+            take_turn(session, connection)
     by_mapper = _by_mapper(change for change in changes if change.state.has_identity)
     # The same order everywhere: two transactions that lock rows of the same tables must not wait for each other.
     rows = {

@@ -17,6 +17,7 @@ from litestar_filestore.errors import LedgerError
 from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.tracking.deletes import delete_targets
 from litestar_filestore.tracking.journal import journal_of, journal_on, known_journal
+from litestar_filestore.tracking.turns import end_turn
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Dialect, ExceptionContext
@@ -95,6 +96,8 @@ def after_transaction_end(session: Session, transaction: SessionTransaction) -> 
     journal = known_journal(session)
     if journal is None or (not transaction.nested and transaction.parent is not None):
         return
+    if not transaction.nested:
+        end_turn(session)
     if targets := journal.ended(transaction):
         delete_targets(targets)
 
