@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
-
 from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.core.file_object import FileObject

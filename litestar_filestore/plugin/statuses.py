@@ -39,8 +39,8 @@ from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
     from litestar import Request, Response
-    from sqlalchemy.exc import OperationalError
     from litestar.types import Scope
+    from sqlalchemy.exc import OperationalError
 
 __all__ = (
     "ANSWERS",
