@@ -13,6 +13,7 @@ other (a link and a sweep, two replacements of one row) meet at the row, and one
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import sqlalchemy as sa
@@ -150,7 +151,7 @@ class Ledger:
         for chunk in _chunks(list(facts)):
             rows = [
                 {
-                    **_entry(key, state, owner=owner, lease_seconds=lease_seconds),
+                    **_entry(*key, state, owner=owner, lease_seconds=lease_seconds),
                     "size": known.size if (known := facts[key]) else None,
                     "checksum": known.checksum if known else None,
                 }
@@ -159,11 +160,13 @@ class Ledger:
             connection.execute(sa.insert(self.table).values(rows))
 
     def staging_of(self, count: int) -> sa.Insert:
-        """Return the statement that stages new objects: parameters ``backend0``, ``key0``, ``owner0``, ``backend1``..."""
-        keys = [ObjectKey(sa.bindparam(f"backend{each}"), sa.bindparam(f"key{each}")) for each in range(count)]  # type: ignore[arg-type]  # parameters of a statement
-        owners = [sa.bindparam(f"owner{each}") for each in range(count)]
-        rows = zip(keys, owners, strict=True)
-        return sa.insert(self.table).values([_entry(key, State.STAGED, owner=owner) for key, owner in rows])
+        """Return the statement that stages new objects; parameters are ``backend0``, ``key0``, ``owner0`` ..."""
+
+        def entry(number: int) -> dict[str, object]:
+            backend, key, owner = (sa.bindparam(f"{name}{number}") for name in ("backend", "key", "owner"))
+            return _entry(backend, key, State.STAGED, owner=owner)
+
+        return sa.insert(self.table).values([entry(number) for number in range(count)])
 
     def forgetting(self) -> sa.Delete:
         """Return the statement of `forget` for one object: parameters ``backend0`` and ``key0``."""
@@ -314,13 +317,38 @@ class Ledger:
         """
         unknown: list[ObjectKey] = []
         for chunk in _chunks(list(facts)):
-            values = {**self._facts({key: facts[key] for key in chunk}), **self._begin(State.LINKED)}
-            if owner is not None:
-                values["owner"] = sa.func.coalesce(self._c.owner, owner)
-            linked = _count(connection, self._update().where(self._are(chunk, *free)).values(values))
+            if len(chunk) == 1:
+                values = {"this_backend": chunk[0].backend, "this_key": chunk[0].key, "this_owner": owner}
+                values |= {"this_size": facts[chunk[0]].size, "this_checksum": facts[chunk[0]].checksum}
+                linked = _count(connection, _link_statement(self.table, tuple(free)), values)
+            else:
+                linked = _count(connection, self._link_all({key: facts[key] for key in chunk}, owner, free))
             if linked != len(chunk):
                 unknown += self._explain(connection, chunk, linked, free)
         return unknown
+
+    def link_one(self, free: Collection[State]) -> sa.Update:
+        """Return the statement that gives one object to a row, with parameters named ``this_...``."""
+        size = sa.bindparam("this_size", type_=sa.BigInteger())
+        checksum = sa.bindparam("this_checksum", type_=sa.String(160))
+        values = {
+            **self._begin(State.LINKED),
+            "size": sa.func.coalesce(size, self._c.size),
+            "checksum": sa.func.coalesce(checksum, self._c.checksum),
+            "owner": sa.func.coalesce(self._c.owner, sa.bindparam("this_owner", type_=sa.String(255))),
+        }
+        return self._update().where(*self._is_this(free)).values(values)
+
+    def _is_this(self, states: Collection[State]) -> tuple[sa.ColumnElement[bool], ...]:
+        this = self._c.backend == sa.bindparam("this_backend"), self._c.key == sa.bindparam("this_key")
+        # Not ``IN``: SQLAlchemy would write its parameters into the text each time.
+        return *this, sa.or_(*(self._c.state == state for state in states))
+
+    def _link_all(self, facts: Mapping[ObjectKey, Facts], owner: str | None, free: Sequence[State]) -> sa.Update:
+        values = {**self._facts(facts), **self._begin(State.LINKED)}
+        if owner is not None:
+            values["owner"] = sa.func.coalesce(self._c.owner, owner)
+        return self._update().where(self._are(facts, *free)).values(values)
 
     def _explain(
         self, connection: Connection, chunk: Sequence[ObjectKey], linked: int, free: Sequence[State]
@@ -360,8 +388,13 @@ class Ledger:
         """
         unknown: list[ObjectKey] = []
         for chunk in _chunks(keys):
-            statement = self._update().where(self._are(chunk, State.LINKED)).values(self._begin(State.DOOMED))
-            if (doomed := _count(connection, statement)) != len(chunk):
+            if len(chunk) == 1:
+                values = {"this_backend": chunk[0].backend, "this_key": chunk[0].key}
+                doomed = _count(connection, _doom_statement(self.table), values)
+            else:
+                statement = self._update().where(self._are(chunk, State.LINKED)).values(self._begin(State.DOOMED))
+                doomed = _count(connection, statement)
+            if doomed != len(chunk):
                 states = self.states(connection, chunk, latest=True)
                 missing = [key for key in chunk if key not in states]
                 shared = sum(state is State.SHARED for state in states.values())
@@ -371,6 +404,10 @@ class Ledger:
                     )
                 unknown += missing
         return unknown
+
+    def doom_one(self) -> sa.Update:
+        """Return the statement that removes one object from its row, with parameters named ``this_...``."""
+        return self._update().where(*self._is_this([State.LINKED])).values(self._begin(State.DOOMED))
 
     def _update(self) -> sa.Update:
         """Return an UPDATE for a transaction of the application that locks only the entries it names.
@@ -581,12 +618,13 @@ class Ledger:
 
 
 def _entry(
-    key: ObjectKey, state: State, *, owner: object = None, lease_seconds: float = LEASE_SECONDS
+    backend: object, key: object, state: State, *, owner: object = None, lease_seconds: float = LEASE_SECONDS
 ) -> dict[str, object]:
     """Return the values of a new entry."""
     now = database_now()
     return {
-        **key._asdict(),
+        "backend": backend,
+        "key": key,
         "state": state,
         "created_at": now,
         "not_before": now + lease_seconds,
@@ -621,5 +659,17 @@ def _require(connection: Connection, statement: sa.Update | sa.Delete, count: in
         )
 
 
-def _count(connection: Connection, statement: sa.Update | sa.Delete) -> int:
-    return cast("CursorResult[object]", connection.execute(statement)).rowcount
+def _count(
+    connection: Connection, statement: sa.Update | sa.Delete, parameters: Mapping[str, object] | None = None
+) -> int:
+    return cast("CursorResult[object]", connection.execute(statement, parameters)).rowcount
+
+
+@lru_cache(maxsize=64)
+def _link_statement(table: Table, free: tuple[State, ...]) -> sa.Update:
+    return Ledger(table).link_one(free)
+
+
+@lru_cache(maxsize=64)
+def _doom_statement(table: Table) -> sa.Update:
+    return Ledger(table).doom_one()

@@ -1,9 +1,9 @@
 """A connection of SQLite that stays open for single statements of the ledger, each of which is its own transaction.
 
-It costs one worker hop, where a transaction of SQLAlchemy costs six with aiosqlite: begin, cursor, execute, close, commit
-and the rollback with which its pool resets a connection. Statements are compiled once. Servers are asked through
-SQLAlchemy's pool: there a round trip costs more than the calls, and only the pool knows what to do about a connection
-that has gone silent.
+It costs one worker hop. A transaction of SQLAlchemy costs five with aiosqlite: cursor, execute, close, commit, and the
+rollback with which its pool resets a connection. Statements are compiled once. Servers are asked through SQLAlchemy's
+pool: there a round trip costs more than the calls, and only the pool knows what to do about a connection that has gone
+silent.
 """
 
 from __future__ import annotations

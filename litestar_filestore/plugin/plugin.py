@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
+from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
@@ -26,7 +27,13 @@ from litestar_filestore.plugin.serialization import (
     is_file_list_type,
     is_file_type,
 )
-from litestar_filestore.plugin.statuses import ANSWERS, answer_exception, answer_storage_error, log_wrapped_error
+from litestar_filestore.plugin.statuses import (
+    ANSWERS,
+    answer_exception,
+    answer_operational_error,
+    answer_storage_error,
+    log_wrapped_error,
+)
 from litestar_filestore.tracking.idle import watch_sessions
 from litestar_filestore.uploads.handlers import UploadHandlers
 from litestar_filestore.uploads.intake import UploadSettings
@@ -118,6 +125,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.type_decoders = [*(app_config.type_decoders or ()), *TYPE_DECODERS]
         if config.set_default_exception_handlers:
             defaults: dict[Any, Any] = dict.fromkeys(ANSWERS, answer_storage_error)
+            defaults[OperationalError] = answer_operational_error
             app_config.exception_handlers = {**defaults, **given.exception_handlers}
             given.after_exception.append(log_wrapped_error)
         return app_config

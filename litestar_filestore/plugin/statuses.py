@@ -26,19 +26,28 @@ from litestar.status_codes import HTTP_500_INTERNAL_SERVER_ERROR
 
 from litestar_filestore import errors
 from litestar_filestore.downloads.answer import PreconditionFailedException, RangeNotSatisfiableException
-from litestar_filestore.errors import FileRejectedError, FileTooLargeError, RangeNotSatisfiableError, StorageError
+from litestar_filestore.errors import (
+    DatabaseUnavailableError,
+    FileRejectedError,
+    FileTooLargeError,
+    RangeNotSatisfiableError,
+    StorageError,
+)
+from litestar_filestore.ledger.outages import is_locked
 from litestar_filestore.uploads.refusals import Conflict, InsufficientStorage, RequestTimeout, UnsupportedMediaType
 from litestar_filestore.validation.rules import too_large_message
 
 if TYPE_CHECKING:
     from litestar import Request, Response
     from litestar.types import Scope
+    from sqlalchemy.exc import OperationalError
 
 __all__ = (
     "ANSWERS",
     "RAISED",
     "Answer",
     "answer_exception",
+    "answer_operational_error",
     "answer_storage_error",
     "log_wrapped_error",
     "to_http_exception",
@@ -158,6 +167,15 @@ def answer_storage_error(request: Request[Any, Any, Any], error: StorageError) -
     _log(exception.status_code, error)
     is_mistake = exception.status_code == HTTP_500_INTERNAL_SERVER_ERROR
     return answer_exception(request, error if is_mistake else exception)
+
+
+def answer_operational_error(request: Request[Any, Any, Any], error: OperationalError) -> Response[Any]:
+    """Answer 503 if SQLite's lock could not be had in time, and otherwise as without this handler."""
+    if is_locked(error) and _first(_handlers_for(request), type(error), but=answer_operational_error) is None:
+        busy = DatabaseUnavailableError("Others write to the SQLite database; try again later")
+        busy.__cause__ = error
+        return answer_storage_error(request, busy)
+    return answer_exception(request, error, instead_of=answer_operational_error)
 
 
 async def log_wrapped_error(exception: Exception, _scope: Scope) -> None:

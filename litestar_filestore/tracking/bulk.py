@@ -18,6 +18,7 @@ from litestar_filestore.tracking.checks import check_stored
 from litestar_filestore.tracking.custody import custody_of, store_pending
 from litestar_filestore.tracking.defaults import default_of
 from litestar_filestore.tracking.journal import journal_of
+from litestar_filestore.tracking.turns import take_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -324,6 +325,7 @@ def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn
     for column in columns:
         plan.store(column, new.value(column))
     connection = writing_connection(plan.session, plan.mapper)
+    take_turn(plan.session, connection)
     lock_for_writing(connection, plan.mapper)
     selected = [column.column.label(f"file_{index}") for index, column in enumerate(columns)]
     statement = looking.with_only_columns(*keys, *selected, maintain_column_froms=True)

@@ -38,7 +38,7 @@ from litestar_filestore.ledger.staging import can_stage_beside, run_beside, stag
 from litestar_filestore.ledger.table import State, explain, ledger_of
 from litestar_filestore.orm.bridge import call
 from litestar_filestore.orm.columns import check_backends, files_in
-from litestar_filestore.orm.rows import writing_bind, writing_connection
+from litestar_filestore.orm.rows import writing_bind
 from litestar_filestore.tracking import holds
 from litestar_filestore.tracking.checks import check_content, check_count
 from litestar_filestore.tracking.deletes import Target
@@ -73,14 +73,18 @@ def custody_of(session: Session, mapper: Mapper[Any]) -> Custody:
     Raises:
         LedgerError: If each statement of the session commits itself.
     """
-    join(session, writing_connection(session, mapper))
+    bind = writing_bind(session, mapper)
+    connection = session.connection(bind_arguments={"bind": bind})
+    join(session, connection)
     local = mapper.local_table
     table = ledger_of(local.metadata) if isinstance(local, Table) else None
     known: dict[Any, Custody] = session.info.setdefault(_KNOWN, {})
-    place = (table, id(writing_bind(session, mapper))) if table is not None else None
+    place = (table, id(bind)) if table is not None else None
     if (found := known.get(place)) is None:
-        found = JournalCustody(session) if table is None else LedgerCustody(session, mapper, Ledger(table))
+        found = JournalCustody(session) if table is None else LedgerCustody(session, bind, Ledger(table))
         known[place] = found
+    if isinstance(found, LedgerCustody):
+        found.connection = connection
     return found
 
 
@@ -145,17 +149,17 @@ class JournalCustody:
 class LedgerCustody:
     """Writes every step to the ledger in the same database."""
 
-    def __init__(self, session: Session, mapper: Mapper[Any], ledger: Ledger) -> None:
-        """Look after files of `mapper`, and of classes with the same ledger, in `session`."""
+    connection: Connection
+    """The connection of the session's current transaction, set by `custody_of`."""
+
+    def __init__(self, session: Session, bind: Engine | Connection, ledger: Ledger) -> None:
+        """Look after files whose rows `session` writes to `bind`."""
         self._session = session
-        self._mapper = mapper
+        # A session bound to a connection joins a transaction that may even have created the tables.
+        self._engine = bind if isinstance(bind, Engine) else None
         self._ledger = ledger
         self._staged: dict[ObjectKey, tuple[FileObject, PendingContent]] = {}
         self._unstaged: set[ObjectKey] = set()
-
-    @property
-    def _connection(self) -> Connection:
-        return writing_connection(self._session, self._mapper)
 
     def store(self, file: FileObject) -> None:
         """Stage, then store. If nothing can be staged, use a note, and let the journal handle a rollback."""
@@ -167,7 +171,7 @@ class LedgerCustody:
         if not self._stage(key):
             self._unstaged.add(key)
             if self._engine is not None:
-                note(self._connection, self._ledger, key, beside=self._staging_engine())
+                note(self.connection, self._ledger, key, beside=self._staging_engine())
             journal_of(self._session).store(self._session, file)
             return
         reach("intent.after")
@@ -182,29 +186,23 @@ class LedgerCustody:
         if not file.is_made_here or engine is None or key in self._unstaged or key in self._staged:
             return
         if not was_staged(file):
-            check_expected(file, self._ledger.table, self._connection, engine)
-            note(self._connection, self._ledger, key, beside=self._staging_engine())
+            check_expected(file, self._ledger.table, self.connection, engine)
+            note(self.connection, self._ledger, key, beside=self._staging_engine())
         elif (
-            was_saved_for(file, self._ledger.table, self._connection, engine)
-            and key not in self._ledger.states(self._connection, [key])
+            was_saved_for(file, self._ledger.table, self.connection, engine)
+            and key not in self._ledger.states(self.connection, [key])
             # Stored after the snapshot of this transaction. Uploads are older, because forms are read before.
             and self._withdraw([key])
         ):
             forget_staged(file)
 
-    @property
-    def _engine(self) -> Engine | None:
-        # A session bound to a connection joins a transaction that may even have created the tables.
-        bind = writing_bind(self._session, self._mapper)
-        return bind if isinstance(bind, Engine) else None
-
     def _staging_engine(self) -> Engine | None:
-        return None if self._engine is None else staging_engine(self._engine, self._connection)
+        return None if self._engine is None else staging_engine(self._engine, self.connection)
 
     def _stage(self, key: ObjectKey) -> bool:
         reach("intent.before")
         engine = self._staging_engine()
-        if engine is None or not can_stage_beside(self._connection):
+        if engine is None or not can_stage_beside(self.connection):
             return False
         owner = owner_of_new_objects.get()
 
@@ -242,7 +240,7 @@ class LedgerCustody:
             if doomed:
                 self._doom(doomed)
             if stored:
-                ask_quota(self._ledger, self._connection, owner_of_new_objects.get(), is_beside=False)
+                ask_quota(self._ledger, self.connection, owner_of_new_objects.get(), is_beside=False)
         except (OperationalError, ProgrammingError) as error:
             raise explain(error) from error
 
@@ -258,7 +256,7 @@ class LedgerCustody:
         unseen = [key for key in unknown if key in self._staged]
         others = [key for key in unknown if key not in self._staged]
         if others and self._engine is not None:
-            check_not_elsewhere(self._ledger, others, self._connection, self._engine)
+            check_not_elsewhere(self._ledger, others, self.connection, self._engine)
         self._take_back(unseen)
         own = [key for key in facts if self._staged.pop(key, None) is not None]
         for file in files:
@@ -292,9 +290,9 @@ class LedgerCustody:
         referred = {_key(file) for file in files if file.referred not in {None, Referred.KEPT}}
         ours = {key: each for key, each in facts.items() if key not in referred}
         theirs = {key: each for key, each in facts.items() if key in referred}
-        unknown = self._ledger.link(self._connection, ours, owner=owner) if ours else []
+        unknown = self._ledger.link(self.connection, ours, owner=owner) if ours else []
         if theirs:
-            unknown += self._ledger.link(self._connection, theirs, owner=owner, free=(State.STAGED,))
+            unknown += self._ledger.link(self.connection, theirs, owner=owner, free=(State.STAGED,))
         return unknown
 
     def _take_back(self, keys: Sequence[ObjectKey]) -> None:
@@ -315,7 +313,7 @@ class LedgerCustody:
         engine = self._staging_engine()
         if not keys or engine is None:
             return False
-        table = table_id(self._connection, self._ledger.table)
+        table = table_id(self.connection, self._ledger.table)
 
         def write(connection: Connection) -> None:
             check_same_table(connection, self._ledger.table, table)
@@ -334,21 +332,21 @@ class LedgerCustody:
             return
         try:
             if shared:
-                self._ledger.insert(self._connection, facts, State.SHARED)
+                self._ledger.insert(self.connection, facts, State.SHARED)
             else:
-                self._ledger.insert(self._connection, facts, State.LINKED, owner=owner_of_new_objects.get())
+                self._ledger.insert(self.connection, facts, State.LINKED, owner=owner_of_new_objects.get())
         except IntegrityError as error:
             raise (ConflictError(BELONGS_TO_ANOTHER_ROW) if self._is_linked(facts) else refusal()) from error
 
     def _is_linked(self, keys: Iterable[ObjectKey]) -> bool:
         """Return whether this transaction has given one to another row, through another session."""
-        if self._connection.dialect.name != "sqlite":
+        if self.connection.dialect.name != "sqlite":
             return False  # on other databases they are staged, or the failed statement has ended the transaction
-        return State.LINKED in self._ledger.states(self._connection, list(keys)).values()
+        return State.LINKED in self._ledger.states(self.connection, list(keys)).values()
 
     def _doom(self, files: Sequence[FileObject]) -> None:
         # Objects that the ledger does not know stay: they are older than it, and another row may hold them too.
-        self._ledger.doom(self._connection, [_key(file) for file in files])
+        self._ledger.doom(self.connection, [_key(file) for file in files])
         journal_of(self._session).has_doomed = True
         reach("doom.after")
 

@@ -27,6 +27,8 @@ from litestar_filestore.tracking.bulk import plain_value
 from litestar_filestore.tracking.checks import check_stored
 from litestar_filestore.tracking.custody import Custody, custody_of, store_pending
 from litestar_filestore.tracking.defaults import fill_defaults
+from litestar_filestore.tracking.journal import known_journal
+from litestar_filestore.tracking.turns import take_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction
 
 __all__ = (
+    "after_flush",
     "before_flush",
     "follow_rows",
     "refuse_unseen",
@@ -127,13 +130,12 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
         custody = custody_of(session, mapper)
         for change in its:
             change.custody = custody
-    if any(change.custody is not None for change in changes) and not event.contains(
-        session, "after_flush", _after_flush
-    ):
-        event.listen(session, "after_flush", _after_flush)
     for change in changes:
         if change.custody is not None and not change.deleted:
             _store_all(change.custody, change)
+    if (journal := known_journal(session)) is not None:
+        for connection in journal.connections:
+            take_turn(session, connection)
     by_mapper = _by_mapper(change for change in changes if change.state.has_identity)
     # The same order everywhere: two transactions that lock rows of the same tables must not wait for each other.
     rows = {
@@ -284,8 +286,11 @@ def _agree(planned: _Change | None, now: _Change) -> bool:
     return now.deleted or (len(planned.columns) == len(now.columns) and planned.new == files)
 
 
-def _after_flush(session: Session, _context: UOWTransaction) -> None:
-    plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, {}))
+def after_flush(session: Session, _context: UOWTransaction) -> None:
+    """Settle the files of the rows that the flush has written."""
+    plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, None))
+    if not plan:
+        return
     written = [change for change in plan.values() if change.written]
     taken = {_identity(change.state) for change in written if not change.deleted}
     # A new row with the primary key of a deleted one replaces it by an UPDATE, so no DELETE is written.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 import logging
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import event
 
 from litestar_filestore.core.file_object import Referred
 from litestar_filestore.errors import ConflictError, StorageError
@@ -26,6 +28,8 @@ __all__ = (
     "Journal",
     "has_committed_row",
     "journal_of",
+    "journal_on",
+    "known_journal",
 )
 
 logger = logging.getLogger("litestar_filestore")
@@ -103,6 +107,8 @@ class Journal:
         self._spoiled: set[SessionTransaction] = set()
         self.connections: WeakSet[Connection] = WeakSet()
         """Connections on which the session's transaction writes files."""
+        self._asks_commit = False
+        """Whether it depends on the answer to a COMMIT what is deleted."""
         self.commits_sent: set[int] = set()
         """Connections, by identity, whose COMMIT was sent and not refused: only the database's answer tells whether the
         rows exist. A session with several databases commits one after the other."""
@@ -189,8 +195,19 @@ class Journal:
         if self._spoiled and _current(session) in self._spoiled:
             raise ConflictError("A statement of this transaction was refused after it had run: roll it back")
 
+    def join(self, connection: Connection) -> None:
+        """Note that the session's transaction writes files on a connection."""
+        self.connections.add(connection)
+        _journals[connection] = self
+        if self._asks_commit:
+            _follow_commit(connection)
+
     def _add(self, session: Session, entry: _Entry) -> None:
         self._entries.setdefault(_current(session), []).append(entry)
+        if not isinstance(entry, _Entered) and not self._asks_commit:
+            self._asks_commit = True
+            for connection in self.connections:
+                _follow_commit(connection)
 
     def committing(self, session: Session, *, released_is_committed: bool) -> None:
         """Note that the current transaction or savepoint was committed."""
@@ -223,7 +240,7 @@ class Journal:
                 _settle_loose(entries, taken=True)
         if transaction.nested:
             return []
-        self.error_seen = False
+        self.error_seen = self._asks_commit = False
         self.commits_sent.clear()
         self.connections.clear()
         trash, self._trash = self._trash, []
@@ -277,15 +294,43 @@ def _is_open(connection: Connection) -> bool:
     return not connection.closed and connection.in_transaction()
 
 
-_journals: WeakKeyDictionary[Session, Journal] = WeakKeyDictionary()
+_JOURNAL = "litestar_filestore.journal"
+_journals: WeakKeyDictionary[Connection, Journal] = WeakKeyDictionary()
+"""The journal of the session that writes files on a connection."""
 
 
 def journal_of(session: Session) -> Journal:
     """Return the journal of a session; make one if it has none."""
-    journal = _journals.get(session)
+    journal = known_journal(session)
     if journal is None:
-        journal = _journals[session] = Journal()
+        journal = session.info[_JOURNAL] = Journal()
     return journal
+
+
+def known_journal(session: Session) -> Journal | None:
+    """Return the journal of a session; ``None`` if the session has written no files so far."""
+    journal: Journal | None = session.info.get(_JOURNAL)
+    return journal
+
+
+def journal_on(connection: Connection) -> Journal | None:
+    """Return the journal of the session that writes files on a connection; ``None`` if none does."""
+    return _journals.get(connection)
+
+
+def _follow_commit(connection: Connection) -> None:
+    if not event.contains(connection, "commit", _commit_sent):
+        event.listen(connection, "commit", _commit_sent)
+        event.listen(connection, "commit_twophase", _twophase_sent)
+
+
+def _commit_sent(connection: Connection) -> None:
+    if (journal := journal_on(connection)) is not None:
+        journal.commits_sent.add(id(connection))
+
+
+def _twophase_sent(connection: Connection, _xid: Any, _is_prepared: bool) -> None:  # noqa: FBT001  # SQLAlchemy's
+    _commit_sent(connection)
 
 
 def _current(session: Session) -> SessionTransaction:

@@ -1,7 +1,7 @@
 """Starts following sessions, from the first file column of the process on.
 
 It only listens to events of SQLAlchemy, and replaces nothing. Listeners on all sessions return at once if a session has
-no files; the others listen only to classes, sessions and connections with files.
+no files; the others listen only to classes and connections with files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from litestar_filestore.orm.columns import instrument
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.tracking.bulk import follow_statement
 from litestar_filestore.tracking.defaults import check_defaults
-from litestar_filestore.tracking.flush import before_flush, follow_rows, refuse_unseen
+from litestar_filestore.tracking.flush import after_flush, before_flush, follow_rows, refuse_unseen
+from litestar_filestore.tracking.transactions import after_commit, after_transaction_end, before_commit
 
 __all__ = ("start",)
 
@@ -27,7 +28,11 @@ def start() -> None:
     event.listen(Mapper, "mapper_configured", _class_is_configured)
     event.listen(Session, "before_flush", before_flush)
     event.listen(Session, "after_transaction_create", refuse_unseen)
+    event.listen(Session, "after_flush", after_flush)
     event.listen(Session, "do_orm_execute", follow_statement)
+    event.listen(Session, "before_commit", before_commit)
+    event.listen(Session, "after_commit", after_commit)
+    event.listen(Session, "after_transaction_end", after_transaction_end)
 
 
 def _column_has_files(_type: StoredObject, parent: Any) -> None:

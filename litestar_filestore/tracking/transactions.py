@@ -1,7 +1,7 @@
 """Follows transactions with files to their end: tells the journals, and then deletes objects.
 
-From a session's first file on, it listens to the session and to the connection that writes its rows. Sessions without
-files, and their connections, are left alone.
+Listeners on all sessions return at once if a session has no journal. Connections are listened to only if objects depend
+on the answer to their COMMIT, which they do not if a ledger knows them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,25 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from litestar_filestore.errors import LedgerError
 from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.tracking.deletes import delete_targets
-from litestar_filestore.tracking.journal import Journal, journal_of
+from litestar_filestore.tracking.journal import journal_of, journal_on, known_journal
+from litestar_filestore.tracking.turns import end_turn
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, ExceptionContext
+    from sqlalchemy.engine import Connection, Dialect, ExceptionContext
     from sqlalchemy.orm import Session, SessionTransaction
 
-__all__ = ("join",)
+__all__ = (
+    "after_commit",
+    "after_transaction_end",
+    "before_commit",
+    "join",
+)
 
 _TRANSACTION_ROLLBACK = "40"
 _STATEMENT_COMPLETION_UNKNOWN = "40003"
 
-_connections: weakref.WeakKeyDictionary[Connection, Journal] = weakref.WeakKeyDictionary()
+_dialects: weakref.WeakSet[Dialect] = weakref.WeakSet()
+"""Dialects whose errors are seen."""
 
 
 def join(session: Session, connection: Connection) -> None:
@@ -45,21 +52,16 @@ def join(session: Session, connection: Connection) -> None:
             "needs one that holds the row and its objects together. Use an engine or connection with another "
             "isolation_level for it"
         )
-    if not journal.connections and not event.contains(session, "after_commit", _after_commit):
-        event.listen(session, "before_commit", _before_commit)
-        event.listen(session, "after_commit", _after_commit)
-        event.listen(session, "after_transaction_end", _after_transaction_end)
-    if connection not in _connections:
-        event.listen(connection, "commit", _commit_sent)
-        event.listen(connection, "commit_twophase", _twophase_sent)
-        if not event.contains(connection.dialect, "handle_error", _error_seen):
-            event.listen(connection.dialect, "handle_error", _error_seen)
-    journal.connections.add(connection)
-    _connections[connection] = journal
+    if connection.dialect not in _dialects:
+        event.listen(connection.dialect, "handle_error", _error_seen)
+        _dialects.add(connection.dialect)
+    journal.join(connection)
 
 
-def _before_commit(session: Session) -> None:
-    journal = journal_of(session)
+def before_commit(session: Session) -> None:
+    """Make sure that a transaction with files can be committed."""
+    if (journal := known_journal(session)) is None:
+        return
     journal.check_whole(session)
     if journal.error_seen:
         # After a failed statement, PostgreSQL answers COMMIT with a rollback, and the drivers report success: the
@@ -69,39 +71,34 @@ def _before_commit(session: Session) -> None:
                 connection.execute(sa.select(sa.literal(1)))
 
 
-def _commit_sent(connection: Connection) -> None:
-    if (journal := _connections.get(connection)) is not None:
-        journal.commits_sent.add(id(connection))
-
-
-def _twophase_sent(connection: Connection, _xid: Any, _is_prepared: bool) -> None:  # noqa: FBT001  # SQLAlchemy's
-    _commit_sent(connection)
-
-
 def _error_seen(context: ExceptionContext) -> None:
     connection = context.connection
-    journal = None if connection is None else _connections.get(connection)
+    journal = None if connection is None else journal_on(connection)
     if connection is None or journal is None:
         return
     journal.error_seen = True
-    if id(connection) not in journal.commits_sent:
-        return
     if _roll_back_on_sqlite(context, connection) or _says_rolled_back(context):
         journal.commits_sent.discard(id(connection))
 
 
-def _after_commit(session: Session) -> None:
-    journal = journal_of(session)
+def after_commit(session: Session) -> None:
+    """Note what the end of a transaction or savepoint means, and wake the sweeper."""
+    if (journal := known_journal(session)) is None:
+        return
     journal.committing(session, released_is_committed=any(map(_release_was_commit, journal.connections)))
     if journal.has_doomed and not session.in_nested_transaction():
         journal.has_doomed = False
         tell_doomed()
 
 
-def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
-    if not transaction.nested and transaction.parent is not None:
+def after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    """Delete what a transaction leaves to delete."""
+    journal = known_journal(session)
+    if journal is None or (not transaction.nested and transaction.parent is not None):
         return
-    if targets := journal_of(session).ended(transaction):
+    if not transaction.nested:
+        end_turn(session)
+    if targets := journal.ended(transaction):
         delete_targets(targets)
 
 

@@ -62,10 +62,10 @@ def s3_backend(endpoint: str, **options: Any) -> ObstoreBackend:
     )
 
 
-def engine_for(url: str) -> Database:
+def engine_for(url: str, **options: Any) -> Database:
     """Return an engine of the kind that a URL's driver needs."""
     # Otherwise the first statement after an outage meets a connection from before.
-    options = {"pool_pre_ping": True}
+    options = {"pool_pre_ping": True, **options}
     is_async = "+asyncpg" in url or "+aiosqlite" in url
     return create_async_engine(url, **options) if is_async else sa.create_engine(url, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,38 @@ async def test_a_locked_sqlite_file_is_503(driver: str, tmp_path: Path) -> None:
         writer.execute("ROLLBACK")
         writer.close()
     assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+async def test_many_writers_on_sqlite(driver: str, tmp_path: Path) -> None:
+    """Uploads that come together write in turn, although each connection waits for the lock only for a moment."""
+    engine = engine_for(f"{driver}:///{tmp_path}/papers.db", connect_args={"timeout": 0.05})
+    backend = MemoryBackend("outages")
+    prepared = sa.create_engine(f"sqlite:///{tmp_path}/papers.db")
+    Base.metadata.create_all(prepared)
+    async with running(create_app(backend, engine, run_sweeper=False), engine) as client:
+        answers = await asyncio.gather(*(upload(client) for _ in range(32)))
+    assert [answer.status_code for answer in answers] == [201] * 32
+    with prepared.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(Paper)) == len(list(backend.list())) == 32
+    prepared.dispose()
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+aiosqlite"])
+async def test_a_session_that_meets_a_lock_is_503(driver: str, tmp_path: Path) -> None:
+    """Another process writes, and the application's own transaction cannot wait any longer."""
+    engine = engine_for(f"{driver}:///{tmp_path}/papers.db", connect_args={"timeout": 0.05})
+    prepared = sa.create_engine(f"sqlite:///{tmp_path}/papers.db")
+    Base.metadata.create_all(prepared)
+    prepared.dispose()
+    async with running(create_app(MemoryBackend("outages"), engine, run_sweeper=False), engine) as client:
+        number = (await upload(client)).text
+        writer = sqlite3.connect(tmp_path / "papers.db", isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        answer = await client.post(f"/papers/{number}/clear")
+        writer.close()
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert (await client.post(f"/papers/{number}/clear")).status_code == 201
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])

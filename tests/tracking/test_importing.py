@@ -117,7 +117,7 @@ def attributes():
     return {(kind, name): value for kind in kinds for name, value in vars(kind).items() if name != "_has_events"}
 
 def followed():
-    return [name for name in ("before_flush", "do_orm_execute", "after_commit") if [*getattr(Session().dispatch, name)]]
+    return [name for name in ("before_flush", "do_orm_execute", "after_begin") if [*getattr(Session().dispatch, name)]]
 
 before = attributes()
 from litestar_filestore.orm import StoredObject
