@@ -14,12 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
-from litestar_filestore.downloads.handling import DownloadHandlers, DownloadMiddleware
+from litestar_filestore.downloads.handling import DownloadHandlers
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
-from litestar_filestore.plugin.middleware import FilestoreMiddleware, OwnershipMiddleware, check_uploads
+from litestar_filestore.plugin.middleware import FilestoreMiddleware, check_uploads
 from litestar_filestore.plugin.serialization import (
     TYPE_DECODERS,
     TYPE_ENCODERS,
@@ -35,6 +35,7 @@ from litestar_filestore.plugin.statuses import (
     log_wrapped_error,
 )
 from litestar_filestore.tracking.idle import watch_sessions
+from litestar_filestore.uploads.arrivals import keep_memory_of_messages
 from litestar_filestore.uploads.handlers import UploadHandlers
 from litestar_filestore.uploads.intake import UploadSettings
 from litestar_filestore.uploads.parts import MultipartStream, parts_provider
@@ -108,9 +109,12 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.lifespan = [partial(self._lifespan, storer), *given.lifespan]
         # Hooks run after all lifespans have been entered, so the databases are ready.
         app_config.on_startup.append(partial(self._start_ledger, storer))
-        app_config.middleware.insert(0, FilestoreMiddleware(config.url_builder, config.signer))
-        app_config.middleware.insert(0, DownloadMiddleware(config.downloads))
-        app_config.middleware.insert(0, OwnershipMiddleware(storer, self._settings))
+        app_config.middleware.insert(
+            0,
+            FilestoreMiddleware(
+                storer, self._settings, config.downloads, build=config.url_builder, links=config.signer
+            ),
+        )
         self._downloads.configure(app_config)
         if config.signer is not None:
             app_config.route_handlers.extend(make_link_routes(config.signer))
@@ -132,6 +136,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
     @asynccontextmanager
     async def _lifespan(self, storer: ApplicationStorer, app: Litestar) -> AsyncGenerator[None]:
+        keep_memory_of_messages()
         async with self._config.lifespan(app):
             try:
                 with self._config.registry.kept_by(storer):
