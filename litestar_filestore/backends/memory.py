@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
+from litestar_filestore.core.part_objects import unknown_upload
 from litestar_filestore.core.types import BLOCK_BYTES, Capability, ObjectInfo, Part, PartLimits
 from litestar_filestore.errors import (
     ObjectChangedError,
@@ -182,9 +183,7 @@ class MemoryDriver(Driver):
         try:
             return self._unfinished[path, upload]
         except KeyError:
-            raise ObjectNotFoundError(
-                "There is no such unfinished object: it has been finished or abandoned; begin again"
-            ) from None
+            raise unknown_upload() from None
 
 
 class MemoryBackend(StorageBackend):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from litestar_filestore.core.keys import check_key
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from litestar_filestore.core.driver import Driver
     from litestar_filestore.core.types import Block, ObjectInfo
 
-__all__ = ("PartObjects", "check_part", "check_parts", "unfinished_key")
+__all__ = (
+    "PartObjects",
+    "begun_key",
+    "check_part",
+    "check_parts",
+    "new_upload",
+    "unfinished_key",
+    "unknown_upload",
+)
 
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 _RECEIPT = re.compile(r"[0-9]+\.[0-9a-f]{16}")
@@ -35,6 +43,33 @@ def unfinished_key(key: str) -> str | None:
     """Return the key of the unfinished object that the object `key` is a part of; ``None`` if it is none."""
     found = _PART_KEY.fullmatch(key)
     return found[1] if found is not None else None
+
+
+def unknown_upload() -> ObjectNotFoundError:
+    """Return the error for the name of an unfinished object that does not exist."""
+    return ObjectNotFoundError("There is no such unfinished object: it has been finished or abandoned; begin again")
+
+
+def new_upload(path: str) -> str:
+    """Make the name of an unfinished object.
+
+    Raises:
+        InvalidKeyError: If `path` is so long that no part could stand beside it.
+    """
+    upload = secrets.token_hex(16)
+    check_key(f"{_folder(path, upload)}/{'0' * 26}")
+    return upload
+
+
+def begun_key(path: str, upload: str) -> str:
+    """Return the key of the empty object that says that `upload` is neither finished nor abandoned.
+
+    Raises:
+        ObjectNotFoundError: If no unfinished object has such a name.
+    """
+    if _UPLOAD.fullmatch(upload) is None:
+        raise unknown_upload()
+    return f"{_folder(path, upload)}/begun"
 
 
 def check_part(number: int, offset: int, limits: PartLimits) -> None:
@@ -88,10 +123,8 @@ class PartObjects:
     async def begin_parts_async(self, path: str, options: PutOptions) -> str:
         """Say that there is an unfinished object."""
         del options
-        upload = secrets.token_hex(16)
-        begun = _begun(path, upload)
-        check_key(f"{begun}{'0' * 20}")  # as long as the name of any part
-        await self._driver.put_async(begun, iter_blocks_async(b""), _OPTIONS)
+        upload = new_upload(path)
+        await self._driver.put_async(begun_key(path, upload), iter_blocks_async(b""), _OPTIONS)
         return upload
 
     async def put_part_async(
@@ -144,28 +177,26 @@ class PartObjects:
 
     def abandon_parts(self, path: str, upload: str) -> None:
         """Remove the parts: first the sign that there is an unfinished object, so that none is added."""
-        if _UPLOAD.fullmatch(upload):
-            self._driver.delete([_begun(path, upload)])
+        with suppress(ObjectNotFoundError):
+            self._driver.delete([begun_key(path, upload)])
             self._driver.delete([info.key for info in self._driver.list(_folder(path, upload))])
 
     async def abandon_parts_async(self, path: str, upload: str) -> None:
         """`abandon_parts` without blocking the event loop."""
-        if _UPLOAD.fullmatch(upload):
-            await self._driver.delete_async([_begun(path, upload)])
+        with suppress(ObjectNotFoundError):
+            await self._driver.delete_async([begun_key(path, upload)])
             async with aclosing(self._driver.list_async(_folder(path, upload))) as infos:
                 paths = [info.key async for info in infos]
             await self._driver.delete_async(paths)
 
     async def _check(self, path: str, upload: str) -> None:
-        if _UPLOAD.fullmatch(upload) is not None:
-            try:
-                await self._driver.head_async(_begun(path, upload))
-            except Exception as error:
-                if not self._is_missing(error):
-                    raise
-            else:
-                return
-        raise ObjectNotFoundError("There is no such unfinished object: it has been finished or abandoned; begin again")
+        begun = begun_key(path, upload)
+        try:
+            await self._driver.head_async(begun)
+        except Exception as error:
+            if self._is_missing(error):
+                raise unknown_upload() from error
+            raise
 
     def _is_missing(self, error: Exception) -> bool:
         return isinstance(error, ObjectNotFoundError) or isinstance(self._driver.translate(error), ObjectNotFoundError)
@@ -177,7 +208,3 @@ def _missing(part: Part) -> ObjectChangedError:
 
 def _folder(path: str, upload: str) -> str:
     return f"{path}.parts/{upload}"
-
-
-def _begun(path: str, upload: str) -> str:
-    return f"{_folder(path, upload)}/begun"

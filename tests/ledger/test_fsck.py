@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from litestar_filestore import LocalBackend
 from litestar_filestore.errors import LedgerError
 from litestar_filestore.ledger.fsck import FsckConfig, FsckReport, fsck
-from litestar_filestore.ledger.ledger import ObjectKey
+from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.sweep import SweepResult
+from litestar_filestore.ledger.table import State
 from tests.ledger.models import BACKEND, Document, a_file
 from tests.ledger.world import LEDGER, LONG, SEED, World
 
@@ -210,6 +211,19 @@ def test_backend_of_another_database(seeded: World, tmp_path: Path) -> None:
             other.fsck(repair=repair)
     assert len(seeded.objects()) == 5
     other.engine.dispose()
+
+
+def test_parts_of_an_unfinished_object(world: World) -> None:
+    """Parts that are objects belong to the key that they are parts of, as long as that one is staged."""
+    part = f"whole.parts/{'0' * 32}/1.{'f' * 16}"
+    world.backend.put(b"part", key=part)
+    with world.engine.begin() as connection:
+        Ledger(LEDGER).insert(connection, {ObjectKey(world.backend.key, "whole"): None}, State.STAGED)
+    assert world.fsck(repair=True).is_clean
+    with world.engine.begin() as connection:
+        Ledger(LEDGER).change(connection, [ObjectKey(world.backend.key, "whole")], State.STAGED, State.GONE)
+    report = world.fsck(repair=True)
+    assert [(finding.kind, finding.object.key) for finding in report.findings] == [("untracked object", part)]
 
 
 def test_mark_survives_cleaning(seeded: World, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import asyncio
 import io
 import os
 import re
+import secrets
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -26,18 +28,28 @@ from litestar_filestore.backends.fsspec.object_stores import (
     with_patience,
 )
 from litestar_filestore.backends.fsspec.store import Page, Place
-from litestar_filestore.core.types import Capability, ObjectInfo, PartBuffers
+from litestar_filestore.core.part_objects import begun_key, new_upload, unknown_upload
+from litestar_filestore.core.types import (
+    PARTS_KEPT_SECONDS,
+    Capability,
+    ObjectInfo,
+    Part,
+    PartBuffers,
+    PartLimits,
+    PutOptions,
+)
 from litestar_filestore.errors import (
     BackendUnavailableError,
     ObjectChangedError,
     ObjectExistsError,
+    ObjectNotFoundError,
     UnsupportedOperationError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from litestar_filestore.core.types import PutOptions, SignMethod
+    from litestar_filestore.core.types import SignMethod
 
 __all__ = (
     "BUFFERS",
@@ -50,6 +62,8 @@ __all__ = (
 
 _PART_BYTES = 8 * 1024 * 1024
 _WHOLE_BYTES = 1024 * 1024
+_MAX_BLOCKS = 50_000
+_MAX_BLOCK_BYTES = 4_000 * 1024 * 1024
 _MAX_PARTS = 45_000
 """Azure accepts 50,000 blocks; some are kept in reserve, in case the announced length is too low."""
 _CONCURRENCY = 4
@@ -114,10 +128,14 @@ class AzureUpload(PartUpload):
     async def send(self, number: int, offset: int, part: bytes) -> None:
         """Send a block."""
         del offset
+        await self.stage(_block_id(number), part)
+
+    async def stage(self, block_id: str, content: bytes) -> None:
+        """Send a block of that name."""
 
         async def stage(**options: Any) -> None:
             # A new stream for each attempt: it is closed after use.
-            await self._blob.stage_block(_block_id(number), io.BytesIO(part), length=len(part), **options)
+            await self._blob.stage_block(block_id, io.BytesIO(content), length=len(content), **options)
 
         await self._store.request(stage)
 
@@ -128,6 +146,12 @@ class AzureUpload(PartUpload):
 
     async def discard(self) -> None:
         """Leave the blocks to Azure; see the store."""
+
+    async def finish_parts(self, parts: Sequence[Part]) -> ObjectInfo:
+        """Publish blocks that were sent from elsewhere."""
+        self.sent = self._options.size or 0
+        blocks = [part.receipt for part in parts]
+        return await self._publish(partial(self._blob.commit_block_list, blocks), **self._condition)
 
     async def _publish(self, function: Callable[..., Awaitable[Any]], **options: Any) -> ObjectInfo:
         try:
@@ -184,8 +208,8 @@ class AzureReader(RangeReader):
         return RangePart(data, int(stream.properties.content_range.rpartition("/")[2]), stream.properties.etag)
 
 
-def _block_id(number: int) -> str:
-    return f"{number:08}"  # all ids of a blob must have the same length
+def _block_id(number: int, upload: str = "0" * 32, mark: str = "0" * 16) -> str:
+    return f"{upload}{number:08}{mark}"  # all ids of a blob must have the same length
 
 
 T = TypeVar("T")
@@ -198,10 +222,19 @@ _PATIENCE = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 30}
 class AzureStore(ObjectStore):
     """Block blobs in a container. `PUT_IF_ABSENT` holds for all sizes.
 
-    Azure keeps the blocks of a failed upload for a week, or until the next put of the key; no request removes them.
+    Azure keeps the blocks of a failed upload for a week, or until the next put of the key; no request removes them. So
+    an object in parts has an empty blob beside it, which is removed when the object is finished or abandoned. Finishing
+    one object of a key drops the blocks of all others.
     """
 
+    capabilities: ClassVar[Capability] = ObjectStore.capabilities | Capability.PARTS
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
+
+    @classmethod
+    def part_limits_with(cls, options: dict[str, Any]) -> PartLimits | None:
+        """Return the limits of Azure, which keeps blocks for a week."""
+        del options
+        return PartLimits(max_bytes=_MAX_BLOCK_BYTES, max_parts=_MAX_BLOCKS, keeps_seconds=PARTS_KEPT_SECONDS)
 
     @classmethod
     def capabilities_with(cls, options: dict[str, Any]) -> Capability:
@@ -238,6 +271,46 @@ class AzureStore(ObjectStore):
     def upload(self, path: str, options: PutOptions) -> AzureUpload:
         """Begin a put, in blocks if it is long."""
         return AzureUpload(self, path, options)
+
+    async def begin_parts(self, path: str, options: PutOptions) -> str:
+        """Say that there is an unfinished object."""
+        del options
+        upload = new_upload(path)
+        await AzureUpload(self, begun_key(path, upload), PutOptions()).put_whole(b"")
+        return upload
+
+    async def put_part(self, path: str, upload: str, number: int, offset: int, content: bytes) -> Part:
+        """Send a block under a name of its own: a late one never replaces one that somebody else has sent."""
+        begun = begun_key(path, upload)
+        receipt = _block_id(number, upload, secrets.token_hex(8))
+        await AzureUpload(self, path, PutOptions()).stage(receipt, content)
+        await self._check(begun)
+        return Part(number, offset, len(content), receipt)
+
+    async def finish_parts(self, path: str, upload: str, parts: Sequence[Part], options: PutOptions) -> ObjectInfo:
+        """Commit the blocks."""
+        await self._check(begun_key(path, upload))
+        try:
+            info = await AzureUpload(self, path, options).finish_parts(parts)
+        except Exception as error:
+            if code_of(error) in {"InvalidBlockList", "InvalidBlockId"}:
+                raise ObjectChangedError("A part has been replaced, or is not in the store: put it again") from error
+            raise
+        await self.abandon_parts(path, upload)
+        return info
+
+    async def abandon_parts(self, path: str, upload: str) -> None:
+        """Say that there is no unfinished object any more."""
+        with suppress(ObjectNotFoundError):
+            await self.delete_one(begun_key(path, upload))
+
+    async def _check(self, begun: str) -> None:
+        try:
+            await self.head(begun)
+        except Exception as error:
+            if code_of(error) == "BlobNotFound":
+                raise unknown_upload() from error
+            raise
 
     def reader(self, path: str, start: int, end: int | None) -> AzureReader:
         """Begin a read by ranges."""

@@ -21,11 +21,11 @@ from litestar_filestore.backends.fsspec.object_stores import (
     with_patience,
 )
 from litestar_filestore.backends.fsspec.store import Page, Place
+from litestar_filestore.core.part_objects import unknown_upload
 from litestar_filestore.core.types import PARTS_KEPT_SECONDS, Capability, ObjectInfo, Part, PartBuffers, PartLimits
 from litestar_filestore.errors import (
     ObjectChangedError,
     ObjectExistsError,
-    ObjectNotFoundError,
     UnsupportedOperationError,
 )
 
@@ -164,7 +164,7 @@ def _meaning_of_parts(error: Exception) -> Exception:
     """Return the error for a request that names an upload and its parts; others as they are."""
     code = code_of(error)
     if code == "NoSuchUpload":
-        return ObjectNotFoundError("There is no such unfinished object: it has been finished or abandoned; begin again")
+        return unknown_upload()
     if code in {"InvalidPart", "InvalidPartOrder"}:
         return ObjectChangedError("A part has been replaced, or is not in the store: put it again")
     return error

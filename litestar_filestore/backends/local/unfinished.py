@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from litestar_filestore.backends.local.tree import sync_directory
 from litestar_filestore.backends.local.writes import LocalWriter
 from litestar_filestore.core.keys import RESERVED_SEGMENT
-from litestar_filestore.errors import ObjectChangedError, ObjectNotFoundError
+from litestar_filestore.core.part_objects import unknown_upload
+from litestar_filestore.errors import ObjectChangedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -117,12 +118,12 @@ class Unfinished(LocalWriter):
     def _opened(self, lock: int) -> Generator[int]:
         """Yield a descriptor of the hidden file; while it is open, nobody finishes the object."""
         if _UPLOAD.fullmatch(self.upload) is None:
-            raise _not_there()
+            raise unknown_upload()
         with self._tree.open_folder([RESERVED_SEGMENT], create=True) as reserved:
             try:
                 descriptor = os.open(self._hidden, _FILE, dir_fd=reserved)
             except FileNotFoundError as error:
-                raise _not_there() from error
+                raise unknown_upload() from error
             try:
                 with suppress(OSError):  # a file system without locks
                     fcntl.flock(descriptor, lock)
@@ -137,18 +138,14 @@ class Unfinished(LocalWriter):
         try:
             named = os.stat(self._hidden, dir_fd=reserved, follow_symlinks=False)
         except FileNotFoundError as error:
-            raise _not_there() from error
+            raise unknown_upload() from error
         # Two names: a process was killed after it had published the object, and before it removed the hidden name.
         published = self._published() if status.st_nlink > 1 else None
         if not os.path.samestat(named, status) or (published is not None and os.path.samestat(published, status)):
-            raise _not_there()
+            raise unknown_upload()
 
     def _published(self) -> os.stat_result | None:
         try:
             return self._tree.status("/".join((*self._folders, self._name)))
         except FileNotFoundError:
             return None
-
-
-def _not_there() -> ObjectNotFoundError:
-    return ObjectNotFoundError("There is no such unfinished object: it has been finished or abandoned; begin again")

@@ -99,7 +99,9 @@ def bucket_of(store: S3Store, prefix: str) -> Bucket:
     credential = provider() if provider is not None else None
     if inspect.iscoroutine(credential):
         credential.close()
-        raise UnsupportedOperationError("The credential provider of this backend is asynchronous: use clean_async")
+        raise UnsupportedOperationError(
+            "The credential provider of this backend is asynchronous: use the _async form, such as clean_async"
+        )
     return _bucket(store, prefix, cast("S3Credential | None", credential))
 
 
