@@ -43,34 +43,33 @@ _PEERS = (
 _OURS = ("ours", "ours, no digest", "ours, no fsync", OURS_BARE, f"{OURS_BARE}, no ledger", "ours, granian")
 _OURS_OUT = ("ours, row", "ours, FileDownload.of", "ours, link")
 _LITESTAR_OUT = ("Litestar, File", "Litestar, row", "Litestar, row, plain response")
-_UPLOADS = (*_BARE, *_PEERS, *_OURS)
-_DOWNLOADS = (*_BARE, *_LITESTAR_OUT, *_PEERS[1:], *_OURS_OUT, "ours, granian")
+_UPLOADS = (*_BARE, "raw ASGI, obstore", *_PEERS, *_OURS)
+_DOWNLOADS = (*_BARE, "raw ASGI, obstore", *_LITESTAR_OUT, *_PEERS[1:], *_OURS_OUT, "ours, granian")
 # Those of the targets, for sizes where the others take long.
 _FEW_UPLOADS = ("raw ASGI", "Litestar, row", *_OURS[:4])
 _FEW_DOWNLOADS = ("raw ASGI", "nginx", "Litestar, File", *_OURS_OUT)
-# They answer conditions and ranges, the others do not.
-_CONDITIONAL = (
-    *_BARE,
-    "Litestar, File",
-    "FastAPI, sqlalchemy-file",
-    "FastAPI, fastapi-storages",
-    *_OURS_OUT,
-    "ours, granian",
-)
+# Those that answer conditions, and ranges; the others send the whole file.
+_CONDITIONAL = (*_BARE, *_OURS_OUT, "ours, granian")
+_RANGED = (*_CONDITIONAL, "FastAPI, sqlalchemy-file", "FastAPI, fastapi-storages")
 
 _UPLOAD_1KB = Case("upload 1 KB", "upload", KILOBYTE, _UPLOADS, requests=150)
 _UPLOAD_10MB = Case("upload 10 MB", "upload", 10 * MEGABYTE, _UPLOADS, requests=4)
 _UPLOAD_1GB = Case("upload 1 GB", "upload", GIGABYTE, _FEW_UPLOADS, rounds=2)
 _DOWNLOAD_1KB = Case("download 1 KB", "download", KILOBYTE, _DOWNLOADS, requests=250)
-_RANGE = Case("range of 1 MB", "range", 64 * MEGABYTE, _CONDITIONAL, requests=100)
+_RANGE = Case("range of 1 MB", "range", 64 * MEGABYTE, _RANGED, requests=100)
 _NOT_MODIFIED = Case("304", "304", KILOBYTE, _CONDITIONAL, requests=300)
 _DOWNLOAD_1GB = Case("download 1 GB", "download", GIGABYTE, _FEW_DOWNLOADS, rounds=3)
 _DOCUMENTS = Case("1,000 rows to JSON", "documents", 0, ("Litestar, row", OURS_BARE), base="Litestar, row", requests=4)
 
 
-def _at(case: Case, connections: int, **changes: int) -> Case:
-    name = f"{case.name}, {connections} connections"
-    return replace(case, name=name, connections=connections, **changes)
+def _at(case: Case, connections: int, *, requests: int | None = None, rounds: int | None = None) -> Case:
+    return replace(
+        case,
+        name=f"{case.name}, {connections} connections",
+        connections=connections,
+        requests=requests or case.requests,
+        rounds=rounds or case.rounds,
+    )
 
 
 QUICK = (

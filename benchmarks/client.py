@@ -67,7 +67,7 @@ class Connection:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._file = self._socket.makefile("rb", buffering=_JOINED_BYTES)
+        self._file = self._socket.makefile("rb")
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
 
     def __enter__(self) -> Self:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 
 from benchmarks import cases as all_cases
 from benchmarks.client import Connection, Request
-from benchmarks.contenders import CONTENDERS, is_installed
+from benchmarks.contenders import CONTENDERS, OURS_BARE, is_installed
 from benchmarks.figures import figures_of
 from benchmarks.ledger_sizes import idle_sweeps
 from benchmarks.places import serve_place
@@ -40,7 +40,7 @@ from benchmarks.work import Work, WrongAnswerError
 from tests.servers.processes import ServerFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.cases import Case
     from benchmarks.figures import Figures, Results, Sample
@@ -95,40 +95,119 @@ class Fleet:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write the report, and return the exit status."""
-    options = _parse(arguments)
-    chosen, s3 = (all_cases.FULL, all_cases.S3_FULL) if options.full else (all_cases.QUICK, all_cases.S3_QUICK)
-    chosen, s3 = _named(chosen, options.case), _named(s3, options.case)
-    results: Results = {}
-    problems: list[str] = []
-    if not options.case or "counts" in options.case:
-        results["counts"] = _counts()
-        _say(other_table("counts", results["counts"]))
-    with TemporaryDirectory(prefix="filestore-bench-") as folder, serve_place(with_s3=bool(s3)) as place:
-        root = Path(folder)
-        with Fleet(_new(root / "fleet"), place) as fleet:
-            for case in chosen:
-                results[case.name] = _compare(case, fleet, {}, options.rounds, problems)
-                _say(f"{case.name}\n{case_table(case, results)}")
-            for case in s3 if place.server == "Ceph" else ():
-                alone = Alone(place, case)
-                results[case.name] = _compare(case, fleet, {"obstore alone": alone}, options.rounds, problems)
-                _say(f"{case.name}\n{case_table(case, results)}")
-        _add_digest(results)
-        with Fleet(_new(root / "watched"), place, is_watched=True) as fleet:
-            results["event loop blocked"] = _gaps(chosen, fleet)
-    if not options.case or "sweep" in options.case:
-        results["sweep, a million tombstones, nothing due"] = {
-            name: {"ms": seconds * 1e3} for name, seconds in idle_sweeps().items()
-        }
-    _write(Path(options.out), [*chosen, *s3], results)
-    for problem in problems:
-        _say(problem)
-    broken = [verdict for verdict in judge(results) if verdict.target.is_strict and verdict.word == "MISSED"]
-    return int(bool(broken) or any(problem.startswith("ours") for problem in problems))
+    run = _Run(_parse(arguments))
+    try:
+        run.measure()
+    finally:
+        run.write()
+    return run.status()
 
 
-def _named(cases: Sequence[Case], names: Sequence[str] | None) -> list[Case]:
-    return [case for case in cases if not names or any(case.name.startswith(name) for name in names)]
+class _Run:
+    """What is measured together, and what came of it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._only: list[str] = options.case or []
+        self._rounds: int | None = options.rounds
+        self._folder = Path(options.out)
+        self._cases = self._chosen(*(all_cases.FULL if options.full else all_cases.QUICK))
+        self._s3 = self._chosen(*(all_cases.S3_FULL if options.full else all_cases.S3_QUICK))
+        self._results: Results = {}
+        self._problems: list[str] = []
+
+    def _chosen(self, *cases: Case) -> list[Case]:
+        return [case for case in cases if self._is_wanted(case.name)]
+
+    def _is_wanted(self, name: str) -> bool:
+        return not self._only or any(name.startswith(each) for each in self._only)
+
+    def measure(self) -> None:
+        """Do everything that is wanted."""
+        if self._is_wanted("counts"):
+            self._results["counts"] = _counts()
+            _say(other_table("counts", self._results["counts"]))
+        with TemporaryDirectory(prefix="filestore-bench-") as folder, serve_place(with_s3=bool(self._s3)) as place:
+            with Fleet(_new(Path(folder) / "fleet"), place) as fleet:
+                for case in self._cases:
+                    self._compare(case, fleet)
+                if place.server == "Ceph":
+                    for case in self._s3:
+                        self._compare(case, fleet, {"obstore alone": Alone(place, case)})
+            with Fleet(_new(Path(folder) / "watched"), place, is_watched=True) as fleet:
+                self._results["event loop blocked"] = self._gaps(fleet)
+        self._add_digest()
+        if self._is_wanted("sweep"):
+            idle = {name: {"ms": seconds * 1e3} for name, seconds in idle_sweeps().items()}
+            self._results["sweep, a million tombstones, nothing due"] = idle
+
+    def _compare(self, case: Case, fleet: Fleet, others: Mapping[str, Alone] | None = None) -> None:
+        """Let everybody do the case who can."""
+        works: dict[str, Work | Alone] = dict(others or {})
+        for name in case.contenders:
+            if work := self._work(case, name, fleet):
+                works[name] = work
+        samples: dict[str, list[Sample]] = {name: [] for name in works}
+        for number in range(self._rounds or case.rounds):
+            for name in _rotated(list(works), number):
+                samples[name].append(works[name].measure())
+        for each in works.values():
+            each.close()
+        self._results[case.name] = {name: figures_of(taken) for name, taken in samples.items()}
+        _say(f"{case.name}\n{case_table(case, self._results)}")
+
+    def _work(self, case: Case, name: str, fleet: Fleet) -> Work | None:
+        problem = "not installed"
+        if is_installed(CONTENDERS[name]):
+            try:
+                return Work(case, CONTENDERS[name], fleet.server(name))
+            except (WrongAnswerError, ServerFailedError, OSError) as error:
+                problem = str(error)
+        self._problems.append(f"{name}: left out of {case.name}: {problem}")
+        return None
+
+    def _gaps(self, fleet: Fleet) -> dict[str, Figures]:
+        """Return for how long event loops were blocked at most: medians over the quieter half of the rounds."""
+        found: dict[str, Figures] = {}
+        for case in self._cases:
+            name = _WATCHED.get(case.name, "")
+            if name and (work := self._work(case, name, fleet)):
+                gaps = sorted(_longest_gap(fleet.server(name), work) for _ in range(_WATCHED_ROUNDS))
+                work.close()
+                found[case.name] = {"ms": median(gaps[: _WATCHED_ROUNDS // 2])}
+        return found
+
+    def _add_digest(self) -> None:
+        """Add what hashing alone costs, and what it adds to a large upload."""
+        found = self._results.get("upload 1 GB", {})
+        if {"ours, no fsync", OURS_BARE} <= found.keys():
+            more = found["ours, no fsync"]["cpu_us"] - found[OURS_BARE]["cpu_us"]
+            found["what sha256 adds to ours"] = {"cpu_us": more}
+            found["sha256 alone"] = {"cpu_us": _hash_seconds(all_cases.GIGABYTE) * 1e6}
+
+    def write(self) -> None:
+        """Write the report, also of what was measured before something failed."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        targets = verdict_table(judge(self._results))
+        tables = markdown([*self._cases, *self._s3], self._results)
+        self._put("results.json", json.dumps(self._results, indent=1) + "\n")
+        self._put("results.md", f"{_surroundings()}\n\n{tables}")
+        self._put("targets.md", targets)
+        for name, (case, figure, unit) in _CHARTS.items():
+            contenders = self._results.get(case, {})
+            values = {each: figures[figure] for each, figures in contenders.items() if figure in figures}
+            if values:
+                self._put(f"{name}.svg", chart(case, values, unit))
+        _say("\n".join([targets, *self._problems]))
+        _say(f"written to {self._folder}: results.json, results.md, targets.md, charts as SVG")
+
+    def _put(self, name: str, text: str) -> None:
+        (self._folder / name).write_text(text, encoding="utf-8")
+
+    def status(self) -> int:
+        """Return 1 if memory grew too far, or a contender of ours could not do what it should."""
+        strict = [verdict for verdict in judge(self._results) if verdict.target.is_strict]
+        is_broken = any(verdict.word == "MISSED" for verdict in strict)
+        return int(is_broken or any(problem.startswith("ours") for problem in self._problems))
 
 
 def _new(folder: Path) -> Path:
@@ -144,40 +223,9 @@ def _counts() -> dict[str, Figures]:
     return found
 
 
-def _compare(
-    case: Case, fleet: Fleet, others: dict[str, Alone], rounds: int | None, problems: list[str]
-) -> dict[str, Figures]:
-    """Return the figures of everybody who can do the case."""
-    works: dict[str, Work | Alone] = dict(others)
-    for name in case.contenders:
-        if not is_installed(CONTENDERS[name]):
-            problems.append(f"{name}: not installed, left out of {case.name}")
-            continue
-        try:
-            works[name] = Work(case, CONTENDERS[name], fleet.server(name))
-        except (WrongAnswerError, ServerFailedError, OSError) as error:
-            problems.append(f"{name}: left out of {case.name}: {error}")
-    samples: dict[str, list[Sample]] = {name: [] for name in works}
-    for number in range(rounds or case.rounds):
-        for name in _rotated(list(works), number):
-            samples[name].append(works[name].measure())
-    for work in works.values():
-        work.close()
-    return {name: figures_of(taken) for name, taken in samples.items()}
-
-
 def _rotated(names: list[str], number: int) -> list[str]:
     shift = number % len(names) if names else 0
     return [*names[shift:], *names[:shift]]
-
-
-def _add_digest(results: Results) -> None:
-    """Add what hashing alone costs, and what it adds to a large upload."""
-    found = results.get("upload 1 GB", {})
-    if {"ours, no fsync", "ours, no fsync, no digest"} <= found.keys():
-        more = found["ours, no fsync"]["cpu_us"] - found["ours, no fsync, no digest"]["cpu_us"]
-        found["what sha256 adds to ours"] = {"cpu_us": more}
-        found["sha256 alone"] = {"cpu_us": _hash_seconds(all_cases.GIGABYTE) * 1e6}
 
 
 def _hash_seconds(total: int) -> float:
@@ -191,42 +239,12 @@ def _hash_seconds(total: int) -> float:
     return min(taken)
 
 
-def _gaps(cases: Sequence[Case], fleet: Fleet) -> dict[str, Figures]:
-    """Return for how long event loops were blocked at most: medians over the quieter half of the rounds."""
-    found: dict[str, Figures] = {}
-    for case in cases:
-        if name := _WATCHED.get(case.name):
-            server = fleet.server(name)
-            work = Work(case, CONTENDERS[name], server)
-            gaps: list[float] = []
-            for _ in range(_WATCHED_ROUNDS):
-                _longest_gap(server)
-                work.measure()
-                gaps.append(_longest_gap(server))
-            work.close()
-            found[case.name] = {"ms": median(sorted(gaps)[: _WATCHED_ROUNDS // 2])}
-    return found
-
-
-def _longest_gap(server: Server) -> float:
+def _longest_gap(server: Server, work: Work) -> float:
     with Connection(server.port) as connection:
-        return float(connection.text(Request("GET", GAP_PATH))[1])
-
-
-def _write(folder: Path, cases: Sequence[Case], results: Results) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    targets = verdict_table(judge(results))
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "results.md").write_text(f"{_surroundings()}\n\n{markdown(cases, results)}", encoding="utf-8")
-    (folder / "targets.md").write_text(targets, encoding="utf-8")
-    for name, (case, figure, unit) in _CHARTS.items():
-        values = {
-            contender: figures[figure] for contender, figures in results.get(case, {}).items() if figure in figures
-        }
-        if values:
-            (folder / f"{name}.svg").write_text(chart(case, values, unit), encoding="utf-8")
-    _say(targets)
-    _say(f"written to {folder}: results.json, results.md, targets.md, charts as SVG")
+        ask = Request("GET", GAP_PATH)
+        connection.text(ask)
+        work.measure()
+        return float(connection.text(ask)[1])
 
 
 def _surroundings() -> str:

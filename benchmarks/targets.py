@@ -56,6 +56,7 @@ def _targets() -> list[Target]:
         Target("counts", "upload 1 KiB without a ledger", "python_calls", 1000),
         Target("counts", "upload 1 KiB", "transactions", 2),
         Target("counts", "upload 1 KiB, 32 at a time", "transactions", 1.1),
+        Target("counts", "upload 1 KiB, 32 at a time", "failures", 0),
         Target("counts", "download 1 KiB by link", "python_calls", 400),
         Target("counts", "download 1 KiB by key", "python_calls", 400),
         Target("counts", "304 by link", "python_calls", 250),

@@ -108,7 +108,8 @@ class Work:
         if self.case.action == "range":
             self._check_range(connection, path)
         if self.case.action == "304":
-            self._headers = (f"If-None-Match: {answer.headers['etag']}",)
+            self._headers = (f"If-None-Match: {answer.headers.get('etag')}",)
+            self._expect(connection.ask(Request("GET", path, self._headers)), 304, f"If-None-Match of {path}")
         return path
 
     def _store(self, connection: Connection, size: int) -> str:

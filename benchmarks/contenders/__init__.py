@@ -47,6 +47,7 @@ CONTENDERS = {
         Contender("raw ASGI", "raw_asgi", upload="raw"),
         Contender("raw ASGI, cold allocator", "raw_asgi", {"is_warm": False}, upload="raw"),
         Contender("raw ASGI, granian", "raw_asgi", server="granian", upload="raw"),
+        Contender("raw ASGI, obstore", "raw_obstore", upload="raw"),
         Contender("nginx", "", server="nginx", upload="put"),
         Contender("aiohttp", "aiohttp_app", server="own"),
         Contender("Litestar, row", "litestar_plain", read="/rows/{id}"),

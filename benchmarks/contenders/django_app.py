@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false  # Django is installed by `make bench` only
 """Django's `FileField` behind ASGI, with Django's defaults: large files pass through a temporary file."""
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def create_app(folder: Path) -> Any:
     )
     django.setup()
 
-    class Document(models.Model):
+    class Document(models.Model):  # type: ignore[misc]  # no types of Django are read
         file = models.FileField(upload_to="files")
 
         class Meta:

@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false  # FastAPI and the library are installed by `make bench` only
 """FastAPI with fastapi-storages, as in its README: a synchronous session, the file saved while the row is inserted.
 
 A name of its own for each file is ours: equal names overwrite each other.

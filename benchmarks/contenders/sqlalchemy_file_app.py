@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false  # FastAPI and the library are installed by `make bench` only
 """FastAPI with sqlalchemy-file, as in its tutorial: a synchronous session, the file saved while the row is inserted."""
 
 from __future__ import annotations

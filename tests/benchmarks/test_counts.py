@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.counts import BASES, CEILINGS, Counts, excesses
 from tests.docs.run_page import ROOT
 
@@ -38,3 +40,13 @@ def test_a_count_at_its_ceiling_is_no_excess() -> None:
     assert excesses({request: ceiling}) == []
     more = Counts(*(count + 1 for count in ceiling))
     assert len(excesses({request: more})) == len(Counts._fields)
+
+
+@pytest.mark.slow
+def test_others_are_counted_by_the_same_counter() -> None:
+    """The same upload by a plain handler and by Advanced Alchemy, and ours beside 31 others, in the same table."""
+    found = json.loads(counted("--contenders", "--load").stdout)
+    plain, theirs = found["upload 1 KiB, Litestar, row"], found["upload 1 KiB, Advanced Alchemy, obstore"]
+    assert 0 < plain["python_calls"] < theirs["python_calls"]
+    assert plain["transactions"] == theirs["transactions"] == 1
+    assert 1 <= found["upload 1 KiB, 32 at a time"]["transactions"] <= found["upload 1 KiB"]["transactions"]

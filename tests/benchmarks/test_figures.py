@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +14,7 @@ from benchmarks.report import FIGURES, case_table, chart, markdown, verdict_tabl
 from benchmarks.targets import TARGETS, Target, Verdict, judge
 
 
-def sample(seconds: float, cpu: float = 1.0, **more: float) -> Sample:
+def sample(seconds: float, cpu: float = 1.0, **more: Any) -> Sample:
     """One round of ten requests of a thousand bytes."""
     return Sample(10, 1000, seconds, cpu)._replace(**more)
 
@@ -78,7 +79,9 @@ def test_ratio_of_what_was_not_measured_is_none(missing: tuple[str, str, tuple[s
         ("at most", None, "not measured"),
     ],
 )
-def test_limit_belongs_to_what_is_allowed(bound: str, value: float | None, word: str) -> None:
+def test_limit_belongs_to_what_is_allowed(
+    bound: Literal["at most", "at least"], value: float | None, word: str
+) -> None:
     """A figure at its limit is reached, in both directions."""
     target = Target("work", "ours", "cpu_us", 1.5)._replace(bound=bound)
     assert Verdict(target, value).word == word
