@@ -93,15 +93,15 @@ class Counts(NamedTuple):
 CEILINGS = {
     "upload 1 KiB": Counts(3430, 45, 12, 3, 2),
     "upload 1 KiB without a ledger": Counts(2280, 30, 8, 1, 1),
-    "download 1 KiB by row": Counts(1120, 16, 7, 1, 0),
-    "range by row": Counts(1130, 16, 7, 1, 0),
-    "304 by row": Counts(1065, 16, 7, 1, 0),
-    "download 1 KiB by link": Counts(202, 1, 0, 0, 0),
-    "range by link": Counts(214, 1, 0, 0, 0),
-    "304 by link": Counts(182, 1, 0, 0, 0),
-    "download 1 KiB by key": Counts(243, 1, 0, 0, 0),
-    "range by key": Counts(254, 1, 0, 0, 0),
-    "100 rows with links": Counts(5080, 16, 7, 1, 0),
+    "download 1 KiB by row": Counts(1070, 16, 7, 1, 0),
+    "range by row": Counts(1082, 16, 7, 1, 0),
+    "304 by row": Counts(1011, 16, 7, 1, 0),
+    "download 1 KiB by link": Counts(181, 1, 0, 0, 0),
+    "range by link": Counts(192, 1, 0, 0, 0),
+    "304 by link": Counts(161, 1, 0, 0, 0),
+    "download 1 KiB by key": Counts(222, 1, 0, 0, 0),
+    "range by key": Counts(233, 1, 0, 0, 0),
+    "100 rows with links": Counts(5030, 16, 7, 1, 0),
 }
 """Just above what was reached: a request that costs more has become slower.
 
@@ -210,9 +210,10 @@ async def list_values(db_session: NamedDependency[AsyncSession]) -> list[Paper]:
 
 async def _fill(session: AsyncSession) -> None:
     """Make the rows of the lists. Nothing reads their files."""
+    papers: Any = Paper.__table__
     for number in range(_ROWS):
         file = FileObject("counts", f"{number}.txt", f"papers/{number}", "text/plain", 1024, 1e9, None, f'"{number}"')
-        await session.execute(sa.insert(Paper.__table__).values(file=file, values=file.to_dict()))
+        await session.execute(sa.insert(papers).values(file=file, values=file.to_dict()))
     await session.commit()
 
 

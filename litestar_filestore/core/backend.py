@@ -376,7 +376,7 @@ class StorageBackend:
         return self.storage_driver.version_at_hand(self._path(key)) if self._reads_from_driver else None
 
     async def open_version_async(self, key: str, start: int = 0, end: int | None = None) -> ObjectVersion | None:
-        """Open an object; ``None`` if `head_async` and `get_async` are the better way.
+        """Open an object; ``None`` if `head_async` and `get_async` are the better way. See `Driver.open_version_async`.
 
         Raises:
             ObjectNotFoundError: If there is none.

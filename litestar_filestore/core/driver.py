@@ -142,9 +142,16 @@ class Driver(ABC):
             The object, or ``None``, which says nothing about it: `open_version_async` or `head_async` says why.
         """
         del path
+        return None
 
     async def open_version_async(self, path: str, start: int, end: int | None) -> ObjectVersion | None:
-        """Open an object for a caller that may need its info, and then bytes from `start` to `end`.
+        """Open an object for a caller that needs its info, and then bytes from `start` to `end`.
+
+        Args:
+            path: Key with its prefix.
+            start: First byte, from 0.
+            end: Byte after the last one (exclusive), ``None`` for the end of the object; equal to `start` if it is not
+                known yet whether bytes will be read.
 
         Returns:
             The object, or ``None`` if this costs the store more than `head_async` or `get_async` alone.
@@ -153,6 +160,7 @@ class Driver(ABC):
             ObjectNotFoundError: If there is none.
         """
         del path, start, end
+        return None
 
     @abstractmethod
     def head(self, path: str) -> ObjectInfo:

@@ -61,7 +61,8 @@ def check_key(key: str) -> str:
     Raises:
         InvalidKeyError: For any other value.
     """
-    if not (isinstance(key, str) and len(key) <= MAX_KEY_BYTES and _PLAIN.fullmatch(key)):
+    # Keys arrive from untyped callers.
+    if type(key) is not str or len(key) > MAX_KEY_BYTES or _PLAIN.fullmatch(key) is None:
         _check(key, "key")
     if key.split("/", 1)[0] == RESERVED_SEGMENT:
         raise InvalidKeyError(

@@ -269,7 +269,7 @@ class _ASGIFileDownload(ASGIResponse):
         try:
             async with first_byte_within(file, table.config.first_byte_seconds) as wire.limit:
                 if (facts := known_facts(file, wish.content_type)) is None:
-                    version = await file.backend.open_version_async(file.path)
+                    version = await file.backend.open_version_async(file.path, 0, _end_wanted(wire.scope))
                     facts = self._described(await file.head_async() if version is None else version.info)
                 plan = self._plan(wire.scope, facts, table)
                 delivery = wish.delivery or table.config.delivery
@@ -324,6 +324,16 @@ class _ASGIFileDownload(ASGIResponse):
             "referrer-policy": "no-referrer",
             "content-length": "0",
         }
+
+
+# Requests with one of these may end without a body, or in the middle of the object.
+_ASKING = frozenset({b"range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"})
+
+
+def _end_wanted(scope: dict[str, Any]) -> int | None:
+    """Return ``None`` if a request surely wants the whole object, 0 if its answer depends on what the object is."""
+    is_whole = scope["method"] == "GET" and _ASKING.isdisjoint([name.lower() for name, _ in scope["headers"]])
+    return None if is_whole else 0
 
 
 def _unsatisfiable(error: RangeNotSatisfiableError) -> RangeNotSatisfiableException:

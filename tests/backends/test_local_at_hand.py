@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from litestar_filestore.backends.local import tree
 from litestar_filestore.core.types import BLOCK_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from litestar_filestore.core.driver import ObjectVersion
@@ -137,7 +138,9 @@ async def test_a_driver_that_reads_otherwise_is_asked(tmp_path: Path) -> None:
     """A backend that changes what is read, for example decrypts it, is never passed by."""
 
     class Reversed(LocalBackend):
-        async def get_async(self, key: str, start: int = 0, end: int | None = None, **_: object):  # type: ignore[no-untyped-def, override]  # noqa: ANN202
+        async def get_async(
+            self, key: str, start: int = 0, end: int | None = None, **_: Any
+        ) -> AsyncGenerator[bytes, None]:
             yield b"".join(self.get(key))[::-1][start:end]
 
     backend = Reversed("local", tmp_path, fsync=False)

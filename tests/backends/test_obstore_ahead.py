@@ -6,13 +6,21 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
+from typing import Any
 
+import obstore
 import pytest
+from litestar import Litestar, get
 from obstore.exceptions import PreconditionError
 from obstore.store import MemoryStore
 
+from litestar_filestore import FileDownload, ObstoreBackend
 from litestar_filestore.backends.obstore import gets as obstore_ahead
-from litestar_filestore.backends.obstore.gets import LEAST_BYTES, ReadAhead, read_async
+from litestar_filestore.backends.obstore.gets import LEAST_BYTES, ReadAhead, StoredVersion, open_version, read_async
+from litestar_filestore.backends.obstore.kinds import kind_of
+from litestar_filestore.errors import RangeNotSatisfiableError
+from tests.uploads.scripted import Script, messages
 
 MIB = 1024 * 1024
 TOTAL = 64 * MIB
@@ -32,6 +40,11 @@ def read(store: MemoryStore, memory: ReadAhead, start: int = 0, end: int | None 
     return read_async(store, "a", start, end, memory)
 
 
+async def opened(store: MemoryStore, memory: ReadAhead, path: str = "a") -> StoredVersion | None:
+    """Open an object as the driver does."""
+    return await open_version(store, path, 0, memory, partial(kind_of(store).info, path))
+
+
 async def given_back(memory: ReadAhead) -> None:
     """Return when nothing is held any more."""
     async with asyncio.timeout(20):
@@ -48,6 +61,71 @@ async def test_content_is_the_same_with_much_and_with_no_memory(
     memory = ReadAhead(total)
     assert b"".join([piece async for piece in read(store, memory, start, end)]) == CONTENT[start:end]
     assert memory.free_bytes == total
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, None), (0, 10), (5, 6), (MIB - 1, 3 * MIB + 1), (19 * MIB, 99 * MIB)])
+async def test_an_open_version_is_read_like_any_object(store: MemoryStore, start: int, end: int | None) -> None:
+    """The response that describes an object is used, and every range of the same version can be read."""
+    memory = ReadAhead(TOTAL)
+    version = await opened(store, memory)
+    assert version is not None
+    assert version.info.size == len(CONTENT)
+    assert b"".join([piece async for piece in version.blocks(start, end)]) == CONTENT[start:end]
+    version.close()
+    assert memory.free_bytes == TOTAL
+
+
+async def test_an_open_version_holds_nothing_after_its_end(store: MemoryStore) -> None:
+    """A version that nobody reads gives back its bytes. An empty object is not opened, a missing one is an error."""
+    memory = ReadAhead(TOTAL)
+    version = await opened(store, memory)
+    assert version is not None
+    with pytest.raises(RangeNotSatisfiableError):
+        version.blocks(len(CONTENT), None)
+    version.close()
+    store.put("empty", b"")
+    assert await opened(store, memory, "empty") is None
+    with pytest.raises(FileNotFoundError):
+        await opened(store, memory, "missing")
+    assert memory.free_bytes == TOTAL
+
+
+async def test_a_version_that_is_replaced_meanwhile_is_an_error(store: MemoryStore) -> None:
+    """Bytes of two versions are never mixed."""
+    version = await opened(store, ReadAhead(TOTAL))
+    assert version is not None
+    store.put("a", CONTENT[::-1])
+    with pytest.raises(PreconditionError):  # which the driver calls ObjectChangedError
+        async for _ in version.blocks(0, None):
+            pass
+    version.close()
+
+
+async def test_a_download_by_key_is_one_request(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The response to a get tells what a head would tell, so that is not asked for before."""
+    store.put("b", b"content")
+    asked: list[str] = []
+
+    def count(get: Any) -> Any:
+        async def counting(*arguments: Any, **options: Any) -> Any:
+            asked.append(arguments[1])
+            return await get(*arguments, **options)
+
+        return counting
+
+    backend = ObstoreBackend("ahead", fs=store)
+
+    @get("/file")
+    async def file() -> FileDownload:
+        return FileDownload.of(backend, "b")
+
+    app = Litestar([file])
+    client = Script(messages())
+    for name in ("get_async", "head_async"):
+        monkeypatch.setattr(obstore, name, count(getattr(obstore, name)))
+    answer = await client.run(app, "/file", method="GET")
+    assert (answer.status, answer.content) == (200, b"content")
+    assert asked == ["b"]
 
 
 async def test_reader_who_stands_still_loses_what_was_read_ahead(store: MemoryStore) -> None:

@@ -24,7 +24,7 @@ from litestar_filestore.testing import FaultyBackend
 from tests.uploads.scripted import Script, messages
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
     from litestar_filestore.core.backend import StorageBackend
@@ -95,7 +95,9 @@ async def test_a_backend_that_changes_what_is_read_is_never_passed_by(tmp_path: 
     """Only the backend knows how to decrypt: the file itself is not what the client gets."""
 
     class Decrypting(LocalBackend):
-        async def get_async(self, key: str, start: int = 0, end: int | None = None, **_: Any) -> AsyncIterator[bytes]:  # type: ignore[override]
+        async def get_async(
+            self, key: str, start: int = 0, end: int | None = None, **_: Any
+        ) -> AsyncGenerator[bytes, None]:
             yield b"".join(self.get(key))[::-1][start:end]
 
     backend = Decrypting("files", tmp_path, fsync=False)

@@ -199,8 +199,9 @@ class LocalDriver(Driver):
 
     async def _open_async(self, path: str, start: int, end: int | None) -> LocalReader:
         # At most one thread hop: what must be waited for is opened, described and begun to read in the same one.
-        reader = LocalReader.at_hand(self._tree, path)
-        return reader or await run_blocking(partial(LocalReader.open_at, self._tree, path, start, end))
+        if (reader := LocalReader.at_hand(self._tree, path)) is not None:
+            return reader
+        return await run_blocking(partial(LocalReader.open_at, self._tree, path, start, end))
 
     def version_at_hand(self, path: str) -> LocalReader | None:
         """Open the file on the event loop if the system has all that this needs in memory."""

@@ -14,24 +14,29 @@ import asyncio
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import obstore
 
 from litestar_filestore.backends.obstore.obstore_errors import is_range_refusal
+from litestar_filestore.core.driver import ObjectVersion
 from litestar_filestore.core.pace import Pace
 from litestar_filestore.errors import ObjectChangedError, RangeNotSatisfiableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
     from obstore import GetOptions, GetResult, ObjectMeta
     from obstore.store import ObjectStore
+
+    from litestar_filestore.core.types import ObjectInfo
 
 __all__ = (
     "LEAST_BYTES",
     "SHARED_BYTES",
     "ReadAhead",
+    "StoredVersion",
+    "open_version",
     "read",
     "read_async",
 )
@@ -193,7 +198,7 @@ class ReadAhead:
             self.free_bytes += count
 
 
-async def read_async(
+def read_async(
     store: ObjectStore, path: str, start: int, end: int | None, memory: ReadAhead
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of a range; see `Driver.get_async`.
@@ -208,13 +213,57 @@ async def read_async(
         end: Byte after the last one; ``None`` for all.
         memory: Shared by the readers of the store.
     """
-    reader = _Reader(store, path, start, end, memory)
+    return _pieces(_Reader(store, path, start, end, memory))
+
+
+async def _pieces(reader: _Reader) -> AsyncGenerator[bytes, None]:
     try:
         while piece := await reader.next():
             with reader.watched():
                 yield piece
     finally:
         await reader.close()
+
+
+class StoredVersion(ObjectVersion):
+    """The version of an object that the first response of a read has described."""
+
+    def __init__(self, reader: _Reader, info: ObjectInfo) -> None:
+        """Read on with `reader`."""
+        self._reader = reader
+        self._info = info
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What the response said about the object."""
+        return self._info
+
+    def read_at_hand(self, start: int, end: int) -> bytes:
+        """Return ``b""``: what the response brought is delivered at the pace of the consumer."""
+        del start, end
+        return b""
+
+    def blocks(self, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a range, those of the first response at once."""
+        self._reader.move(start, end)
+        return _pieces(self._reader)
+
+    def close(self) -> None:
+        """Give back what the first response brought."""
+        self._reader.let_go()
+
+
+async def open_version(
+    store: ObjectStore, path: str, start: int, memory: ReadAhead, describe: Callable[[ObjectMeta], ObjectInfo]
+) -> StoredVersion | None:
+    """Request the first bytes of an object, whose response describes it as well; ``None`` for an empty one."""
+    reader, meta = _Reader(store, path, start, None, memory), None
+    try:
+        meta = await reader.begin()
+    finally:
+        if meta is None:
+            reader.let_go()
+    return None if meta is None else StoredVersion(reader, describe(meta))
 
 
 class _Reader:
@@ -252,7 +301,7 @@ class _Reader:
     @contextmanager
     def watched(self) -> Generator[None, None, None]:
         """Drop everything if the consumer stays in the body for long."""
-        timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._let_go)
+        timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self.let_go)
         try:
             yield
         finally:
@@ -260,14 +309,14 @@ class _Reader:
 
     async def close(self) -> None:
         """Give everything back, and wait until the requests end: nothing goes on in the background."""
-        self._let_go()
+        self.let_go()
         if self._dropped:
             await asyncio.gather(*self._dropped, return_exceptions=True)
 
     async def _turn(self) -> None:
         """Make the next window the current one."""
         if self._seen is None:
-            await self._begin()
+            await self.begin()
             return
         if not self._ahead and self._has_more():
             self._ask()
@@ -277,7 +326,8 @@ class _Reader:
             del self._ahead[0]
             self._window, self._window_bytes = part.content, reserved
 
-    async def _begin(self) -> None:
+    async def begin(self) -> ObjectMeta | None:
+        """Request the first bytes, and return what the response says about the object; ``None`` if it is empty."""
         start, reserved = self._position, self._reserve(self._length)
         self._window_bytes = reserved  # given back whatever happens
         try:
@@ -286,11 +336,12 @@ class _Reader:
             if not is_range_refusal(error):
                 raise
             refuse_range(start, (await obstore.head_async(self._store, self._path))["size"], error)
-            return
+            return None
         size = part.meta["size"]
         self._stop = size if self._stop is None else min(self._stop, size)
         self._seen, self._window = part.meta, part.content
         self._asked += len(part.content)
+        return part.meta
 
     def _look_ahead(self, count: int) -> None:
         """Start requests until `count` are under way, while there are bytes left to request and room for them."""
@@ -310,7 +361,24 @@ class _Reader:
     def _reserve(self, length: int) -> int:
         return self._memory.take(length if self._stop is None else min(length, self._stop - self._asked))
 
-    def _let_go(self) -> None:
+    def move(self, start: int, end: int | None) -> None:
+        """Go on at another place of the version that the first response has described.
+
+        Raises:
+            RangeNotSatisfiableError: If it is behind the end.
+        """
+        size = cast("ObjectMeta", self._seen)["size"]
+        if start and start >= size:
+            raise RangeNotSatisfiableError("The range starts behind the end of the object: start before it", size=size)
+        self._stop = size if end is None else min(end, size)
+        if start == self._position:
+            self._window = self._window[: self._stop - start]
+        else:
+            self._position = start
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Drop everything, to be requested again where it is needed."""
         while self._ahead:
             task, reserved = self._ahead.popleft()
             task.cancel()

@@ -15,7 +15,7 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
 from litestar_filestore.backends.obstore import s3_beside_obstore as s3
-from litestar_filestore.backends.obstore.gets import SHARED_BYTES, ReadAhead, read, read_async
+from litestar_filestore.backends.obstore.gets import SHARED_BYTES, ReadAhead, open_version, read, read_async
 from litestar_filestore.backends.obstore.kinds import quoted, user_metadata
 from litestar_filestore.backends.obstore.obstore_errors import is_range_refusal, translate_obstore_error
 from litestar_filestore.backends.obstore.puts import (
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
     from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
+    from litestar_filestore.backends.obstore.gets import StoredVersion
     from litestar_filestore.backends.obstore.kinds import Kind
     from litestar_filestore.core.types import Block, Part, PutOptions, SignedAnswer, SignMethod
 
@@ -285,6 +286,12 @@ class ObstoreDriver(Driver):
     def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """Read range by range, two ahead of a consumer that keeps up, in blocks of up to half a MiB."""
         return read_async(self.store, path, start, end, self._read_ahead)
+
+    async def open_version_async(self, path: str, start: int, end: int | None) -> StoredVersion | None:
+        """Request the first bytes: the response describes the object, so that no request for that is needed before."""
+        if end is not None or type(self).get_async is not ObstoreDriver.get_async:
+            return None  # the caller knows the object already, or may not read it; or a subclass reads otherwise
+        return await open_version(self.store, path, start, self._read_ahead, partial(self._kind.info, path))
 
     def head(self, path: str) -> ObjectInfo:
         """Ask for the object without its content."""
