@@ -92,7 +92,7 @@ class LocalDriver(Driver):
                 await run_blocking(writer.open)
             async for block in blocks:
                 await run_blocking(partial(writer.write, block))
-            return info_of(path, await run_blocking(writer.publish))
+            return info_of(path, await run_blocking(partial(_finished, writer)))
         except BaseException:
             await run_blocking(writer.discard)
             raise
@@ -294,6 +294,12 @@ def _least_age(name: str, older_than: float) -> float:
     if is_in_parts(name):
         return max(older_than, PARTS_KEPT_SECONDS)
     return older_than if is_unfinished(name) else math.inf
+
+
+def _finished(writer: LocalWriter) -> os.stat_result:
+    status = writer.publish()
+    writer.discard()
+    return status
 
 
 class LocalBackend(StorageBackend):

@@ -36,7 +36,7 @@ def _has_unnamed() -> bool:
 
 
 class LocalWriter:
-    """Writes one object. Every method blocks. Always call `discard` at the end, unless `publish` has returned."""
+    """Writes one object. Every method blocks. Always call `discard` at the end, whatever happened."""
 
     def __init__(self, tree: Tree, path: str, *, overwrite: bool, fsync: bool, file_mode: int) -> None:
         """Prepare to write `path`; nothing is touched before `open`.
@@ -100,7 +100,7 @@ class LocalWriter:
             self.write(memoryview(block)[written:])
 
     def publish(self) -> os.stat_result:
-        """Give the content its name, durably, close the file, and return its status.
+        """Give the content its name, durably, and return its status.
 
         Raises:
             FileExistsError: If the path was taken meanwhile and must not be replaced.
@@ -111,20 +111,24 @@ class LocalWriter:
             os.fsync(self._descriptor)
         for attempt in range(_ATTEMPTS):
             try:
+                if self._parent < 0:
+                    self._parent = self._tree.walk(self._folders, create=True)
                 self._name_it(self._parent)
+                if self._fsync:
+                    sync_directory(self._parent)
                 break
             except FileNotFoundError:
                 # A delete pruned the folder after we opened it and before we linked into it: create it again.
                 if attempt == _ATTEMPTS - 1:
                     raise
-                os.close(self._parent)
-                self._parent = -1
-                self._parent = self._tree.walk(self._folders, create=True)
-        if self._fsync:
-            sync_directory(self._parent)
-        status = os.fstat(self._descriptor)
-        self.discard()
-        return status
+            finally:
+                self._leave_folder()
+        return os.fstat(self._descriptor)
+
+    def _leave_folder(self) -> None:
+        parent, self._parent = self._parent, -1
+        if parent >= 0:
+            os.close(parent)
 
     def _name_it(self, parent: int) -> None:
         if self._temporary is not None:
@@ -164,10 +168,10 @@ class LocalWriter:
 
     def discard(self) -> None:
         """Close the file and remove its hidden name. Safe to call twice, and after `publish`."""
-        for descriptor in (self._descriptor, self._parent):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._descriptor = self._parent = -1
+        self._leave_folder()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
             with suppress(FileNotFoundError), self._tree.open_folder([RESERVED_SEGMENT]) as reserved:
