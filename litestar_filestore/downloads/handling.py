@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from litestar.enums import ScopeType
 from litestar.exceptions import ImproperlyConfiguredException, NotFoundException
 from litestar.exceptions.http_exceptions import ServiceUnavailableException
-from litestar.middleware import ASGIMiddleware
 from litestar.openapi.spec import OpenAPIFormat, OpenAPIHeader, OpenAPIMediaType, OpenAPIResponse, OpenAPIType, Schema
 from litestar.utils.predicates import is_class_and_subclass
 
 from litestar_filestore.downloads.answer import (
-    AnswerHeaders,
     PreconditionFailedException,
     RangeNotSatisfiableException,
-    download_context,
 )
 from litestar_filestore.downloads.redirect import FileRedirect
 from litestar_filestore.downloads.response import FileDownload, refuse_cache
@@ -29,14 +25,13 @@ if TYPE_CHECKING:
     from litestar.config.app import AppConfig
     from litestar.handlers import HTTPRouteHandler
     from litestar.openapi.spec import Operation
-    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+    from litestar.types import Message
     from litestar.typing import FieldDefinition
 
-    from litestar_filestore.downloads.download_config import DownloadConfig
 
 __all__ = (
     "DownloadHandlers",
-    "DownloadMiddleware",
+    "guard_answer",
 )
 
 _SKIP_COMPRESSION = "filestore_skip_compression"
@@ -134,29 +129,17 @@ def _header(description: str) -> OpenAPIHeader:
     return OpenAPIHeader(schema=Schema(type=OpenAPIType.STRING), description=description)
 
 
-class DownloadMiddleware(ASGIMiddleware):
-    """Keeps cookies and encodings off the answer if it turns out to be a file.
+def guard_answer(start: Message) -> None:
+    """Keep cookies and encodings off the beginning of an answer that is a file.
 
-    It wraps all other middleware. A cached copy of a file must not hold anybody's session (CVE-2024-26144), and ranges
-    of encoded content do not fit together.
+    A cached copy of a file must not hold anybody's session (CVE-2024-26144), and ranges of encoded content do not fit
+    together.
+
+    Raises:
+        ConfigurationError: If a middleware encodes it.
     """
-
-    scopes = (ScopeType.HTTP,)
-
-    def __init__(self, config: DownloadConfig) -> None:
-        """Apply `config` to every download of the application."""
-        self._headers = AnswerHeaders(config)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Answer the connection through the guard."""
-        context = download_context(scope, self._headers)
-
-        async def guarded(message: Message) -> None:
-            if context.is_download and message["type"] == "http.response.start":
-                message["headers"] = _without_cookies(message.get("headers", ()))
-            await send(message)
-
-        await next_app(scope, receive, guarded)
+    if start["type"] == "http.response.start":
+        start["headers"] = _without_cookies(start.get("headers", ()))
 
 
 def _without_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -1,17 +1,18 @@
-"""Middleware for each request: provides the URLs of files to encoders, and owns the files of the request."""
+"""The middleware: owns the files of each request, provides their URLs to encoders, and guards answers with files."""
 
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
 
 from litestar_filestore.core.file_object import Answering, answering
 from litestar_filestore.core.threads import finish
+from litestar_filestore.downloads.answer import AnswerHeaders, download_context
+from litestar_filestore.downloads.handling import guard_answer
 from litestar_filestore.ledger.intents import leases_renewed
 from litestar_filestore.links.urls import signer_here
 from litestar_filestore.uploads.intake import RequestFiles
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.downloads.download_config import DownloadConfig
     from litestar_filestore.links.signer import LinkSigner
     from litestar_filestore.plugin.config import URLBuilder
     from litestar_filestore.uploads.intake import UploadSettings
@@ -33,51 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = (
     "FilestoreMiddleware",
-    "OwnershipMiddleware",
     "check_uploads",
 )
-
-
-class FilestoreMiddleware(ASGIMiddleware):
-    """Makes the application's URL builder known while a connection is being answered.
-
-    Encoders get only a value, so the connection is passed in a context variable. It is set even without a builder: an
-    application mounted in another one must not show the other's URLs.
-    """
-
-    def __init__(self, build: URLBuilder | None, links: LinkSigner | None = None) -> None:
-        """Use `build` for every connection, else `links`, and `links` for everything else that makes links."""
-        self._build = build
-        self._links = links
-
-    def _links_here(self, scope: Scope) -> LinkSigner | None:
-        if self._links is not None:
-            # That of the last request is kept: all requests have the same prefix, unless the application is mounted
-            # twice.
-            self._links = signer_here(self._links, scope)
-        return self._links
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Answer the connection with the builder set."""
-        links, here = self._links_here(scope), answering.get()
-        build_url: Callable[[FileObject], str | None] | None = links.link_of if links is not None else None
-        if self._build is not None:
-            build_url = _bound(self._build, scope)
-        token = answering.set(Answering(here.keeper if here is not None else None, links, build_url))
-        try:
-            await next_app(scope, receive, send)
-        finally:
-            answering.reset(token)
-
-
-def _bound(build: URLBuilder, scope: Scope) -> Callable[[FileObject], str | None]:
-    """Return a URL builder for one connection, which is wrapped when the first file needs it."""
-
-    @cache
-    def connection() -> ASGIConnection[Any, Any, Any, Any]:
-        return ASGIConnection(scope)
-
-    return lambda file: build(file, connection())
 
 
 logger = logging.getLogger("litestar_filestore")
@@ -86,59 +45,125 @@ _RELEASE_SECONDS = 10.0
 """How long the end of a request waits for a store or a database that does not answer."""
 
 
-class OwnershipMiddleware(ASGIMiddleware):
-    """Owns the files of each request until rows take them or the handler keeps them.
+class FilestoreMiddleware:
+    """Wraps all other middleware, in one frame: every step of a request passes it again.
 
-    This is a middleware because nothing else sees the end of every request: the hooks of handlers and responses are not
-    called if an error reaches the server or the client has gone.
+    Owns the files of each request until rows take them or the handler keeps them. This is a middleware because nothing
+    else sees the end of every request: the hooks of handlers and responses are not called if an error reaches the
+    server or the client has gone.
+
+    Makes the application's links and its URL builder known while a connection is being answered. Encoders get only a
+    value, so they are passed in a context variable. It is set even without a builder: an application mounted in another
+    one must not show the other's URLs.
+
+    Guards answers that turn out to be files; see `guard_answer`.
     """
 
-    scopes = (ScopeType.HTTP,)
+    def __init__(
+        self,
+        storer: ApplicationStorer,
+        settings: UploadSettings,
+        downloads: DownloadConfig,
+        *,
+        build: URLBuilder | None = None,
+        links: LinkSigner | None = None,
+    ) -> None:
+        """Prepare for all connections.
 
-    def __init__(self, storer: ApplicationStorer, settings: UploadSettings) -> None:
-        """Use `storer` to store files and to give them up."""
+        Args:
+            storer: Stores files, and gives them up.
+            settings: The application's settings for uploads.
+            downloads: The application's settings for downloads.
+            build: Makes the `url` of files in answers; ``None`` leaves that to `links`.
+            links: Makes everything else that is a link.
+        """
         self._storer = storer
         self._settings = settings
+        self._headers = AnswerHeaders(downloads)
+        self._build = build
+        self._links = links
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        """Answer the request, and give up the files that it still owns."""
-        files = RequestFiles(self._storer, self._settings)
-        files.attach(cast("dict[str, Any]", scope))
-        status: list[int] = []
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        """Wrap `app`."""
 
-        async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                status.append(message["status"])
-            await send(message)
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != ScopeType.HTTP:
+                await self._answer_other(app, scope, receive, send)
+                return
+            files = RequestFiles(self._storer, self._settings)
+            files.attach(scope)  # type: ignore[arg-type]  # a TypedDict that others extend, too
+            context = download_context(scope, self._headers)
+            status = 0
 
-        token = answering.set((answering.get() or Answering())._replace(keeper=files))
+            async def sending(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = message["status"]
+                    if context.is_download:
+                        guard_answer(message)
+                await send(message)
+
+            token = answering.set(Answering(files, *self._links_in(scope)))
+            try:
+                async with leases_renewed():
+                    await app(scope, receive, sending)
+            finally:
+                answering.reset(token)
+                if count := len(files):
+                    await _give_up(files, count, scope, status)
+
+        return answer
+
+    async def _answer_other(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        here = answering.get()
+        token = answering.set(Answering(None if here is None else here.keeper, *self._links_in(scope)))
         try:
-            async with leases_renewed():
-                await next_app(scope, receive, noting)
+            await app(scope, receive, send)
         finally:
             answering.reset(token)
-            count = len(files)
-            try:
-                # The usual request ends here: its rows are committed, so there is nothing to ask the ledger about.
-                if files.let_go_of_taken():
-                    await finish(_release(files, count, scope, status), seconds=_RELEASE_SECONDS)
-            except TimeoutError:
-                # The answer is sent, but servers wait for this to end before they shut down.
-                logger.warning(
-                    "%d uploaded files could not be given up within %g s; what no row has taken is left to its lease",
-                    len(files),
-                    _RELEASE_SECONDS,
-                )
+
+    def _links_in(self, scope: Scope) -> tuple[LinkSigner | None, Callable[[FileObject], str | None] | None]:
+        if self._links is not None:
+            # That of the last request is kept: all requests have the same prefix, unless the application is mounted
+            # twice.
+            self._links = signer_here(self._links, scope)
+        if self._build is None:
+            return self._links, None if self._links is None else self._links.link_of
+        made: list[ASGIConnection[Any, Any, Any, Any]] = []
+        return self._links, partial(_url_of, self._build, scope, made)
 
 
-async def _release(files: RequestFiles, count: int, scope: Scope, status: list[int]) -> None:
+def _url_of(
+    build: URLBuilder, scope: Scope, made: list[ASGIConnection[Any, Any, Any, Any]], file: FileObject
+) -> str | None:
+    """Return the URL of a file for one connection, which is wrapped when the first file needs it."""
+    if not made:
+        made.append(ASGIConnection(scope))
+    return build(file, made[0])
+
+
+async def _give_up(files: RequestFiles, count: int, scope: Scope, status: int) -> None:
+    try:
+        # The usual request ends here: its rows are committed, so there is nothing to ask the ledger about.
+        if files.let_go_of_taken():
+            await finish(_release(files, count, scope, status), seconds=_RELEASE_SECONDS)
+    except TimeoutError:
+        # The answer is sent, but servers wait for this to end before they shut down.
+        logger.warning(
+            "%d uploaded files could not be given up within %g s; what no row has taken is left to its lease",
+            len(files),
+            _RELEASE_SECONDS,
+        )
+
+
+async def _release(files: RequestFiles, count: int, scope: Scope, status: int) -> None:
     given_up = await files.release()
-    if given_up and status and 200 <= status[0] < 300:  # noqa: PLR2004  # RFC 9110 §15.3: successful
+    if given_up and 200 <= status < 300:  # noqa: PLR2004  # RFC 9110 §15.3: successful
         logger.warning(
             "%s answered %d, but %d of %d uploaded files went into no row and are deleted: assign them to a row and "
             "commit, or call 'await storages.keep(file)'",
             cast("dict[str, Any]", scope).get("route_handler"),
-            status[0],
+            status,
             given_up,
             count,
         )

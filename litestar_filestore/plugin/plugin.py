@@ -14,12 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
-from litestar_filestore.downloads.handling import DownloadHandlers, DownloadMiddleware
+from litestar_filestore.downloads.handling import DownloadHandlers
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
-from litestar_filestore.plugin.middleware import FilestoreMiddleware, OwnershipMiddleware, check_uploads
+from litestar_filestore.plugin.middleware import FilestoreMiddleware, check_uploads
 from litestar_filestore.plugin.serialization import (
     TYPE_DECODERS,
     TYPE_ENCODERS,
@@ -108,9 +108,12 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.lifespan = [partial(self._lifespan, storer), *given.lifespan]
         # Hooks run after all lifespans have been entered, so the databases are ready.
         app_config.on_startup.append(partial(self._start_ledger, storer))
-        app_config.middleware.insert(0, FilestoreMiddleware(config.url_builder, config.signer))
-        app_config.middleware.insert(0, DownloadMiddleware(config.downloads))
-        app_config.middleware.insert(0, OwnershipMiddleware(storer, self._settings))
+        app_config.middleware.insert(
+            0,
+            FilestoreMiddleware(
+                storer, self._settings, config.downloads, build=config.url_builder, links=config.signer
+            ),
+        )
         self._downloads.configure(app_config)
         if config.signer is not None:
             app_config.route_handlers.extend(make_link_routes(config.signer))
