@@ -35,6 +35,7 @@ from litestar_filestore.plugin.statuses import (
     log_wrapped_error,
 )
 from litestar_filestore.tracking.idle import watch_sessions
+from litestar_filestore.uploads.arrivals import keep_memory_of_messages
 from litestar_filestore.uploads.handlers import UploadHandlers
 from litestar_filestore.uploads.intake import UploadSettings
 from litestar_filestore.uploads.parts import MultipartStream, parts_provider
@@ -135,6 +136,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
     @asynccontextmanager
     async def _lifespan(self, storer: ApplicationStorer, app: Litestar) -> AsyncGenerator[None]:
+        keep_memory_of_messages()
         async with self._config.lifespan(app):
             try:
                 with self._config.registry.kept_by(storer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import PartBuffers
     from litestar_filestore.uploads.limits import Slot, UploadLimits
 
-__all__ = ("Arrivals", "form_before", "form_values")
+__all__ = ("Arrivals", "form_before", "form_values", "keep_memory_of_messages")
 
 # A block is passed on when it is full, when nothing has come during the pause, or when its first bytes are this old. A
 # fast client fills it sooner, and a slow one delays nothing.
 _PAUSE_SECONDS = 0.002
 _LINGER_SECONDS = 0.02
 _LEAST_BYTES = 64 * 1024
+_LARGE_BYTES = 8 * 1024 * 1024
 _LENGTH = re.compile(r"[0-9]{1,19}")  # int() also accepts "+5", "1_0" and Arabic digits
 
 
@@ -359,6 +361,20 @@ class Arrivals(LiveSource):
 
     def _too_large(self) -> Exception:
         return too_large(f"The body is larger than {self._max_bytes} bytes: send less at a time")
+
+
+def keep_memory_of_messages() -> bool:
+    """Let the C library reuse the memory of body messages, and return whether that was necessary. Call it at the start.
+
+    A server delivers messages of 64 to 320 KiB. glibc maps blocks above 128 KiB one by one: each is mapped, faulted in
+    and unmapped, which costs as much as all the rest of reading a body. The limit rises to the size of the largest
+    mapped block that was freed, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). So one large block is made and dropped. It
+    is never touched: ``bytes`` asks for memory that is zero already, and no page of it is ever used.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    _ = bytes(_LARGE_BYTES)
+    return True
 
 
 def _announced(headers: Headers, names: Iterable[str]) -> AnnouncedDigests:
