@@ -32,6 +32,7 @@ _MARKS = (
 )
 # Control characters that occur in text: bell, backspace (man pages), tabs, line and form feeds, escape (coloured logs).
 _IN_TEXT = bytes((*range(7, 14), 27, *range(32, 127), *range(128, 256)))
+_PADDING = b"\0\x1a"
 _CONTROLS = frozenset(map(chr, (*range(7), *range(14, 27), *range(28, 32), 127)))
 # A log that was being written when the machine crashed has NULs where a line should begin.
 _PADDED_LINE = re.compile(rb"(?<=\n)\x00+")
@@ -53,8 +54,10 @@ def read_text(head: bytes, *, cut: bool, padded: bool = True) -> Text | None:
         if head.startswith(mark):
             text = _decoded(head[len(mark) :], decode, cut=cut)
             return Text(text) if text is not None and _CONTROLS.isdisjoint(text) else None
-    if head.translate(None, _IN_TEXT):
-        head = _without_padding(head, cut=cut) if padded else b""
+    if strange := head.translate(None, _IN_TEXT):
+        if not padded or strange.translate(None, _PADDING):
+            return None
+        head = _without_padding(head, cut=cut)
         if not head or head.translate(None, _IN_TEXT):
             return None
     text = _decoded(head, codecs.utf_8_decode, cut=cut)
@@ -70,7 +73,7 @@ def _decoded(head: bytes, decode: Callable[[bytes, str, bool], tuple[str, int]],
 
 def _without_padding(head: bytes, *, cut: bool) -> bytes:
     if not cut:
-        body = head.rstrip(b"\0\x1a")
+        body = head.rstrip(_PADDING)
         if head.startswith(b"\x1a", len(body)):  # CP/M and DOS end text like this, and fill the rest of a block
             head = body
     return _PADDED_LINE.sub(b"", head)
