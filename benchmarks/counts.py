@@ -91,8 +91,8 @@ class Counts(NamedTuple):
 
 
 CEILINGS = {
-    "upload 1 KiB": Counts(3430, 45, 12, 3, 2),
-    "upload 1 KiB without a ledger": Counts(2280, 30, 8, 1, 1),
+    "upload 1 KiB": Counts(2400, 30, 11, 3, 2),
+    "upload 1 KiB without a ledger": Counts(2040, 20, 7, 1, 1),
     "download 1 KiB by row": Counts(1070, 16, 7, 1, 0),
     "range by row": Counts(1082, 16, 7, 1, 0),
     "304 by row": Counts(1011, 16, 7, 1, 0),

@@ -140,6 +140,7 @@ class FileObject:
         "_metadata",
         "_pinned",
         "_source_path",
+        "backend_key",
         "checksum",
         "etag",
         "in_row",
@@ -200,6 +201,8 @@ class FileObject:
         if content is not None:
             check_source(content)
         self._backend = backend
+        self.backend_key: str = backend if isinstance(backend, str) else backend.key
+        """Key of the backend, known without a look-up. Read only."""
         self._filename = filename
         self._pinned = to_filename
         self._content = content
@@ -241,11 +244,6 @@ class FileObject:
             BackendNotRegisteredError: If no backend of that key is registered.
         """
         return find_backend(self._backend) if isinstance(self._backend, str) else self._backend
-
-    @property
-    def backend_key(self) -> str:
-        """Key of the backend; known without a look-up."""
-        return self._backend if isinstance(self._backend, str) else self._backend.key
 
     @property
     def key(self) -> str | None:
@@ -417,7 +415,8 @@ class FileObject:
     @contextmanager
     def _taking_key(self) -> Generator[None]:
         """Take the pinned or a new key for the time of a save, and keep it only if the save succeeds."""
-        self._changing()
+        if self.on_change is not None:
+            self.on_change(self)
         previous = (None, False) if self.has_pending_data else (self._key, self._fresh)
         if not (self._fresh and self.has_pending_data):
             self.prepare_key()
@@ -745,7 +744,7 @@ class FileObject:
     def __deepcopy__(self, memo: dict[int, Any]) -> FileObject:
         """Return another handle to the same file: the backend is shared, content that is still to be saved too."""
         twin = FileObject.from_dict(self.to_dict(), self._backend)
-        for name in ("_backend", "_content", "_source_path", "_key", "_pinned", "key_template"):
+        for name in ("_backend", "backend_key", "_content", "_source_path", "_key", "_pinned", "key_template"):
             setattr(twin, name, getattr(self, name))
         memo[id(self)] = twin
         return twin

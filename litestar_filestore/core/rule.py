@@ -114,11 +114,11 @@ Rule: TypeAlias = FileRule | Callable[[Candidate], Answer | Awaitable[Answer]]
 
 def max_bytes(rules: Iterable[Rule]) -> int | None:
     """Return the largest size in bytes (inclusive) that these rules allow a file; ``None`` for any size."""
-    limits = (rule.max_bytes for rule in rules if isinstance(rule, FileRule))
-    return min((each for each in limits if each is not None), default=None)
+    limits = [rule.max_bytes for rule in rules if isinstance(rule, FileRule) and rule.max_bytes is not None]
+    return min(limits, default=None)
 
 
 def max_files(rules: Iterable[Rule]) -> int | None:
     """Return the largest number of files (inclusive) that these rules allow a list; ``None`` for any number."""
-    limits = (rule.max_files for rule in rules if isinstance(rule, FileRule))
-    return min((each for each in limits if each is not None), default=None)
+    limits = [rule.max_files for rule in rules if isinstance(rule, FileRule) and rule.max_files is not None]
+    return min(limits, default=None)

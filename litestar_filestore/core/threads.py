@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import deque
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import cache, partial
 from queue import Empty, SimpleQueue
@@ -17,9 +18,9 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
-__all__ = ("MOST_THREADS", "finish", "run_blocking", "run_in_thread", "within")
+__all__ = ("MOST_THREADS", "end_watched", "finish", "run_blocking", "run_in_thread", "within")
 
 T = TypeVar("T")
 
@@ -42,14 +43,58 @@ async def run_blocking(function: Callable[[], T]) -> T:
         asyncio.CancelledError: If the caller was cancelled; the outcome of `function` is then dropped.
     """
     loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
+    if (waiting := _watched.get(loop)) is None:
+        # In a task of its own, which the end of the event loop cancels.
+        plain: asyncio.Future[T] = loop.create_future()
+        _pool.submit(_Job(function, plain, loop))
+        return await _finished(loop.create_task(_result_of(plain)))
+    outcome: _Uncancelled[T] = _Uncancelled(loop=loop)
     _pool.submit(_Job(function, outcome, loop))
-    # In a task of its own, which the end of the event loop cancels: so that does not wait for the thread.
-    return await _finished(loop.create_task(_result_of(outcome)))
+    waiting.add(outcome)
+    try:
+        return await outcome
+    finally:
+        waiting.discard(outcome)
 
 
 async def _result_of(outcome: asyncio.Future[T]) -> T:
     return await outcome
+
+
+@asynccontextmanager
+async def end_watched() -> AsyncGenerator[None]:
+    """Return a context in which `run_blocking` needs no task for each call: one task notices the end of the event loop.
+
+    An application enters it when it starts. Calls that go on after the context are still let go with the loop.
+    """
+    loop = asyncio.get_running_loop()
+    if loop in _watched:
+        yield
+        return
+    waiting = _watched[loop] = set()
+    watching = loop.create_task(_let_go_at_end(waiting))
+    try:
+        yield
+    finally:
+        del _watched[loop]
+        for each in waiting:
+            each.add_done_callback(partial(_stop_watching, watching, waiting))
+        if not waiting:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+
+def _stop_watching(watching: asyncio.Task[None], waiting: set[_Uncancelled[Any]], _ended: object) -> None:
+    if not waiting:
+        watching.cancel()
+
+
+async def _let_go_at_end(waiting: Iterable[_Uncancelled[Any]]) -> None:
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        for each in waiting:
+            each.let_go()
 
 
 def run_in_thread(function: Callable[[], T], *, seconds: float | None = None) -> T:
@@ -93,9 +138,10 @@ async def finish(awaitable: Awaitable[T], *, seconds: float | None = None) -> T:
 async def _finished(future: asyncio.Future[T], seconds: float | None = None) -> T:
     if not future.done():
         loop = asyncio.get_running_loop()
-        ending = _Ending(loop=loop)
-        future.add_done_callback(ending.come)
-        timer = None if seconds is None else loop.call_later(seconds, ending.come)
+        ending: _Uncancelled[None] = _Uncancelled(loop=loop)
+        come = partial(_come, ending)
+        future.add_done_callback(come)
+        timer = None if seconds is None else loop.call_later(seconds, come)
         try:
             await ending
         except asyncio.CancelledError:
@@ -113,10 +159,15 @@ async def _finished(future: asyncio.Future[T], seconds: float | None = None) -> 
     return future.result()
 
 
-class _Ending(asyncio.Future[None]):
-    """The end of something that has to be awaited.
+def _come(ending: asyncio.Future[None], _future: object = None) -> None:
+    if not ending.done():
+        ending.set_result(None)
 
-    It cannot be cancelled. asyncio then lets the task wait on, and cancels it as soon as the end has come.
+
+class _Uncancelled(asyncio.Future[T]):
+    """A future that the cancellation of its waiter leaves alone.
+
+    asyncio then lets the task wait on, and cancels it as soon as the future is done.
     """
 
     def cancel(self, msg: object = None) -> bool:
@@ -124,10 +175,13 @@ class _Ending(asyncio.Future[None]):
         del msg
         return False
 
-    def come(self, _future: object = None) -> None:
-        """Be done."""
-        if not self.done():
-            self.set_result(None)
+    def let_go(self) -> None:
+        """Be cancelled all the same."""
+        super().cancel()
+
+
+_watched: dict[asyncio.AbstractEventLoop, set[_Uncancelled[Any]]] = {}
+"""What is waited for on the event loops whose end is watched."""
 
 
 async def within(seconds: float, awaitable: Awaitable[T]) -> T:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
+from litestar_filestore.core.threads import end_watched
 from litestar_filestore.downloads.handling import DownloadHandlers
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
@@ -137,7 +138,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
     @asynccontextmanager
     async def _lifespan(self, storer: ApplicationStorer, app: Litestar) -> AsyncGenerator[None]:
         keep_memory_of_messages()
-        async with self._config.lifespan(app):
+        async with end_watched(), self._config.lifespan(app):
             try:
                 with self._config.registry.kept_by(storer):
                     yield

@@ -278,7 +278,7 @@ class FormParser:
                 )
             self._lines.append(line[:-2])
             return end + 1, None
-        headers = tuple(_header(each) for each in self._lines)
+        headers = tuple([_header(each) for each in self._lines])
         head = _read_head(headers)
         self._content_left = _content_length(headers)
         self._state = _State.GLUE
@@ -342,7 +342,7 @@ def part_head(name: str | None, filename: str | None, headers: tuple[tuple[str, 
     if _CONTROL.search(name):
         raise MultipartError("The name of a part holds a control character: remove it")
     type_ = dict(headers).get("Content-Type")
-    shown = tuple((field, _CONTROL.sub("\ufffd", value)) for field, value in headers)
+    shown = tuple([(field, _CONTROL.sub("\ufffd", value)) for field, value in headers])
     return PartHead(name, filename, declared_type(type_), declared_charset(type_), shown)
 
 
@@ -379,7 +379,7 @@ def _decoded(text: str) -> str:
 
 
 def _content_length(headers: Sequence[tuple[str, str]]) -> int | None:
-    value = next((value for name, value in headers if name == "Content-Length"), None)
+    value = dict(headers).get("Content-Length")
     if value is not None and _LENGTH.fullmatch(value) is None:
         raise MultipartError("The Content-Length of a part is not a number: correct that header or leave it out")
     return None if value is None else int(value)

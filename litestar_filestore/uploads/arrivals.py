@@ -74,6 +74,7 @@ class Arrivals(LiveSource):
         """When the request has to have arrived, by the event loop's clock."""
         self._held = 0
         self._held_for: str | None = None
+        self._store: str | None = None
         self._more = True
         self._waited_seconds = 0.0
         self._rated_bytes = 0
@@ -119,8 +120,10 @@ class Arrivals(LiveSource):
         Raises:
             HTTPException: 413 above the limit, 408 if the client is too slow, 400 if it has left or the digests differ.
         """
-        self.start()
-        self._give_back()
+        if self._slot is None:
+            self.start()
+        if self._held:
+            self._give_back()
         block = await self._gather()
         self._block_bytes = len(block)
         self.size += len(block)
@@ -161,14 +164,10 @@ class Arrivals(LiveSource):
             return
         if not self._slot.move(store):
             raise busy(self._limits.retry_after_seconds)
+        self._store = store
         held = self._held
         self._give_back()
         self._hold(held)
-
-    @property
-    def _store(self) -> str | None:
-        """Key of the backend that the bytes go to, if it is known."""
-        return self._slot.store if self._slot is not None else None
 
     @property
     def _left_bytes(self) -> int:

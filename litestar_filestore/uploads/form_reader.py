@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -88,12 +87,16 @@ async def _read_parts(
     request: Request[Any, Any, Any], form: UploadForm, limits: UploadLimits, of_form: FormLimits
 ) -> dict[str, Any]:
     parts = MultipartStream(request, of_form)
-    async with aclosing(parts), AsyncExitStack() as on_failure:
-        reader = _PartReader(form, limits, on_failure)
+    reader = _PartReader(form, limits)
+    try:
         async for part in parts:
             await reader.take(part)
-        on_failure.pop_all()
         return reader.values.by_name()
+    except BaseException:
+        await reader.close()
+        raise
+    finally:
+        await parts.aclose()
 
 
 def _is_url_encoded(request: Request[Any, Any, Any]) -> bool:
@@ -156,12 +159,17 @@ class _Values:
 class _PartReader:
     """Reads parts into values."""
 
-    def __init__(self, form: UploadForm, limits: UploadLimits, on_failure: AsyncExitStack) -> None:
+    def __init__(self, form: UploadForm, limits: UploadLimits) -> None:
         self._form = form
         self._limits = limits
-        self._on_failure = on_failure
+        self._spooled: list[UploadFile] = []
         self._text_bytes = 0
         self.values = _Values()
+
+    async def close(self) -> None:
+        """Close the files that are spooled, because nobody gets them."""
+        for each in self._spooled:
+            await each.close()
 
     async def take(self, part: Part) -> None:
         """Read one part to its end."""
@@ -199,7 +207,7 @@ class _PartReader:
             filename=part.filename or "",
             headers=dict(part.headers),
         )
-        self._on_failure.push_async_callback(upload.close)
+        self._spooled.append(upload)
         size, limit = 0, self._limits.max_file_bytes
         while (block := await anext(part, None)) is not None:
             size += len(block)

@@ -258,7 +258,7 @@ class MultipartStream:
 
 def _announced(head: PartHead) -> AnnouncedDigests | None:
     """Return the digests that a part announces, ``None`` if it announces none."""
-    if not any(name.lower() in DIGEST_HEADERS for name, _ in head.headers):
+    if DIGEST_HEADERS.isdisjoint([name.lower() for name, _ in head.headers]):
         return None
     try:
         return AnnouncedDigests(head.headers)

@@ -45,7 +45,7 @@ class PlannedFile:
     model: type | None = None
     """The mapped class whose row is going to hold it, if known."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All names that its parts may have."""
         return (self.name, *self.aliases)
@@ -85,7 +85,7 @@ class UploadForm:
         found = self.by_name.get(name)
         return self.files[0] if found is None and self.whole and name not in self.spooled else found
 
-    @property
+    @cached_property
     def needs_no_file(self) -> bool:
         """Whether a form without a file is complete, so that it may be sent as text only."""
         return not self.whole and all(each.nullable or not each.required for each in self.files)

@@ -81,19 +81,19 @@ class FileCheck:
             declared_type: The type that the sender declared; not trusted.
             detector: Detects the type; ``None`` for the default one.
         """
-        self._rules = tuple(rules)
+        self._rules = rules if isinstance(rules, tuple) else tuple(rules)
         self._filename = filename
         self._declared = declared_type
         self._detector = detector or default_detector
         self._candidate: Candidate | None = None
         self._type: Passage[str] | None = None
         self._passages: list[Passage[Answer]] = []
-        own = [rule for rule in self._rules if isinstance(rule, FileRule)]
-        self.max_bytes: int | None = max_bytes(self._rules)
+        own = [rule for rule in self._rules if isinstance(rule, FileRule)] if rules else []
+        self.max_bytes: int | None = max_bytes(own) if own else None
         """Longest content allowed, in bytes; ``None`` for no limit."""
-        self.head_bytes: int = max(self._detector.head_bytes, *(rule.head_bytes for rule in own), 0)
+        self.head_bytes: int = max([self._detector.head_bytes, *[rule.head_bytes for rule in own]])
         """Number of first bytes that `at_head` needs."""
-        self.judges_type: bool = any(rule.judges_type for rule in own)
+        self.judges_type: bool = bool(own) and any(rule.judges_type for rule in own)
         """Whether a rule depends on the media type."""
         self.checked: CheckedType | None = None
         """The type as far as it is known; it depends only on the first bytes until `at_end` has returned."""
@@ -114,7 +114,8 @@ class FileCheck:
             FileTooLargeError: If these bytes already exceed the limit.
         """
         checked = self._begin(head, complete=complete)
-        await self._ask_async(_at_head)
+        if self._rules:
+            await self._ask_async(_at_head)
         self._watch(head, complete=complete)
         return checked
 
@@ -131,8 +132,9 @@ class FileCheck:
         """
         if self._finish(size):
             await self._ask_async(_at_head)
-        self._end_readings()
-        await self._ask_async(_at_end)
+        if self._rules:
+            self._end_readings()
+            await self._ask_async(_at_end)
 
     def judge_head(self, head: bytes, *, complete: bool) -> CheckedType:
         """`at_head` for sync code.
@@ -198,7 +200,7 @@ class FileCheck:
 
     def _watch(self, head: bytes, *, complete: bool) -> None:
         """Start the rules that read on. Content that is short enough has been read completely when this returns."""
-        readings = self._readings()
+        readings = self._readings() if self._rules else []
         if not readings and self._type is None:
             return
         kept, rest = head[: self.head_bytes], head[self.head_bytes :]

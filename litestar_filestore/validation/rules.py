@@ -160,7 +160,7 @@ def effective_rules(*levels: Iterable[Rule]) -> tuple[Rule, ...]:
     class of their own, so all of them apply.
     """
     result: list[Rule] = []
-    for level in levels:
+    for level in filter(None, levels):
         known = {type(rule) for rule in result if isinstance(rule, FileRule)}
         result += [rule for rule in level if type(rule) not in known and rule not in result]
     return tuple(result)

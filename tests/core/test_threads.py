@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,10 +15,20 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from litestar_filestore.core.threads import MOST_THREADS, finish, run_blocking, run_in_thread, within
+from litestar_filestore.core.threads import MOST_THREADS, end_watched, finish, run_blocking, run_in_thread, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+
+@pytest.fixture(params=["bare", "watched"])
+async def way(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Run a test without an application on its event loop, and with one."""
+    async with end_watched() if request.param == "watched" else nullcontext():
+        yield
+
+
+both_ways = pytest.mark.usefixtures("way")
 
 
 async def test_runs_in_another_thread() -> None:
@@ -34,6 +45,7 @@ async def test_event_loop_goes_on_meanwhile() -> None:
     assert await waiting
 
 
+@both_ways
 async def test_exception_comes_out() -> None:
     """What the function raises is raised."""
 
@@ -44,6 +56,7 @@ async def test_exception_comes_out() -> None:
         await run_blocking(fail)
 
 
+@both_ways
 async def test_cancelled_task_waits_for_the_thread() -> None:
     """A cancelled task learns of it when the function has returned, not before."""
     begun, released, finished = threading.Event(), threading.Event(), threading.Event()
@@ -64,6 +77,7 @@ async def test_cancelled_task_waits_for_the_thread() -> None:
     assert finished.is_set()
 
 
+@both_ways
 async def test_task_cancelled_twice_waits_for_the_thread() -> None:
     """Impatience does not help: every cancellation waits for the function."""
     begun, released, finished = threading.Event(), threading.Event(), threading.Event()
@@ -84,6 +98,7 @@ async def test_task_cancelled_twice_waits_for_the_thread() -> None:
     assert finished.is_set()
 
 
+@both_ways
 async def test_cancelled_scope_waits_for_the_thread() -> None:
     """The same for anyio's scopes, which deliver their cancellation again and again."""
     begun, finished = threading.Event(), threading.Event()
@@ -108,6 +123,7 @@ async def test_cancelled_scope_waits_for_the_thread() -> None:
     await releasing
 
 
+@both_ways
 async def test_cancellation_hides_the_exception() -> None:
     """A function that fails after its caller was cancelled does not replace the cancellation."""
     begun, released = threading.Event(), threading.Event()
@@ -144,6 +160,7 @@ async def test_finish_of_something_that_is_cancelled_itself() -> None:
         await finish(inner)
 
 
+@both_ways
 async def test_context_variables_are_the_callers() -> None:
     """The function sees the context variables of whoever calls."""
     variable: ContextVar[str] = ContextVar("variable")
@@ -151,6 +168,7 @@ async def test_context_variables_are_the_callers() -> None:
     assert await run_blocking(variable.get) == "mine"
 
 
+@both_ways
 async def test_stop_iteration_comes_out_as_another_error() -> None:
     """No coroutine can raise StopIteration, so it is the cause of what is raised."""
     with pytest.raises(RuntimeError, match="StopIteration") as raised:
@@ -163,6 +181,7 @@ async def test_within_passes_the_result_on() -> None:
     assert await within(30, run_blocking(lambda: "done")) == "done"
 
 
+@both_ways
 async def test_within_does_not_wait_for_a_thread_that_hangs() -> None:
     """Its caller goes on although the thread does, which no cancellation can stop."""
     released = threading.Event()
@@ -173,6 +192,7 @@ async def test_within_does_not_wait_for_a_thread_that_hangs() -> None:
         released.set()
 
 
+@both_ways
 async def test_finish_leaves_what_takes_longer_than_allowed() -> None:
     """With a limit a cancelled task does not wait for a thread that hangs."""
     begun, released = threading.Event(), threading.Event()
@@ -207,22 +227,40 @@ async def test_within_cancels_what_it_leaves() -> None:
 
 
 _HANGS = """
-import asyncio, threading
-from litestar_filestore.core.threads import run_blocking
+import asyncio, sys, threading
+from contextlib import AsyncExitStack
+from litestar_filestore.core.threads import end_watched, run_blocking
 
-async def main():
+async def main(way):
+    stack = AsyncExitStack()
+    if way != "bare":
+        await stack.enter_async_context(end_watched())
     hanging = asyncio.ensure_future(run_blocking(threading.Event().wait))
     await asyncio.sleep(0)
     await run_blocking(int)
+    if way == "stopped":
+        await stack.aclose()
+    main.kept = stack, hanging
 
-asyncio.run(main())
+asyncio.run(main(sys.argv[1]))
 """
 
 
-def test_a_thread_that_hangs_keeps_no_process() -> None:
+@pytest.mark.parametrize("way", ["bare", "running", "stopped"])
+def test_a_thread_that_hangs_keeps_no_process(way: str) -> None:
     """Neither the end of the event loop nor that of the process waits for a thread that never ends."""
-    done = subprocess.run([sys.executable, "-c", _HANGS], timeout=30, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", _HANGS, way], timeout=30, check=True, capture_output=True)
     assert done.stderr == b""
+
+
+async def test_applications_share_the_watch() -> None:
+    """A second application on the same event loop needs no task more, and neither leaves one."""
+    async with end_watched():
+        tasks = asyncio.all_tasks()
+        async with end_watched():
+            assert asyncio.all_tasks() == tasks
+        assert await run_blocking(lambda: "done") == "done"
+    assert len(asyncio.all_tasks()) == len(tasks) - 1
 
 
 async def test_threads_are_bounded() -> None:
