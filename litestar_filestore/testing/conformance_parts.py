@@ -101,7 +101,7 @@ class PartsConformance(Harness):
         assert await storage.names() == ["a"]
         await assert_clean(storage, leftovers)
 
-    @async_forms
+    @async_once
     @in_loop
     async def test_one_part_with_type_and_metadata(self, storage: AsyncHalf) -> None:
         """One short part is an object, with the same attributes as one that is put at once."""

@@ -158,6 +158,12 @@ async def test_there_is_no_listing(backend: DictBackend) -> None:
         assert [info async for info in backend.list_async()]
 
 
+async def test_there_are_no_parts(backend: DictBackend) -> None:
+    """Without listings, nobody could remove what is left of an object in parts."""
+    with pytest.raises(UnsupportedOperationError, match="list"):
+        await backend.begin_parts_async("a")
+
+
 class Choosing(DictBackend):
     """One with Advanced Alchemy's own defaults, which notes what it is asked for."""
 

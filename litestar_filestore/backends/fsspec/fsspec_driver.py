@@ -155,10 +155,8 @@ class FSSpecDriver(Driver):
         """Send a part, which is gathered in memory: requests need its length, and are repeated when they fail."""
         del size
         store, runner = await self._open_async()
-        content = bytearray()
-        async for block in blocks:
-            content += block
-        return await finish(runner.call_async(store.put_part, path, upload, number, offset, bytes(content)))
+        content = await _gather(blocks)
+        return await finish(runner.call_async(store.put_part, path, upload, number, offset, content))
 
     async def finish_parts_async(
         self, path: str, upload: str, parts: Sequence[Part], options: PutOptions
@@ -326,6 +324,13 @@ class FSSpecDriver(Driver):
     def translate(self, error: Exception) -> StorageError | None:
         """Return the error of this package for an exception of fsspec's libraries."""
         return translate_library_error(error) or super().translate(error)
+
+
+async def _gather(blocks: AsyncIterator[Block]) -> bytes:
+    gathered = bytearray()
+    async for block in blocks:
+        gathered += block
+    return bytes(gathered)  # aiohttp warns of other buffers
 
 
 class Recipe:

@@ -109,14 +109,15 @@ class LocalDriver(Driver):
     async def put_part_async(
         self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
     ) -> Part:
-        """Write at the offset, one block per thread hop, and sync."""
-        del size
-        unfinished, end = self._unfinished(path, upload), offset
+        """Write at the offset, one block per thread hop, and sync: in the hop of the last block, if that is known."""
+        unfinished, done = self._unfinished(path, upload), 0
         async for block in blocks:
-            await run_blocking(partial(unfinished.write_at, block, end))
-            end += len(block)
-        await run_blocking(unfinished.sync)
-        return Part(number, offset, end - offset)
+            is_last = done + len(block) == size
+            await run_blocking(partial(unfinished.write_at, block, offset + done, sync=is_last))
+            done += len(block)
+        if done != size:
+            await run_blocking(unfinished.sync)
+        return Part(number, offset, done)
 
     async def finish_parts_async(
         self, path: str, upload: str, parts: Sequence[Part], options: PutOptions

@@ -68,8 +68,8 @@ class Unfinished(LocalWriter):
             if self._fsync:
                 sync_directory(reserved)
 
-    def write_at(self, block: Block, offset: int) -> None:
-        """Write the whole block.
+    def write_at(self, block: Block, offset: int, *, sync: bool) -> None:
+        """Write the whole block, and make durable what was written so far if this is the last one.
 
         Raises:
             ObjectNotFoundError: If the object has been finished or abandoned.
@@ -79,6 +79,8 @@ class Unfinished(LocalWriter):
             while rest:
                 written = os.pwrite(descriptor, rest, offset)
                 rest, offset = rest[written:], offset + written
+            if sync and self._fsync:
+                os.fsync(descriptor)
 
     def sync(self) -> None:
         """Make what was written durable.
@@ -86,9 +88,7 @@ class Unfinished(LocalWriter):
         Raises:
             ObjectNotFoundError: If the object has been finished or abandoned.
         """
-        with self._opened(fcntl.LOCK_SH) as descriptor:
-            if self._fsync:
-                os.fsync(descriptor)
+        self.write_at(b"", 0, sync=True)
 
     def finish(self, size: int) -> os.stat_result:
         """Cut the file to `size` bytes, give it the object's name, durably, and return its status.
