@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from litestar_filestore.plugin.plugin import FilestorePlugin
     from litestar_filestore.plugin.statuses import to_http_exception
     from litestar_filestore.router.router import create_file_router
+    from litestar_filestore.router.upload_router import create_upload_router
     from litestar_filestore.sansio.active_types import INLINE_TYPES, SERVED_TYPES
     from litestar_filestore.sansio.tokens import hide_tokens
     from litestar_filestore.uploads.forms import FileField
@@ -93,6 +94,7 @@ __all__ = (
     "Wanted",
     "XSendfile",
     "create_file_router",
+    "create_upload_router",
     "hide_tokens",
     "public_file",
     "storages",
@@ -149,6 +151,7 @@ _HOMES = {
     "Wanted": "core.rule",
     "XSendfile": "downloads.download_config",
     "create_file_router": "router.router",
+    "create_upload_router": "router.upload_router",
     "hide_tokens": "sansio.tokens",
     "public_file": "core.file_object",
     "storages": "core.registry",

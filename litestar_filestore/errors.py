@@ -10,6 +10,7 @@
     |   |-- InvalidKeyError                                    a key that no backend may see
     |   |-- MultipartError                                     a form that cannot be read
     |   |   `-- MultipartLimitError                            more of something than the limits allow
+    |   |-- TusError                                           a request that does not follow tus
     |   `-- RangeNotSatisfiableError                           the range starts behind the end of the object
     |-- InvalidTokenError               (PermissionError)      a link or reference that is not valid, or has expired
     |-- SourceTypeError                 (TypeError)            bytes cannot be read from what was given
@@ -74,6 +75,7 @@ __all__ = (
     "SourceTypeError",
     "StorageError",
     "StorageFullError",
+    "TusError",
     "UnsupportedOperationError",
 )
 
@@ -161,6 +163,26 @@ class MultipartError(InvalidArgumentError):
 
 class MultipartLimitError(MultipartError):
     """A ``multipart/form-data`` body has more parts, or more or longer headers, than its reader accepts."""
+
+
+class TusError(InvalidArgumentError):
+    """A request that does not follow tus 1.0.0, the protocol for resumable uploads.
+
+    Attributes:
+        status_code: Status of the answer, as the protocol wants it.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status_code: int = 400,
+        operation: str | None = None,
+        backend: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(detail, operation=operation, backend=backend, key=key)
+        self.status_code = status_code
 
 
 class RangeNotSatisfiableError(InvalidArgumentError):

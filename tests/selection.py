@@ -32,6 +32,7 @@ FOLDERS = {
     "plugin": 1,
     "router": 1,
     "tracking": 1,
+    "tus": 1,
     "uploads": 1,
 }
 """How many cases of each function stay in `make test`. In other folders all of them do: they need no server."""

@@ -84,6 +84,8 @@ LONELY = {
     "testing.slow_put": "a program: the process that a conformance test kills",
     "tracking.flush": "what a flush does to files, apart from who listens",
     "tracking.transactions": "ends of transactions and savepoints, as SQLAlchemy tells them",
+    "uploads.receiving": "what becomes of the bytes of a resumable upload, apart from requests and answers",
+    "uploads.resumable": "the routes of resumable uploads: the protocol, apart from where they are mounted",
     "uploads.handlers": "what the application start does to handlers that take uploads",
     "validation.containers": "looking into archives and office documents",
     "validation.signatures": "the table of signatures",

@@ -233,6 +233,26 @@ class Ledger:
             statement = sa.update(self.table).where(self._are(chunk, State.STAGED))
             connection.execute(statement.values(not_before=database_now() + LEASE_SECONDS))
 
+    def extend(
+        self, connection: Connection, keys: Sequence[ObjectKey], lease_seconds: float, *, size: int | None = None
+    ) -> bool:
+        """Give staged objects a lease from now on, and return whether all of them were still staged.
+
+        Args:
+            connection: A transaction.
+            keys: The objects.
+            lease_seconds: How long they do not count as abandoned.
+            size: Size of the first one, if it has become known.
+        """
+        if not keys:
+            return True
+        values = {"not_before": database_now() + lease_seconds}
+        found = _count(connection, sa.update(self.table).where(self._are(keys, State.STAGED)).values(values))
+        if size is not None:
+            first = sa.update(self.table).where(self._are(keys[:1], State.STAGED))
+            connection.execute(first.values(size=size))
+        return found == len(keys)
+
     def withdraw(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
         """Forget staged objects that a transaction is going to enter itself, because it cannot see their entries.
 

@@ -30,7 +30,7 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
 
 from litestar_filestore.errors import UnsupportedOperationError
-from litestar_filestore.ledger.table import LEDGER_TABLE, define_ledger, usage_of
+from litestar_filestore.ledger.table import LEDGER_TABLE, define_ledger, upload_parts_of, uploads_of, usage_of
 from litestar_filestore.ledger.triggers import create_triggers_sql, drop_triggers_sql
 from litestar_filestore.orm.stored_object import StoredObject
 
@@ -76,8 +76,8 @@ class _Ledger(MigrateOperation):
         self.schema = schema
         self.concurrently = concurrently
 
-    def tables(self) -> tuple[sa.Table, sa.Table, list[sa.Index], list[sa.Index]]:
-        """Return the tables of entries and counters, the indexes of the former, and those that it had at first."""
+    def tables(self) -> tuple[sa.Table, list[sa.Table], list[sa.Index], list[sa.Index]]:
+        """Return the table of entries, those that came later, the indexes of the former, and those it had at first."""
         metadata = sa.MetaData(schema=self.schema)
         table = cast("sa.Table", define_ledger(metadata))
         now = sorted(table.indexes, key=lambda index: str(index.name))
@@ -87,7 +87,8 @@ class _Ledger(MigrateOperation):
         ]
         for index in (*now, *at_first):
             index.dialect_options["postgresql"]["concurrently"] = self.concurrently
-        return table, cast("sa.Table", usage_of(metadata)), now, at_first
+        later = [cast("sa.Table", each(metadata)) for each in (usage_of, uploads_of, upload_parts_of)]
+        return table, later, now, at_first
 
 
 class UpgradeFilestoreLedger(_Ledger):
@@ -97,7 +98,9 @@ class UpgradeFilestoreLedger(_Ledger):
     def upgrade_filestore_ledger(
         cls, operations: Operations, *, schema: str | None = None, concurrently: bool = False
     ) -> None:
-        """Add the column and the table for counters of owners, and replace both indexes; entries stay as they are.
+        """Add the column and table of counters and the tables of resumable uploads, and replace both indexes.
+
+        Entries stay as they are.
 
         Args:
             operations: Alembic's; left out when called as ``op.upgrade_filestore_ledger(...)``.
@@ -113,7 +116,7 @@ class UpgradeFilestoreLedger(_Ledger):
 
 
 class DowngradeFilestoreLedger(_Ledger):
-    """Brings the tables of a ledger back to their first shape; the counters are lost."""
+    """Brings the tables of a ledger back to their first shape; counters and unfinished uploads are lost."""
 
     @classmethod
     def downgrade_filestore_ledger(
@@ -227,17 +230,19 @@ def _execute(operations: Operations, operation: _Triggers) -> None:
 
 
 def _upgrade(operations: Operations, operation: UpgradeFilestoreLedger) -> None:
-    table, usage, now, at_first = operation.tables()
-    operations.impl.create_table(usage)
+    table, later, now, at_first = operation.tables()
+    for each in later:
+        operations.impl.create_table(each)
     operations.impl.add_column(table.name, table.c.counted, schema=table.schema)
     _replace(operations, at_first, now)
 
 
 def _downgrade(operations: Operations, operation: DowngradeFilestoreLedger) -> None:
-    table, usage, now, at_first = operation.tables()
+    table, later, now, at_first = operation.tables()
     _replace(operations, now, at_first)
     operations.impl.drop_column(table.name, table.c.counted, schema=table.schema)
-    operations.impl.drop_table(usage)
+    for each in later:
+        operations.impl.drop_table(each)
 
 
 def _replace(operations: Operations, before: Sequence[sa.Index], after: Sequence[sa.Index]) -> None:

@@ -60,7 +60,14 @@ def asks_quota(table: Table, owner: str | None) -> bool:
     return owner is not None and bool(_checks.get(table))
 
 
-def ask_quota(ledger: Ledger, connection: Connection, owner: str | None, *, is_beside: bool = True) -> None:
+def ask_quota(
+    ledger: Ledger,
+    connection: Connection,
+    owner: str | None,
+    *,
+    is_beside: bool = True,
+    announced_bytes: int | None = None,
+) -> None:
     """Call all checks of a ledger, in the transaction that has entered the new object; their errors pass through.
 
     Args:
@@ -69,6 +76,7 @@ def ask_quota(ledger: Ledger, connection: Connection, owner: str | None, *, is_b
         owner: The owner of the new object; nobody is asked about an object without an owner.
         is_beside: Whether this is a short transaction of our own. One of the application writes no counter: it would
             hold it until it ends.
+        announced_bytes: Size of an object that is not entered yet.
     """
     checks = _checks.get(ledger.table)
     if owner is None or not checks:
@@ -76,5 +84,8 @@ def ask_quota(ledger: Ledger, connection: Connection, owner: str | None, *, is_b
     measure = ledger.measure(connection, owner)
     if is_beside and measure.entries > _MANY and not measure.is_wanted:
         ledger.want_counter(connection, owner)
+    usage = measure.usage
+    if announced_bytes is not None:
+        usage = usage._replace(objects=usage.objects + 1, bytes=usage.bytes + announced_bytes)
     for check in tuple(checks):
-        check(owner, measure.usage)
+        check(owner, usage)

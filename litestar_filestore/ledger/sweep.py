@@ -23,6 +23,7 @@ from litestar_filestore.ledger.notes import doom_noted
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.staging import patiently, transact, without_gap_locks
 from litestar_filestore.ledger.table import State, database_now, is_pending
+from litestar_filestore.ledger.uploads import sweep_uploads
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ def sweep_backend(
 
     If nothing at all can be deleted from a store, it is left alone for this sweep.
     """
+    # First, so that the objects of expired uploads are deleted by this sweep.
+    sweep_uploads(engine, table, registry, backend, limit=limit)
     sweeper = _Sweeper(engine, table, registry, backend, config or SweepConfig())
     results: list[SweepResult] = []
     handled = 0

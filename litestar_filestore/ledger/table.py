@@ -26,6 +26,7 @@ __all__ = (
     "LEDGER_TABLE",
     "MYSQL",
     "NOTE_TABLE",
+    "UPLOAD_TABLE",
     "USAGE_TABLE",
     "USED",
     "State",
@@ -39,6 +40,8 @@ __all__ = (
     "ledger_of",
     "notes_of",
     "tables_of_ledger",
+    "upload_parts_of",
+    "uploads_of",
     "usage_of",
 )
 
@@ -84,6 +87,10 @@ LEDGER_TABLE = "filestore_object"
 """Name of the table with an entry for each object."""
 NOTE_TABLE = "filestore_note"
 """Name of the table for objects that an open transaction is going to enter; see `litestar_filestore.ledger.notes`."""
+UPLOAD_TABLE = "filestore_upload"
+"""Name of the table of resumable uploads; see `litestar_filestore.ledger.uploads`."""
+_PART_TABLE = "filestore_upload_part"
+"""Name of the table of the parts that were stored of unfinished uploads."""
 _IDENTITY_TABLE = "filestore_database"
 """Name of the table whose one row distinguishes this database from others with the same backend, for `fsck`."""
 USAGE_TABLE = "filestore_usage"
@@ -124,7 +131,7 @@ class State(enum.StrEnum):
 def define_ledger(metadata: MetaData) -> Table | None:
     """Return the ledger's table in `metadata`, and make it if it is missing; ``None`` if it is switched off.
 
-    The tables of the notes, of the counters and of the database's identity are made with it.
+    The tables of the notes, of the counters, of resumable uploads and of the database's identity are made with it.
 
     Times are the database's, POSIX seconds. ``not_before`` is when a sweeper may act on the row: the end of the lease
     of a staged object, the moment of its doom, the end of the wait of a gone one, or the next try after an error. A
@@ -151,6 +158,8 @@ def define_ledger(metadata: MetaData) -> Table | None:
             *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in counts),
             sa.Column("wanted", sa.SmallInteger, nullable=False, server_default="0"),
         )
+    if uploads_of(metadata) is None:
+        _define_uploads(metadata)
     if (table := ledger_of(metadata)) is not None:
         return table
     table = sa.Table(
@@ -199,14 +208,61 @@ def is_unsettled(table: Table) -> ColumnElement[bool]:
     return sa.or_(table.c.counted == sa.literal_column("0"), doomed)
 
 
-def _owner(**options: Any) -> sa.Column[str]:
-    return sa.Column("owner", sa.String(255).with_variant(_binary(255), "mysql", "mariadb"), **options)
+def _owner(name: str = "owner", **options: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.String(255).with_variant(_binary(255), "mysql", "mariadb"), **options)
+
+
+def _define_uploads(metadata: MetaData) -> None:
+    """Make the tables of resumable uploads. Sizes and offsets are in bytes, times as in the ledger."""
+    sa.Table(
+        UPLOAD_TABLE,
+        metadata,
+        sa.Column("id", _ascii(32), primary_key=True),
+        # Who may continue it, and where: an id of another router or owner is unknown.
+        sa.Column("place", sa.String(255), nullable=False),
+        _owner(),
+        _owner("opener", nullable=False),
+        sa.Column("length", sa.BigInteger),
+        sa.Column("metadata", sa.Text),
+        sa.Column("concat", sa.Text),
+        # What has come: the first bytes wait here until there are enough to judge them, the others are in the store.
+        sa.Column("offset", sa.BigInteger, nullable=False),
+        sa.Column("head", sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")),
+        sa.Column("backend", _ascii(128), nullable=False),
+        sa.Column("key", _key()),
+        sa.Column("content_type", sa.String(255)),
+        sa.Column("store_upload", sa.Text),
+        sa.Column("part_bytes", sa.BigInteger),
+        sa.Column("next_part", sa.Integer, nullable=False),
+        sa.Column("tail_key", _key()),
+        # The file as a row would keep it, once it is complete.
+        sa.Column("result", sa.Text),
+        # The lease.
+        sa.Column("holder", _ascii(32)),
+        sa.Column("held_until", sa.Double, nullable=False),
+        sa.Column("is_wanted", sa.Boolean, nullable=False),
+        sa.Column("expires_at", sa.Double, nullable=False),
+        sa.Index(f"ix_{UPLOAD_TABLE}_due", "backend", "expires_at"),
+        sa.Index(f"ix_{UPLOAD_TABLE}_opener", "opener"),
+    )
+    sa.Table(
+        _PART_TABLE,
+        metadata,
+        sa.Column("upload", _ascii(32), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("offset", sa.BigInteger, nullable=False),
+        sa.Column("size", sa.BigInteger, nullable=False),
+        sa.Column("receipt", sa.Text, nullable=False),
+    )
 
 
 def _object() -> tuple[sa.Column[Any], ...]:
     """Return the columns that name an object."""
-    key = sa.String(1024).with_variant(_binary(700), "mysql", "mariadb")
-    return sa.Column("backend", _ascii(128), primary_key=True), sa.Column("key", key, primary_key=True)
+    return sa.Column("backend", _ascii(128), primary_key=True), sa.Column("key", _key(), primary_key=True)
+
+
+def _key() -> sa.String:
+    return sa.String(1024).with_variant(_binary(700), "mysql", "mariadb")
 
 
 def _ascii(length: int) -> sa.String:
@@ -241,6 +297,16 @@ def usage_of(metadata: MetaData) -> Table | None:
     return _table_of(metadata, USAGE_TABLE)
 
 
+def uploads_of(metadata: MetaData) -> Table | None:
+    """Return the table of resumable uploads in `metadata`, ``None`` if there is no ledger."""
+    return _table_of(metadata, UPLOAD_TABLE)
+
+
+def upload_parts_of(metadata: MetaData) -> Table | None:
+    """Return the table of their parts in `metadata`, ``None`` if there is no ledger."""
+    return _table_of(metadata, _PART_TABLE)
+
+
 def tables_of_ledger(metadata: MetaData) -> list[Table]:
     """Return all tables of a ledger, that of its entries first; empty if there is no ledger."""
     found = (_table_of(metadata, name) for name in _NAMES)
@@ -265,7 +331,7 @@ def _table_of(metadata: MetaData, name: str) -> Table | None:
     return metadata.tables.get(f"{metadata.schema}.{name}" if metadata.schema else name)
 
 
-_NAMES = (LEDGER_TABLE, NOTE_TABLE, USAGE_TABLE, _IDENTITY_TABLE)
+_NAMES = (LEDGER_TABLE, NOTE_TABLE, USAGE_TABLE, UPLOAD_TABLE, _PART_TABLE, _IDENTITY_TABLE)
 """The tables of a ledger, that of its entries first."""
 _MISSING = re.compile(rf"""(?:no such table: |relation "|Table ')(?:[^'"]*\.)?({"|".join(_NAMES)})\b""")
 """The messages of SQLite, PostgreSQL and MariaDB for a missing table."""

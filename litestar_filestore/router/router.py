@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.file_object import Disposition
     from litestar_filestore.router.options import Authorize, FileMethod
 
-__all__ = ("create_file_router",)
+__all__ = ("check_access", "create_file_router")
 
 _READING: tuple[FileMethod, ...] = ("GET",)
 
@@ -82,7 +82,7 @@ def create_file_router(
     Raises:
         ConfigurationError: If the routes would be open by accident, or cannot work.
     """
-    _check_access(path, guards, public=public)
+    check_access(path, guards, public=public)
     if (column is None) == (backend is None):
         raise ConfigurationError("create_file_router serves either a column or a backend: give column= or backend=")
     options = RouteOptions(methods, authorize, disposition, cache_control, max_bytes, name)
@@ -105,7 +105,7 @@ def create_file_router(
     )
 
 
-def _check_access(path: str, guards: Sequence[Any] | None, *, public: bool) -> None:
+def check_access(path: str, guards: Sequence[Any] | None, *, public: bool) -> None:
     """Refuse routes that are open to everybody by accident.
 
     Raises:

@@ -94,7 +94,7 @@ class RequestFiles:
         rules = effective_rules(planned.rules, settings.rules)
         check = FileCheck(rules, filename=filename, declared_type=declared_type, detector=settings.detector)
         content = _Checked(source, check, max_bytes=file_limit(rules, settings.limits, planned.max_bytes))
-        backend = self._backend(planned)
+        backend = self.backend_for(planned)
         try:
             arrivals.go_to(backend.key)
             await content.read_head(check.head_bytes)
@@ -134,7 +134,12 @@ class RequestFiles:
         async with _deadline(backend, arrivals.deadline):
             return await self.storer.store(backend, content, new)
 
-    def _backend(self, planned: PlannedFile) -> StorageBackend:
+    def backend_for(self, planned: PlannedFile) -> StorageBackend:
+        """Return the backend that a planned file goes to.
+
+        Raises:
+            ConfigurationError: If it is not clear which one that is.
+        """
         registry = self.settings.registry
         if planned.backend is not None:
             return registry.get_backend(planned.backend)

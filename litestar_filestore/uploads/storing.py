@@ -50,6 +50,11 @@ class LedgerStorer:
         self._place = place
 
     @property
+    def place(self) -> Place:
+        """The ledger, and where it is."""
+        return self._place
+
+    @property
     def table(self) -> sa.Table:
         """The ledger's table."""
         return self._place.table

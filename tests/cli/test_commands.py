@@ -31,6 +31,10 @@ CREATE TABLE filestore_usage (
     owner TEXT PRIMARY KEY, objects INTEGER NOT NULL, bytes INTEGER NOT NULL, doomed_objects INTEGER NOT NULL,
     doomed_bytes INTEGER NOT NULL, wanted INTEGER NOT NULL
 );
+CREATE TABLE filestore_upload (
+    id TEXT PRIMARY KEY, backend TEXT NOT NULL, held_until DOUBLE NOT NULL, expires_at DOUBLE NOT NULL
+);
+CREATE TABLE filestore_upload_part (upload TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (upload, number));
 CREATE TABLE filestore_database (number INTEGER PRIMARY KEY, identity TEXT NOT NULL);
 """
 

@@ -42,6 +42,7 @@ from litestar_filestore.errors import (
     RangeNotSatisfiableError,
     SourceTypeError,
     StorageFullError,
+    TusError,
     UnsupportedOperationError,
 )
 from litestar_filestore.plugin.statuses import ANSWERS, RAISED
@@ -58,6 +59,7 @@ STATUS: dict[type[StorageError], int] = {
     InvalidKeyError: 400,
     MultipartError: 400,
     MultipartLimitError: 413,
+    TusError: 400,
     InvalidTokenError: 403,
     RangeNotSatisfiableError: 416,
     FileTooLargeError: 413,

@@ -103,8 +103,13 @@ class Unfinished(LocalWriter):
                 raise ObjectChangedError("The last part is not in the store: put it again")
             os.ftruncate(descriptor, size)
             os.utime(descriptor)  # the object is as old as its name, not as its last part
-            self._descriptor, self._temporary = descriptor, self._hidden
-            status = self.publish()
+            try:
+                self._parent = self._tree.walk(self._folders, create=True)
+                self._descriptor, self._temporary = os.dup(descriptor), self._hidden  # `publish` closes it
+                status = self.publish()
+            finally:
+                self._temporary = None  # what could not be published stays unfinished
+                self.discard()
             self.remove()
             return status
 

@@ -1,0 +1,532 @@
+"""Routes for resumable uploads by tus 1.0.0, each of which ends in a reference to a stored file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from inspect import isawaitable
+from mimetypes import guess_type
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from litestar import Request, Response, delete, head, patch, post, route
+from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
+from litestar.exceptions import ClientException, HTTPException, NotFoundException, PermissionDeniedException
+from litestar.middleware import ASGIMiddleware
+from litestar.params import FromPath
+
+from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.rule import Candidate
+from litestar_filestore.core.sources import LiveSource
+from litestar_filestore.core.types import BLOCK_BYTES
+from litestar_filestore.errors import ConfigurationError, FileTypeNotAllowedError, ObjectNotFoundError, TusError
+from litestar_filestore.ledger.quota import owner_of_new_objects
+from litestar_filestore.ledger.uploads import Upload, UploadLedger, UploadName
+from litestar_filestore.sansio import tus
+from litestar_filestore.sansio.conditional import joined_headers
+from litestar_filestore.sansio.disposition import safe_filename
+from litestar_filestore.uploads.arrivals import Arrivals
+from litestar_filestore.uploads.intake import owned_by
+from litestar_filestore.uploads.limits import client_address, file_limit
+from litestar_filestore.uploads.plan import PlannedFile
+from litestar_filestore.uploads.receiving import Destination, Receiver, give_up, part_memory_of, take_hold
+from litestar_filestore.uploads.storing import LedgerStorer
+from litestar_filestore.validation.media_types import UNKNOWN
+from litestar_filestore.validation.rules import ContentTypes, Extensions, effective_rules
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Mapping
+
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from litestar_filestore.core.types import Block, PartBuffers
+    from litestar_filestore.sansio.tus import Append, Creation
+    from litestar_filestore.uploads.intake import RequestFiles
+    from litestar_filestore.uploads.receiving import Hold
+
+__all__ = ("AuthorizeUpload", "OwnerOf", "ResumableRoutes", "TusMiddleware")
+
+OwnerOf: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], str | Awaitable[str]]
+"""Returns the owner of what a connection uploads; the uploads of others do not exist for it."""
+AuthorizeUpload: TypeAlias = Callable[
+    [ASGIConnection[Any, Any, Any, Any], "Mapping[str, str]", Literal["read", "write", "delete"]],
+    bool | Awaitable[bool],
+]
+"""Decides by an upload's metadata whether a connection may do something with it. Only a true value permits it."""
+
+_Request = Request[Any, Any, Any]
+_Answer = Response[Any]
+_ONE = "/{upload_id:str}"
+_PATIENCE_SECONDS = 10.0
+"""How long a request waits for another one to let go of its upload."""
+_LOOK_SECONDS = 3.0
+"""How long a HEAD waits for that; then it tells what is committed, because the other request may not answer at all."""
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+class TusMiddleware(ASGIMiddleware):
+    """Adds what every answer of the protocol carries, the refusals of guards and of Litestar itself included."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Answer the request."""
+        of_all = [(b"access-control-expose-headers", tus.EXPOSED_HEADERS.encode())]
+        if cast("dict[str, Any]", scope)["method"] != "OPTIONS":
+            of_all.append((b"tus-resumable", tus.VERSION.encode()))
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *of_all]
+            await send(message)
+
+        await next_app(scope, receive, sending)
+
+
+@dataclass(frozen=True)
+class ResumableRoutes:
+    """The routes of one router."""
+
+    path: str
+    planned: PlannedFile
+    owner: OwnerOf | None
+    authorize: AuthorizeUpload | None
+    expires_in: int
+    max_open_per_owner: int | None
+
+    def handlers(self, guards: Sequence[Callable[..., Any]] | None) -> list[Any]:
+        """Return the handlers.
+
+        Args:
+            guards: Their guards. OPTIONS has none: it says only what the server can do.
+        """
+        opt: dict[str, Any] = {"guards": guards}
+
+        @route(["/", _ONE], http_method="OPTIONS", status_code=200)
+        async def capabilities(request: _Request) -> _Answer:
+            """Tell what the server can do."""
+            return _answer(200, tus.capabilities(self._max_bytes(owned_by(request.scope))))
+
+        @post("/", status_code=201, request_max_body_size=None, **opt)
+        async def create(request: _Request) -> _Answer:
+            """Create an upload."""
+            with _refusing():
+                return await _Exchange(self, request).create()
+
+        @head(_ONE, **opt)
+        async def look(request: _Request, upload_id: FromPath[str]) -> Response[None]:
+            """Tell how much of an upload has come."""
+            with _refusing():
+                return await _Exchange(self, request).look(upload_id)
+
+        @patch(_ONE, status_code=204, request_max_body_size=None, **opt)
+        async def append(request: _Request, upload_id: FromPath[str]) -> Response[None]:
+            """Take the next bytes of an upload."""
+            with _refusing():
+                return await _Exchange(self, request).append(upload_id)
+
+        @delete(_ONE, **opt)
+        async def terminate(request: _Request, upload_id: FromPath[str]) -> Response[None]:
+            """Remove an upload."""
+            with _refusing():
+                return await _Exchange(self, request).terminate(upload_id)
+
+        @post(_ONE, status_code=204, request_max_body_size=None, **opt)
+        async def overridden(request: _Request, upload_id: FromPath[str]) -> Response[None]:
+            """Do what the request would do with the method that its header names."""
+            with _refusing():
+                exchange = _Exchange(self, request)
+                method = tus.overridden_method(exchange.headers)
+                ways = {"HEAD": exchange.look, "PATCH": exchange.append, "DELETE": exchange.terminate}
+                return await ways[method](upload_id)
+
+        return [capabilities, create, look, append, terminate, overridden]
+
+    def _max_bytes(self, files: RequestFiles) -> int:
+        limits = files.settings.limits
+        most = file_limit(effective_rules(self.planned.rules, files.settings.rules), limits, self.planned.max_bytes)
+        of_backend = files.backend_for(self.planned).max_bytes
+        return most if of_backend is None else min(most, of_backend)
+
+    def destination(self, files: RequestFiles) -> Destination:
+        """Return where uploads go.
+
+        Raises:
+            ConfigurationError: If there is no ledger, or references cannot be made.
+        """
+        settings, backend = files.settings, files.backend_for(self.planned)
+        storer = files.storer.storer_for(self.planned.model, backend.key)
+        if not isinstance(storer, LedgerStorer):
+            raise ConfigurationError(
+                "Resumable uploads need a ledger in a database that is not in memory: they are continued by other "
+                "requests, in other processes",
+                backend=backend.key,
+            )
+        if settings.registry.link_maker is None:
+            raise ConfigurationError("Resumable uploads end in a reference: set FilestoreConfig(secret=...)")
+        return Destination(
+            book=UploadLedger(storer.place.database, storer.place.table),
+            backend=backend,
+            planned=self.planned,
+            rules=effective_rules(self.planned.rules, settings.rules),
+            detector=settings.detector,
+            max_bytes=self._max_bytes(files),
+            # A store may forget unfinished objects on its own.
+            life_seconds=float(min(self.expires_in, backend.part_limits.keeps_seconds or self.expires_in)),
+        )
+
+
+def _answer(status_code: int, headers: Mapping[str, str]) -> _Answer:
+    """Return an answer without content."""
+    return Response(None if status_code == 204 else b"", status_code=status_code, headers=headers)  # noqa: PLR2004
+
+
+@contextmanager
+def _refusing() -> Generator[None]:
+    """Answer errors of the protocol; the others are the application's."""
+    try:
+        yield
+    except TusError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: TusError) -> HTTPException:
+    headers = {"Tus-Version": tus.VERSION} if error.status_code == 412 else {}  # noqa: PLR2004  # as HTTP names it
+    return ClientException(detail=error.detail, status_code=error.status_code, headers={**_NO_STORE, **headers})
+
+
+def _elsewhere(upload: Upload) -> HTTPException:
+    # With the offset: clients go on from there without asking first.
+    return ClientException(
+        detail=f"The upload is at {upload.offset}: send the bytes from there on",
+        status_code=409,
+        headers={**_NO_STORE, "Upload-Offset": str(upload.offset)},
+    )
+
+
+def _unknown() -> HTTPException:
+    return NotFoundException("There is no such upload: begin again", headers=_NO_STORE)
+
+
+def _gone(detail: str) -> HTTPException:
+    return ClientException(detail=detail, status_code=410, headers=_NO_STORE)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, routes: ResumableRoutes, request: _Request) -> None:
+        self.headers = joined_headers(request.scope["headers"])
+        tus.check_version(self.headers)
+        self._routes = routes
+        self._request = request
+        self._files = owned_by(request.scope)
+        self._to = routes.destination(self._files)
+        self._book = self._to.book
+
+    # -- who asks
+
+    async def _owner(self) -> str | None:
+        if self._routes.owner is None:
+            return owner_of_new_objects.get()
+        owner = self._routes.owner(self._request)
+        return await owner if isawaitable(owner) else owner
+
+    async def _name(self, upload_id: str) -> UploadName:
+        return UploadName(upload_id, self._routes.path, await self._owner())
+
+    async def _allow(self, metadata: str | None, action: Literal["read", "write", "delete"]) -> None:
+        if self._routes.authorize is None:
+            return
+        texts = {name: value.decode("utf-8", "replace") for name, value in tus.parse_metadata(metadata).items()}
+        answer = self._routes.authorize(self._request, texts, action)
+        if not (await answer if isawaitable(answer) else answer):
+            raise PermissionDeniedException("This upload is not yours: sign in as somebody who may use it")
+
+    async def _find(self, name: UploadName) -> Upload:
+        upload = await self._book.run(lambda c: self._book.uploads.find(c, name))
+        if upload is None:
+            raise _unknown()
+        if upload.is_expired:
+            raise _gone("This upload has expired: begin again")
+        return upload
+
+    async def _hold(self, name: UploadName) -> Hold:
+        hold = await take_hold(self._book, name, patience_seconds=_PATIENCE_SECONDS)
+        if hold is None:
+            raise _unknown()
+        return hold
+
+    # -- creation
+
+    async def create(self) -> _Answer:
+        """Answer POST."""
+        asked = tus.read_creation(self.headers, max_bytes=self._to.max_bytes)
+        await self._allow(asked.metadata, "write")
+        owner = await self._owner()
+        if asked.concat != "partial":
+            self._check_names(asked)
+        if asked.is_final:
+            return self._created(await self._join(asked, owner))
+        client = self._request.client
+        upload = Upload(
+            id=secrets.token_hex(16),
+            place=self._routes.path,
+            owner=owner,
+            opener=owner or client_address(client.host if client is not None else None) or "",
+            backend=self._to.backend.key,
+            length=asked.length,
+            metadata=asked.metadata,
+            concat=asked.concat,
+        )
+        upload = await self._insert(upload)
+        if not asked.has_body and asked.length != 0:
+            return self._created(upload)
+        async with await self._hold(UploadName(upload.id, upload.place, owner)) as hold:
+            try:
+                body = tus.Append(0, None, None, asked.checksum) if asked.has_body else None
+                return self._created(await self._take(hold, body), offset=True)
+            except (TusError, HTTPException):
+                if not hold.is_over:
+                    await give_up(hold, self._to)  # the client does not know its URL
+                raise
+
+    def _check_names(self, asked: Creation) -> None:
+        """Refuse what has a wrong type by its name and by what the client says, before its bytes are sent for nothing.
+
+        Browsers guess types, so one of the two is enough to go on; the content decides later.
+
+        Raises:
+            FileTypeNotAllowedError: If a rule refuses both.
+        """
+        filename, declared = tus.upload_names(tus.parse_metadata(asked.metadata))
+        name = safe_filename(filename)
+        types = {each for each in (declared, guess_type(name)[0]) if each is not None and each != UNKNOWN}
+        rules = [each for each in self._to.rules if isinstance(each, (ContentTypes, Extensions))]
+        refusals: list[FileTypeNotAllowedError] = []
+        for each in types:
+            candidate = Candidate(filename=name, content_type=each, declared_type=declared, size=asked.length)
+            try:
+                for rule in rules:
+                    rule.at_head(candidate)
+            except FileTypeNotAllowedError as error:
+                refusals.append(error)
+        if refusals and len(refusals) == len(types):
+            raise refusals[0]
+
+    async def _insert(self, upload: Upload) -> Upload:
+        # Clients without owner and address, behind a proxy on this host, cannot be told apart.
+        life, most = self._to.life_seconds, self._routes.max_open_per_owner if upload.opener else None
+        uploads = self._book.uploads
+        return await self._book.run(lambda c: uploads.insert(c, upload, life_seconds=life, max_open=most))
+
+    def _created(self, upload: Upload, *, offset: bool = False) -> _Answer:
+        url = self._request.url
+        location = f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}/{upload.id}"
+        headers = self._progress(upload)
+        if not (offset or upload.is_complete):
+            del headers["Upload-Offset"]
+        return _answer(201, {"Location": location, **headers})
+
+    # -- what comes
+
+    async def append(self, upload_id: str) -> _Answer:
+        """Answer PATCH."""
+        asked, name = tus.read_append(self.headers), await self._name(upload_id)
+        upload = await self._find(name)
+        await self._allow(upload.metadata, "write")
+        if upload.is_complete:
+            return await self._append_nothing(upload, asked)
+        async with await self._hold(name) as hold:
+            upload = hold.upload
+            if upload.is_complete or upload.offset != asked.offset:
+                raise _elsewhere(upload)
+            return _answer(204, self._progress(await self._take(hold, asked)))
+
+    async def _append_nothing(self, upload: Upload, asked: Append) -> _Answer:
+        """Answer a PATCH to a complete upload: whose answer was lost may ask once more."""
+        if upload.concat is not None and not upload.is_partial:
+            raise PermissionDeniedException("A final upload takes no bytes: it has those of its parts")
+        await self._require_free(upload)
+        if asked.offset != upload.offset or asked.announced != 0:
+            raise _elsewhere(upload)
+        return _answer(204, self._progress(upload))
+
+    async def _take(self, hold: Hold, asked: Append | None) -> Upload:
+        """Take the body of the request, if it has one."""
+        receiver = Receiver(hold, self._to)
+        await receiver.load()
+        if asked is None:
+            return await receiver.complete()
+        length = tus.new_length(hold.upload.length, asked, max_bytes=self._to.max_bytes)
+        receiver.declare(length)
+        left = (self._to.max_bytes if length is None else length) - asked.offset
+        limits = self._files.settings.limits
+        arrivals = Arrivals(self._request, limits, max_bytes=left)
+        try:
+            arrivals.start()
+            arrivals.go_to(self._to.backend.key)
+            async with arrivals.part_memory(part_memory_of(self._to), left):
+                return await receiver.receive(arrivals, asked.checksum)
+        except ObjectNotFoundError as error:
+            # The store has removed the unfinished object, as a rule of a bucket may want it: nothing can be added.
+            await give_up(hold, self._to)
+            raise _gone("What had come of this upload is lost: begin again") from error
+        finally:
+            await arrivals.aclose()
+
+    # -- how far it is
+
+    async def look(self, upload_id: str) -> _Answer:
+        """Answer HEAD."""
+        name = await self._name(upload_id)
+        upload = await self._find(name)
+        await self._allow(upload.metadata, "read")
+        upload = await self._settled(name, upload)
+        if upload.is_complete:
+            await self._require_free(upload)
+        elif upload.offset == upload.length:
+            async with await self._hold(name) as hold:  # the request that had its last bytes was killed
+                upload = hold.upload
+                upload = upload if upload.is_complete else await self._take(hold, None)
+        headers = tus.state_headers(
+            offset=upload.offset, length=upload.length, metadata=upload.metadata, concat=upload.concat
+        )
+        return _answer(200, {**headers, **self._progress(upload)})
+
+    async def _settled(self, name: UploadName, upload: Upload) -> Upload:
+        """Ask the request that is sending to an upload to let go, and return the upload as it is then.
+
+        Its connection may be dead, without the server knowing: the client comes back on a new one.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _LOOK_SECONDS
+        while upload.is_held and not upload.is_complete and loop.time() < end:
+            found = await self._book.run(lambda c: self._book.uploads.want(c, name))
+            if found is None:
+                raise _unknown()
+            upload = found
+            if upload.is_held:
+                await asyncio.sleep(0.1)
+        return upload
+
+    async def _require_free(self, upload: Upload) -> None:
+        # tus-js-client keeps the URL of what it has uploaded. For the same file again it only asks with HEAD: if that
+        # said that all is there, the new form would get the reference of a file that another row has.
+        if not await self._book.run(lambda c: self._book.uploads.is_free(c, upload)):
+            raise _gone("The file of this upload was taken, or is gone: begin again")
+
+    def _progress(self, upload: Upload) -> dict[str, str]:
+        """Return the headers that tell how far an upload is, with the reference if it is complete."""
+        headers = {**_NO_STORE, "Upload-Offset": str(upload.offset)}
+        if not upload.is_complete:
+            headers["Upload-Expires"] = tus.http_date(upload.expires_at)
+        elif not upload.is_partial:
+            file = FileObject.from_dict(json.loads(cast("str", upload.result)), self._to.backend)
+            headers[tus.RESULT_HEADER] = self._files.settings.registry.reference_for(file)
+        return headers
+
+    # -- the end
+
+    async def terminate(self, upload_id: str) -> _Answer:
+        """Answer DELETE."""
+        name = await self._name(upload_id)
+        upload = await self._find(name)
+        await self._allow(upload.metadata, "delete")
+        async with await self._hold(name) as hold:
+            if hold.upload.is_complete:
+                await self._require_free(hold.upload)
+            await give_up(hold, self._to)
+        return _answer(204, {})
+
+    async def _join(self, asked: Creation, owner: str | None) -> Upload:
+        """Store the contents of partial uploads as one file, and return its upload."""
+        ids = tus.partial_ids(cast("str", asked.concat), self._routes.path)
+        by_id = {each: await self._partial(UploadName(each, self._routes.path, owner)) for each in dict.fromkeys(ids)}
+        partials = [by_id[each] for each in ids]
+        length = sum(each.offset for each in partials)
+        if length > self._to.max_bytes:
+            raise tus.too_long(self._to.max_bytes)
+        filename, declared = tus.upload_names(tus.parse_metadata(asked.metadata))
+        source = _Joined(partials, self._to, self._files)
+        body = cast("Arrivals", source)
+        token = owner_of_new_objects.set(owner)
+        try:
+            async with aclosing(source):
+                file = await self._files.store(
+                    source, self._to.planned, filename=safe_filename(filename), declared_type=declared, arrivals=body
+                )
+        finally:
+            owner_of_new_objects.reset(token)
+        upload = await self._insert(
+            Upload(
+                id=secrets.token_hex(16),
+                place=self._routes.path,
+                owner=owner,
+                opener=owner or "",
+                backend=self._to.backend.key,
+                length=length,
+                metadata=asked.metadata,
+                concat=asked.concat,
+                offset=length,
+                key=file.path,
+                result=json.dumps(file.to_dict()),
+            )
+        )
+        await self._files.hand_over(file)
+        return upload
+
+    async def _partial(self, name: UploadName) -> Upload:
+        upload = await self._book.run(lambda c: self._book.uploads.find(c, name))
+        is_usable = upload is not None and upload.is_partial and upload.is_complete and not upload.is_expired
+        if upload is None or not is_usable or not await self._book.run(lambda c: self._book.uploads.is_free(c, upload)):
+            raise TusError("Upload-Concat may only name partial uploads that are complete")
+        return upload
+
+
+class _Joined(LiveSource):
+    """The contents of several uploads, one after the other. To what stores it, it is also the body of a request."""
+
+    has_ended = False
+    deadline = None
+
+    def __init__(self, partials: Sequence[Upload], to: Destination, files: RequestFiles) -> None:
+        self._blocks = _contents(partials, to)
+        self._length = sum(each.offset for each in partials)
+        self._backend = to.backend.key
+        self._limits = files.settings.limits
+
+    async def __anext__(self) -> Block:
+        return await anext(self._blocks)
+
+    def go_to(self, store: str) -> None:
+        """Do nothing: no client sends anything that could take a slot."""
+
+    @asynccontextmanager
+    async def part_memory(self, buffers: PartBuffers | None, max_bytes: int) -> AsyncGenerator[int | None]:
+        """Reserve the memory of a put; see `Arrivals.part_memory`."""
+        if buffers is None:
+            yield None
+            return
+        wanted = buffers.bytes_of(min(max_bytes, self._length), max_concurrency=1) + BLOCK_BYTES
+        taken = await self._limits.part_budget.take(wanted, least=wanted, store=self._backend)
+        try:
+            yield 1
+        finally:
+            self._limits.part_budget.give(taken, store=self._backend)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._blocks.aclose()
+
+
+async def _contents(partials: Sequence[Upload], to: Destination) -> AsyncGenerator[Block]:
+    for each in partials:
+        if each.offset:
+            async with aclosing(to.backend.get_async(cast("str", each.key))) as blocks:
+                async for block in blocks:
+                    yield block

@@ -1,0 +1,61 @@
+"""A process that uploads to itself and is killed at a point: ``python -m tests.tus.killed FOLDER POINT NTH``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from litestar.testing import TestClient
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from litestar_filestore import LocalBackend, StorageBackend
+from litestar_filestore.ledger.points import on_point
+from tests.tus.picky import PickyBackend
+from tests.tus.tus_app import PATH, make_app
+
+__all__ = ("CONTENT", "URL", "backend_in", "database_in")
+
+CONTENT = bytes(range(256)) * 4096 * 18 + b"the end"
+"""Two parts of eight mebibytes and more."""
+URL = "url"
+"""Name of the file with the URL of the upload."""
+
+
+def database_in(folder: Path) -> str:
+    """Return the URL of the database, without its driver."""
+    return f"/{folder}/rows.db"
+
+
+def backend_in(folder: Path, *, picky: bool) -> StorageBackend:
+    """Return the backend."""
+    return (PickyBackend if picky else LocalBackend)("documents", folder / "files", fsync=False)
+
+
+def main(folder: Path, point: str, nth: int, store: str) -> None:
+    """Upload in three requests, and die on the way."""
+    reached: list[str] = []
+
+    def hook(name: str) -> None:
+        reached.append(name)
+        if reached.count(point) == nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    backend = backend_in(folder, picky=store == "picky")
+    engine = create_async_engine(f"sqlite+aiosqlite://{database_in(folder)}")
+    headers = {"Tus-Resumable": "1.0.0"}
+    with TestClient(make_app(backend, engine)) as client:
+        created = client.post(PATH, headers={**headers, "Upload-Length": str(len(CONTENT))})
+        url = created.headers["location"]
+        (folder / URL).write_text(url)
+        on_point(hook)
+        offset = 0
+        for end in (100_000, 9_000_000, len(CONTENT)):
+            said = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)}
+            answer = client.patch(url, content=CONTENT[offset:end], headers={**headers, **said})
+            offset = int(answer.headers["upload-offset"])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
