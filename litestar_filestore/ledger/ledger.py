@@ -66,6 +66,10 @@ _NO_BACKEND = ""
 """Backend of entries for links; no backend has this key."""
 _COUNTED_AS_DOOMED = 2
 """The value of `counted` in an entry whose counter holds it as doomed."""
+_SUMMED = 1000
+"""A question for a usage reads the entries of an owner without a limit only if there are this many."""
+_COUNTED_AT_A_TIME = 4000
+"""Entries that are counted in one transaction: PostgreSQL passes those of earlier ones again, until a vacuum."""
 _CHUNK = 400
 """Keys per statement: with their facts some 3,000 parameters, well below the limit of every database."""
 
@@ -215,7 +219,9 @@ class Ledger:
         is_link = sa.and_(self._c.state == USED, self._c.backend == _NO_BACKEND, is_pending(self.table))
         ended = sa.and_(is_link, self._c.not_before <= database_now())
         # Select first: on SQLite, even a DELETE of nothing takes the write lock.
-        if connection.execute(sa.select(sa.literal(1)).select_from(self.table).where(ended).limit(1)).first():
+        # Ordered, or PostgreSQL may expect to find one soon somewhere in the table, and read all of it for none.
+        first = sa.select(self._c.key).where(ended).order_by(self._c.not_before).limit(1)
+        if connection.execute(first).first():
             connection.execute(sa.delete(self.table).where(ended))
 
     def record(self, connection: Connection, key: ObjectKey, facts: Facts) -> None:
@@ -502,12 +508,25 @@ class Ledger:
 
     def measure(self, connection: Connection, owner: str) -> Measure:
         """Return the usage of `owner`, and how it was found; one statement, so that both parts fit together."""
-        entries = sa.select(*self._counts(self._c.counted == 0), sa.func.count().label("entries"), _zero("wanted"))
-        entries = entries.where(self._c.owner == owner, is_unsettled(self.table), self._c.state != State.GONE)
+        found = self._measure(connection, owner, _SUMMED)
+        return found if found.entries < _SUMMED else self._measure(connection, owner, None)
+
+    def _measure(self, connection: Connection, owner: str, limit: int | None) -> Measure:
+        here = self._entries_of(owner).where(self._c.state != State.GONE).limit(limit).subquery().c
+        entries = sa.select(*_counts(here, here.counted == 0), sa.func.count().label("entries"), _zero("wanted"))
         counter = sa.select(*self._counters, _zero("entries"), self._usage.c.wanted).where(self._usage.c.owner == owner)
         parts = sa.union_all(entries, counter).subquery()
         *counts, read, wanted = connection.execute(sa.select(*(_sum(column) for column in parts.c))).one()
         return Measure(Usage(*map(int, counts)), int(read), bool(wanted))
+
+    def _entries_of(self, owner: str) -> sa.Select[Any]:
+        """Return the entries that the counter of an owner does not hold as they are.
+
+        In the order of their index, and to be limited: by its statistics, PostgreSQL cannot tell that few entries of an
+        owner are not counted where many of others are not, and it would read the whole table.
+        """
+        entries = sa.select(self.table).where(self._c.owner == owner, is_unsettled(self.table))
+        return entries.order_by(self._c.owner, self._c.counted, self._c.state)
 
     def want_counter(self, connection: Connection, owner: str) -> None:
         """Ask the next sweep to count the entries of `owner`; not in a transaction of the application."""
@@ -528,7 +547,7 @@ class Ledger:
         connection.execute(statement.values(row))
 
     def count_entries(self, connection: Connection) -> bool:
-        """Add some hundred entries to a counter that was asked for; return whether there was one."""
+        """Add some thousand entries to a counter that was asked for; return whether there was one."""
         usage = self._usage
         # The counter first: who has it waits for no entry, so that there is no circle.
         first = sa.select(usage.c.owner).where(usage.c.wanted == 1).order_by(usage.c.owner).limit(1)
@@ -537,16 +556,15 @@ class Ledger:
             return False
         has_size = sa.and_(self._c.state == State.KEPT, self._c.size.is_not(None))
         is_final = sa.or_(self._c.state.in_((State.LINKED, State.SHARED, State.DOOMED)), has_size)
-        some = sa.select(self._c.backend, self._c.key).where(self._c.owner == owner, is_unsettled(self.table), is_final)
-        found = connection.execute(some.limit(_CHUNK).with_for_update(skip_locked=True))
-        keys = [ObjectKey(*row) for row in found]
-        if keys:
-            are = is_one_of(self.table, keys)
-            added = connection.execute(sa.select(*self._counts(self._c.counted == 0)).where(are)).one()
-            held = sa.case((self._c.state == State.DOOMED, 2), else_=1)
+        some = self._entries_of(owner).where(is_final).limit(_COUNTED_AT_A_TIME).with_for_update(skip_locked=True)
+        keys = [ObjectKey(row.backend, row.key) for row in connection.execute(some)]
+        held = sa.case((self._c.state == State.DOOMED, _COUNTED_AS_DOOMED), else_=1)
+        for chunk in _chunks(keys):
+            are = is_one_of(self.table, chunk)
+            added = connection.execute(sa.select(*_counts(self._c, self._c.counted == 0)).where(are)).one()
             connection.execute(sa.update(self.table).where(are).values(counted=held))
             self._add(connection, owner, Usage(*map(int, added)))
-        if len(keys) < _CHUNK:
+        if len(keys) < _COUNTED_AT_A_TIME:
             connection.execute(sa.update(usage).where(usage.c.owner == owner).values(wanted=0))
         return True
 
@@ -555,9 +573,10 @@ class Ledger:
         for chunk in _chunks(keys):
             gone = sa.and_(self._are(chunk, State.GONE), self._c.counted > 0)
             # Sorted, as entries are: two sweeps take the counters in the same order.
-            counts = self._counts(self._c.counted > 0, self._c.counted == _COUNTED_AS_DOOMED)
-            lost = sa.select(self._c.owner, *counts).where(gone).group_by(self._c.owner).order_by(self._c.owner)
-            for owner, *each in (found := connection.execute(lost).all()):
+            lost = (
+                sa.select(self._c.owner, *self._counted()).where(gone).group_by(self._c.owner).order_by(self._c.owner)
+            )
+            for owner, *each in (found := connection.execute(lost.order_by(self._c.owner)).all()):
                 self._add(connection, owner, Usage(*(-int(count) for count in each)))
             if found:
                 connection.execute(sa.update(self.table).where(gone).values(counted=0, owner=None))
@@ -601,16 +620,7 @@ class Ledger:
         return [self._usage.c[name] for name in Usage._fields]
 
     def _counted(self) -> list[sa.ColumnElement[int]]:
-        return self._counts(self._c.counted > 0, self._c.counted == _COUNTED_AS_DOOMED)
-
-    def _counts(
-        self, is_new: sa.ColumnElement[bool], is_doomed: sa.ColumnElement[bool] | None = None
-    ) -> list[sa.ColumnElement[int]]:
-        """Return the sums of entries that make a `Usage`."""
-        doomed = self._c.state == State.DOOMED if is_doomed is None else is_doomed
-        size = sa.func.coalesce(self._c.size, 0)
-        sums = [sa.case((which, value), else_=0) for which in (is_new, doomed) for value in (sa.literal(1), size)]
-        return [_sum(each).label(name) for each, name in zip(sums, Usage._fields, strict=True)]
+        return _counts(self._c, self._c.counted > 0, self._c.counted == _COUNTED_AS_DOOMED)
 
     # -- parts of statements
 
@@ -662,6 +672,18 @@ def _chunks(keys: Sequence[ObjectKey]) -> Iterator[Sequence[ObjectKey]]:
     ordered = sorted(set(keys))
     for start in range(0, len(ordered), _CHUNK):
         yield ordered[start : start + _CHUNK]
+
+
+def _counts(
+    entries: sa.ColumnCollection[str, Any],
+    is_new: sa.ColumnElement[bool],
+    is_doomed: sa.ColumnElement[bool] | None = None,
+) -> list[sa.ColumnElement[int]]:
+    """Return the sums of entries that make a `Usage`."""
+    doomed = entries.state == State.DOOMED if is_doomed is None else is_doomed
+    size = sa.func.coalesce(entries.size, 0)
+    sums = [sa.case((which, value), else_=0) for which in (is_new, doomed) for value in (sa.literal(1), size)]
+    return [_sum(each).label(name) for each, name in zip(sums, Usage._fields, strict=True)]
 
 
 def _sum(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:

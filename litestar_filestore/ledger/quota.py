@@ -35,7 +35,7 @@ QuotaCheck: TypeAlias = "Callable[[str, Usage], None]"
 Raise `QuotaExceededError` for that; the caller gets other errors unchanged. It runs inside a transaction of the ledger,
 on the event loop for async engines, so it must not block."""
 
-_MANY = 500
+_MANY = 100
 """An owner for whom more entries are read than this gets a counter."""
 
 _checks: WeakKeyDictionary[Table, list[QuotaCheck]] = WeakKeyDictionary()

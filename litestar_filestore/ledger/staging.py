@@ -131,8 +131,7 @@ def _without_options(engine: Engine) -> Engine:
             event.listen(made.pool, "connect", _wait_shortly)
         else:
             hold_conversations(made, made.pool)
-        if engine.dialect.name in MYSQL:
-            event.listen(made.pool, "connect", partial(_lock_no_gaps, engine.dialect))
+            event.listen(made.pool, "connect", partial(_read_committed, engine.dialect))
         event.listen(engine, "engine_disposed", _dispose)
     found.leave_to_parent()
     return found.engine
@@ -204,7 +203,11 @@ def without_gap_locks(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level="READ COMMITTED")
 
 
-def _lock_no_gaps(dialect: Dialect, connection: Any, _record: Any) -> None:
+def _read_committed(dialect: Dialect, connection: Any, _record: Any) -> None:
+    # MariaDB then locks no gaps; see above. Where a database or engine is SERIALIZABLE, a transaction of ours beside an
+    # open one of the application would be reason enough for PostgreSQL to end that one (40001), each time anew. Every
+    # step is one conditional statement, so ours need no more.
+    #
     # Once for each connection. An option of the engine would be sent with each transaction, and an error then would
     # leave the connection to the garbage collector (SQLAlchemy 2.1).
     dialect.set_isolation_level(connection, "READ COMMITTED")

@@ -10,7 +10,7 @@ import logging
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.util import greenlet_spawn
@@ -22,7 +22,7 @@ from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.notes import doom_noted
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.staging import patiently, transact, without_gap_locks
-from litestar_filestore.ledger.table import State, database_now, is_pending
+from litestar_filestore.ledger.table import WITHOUT_SKIP_LOCKED, State, database_now, is_pending
 from litestar_filestore.ledger.uploads import sweep_uploads
 from litestar_filestore.orm.bridge import call
 
@@ -53,8 +53,8 @@ T = TypeVar("T")
 _MAX_ERROR = 500
 _STEP_SECONDS = 60.0
 """How long a transaction of a sweep may take on a server; a ledger with millions of entries needs some seconds."""
-_COUNTS = 250
-"""How often a sweep adds entries to counters, some hundred at a time: 100,000 in all."""
+_COUNTS = 25
+"""How often a sweep adds entries to counters, some thousand at a time: 100,000 in all."""
 _SWEPT = (State.DOOMED, State.GONE, State.STAGED)
 
 
@@ -205,10 +205,17 @@ class _Sweeper:
 
     def claim(self, count: int) -> list[_Claim]:
         """Take up to `count` due objects, so that no other sweeper does, and give up staged ones."""
-        claims = self._write(partial(self._claim_all, count))
+        # On SQLite a claim takes the lock for which all others wait, so it looks first.
+        nothing = self._engine.dialect.name == "sqlite" and not self._is_any_due()
+        claims = [] if nothing else self._write(partial(self._claim_all, count))
         if claims:
             reach("sweep.claimed")
         return claims
+
+    def _is_any_due(self) -> bool:
+        with self._engine.connect() as connection:
+            first = sa.select(self._c.key).order_by(self._c.not_before).limit(1)
+            return any(connection.execute(first.where(self._due(state))).first() for state in _SWEPT)
 
     def _claim_all(self, count: int, connection: Connection) -> list[_Claim]:
         claims: list[_Claim] = []
@@ -220,21 +227,29 @@ class _Sweeper:
         return claims
 
     def _claim(self, connection: Connection, state: State, count: int) -> list[_Claim]:
-        statement = (
-            sa.select(self._c.key, self._c.attempts, self._c.not_before)
-            .where(self._due(state))
-            .order_by(self._c.not_before)
-            .limit(count)
-            .with_for_update(skip_locked=True)
-        )
-        rows = connection.execute(statement).all()
+        held = State.GONE if state is State.GONE else State.DOOMED
+        # Set so that the entry is due again when the claim runs out, whatever the retention is.
+        values = {"state": held, "not_before": self._after(self.config.claim_seconds, state)}
+        due = sa.select(self._c.key, self._c.attempts, self._c.not_before).where(self._due(state))
+        due = due.order_by(self._c.not_before).limit(count)
+        if connection.dialect.name in WITHOUT_SKIP_LOCKED:
+            return self._claim_by_update(connection, state, due, values)
+        rows = connection.execute(due.with_for_update(skip_locked=True)).all()
         claims = [_Claim(row.key, state, row.attempts) for row in rows]
         if rows:
             self._reached[state] = rows[-1].not_before
-            # Set so that the entry is due again when the claim runs out, whatever the retention is.
-            values = {"state": claims[0].held_state, "not_before": self._after(self.config.claim_seconds, state)}
             connection.execute(sa.update(self._table).where(self._are(claims, state)).values(values))
         return claims
+
+    def _claim_by_update(
+        self, connection: Connection, state: State, due: sa.Select[Any], values: Mapping[str, object]
+    ) -> list[_Claim]:
+        """Claim by one statement, which asks again for each entry: if another sweeper was faster, it is not due."""
+        found = due.subquery()
+        chosen = sa.and_(self._c.backend == self._backend, self._c.key.in_(sa.select(found.c.key)))
+        taken = sa.update(self._table).where(chosen, self._due(state)).values(values)
+        rows = connection.execute(taken.returning(self._c.key, self._c.attempts))
+        return [_Claim(row.key, state, row.attempts) for row in rows]
 
     def _due(self, state: State) -> ColumnElement[bool]:
         due = sa.and_(

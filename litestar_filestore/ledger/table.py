@@ -29,6 +29,7 @@ __all__ = (
     "UPLOAD_TABLE",
     "USAGE_TABLE",
     "USED",
+    "WITHOUT_SKIP_LOCKED",
     "State",
     "database_now",
     "define_ledger",
@@ -65,6 +66,7 @@ def _unsupported(_element: database_now, compiler: SQLCompiler, **_: Any) -> str
 
 
 @compiles(database_now, "postgresql")
+@compiles(database_now, "cockroachdb")
 def _postgresql(_element: database_now, _compiler: SQLCompiler, **_: Any) -> str:
     # now() is the start of the transaction. clock_timestamp() is VOLATILE: it is evaluated for each row, and PostgreSQL
     # would read a million tombstones for a sweep that has nothing to do.
@@ -101,6 +103,9 @@ LEDGER_SWITCH = "litestar_filestore.ledger"
 MYSQL = frozenset({"mysql", "mariadb"})
 """SQLAlchemy's names of the databases of this family."""
 
+WITHOUT_SKIP_LOCKED = frozenset({"cockroachdb"})
+"""SQLAlchemy's names of databases where SKIP LOCKED cannot be relied on: CockroachDB is slow with it while others wait
+(cockroachdb/cockroach#97135), and has left out entries that nobody had locked (#121917)."""
 
 USED = "used"
 """State of an entry that is not for an object but for an upload link that was used. Its ``not_before`` is the time
