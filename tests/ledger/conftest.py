@@ -69,6 +69,25 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="module")
+def serializable_url(postgres_server: PostgresServer) -> str:
+    """URL of a database where each transaction is SERIALIZABLE, ours and those of the application."""
+    name = f"serializable_{uuid.uuid4().hex}"
+    postgres_server.create_database(name)
+    url = postgres_server.url("psycopg", name)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
+    engine.dispose()
+    return url
+
+
+@pytest.fixture(scope="module")
+def cockroach_url(postgres_url: str) -> str:
+    """URL of a database of PostgreSQL that passes for one of CockroachDB."""
+    return postgres_url.replace("postgresql+", "cockroachdb+")
+
+
+@pytest.fixture(scope="module")
 def mariadb_url(mariadb_server: MariadbServer) -> str:
     """URL of a database that the tests of a module have for themselves."""
     name = f"ledger_{uuid.uuid4().hex}"
@@ -87,10 +106,15 @@ def two_phase_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postg
 
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database for one test, once for each kind."""
+    """URL of a database for one test, once for each kind.
+
+    Modules may ask for other kinds: ``serializable`` is PostgreSQL where each transaction is SERIALIZABLE, and
+    ``cockroach`` is PostgreSQL under the name of CockroachDB's dialect.
+    """
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/test.db"
-    found: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "mariadb_url")
+    kind = {"postgresql": "postgres"}.get(request.param, request.param)
+    found: str = request.getfixturevalue(f"{kind}_url")
     return found
 
 

@@ -22,7 +22,7 @@ from tests.ledger.world import LEDGER, LONG, World
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MANY = 501
+MANY = 101
 """The least number of entries because of which an owner gets a counter."""
 KEEP = SweepConfig(keep_deleted_for_seconds=10 * LONG)
 COUNTERS = usage_of(LEDGER.metadata)

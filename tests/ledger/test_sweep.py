@@ -255,6 +255,7 @@ def test_two_sweepers_at_once(seeded: World) -> None:
 CLOCKS = {
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
     "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+    "cockroachdb": "SELECT extract(epoch FROM clock_timestamp())",
     "mariadb": "SELECT unix_timestamp(now(6))",
 }
 
