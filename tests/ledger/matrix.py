@@ -39,6 +39,8 @@ _VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "(links)": (("commit.before",), ("commit.before",)),
     "(notes)": (("rollback.before",), ("commit.before",)),
     "(forgotten)": ((), ("commit.before",)),
+    "(looks)": (("rollback.before",), ()),
+    "(nothing due)": (("rollback.before",), ("commit.before",)),
     "(staged)": (("intent.before",), ("intent.before", "staging.commit")),
     "(saved)": (("note.after", "staging.commit", "intent.after", *_WRITE, "note.after"), _SAVE),
 }
@@ -50,14 +52,14 @@ _LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
 _ROLLBACK = ("rollback.before", "transaction.ended")
 _HELD_ROLLBACK = ("rollback.before", "transaction.ended", "(deleted)")
 _REPLACE = ("link.after", "doom.after", "flush.after")
-_CLAIM = ("commit.before", "sweep.claimed", "rollback.before")
+_CLAIM = ("(looks)", "commit.before", "sweep.claimed", "rollback.before")
 _FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
 _BACKEND = (
     *(*_CLAIM, "object.deleted", "object.deleted", *_FINISH),
-    *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
+    *(*_CLAIM, "object.deleted", *_FINISH, "(nothing due)"),
 )
-_NO_COUNTER = "commit.before"
-_SWEEP = ("(links)", "(notes)", _NO_COUNTER, *_BACKEND)
+_NOTHING = ("commit.before", "staging.commit")  # neither to count nor of resumable uploads
+_SWEEP = ("(links)", "(notes)", *_NOTHING, *_BACKEND)
 
 _POINTS: dict[str, tuple[str, ...]] = {
     "upload": (*_PUT, *_PUT, "link.after", "flush.after", *_COMMIT),
@@ -99,10 +101,27 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "write first, ambiguous commit": ("flush.after", *_HELD, *_REPLACE, *_LOST_COMMIT),
     "sweep": _SWEEP,
     "forget": _SWEEP,
-    "sweep counted objects": ("(links)", "(notes)", "commit.before", "sweep.counted", _NO_COUNTER, *_BACKEND),
+    "sweep counted objects": (
+        "(links)",
+        "(notes)",
+        "commit.before",
+        "sweep.counted",
+        _NO_COUNTER,
+        _NO_UPLOAD,
+        *_BACKEND,
+    ),
     "sweep a note": (
-        *("(links)", "(notes)", "rollback.before", "commit.before", "note.doomed", "(forgotten)", _NO_COUNTER),
-        *(*_CLAIM, "object.deleted", *_FINISH, "commit.before"),
+        *(
+            "(links)",
+            "(notes)",
+            "rollback.before",
+            "commit.before",
+            "note.doomed",
+            "(forgotten)",
+            _NO_COUNTER,
+            _NO_UPLOAD,
+        ),
+        *(*_CLAIM, "object.deleted", *_FINISH, "(nothing due)"),
     ),
     "staged upload": ("(staged)", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
 }
