@@ -403,11 +403,15 @@ class FileObject:
         if self.on_change is not None:
             self.on_change(self)
 
-    def prepare_key(self) -> str:
-        """Set and return the key that the pending content is going to be saved under."""
+    def prepare_key(self, made: str | None = None) -> str:
+        """Set and return the key that the pending content is going to be saved under.
+
+        Args:
+            made: A key that was made for such content beforehand, and that nothing else uses.
+        """
         self._fresh = self._pinned is None
         self.passed_rules = ()
-        if (key := self._pinned) is None:
+        if (key := self._pinned or made) is None:
             key = self.backend.make_key(self.key_template, ext=self.key_ext)
         self._key = key
         return key

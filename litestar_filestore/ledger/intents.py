@@ -42,6 +42,7 @@ from litestar_filestore.ledger.outages import (
 )
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota, asks_quota, owner_of_new_objects
+from litestar_filestore.ledger.reserves import Kind, Reserves
 from litestar_filestore.ledger.schemas import mark_saved, mark_staged
 from litestar_filestore.ledger.staging import (
     in_time,
@@ -57,7 +58,7 @@ from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.ledger.table import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -124,6 +125,8 @@ class _Intent(NamedTuple):
 
     key: ObjectKey
     owner: str | None
+    more: tuple[Kind, Callable[[], str]] | None
+    """Its kind, and what makes keys of this kind, if others may be reserved with it."""
 
 
 _Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
@@ -151,8 +154,16 @@ class Intents:
         self._line = line_of(self._engine)
         self._staging: dict[int, Prepared] = {}
         """Statements that stage so many objects."""
+        self._reserves = Reserves()
 
-    async def stage(self, key: ObjectKey, *, unique: bool = True, link: UsedLink | None = None) -> None:
+    async def stage(
+        self,
+        key: ObjectKey,
+        *,
+        unique: bool = True,
+        link: UsedLink | None = None,
+        more: tuple[Kind, Callable[[], str]] | None = None,
+    ) -> None:
         """Stage an object that is going to be written, and use up its link; returns after the commit.
 
         If this raises, no entry stays, unless the database no longer answers.
@@ -161,6 +172,7 @@ class Intents:
             key: The object.
             unique: Whether no one else can have made this key.
             link: The link that it comes through.
+            more: The kind of the object, and what makes keys for others like it, whose intents may be written ahead.
 
         Raises:
             QuotaExceededError: If its owner may not store any more.
@@ -170,7 +182,7 @@ class Intents:
         owner = owner_of_new_objects.get()
         made_at: float | None = None
         is_plain = unique and link is None and not asks_quota(self._ledger.table, owner)
-        intent = _Intent(key, owner) if is_plain else None
+        intent = _Intent(key, owner, more if owner is None else None) if is_plain else None
         if intent is not None and not self._running and (line := self._open_line()) is not None:
             if await self._stage_alone(line, intent):
                 return
@@ -198,37 +210,66 @@ class Intents:
         self._running.add(intent)
         try:
             return await self._stage_on_line(line, [intent])
-        except asyncio.CancelledError:
-            # The statement may still be on its way. This one runs after it.
-            await finish(self._forget_on_line(line, intent))
-            raise
         finally:
             self._running.discard(intent)
             self._begin()
 
     async def _stage_on_line(self, line: Line, intents: Sequence[_Intent]) -> bool:
-        prepared = self._staging.get(len(intents))
+        entries = [(each.key, each.owner) for each in intents]
+        if (reserved := self._to_reserve(intents)) is not None:
+            entries += [(ObjectKey(reserved[0].backend, key), None) for key in reserved[1]]
+        prepared = self._staging.get(len(entries))
         if prepared is None:
-            statement = self._ledger.staging_of(len(intents))
-            prepared = self._staging[len(intents)] = Prepared.of(statement, self._engine.dialect)
+            statement = self._ledger.staging_of(len(entries))
+            prepared = self._staging[len(entries)] = Prepared.of(statement, self._engine.dialect)
         values: dict[str, str | None] = {}
-        for number, (key, owner) in enumerate(intents):
+        for number, (key, owner) in enumerate(entries):
             values |= {f"backend{number}": key.backend, f"key{number}": key.key, f"owner{number}": owner}
         try:
             await line.run(prepared, values)
         except line.error:
             return False  # and nothing is changed
+        except asyncio.CancelledError:
+            # The statement may still be on its way. This one runs after it.
+            await finish(self._forget_on_line(line, [key for key, _ in entries]))
+            raise
+        if reserved is not None:
+            reach("intent.reserved")
+            self._reserves.add(*reserved)
+            line.reservers.add(self)
         return True
 
-    async def _forget_on_line(self, line: Line, intent: _Intent) -> None:
-        prepared = Prepared.of(self._ledger.forgetting(), self._engine.dialect)
-        with suppress(line.error):  # its lease runs out
-            await line.run(prepared, {"backend0": intent.key.backend, "key0": intent.key.key})
+    async def _forget_on_line(self, line: Line, keys: Sequence[ObjectKey]) -> None:
+        with suppress(line.error):  # their leases run out
+            await line.run(Prepared.of(self._ledger.forgetting(keys), self._engine.dialect), {})
 
     def _open_line(self) -> Line | None:
         if self._line is not None and self._line.is_over:
-            self._line = line_of(self._engine)
+            self._line, self._reserves = line_of(self._engine), Reserves()
         return self._line
+
+    def take_reserved(self, kind: Kind) -> ObjectKey | None:
+        """Return the key of a new object whose intent was written ahead; ``None`` if there is none."""
+        if self._open_line() is None or owner_of_new_objects.get() is not None:
+            return None
+        key = self._reserves.take(kind)
+        return None if key is None else ObjectKey(kind.backend, key)
+
+    def _to_reserve(self, intents: Sequence[_Intent]) -> tuple[Kind, list[str]] | None:
+        """Return new keys to enter with these, so that the statement enters 2, 4, 8, 16, 32 or 64 in all."""
+        for intent in intents:
+            if intent.more is not None and (wanted := self._reserves.wanted(intent.more[0])):
+                kind, make = intent.more
+                total = min(1 << (len(intents) + wanted - 1).bit_length(), _MOST_ON_LINE)
+                return kind, [make() for _ in range(total - len(intents))]
+        return None
+
+    def taking_back(self) -> Iterator[Prepared]:
+        """Return the statements that remove the reserved entries; nothing uses them any more."""
+        keys = [ObjectKey(*each) for each in self._reserves.give_back()]
+        for start in range(0, len(keys), _MOST_ON_LINE):
+            statement = self._ledger.forgetting(keys[start : start + _MOST_ON_LINE])
+            yield Prepared.of(statement, self._engine.dialect)
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
         """Remove staged objects that are not being written; see `forget`."""
@@ -491,13 +532,17 @@ async def store_async(
         StorageError: If the store fails.
     """
     file = new.with_content(backend, source)
-    target = ObjectKey(backend.key, file.prepare_key())
     intents = intents_of(engine, table)
+    kind = Kind(backend.key, file.key_template, file.key_ext)
+    reserved = intents.take_reserved(kind) if new.key is None else None
+    target = reserved or ObjectKey(backend.key, file.prepare_key())
     reach("intent.before")
-    if new.key is not None:
+    if reserved is not None:
+        file.prepare_key(reserved.key)
+    elif new.key is not None:
         await _claim(intents, backend, target, new.link)
     else:
-        await intents.stage(target)
+        await intents.stage(target, more=(kind, partial(backend.make_key, kind.template, ext=kind.ext)))
     leases = _leases.get()
     intents.hold(target)
     try:

@@ -167,15 +167,15 @@ class Ledger:
         """Return the statement that stages new objects; parameters are ``backend0``, ``key0``, ``owner0`` ..."""
 
         def entry(number: int) -> dict[str, object]:
-            backend, key, owner = (sa.bindparam(f"{name}{number}") for name in ("backend", "key", "owner"))
-            return _entry(backend, key, State.STAGED, owner=owner)
+            these: list[Any] = [sa.bindparam(f"{name}{number}") for name in ("backend", "key", "owner")]
+            return _entry(these[0], these[1], State.STAGED, owner=these[2])
 
         return sa.insert(self.table).values([entry(number) for number in range(count)])
 
-    def forgetting(self) -> sa.Delete:
-        """Return the statement of `forget` for one object: parameters ``backend0`` and ``key0``."""
-        here = self._c.backend == sa.bindparam("backend0"), self._c.key == sa.bindparam("key0")
-        return sa.delete(self.table).where(*here, self._c.state == State.STAGED)
+    def forgetting(self, keys: Iterable[ObjectKey]) -> sa.Delete:
+        """Return the statement of `forget`, with plain parameters."""
+        here = (sa.and_(self._c.backend == key.backend, self._c.key == key.key) for key in keys)
+        return sa.delete(self.table).where(sa.or_(*here), self._c.state == State.STAGED)
 
     def stage(
         self,
@@ -344,8 +344,9 @@ class Ledger:
         unknown: list[ObjectKey] = []
         for chunk in _chunks(list(facts)):
             if len(chunk) == 1:
-                values = {"this_backend": chunk[0].backend, "this_key": chunk[0].key, "this_owner": owner}
-                values |= {"this_size": facts[chunk[0]].size, "this_checksum": facts[chunk[0]].checksum}
+                values: dict[str, object] = {"this_backend": chunk[0].backend, "this_key": chunk[0].key}
+                values |= {"this_owner": owner, "this_size": facts[chunk[0]].size}
+                values["this_checksum"] = facts[chunk[0]].checksum
                 linked = _count(connection, _link_statement(self.table, tuple(free)), values)
             else:
                 linked = _count(connection, self._link_all({key: facts[key] for key in chunk}, owner, free))

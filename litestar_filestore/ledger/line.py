@@ -9,16 +9,19 @@ silent.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from weakref import WeakSet
 
 from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util.concurrency import in_greenlet
 
 from litestar_filestore.core.threads import finish, run_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import ClauseElement
     from sqlalchemy.engine import Dialect, Engine
@@ -48,6 +51,11 @@ class Prepared(NamedTuple):
         return [known[name] for name in self.names]
 
 
+class _Reserver(Protocol):
+    def taking_back(self) -> Iterator[Prepared]:
+        """Return statements that remove the entries that are not used."""
+
+
 class Line:
     """The connection, opened when it is first needed."""
 
@@ -61,6 +69,8 @@ class Line:
         self._connection: Any = None
         self._driver: Any = None
         self._lock = Lock()
+        self.reservers: WeakSet[_Reserver] = WeakSet()
+        """What has entries to take back before the connection is closed."""
 
     @property
     def is_over(self) -> bool:
@@ -105,6 +115,17 @@ class Line:
     def close(self) -> None:
         """Close the connection, for good."""
         self._is_over = True
-        if self._driver is not None:
-            self._driver = None
-            self._engine.dialect.do_terminate(self._connection)
+        if self._driver is None:
+            return
+        self._driver = None
+        if in_greenlet() or not self._engine.dialect.is_async:
+            with suppress(self.error):  # their leases run out
+                self._take_back()
+        self._engine.dialect.do_terminate(self._connection)
+
+    def _take_back(self) -> None:
+        for reserver in self.reservers:
+            for prepared in reserver.taking_back():
+                cursor = self._connection.cursor()
+                cursor.execute(prepared.sql, prepared.parameters({}))
+                cursor.close()

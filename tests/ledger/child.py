@@ -29,8 +29,9 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from litestar_filestore import FilestoreConfig, FilestorePlugin, LocalBackend, storages
+from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, storages
 from litestar_filestore.core.new_file import NewFile
+from litestar_filestore.ledger import reserves
 from litestar_filestore.ledger.intents import store_async
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.ledger_config import LedgerConfig
@@ -129,17 +130,23 @@ class _AsyncCase:
     def sweep(self) -> None:
         self.runner.run(sweep_async(self._async_engine, LEDGER, storages, SweepConfig(batch_size=2)))
 
-    def upload(self) -> None:
-        """Store first and add the row later, as a request does."""
+    def upload(self, *, reserved: bool = False) -> None:
+        """Store first and add the row later, as a request does.
+
+        Args:
+            reserved: Whether to store two other files before, of which the second one brings a reserved intent.
+        """
+
+        async def store() -> FileObject:
+            new = NewFile(filename="four.txt")
+            return await store_async(self._async_engine, LEDGER, storages[BACKEND], blocks_of("four"), new)
 
         async def main() -> None:
-            file = await store_async(
-                self._async_engine,
-                LEDGER,
-                storages[BACKEND],
-                blocks_of("four"),
-                NewFile(filename="four.txt"),
-            )
+            if reserved:
+                setattr(reserves, "_WINDOW_SECONDS", 3600.0)  # noqa: B010  # this process may be slow
+                await store()
+                await store()
+            file = await store()
             async with AsyncSession(self._async_engine) as session:
                 session.add(Document(id=4, file=file))
                 await session.commit()
@@ -188,9 +195,9 @@ def _run(order: Order) -> None:
     set_traps(trap, case.engine)
     if order.operation in OPERATIONS | IN_AN_APPLICATION:
         case.work((OPERATIONS | IN_AN_APPLICATION)[order.operation].run, trap)
-    elif order.operation == "staged upload":
+    elif order.operation in {"staged upload", "reserved upload"}:
         assert isinstance(case, _AsyncCase)
-        case.upload()
+        case.upload(reserved=order.operation == "reserved upload")
     else:
         case.sweep()
     Path(order.trace).write_text(json.dumps(trap.trace), encoding="utf-8")

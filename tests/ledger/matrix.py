@@ -124,6 +124,11 @@ _POINTS: dict[str, tuple[str, ...]] = {
         *(*_CLAIM, "object.deleted", *_FINISH, "(nothing due)"),
     ),
     "staged upload": ("(staged)", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
+    "reserved upload": (
+        *("intent.before", "intent.after", *_WRITE),
+        *("intent.before", "intent.reserved", "intent.after", *_WRITE),
+        *("intent.before", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
+    ),
 }
 _COMMITTED = {"commit.after", "commit.applied"}
 
@@ -132,9 +137,13 @@ _IN_SNAPSHOT = {"replace in a snapshot", "rollback in a snapshot"}
 
 _SELECTION = {
     "intent.after",
+    "intent.reserved",
+    "intent.after#3",
     "note.after",
     "put.half",
     "put.published",
+    "put.half#3",
+    "put.published#3",
     "link.after",
     "doom.after",
     "commit.before",
@@ -152,6 +161,7 @@ _OPERATIONS = {
     "savepoint rollback",
     "rollback",
     "staged upload",
+    "reserved upload",
     "sweep",
     "sweep a note",
 }
@@ -172,7 +182,11 @@ class Case(NamedTuple):
 def operations(driver: Driver) -> Iterator[str]:
     """Yield the operations that run on a driver."""
     for name in _POINTS:
-        if (name == "staged upload" and driver not in _ASYNC) or (name in _IN_SNAPSHOT and driver not in _POSTGRESQL):
+        if (
+            (name == "reserved upload" and driver != "aiosqlite")
+            or (name == "staged upload" and driver not in _ASYNC)
+            or (name in _IN_SNAPSHOT and driver not in _POSTGRESQL)
+        ):
             continue
         yield name
 
@@ -220,7 +234,7 @@ def expected_contents(operation: str, *, is_committed: bool) -> Contents:
         return {**SEED, 1: (None, SEED[1][1]), 2: (None, ())}
     if not is_committed:
         return SEED
-    if operation == "staged upload":
+    if operation in {"staged upload", "reserved upload"}:
         return {**SEED, 4: ("four", ())}
     done = (OPERATIONS | IN_AN_APPLICATION)[operation]
     return {number: held for number, held in {**SEED, **done.after}.items() if number not in done.deleted}
