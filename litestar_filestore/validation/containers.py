@@ -296,7 +296,7 @@ def _sectors(directory: bytes, first: int, sector: int, table: bytes) -> bytes:
 def _top_level(directory: bytes) -> set[str]:
     """Return the names at the root level; those of embedded documents are deeper."""
     names: set[str] = set()
-    if directory[66:67] != b"\5":
+    if len(directory) < 128 or directory[66:67] != b"\5":  # it may be cut off
         return names
     entries = [directory[at : at + 128] for at in range(0, len(directory) - 127, 128)]
     seen: set[int] = set()

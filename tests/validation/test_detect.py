@@ -307,6 +307,13 @@ def test_any_bytes_have_a_type(content: bytes, name: str) -> None:
     assert "/" in upload(content, name)
 
 
+def test_compound_file_may_be_cut_anywhere() -> None:
+    """Nor does an end in the middle of its directory."""
+    content = compound("WordDocument")
+    found = {detect(content[:end], filename="a.doc") for end in range(512, len(content))}
+    assert found <= {"application/msword", "application/x-ole-storage"}
+
+
 @settings(deadline=None)
 @given(
     sample=st.sampled_from(SAMPLES),
