@@ -200,8 +200,9 @@ class Uploads:
         row = connection.execute(statement).mappings().one_or_none()
         if row is None:
             return None
-        known = {name: bool(value) if name in _COMPUTED else value for name, value in row.items()}  # for MySQL
-        return Upload(**{**known, "head": None if row["head"] is None else b64decode(row["head"])})
+        known: dict[str, Any] = {**row, "head": None if row["head"] is None else b64decode(row["head"])}
+        known |= {name: bool(known[name]) for name in _COMPUTED}  # MySQL has no booleans
+        return Upload(**known)
 
     def parts(self, connection: Connection, id_: str) -> list[Part]:
         """Return the parts of an upload in their order."""
