@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -199,8 +200,9 @@ class Uploads:
         row = connection.execute(statement).mappings().one_or_none()
         if row is None:
             return None
-        # MySQL has no booleans.
-        return Upload(**{name: bool(value) if name in _COMPUTED else value for name, value in row.items()})
+        known: dict[str, Any] = {**row, "head": None if row["head"] is None else b64decode(row["head"])}
+        known |= {name: bool(known[name]) for name in _COMPUTED}  # MySQL has no booleans
+        return Upload(**known)
 
     def parts(self, connection: Connection, id_: str) -> list[Part]:
         """Return the parts of an upload in their order."""
@@ -326,6 +328,7 @@ class Uploads:
             TusError: 423 if somebody else holds it by now.
         """
         values = {name: getattr(after, name) for name in _KEPT}
+        values["head"] = None if after.head is None else b64encode(after.head).decode()
         expires_at = database_now() + life_seconds
         self._change(connection, after.id, holder, {**values, "expires_at": expires_at}, let_go=let_go)
         rows = [

@@ -32,9 +32,13 @@ CREATE TABLE filestore_usage (
     doomed_bytes INTEGER NOT NULL, wanted INTEGER NOT NULL
 );
 CREATE TABLE filestore_upload (
-    id TEXT PRIMARY KEY, backend TEXT NOT NULL, held_until DOUBLE NOT NULL, expires_at DOUBLE NOT NULL
+    id TEXT PRIMARY KEY, place TEXT, owner TEXT, opener TEXT, length INTEGER, metadata TEXT, concat TEXT,
+    "offset" INTEGER, head TEXT, backend TEXT, "key" TEXT, content_type TEXT, store_upload TEXT, part_bytes INTEGER,
+    next_part INTEGER, tail_key TEXT, result TEXT, holder TEXT, held_until DOUBLE, is_wanted BOOLEAN, expires_at DOUBLE
 );
-CREATE TABLE filestore_upload_part (upload TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (upload, number));
+CREATE TABLE filestore_upload_part (
+    upload TEXT, number INTEGER, "offset" INTEGER, size INTEGER, receipt TEXT, PRIMARY KEY (upload, number)
+);
 CREATE TABLE filestore_database (number INTEGER PRIMARY KEY, identity TEXT NOT NULL);
 """
 

@@ -41,7 +41,8 @@ def test_upload_in_uneven_pieces(serve: Serve, tmp_path: Path, url: str) -> None
     content = secrets.token_bytes(17 * MIB + 77)
     upload, other, offset = site.create(len(content)), site.create(len(content)), 0
     for size in (1, 70_000, 9 * MIB, 100, len(content)):
-        assert site.append(upload, offset, content[offset : offset + size]).status_code == 204
+        answer = site.append(upload, offset, content[offset : offset + size])
+        assert answer.status_code == 204, answer.text
         offset = min(offset + size, len(content))
         assert site.offset(upload) == offset
     assert site.append(other, 0, content[: 9 * MIB]).status_code == 204

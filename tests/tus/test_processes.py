@@ -168,6 +168,7 @@ def test_tuspy_uploads_with_checksums_and_resumes(servers: Pair) -> None:
         file_stream=BytesIO(content), chunk_size=700_000, metadata={"filename": "a.bin"}, upload_checksum=True
     )
     first.upload(stop_at=1_400_000)
+    assert first.url is not None
     again = TusClient(two.url).uploader(file_stream=BytesIO(content), chunk_size=10**6, url=two.at(first.url))
     assert again.offset == first.offset
     again.upload()

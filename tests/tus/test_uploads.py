@@ -193,12 +193,17 @@ def test_authorize_sees_the_metadata(serve: Serve) -> None:
 
 def test_router_is_not_open_by_accident() -> None:
     """Without guards a router has to be public on purpose, and it stores for one thing."""
-    for options in ({}, {"public": True, "guards": [print]}):
+    wrong: list[dict[str, Any]] = [
+        {"column": Document.file},
+        {"column": Document.file, "public": True, "guards": [print]},
+        {"public": True},
+        {"public": True, "column": Document.file, "backend": "documents"},
+        {"public": True, "column": Document.title},
+        {"public": True, "column": Document.file, "max_open_per_owner": 0},
+    ]
+    for options in wrong:
         with pytest.raises(ConfigurationError):
-            create_upload_router(PATH, Document.file, **options)
-    for arguments in ((), (Document.file, "documents"), (Document.title,)):
-        with pytest.raises(ConfigurationError):
-            create_upload_router(PATH, *arguments[:1], backend=arguments[1] if arguments[1:] else None, public=True)
+            create_upload_router(PATH, **options)
 
 
 # -- rules
