@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from litestar_filestore.orm.stored_object import FileObjectList, StoredObject
     from litestar_filestore.plugin.config import FilestoreConfig
     from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
+    from litestar_filestore.plugin.page import filestore_upload_script
     from litestar_filestore.plugin.plugin import FilestorePlugin
     from litestar_filestore.plugin.statuses import to_http_exception
     from litestar_filestore.router.router import create_file_router
@@ -95,6 +96,7 @@ __all__ = (
     "XSendfile",
     "create_file_router",
     "create_upload_router",
+    "filestore_upload_script",
     "hide_tokens",
     "public_file",
     "storages",
@@ -152,6 +154,7 @@ _HOMES = {
     "XSendfile": "downloads.download_config",
     "create_file_router": "router.router",
     "create_upload_router": "router.upload_router",
+    "filestore_upload_script": "plugin.page",
     "hide_tokens": "sansio.tokens",
     "public_file": "core.file_object",
     "storages": "core.registry",

@@ -36,10 +36,11 @@ class Room:
 #   errors  <-  core  <-  validation  <-  orm  <-  ledger  <-  tracking
 #   errors  <-  sansio                                                      no Litestar up to here
 #               all of these  <-  uploads  <-  downloads  <-  links  <-  router  <-  plugin
+#                                                                         element  <-  plugin
 #               testing, cli: nothing imports them
 # ----------------------------------------------------------------------------------------------------------------------
 WITHOUT_LITESTAR = ("errors", "core", "sansio", "backends", "validation", "orm", "ledger", "tracking")
-FEATURES = ("uploads", "downloads", "links", "router")
+FEATURES = ("uploads", "downloads", "links", "router", "element")
 
 HOUSE = {
     "errors": Room(),
@@ -54,6 +55,7 @@ HOUSE = {
     "downloads": Room((*WITHOUT_LITESTAR, "uploads"), ("litestar", "anyio", "sqlalchemy")),
     "links": Room((*WITHOUT_LITESTAR, "uploads", "downloads"), ("litestar", "msgspec")),
     "router": Room((*WITHOUT_LITESTAR, "uploads", "downloads", "links"), ("litestar", "sqlalchemy")),
+    "element": Room((), ("litestar",)),
     "plugin": Room((*WITHOUT_LITESTAR, *FEATURES), ("litestar", "sqlalchemy", "msgspec")),
     "cli": Room((*WITHOUT_LITESTAR, *FEATURES, "plugin"), ("litestar", "sqlalchemy", "anyio", "click", "rich")),
     "testing": Room(("errors", "core", "sansio", "backends"), ("anyio", "httpx", "pytest")),

@@ -10,15 +10,18 @@ if TYPE_CHECKING:
 
     from litestar_filestore.links.signer import LinkSigner
 
-__all__ = ("signer_here",)
+__all__ = (
+    "mounted_at",
+    "signer_here",
+)
 
 
 def signer_here(signer: LinkSigner, scope: Scope) -> LinkSigner:
     """Return a signer whose links lead to the application that answers the connection, wherever it is mounted."""
-    return signer.placed(_mounted_at(scope), scope["litestar_app"].path)
+    return signer.placed(mounted_at(scope), scope["litestar_app"].path)
 
 
-def _mounted_at(scope: Scope) -> str:
+def mounted_at(scope: Scope) -> str:
     """Return the prefix before the path that the application sees.
 
     If a server or Starlette has mounted it, ``root_path`` says so. Litestar's ``asgi(is_mount=True)`` cuts the path and

@@ -90,6 +90,9 @@ class FilestoreConfig:
     ledger: LedgerConfig | None = field(default_factory=LedgerConfig)
     """The ledger, which looks after the objects of rows. With ``None``, no sweeper starts and no table is checked; the
     transactions of rows still use the ledger if the models' metadata has its table."""
+    upload_element_path: str | None = "/filestore-upload"
+    """Path below which the script of ``<filestore-upload>`` is served; nothing else may be there. ``None`` for an
+    application that serves no such pages."""
     set_default_exception_handlers: bool = True
     """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.statuses`. Exception handlers
     of the application always come first."""

@@ -16,11 +16,13 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.core.threads import end_watched
 from litestar_filestore.downloads.handling import DownloadHandlers
+from litestar_filestore.element.script import make_script_route
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
 from litestar_filestore.plugin.middleware import FilestoreMiddleware, check_uploads
+from litestar_filestore.plugin.page import teach_templates
 from litestar_filestore.plugin.serialization import (
     TYPE_DECODERS,
     TYPE_ENCODERS,
@@ -119,6 +121,10 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         self._downloads.configure(app_config)
         if config.signer is not None:
             app_config.route_handlers.extend(make_link_routes(config.signer))
+        if config.upload_element_path is not None:
+            app_config.route_handlers.append(make_script_route(config.upload_element_path))
+            # Not before the start: a plugin that comes later may configure the templates.
+            app_config.on_startup.append(teach_templates)
         app_config.state.setdefault(config.registry_state_key, config.registry)
         app_config.dependencies.setdefault(
             config.registry_dependency_key, Provide(config.provide_registry, sync_to_thread=False)

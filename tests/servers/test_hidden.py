@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import azurite, ceph, chromium, hidden, lighttpd, mariadb, nginx
+from tests.servers import azurite, ceph, chromium, hidden, lighttpd, mariadb, nginx, npm
 from tests.servers.processes import ServerMissingError
 
 STARTS: dict[str, Any] = {
@@ -18,6 +18,7 @@ STARTS: dict[str, Any] = {
     "lighttpd": lambda folder: lighttpd.serve(folder, ""),
     "mariadb": mariadb.serve,
     "nginx": lambda folder: nginx.serve(folder, ""),
+    "npm": lambda _folder: _Opened(Path(npm.find_node())),
 }
 
 

@@ -1,0 +1,55 @@
+"""What pages are given: the tag of the upload element's script, which templates print as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from litestar.exceptions import NoRouteMatchFoundException
+
+from litestar_filestore.element.script import ROUTE_NAME, write_tag
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.links.urls import mounted_at
+
+if TYPE_CHECKING:
+    from litestar import Litestar
+    from litestar.connection import ASGIConnection
+
+__all__ = (
+    "filestore_upload_script",
+    "teach_templates",
+)
+
+
+def filestore_upload_script(connection: ASGIConnection[Any, Any, Any, Any], *, nonce: str | None = None) -> str:
+    """Return the tag that loads the script of ``<filestore-upload>``, for HTML that is not made by a template.
+
+    Templates have it under the same name: ``{{ filestore_upload_script() }}``. The tag names the hash of the script, so
+    a browser runs nothing else; it holds nothing that the client has chosen except the path before the application.
+
+    Args:
+        connection: The request that is answered with the page.
+        nonce: The nonce of the page's Content-Security-Policy, if it allows scripts by nonce. The policy
+            ``script-src 'self'`` needs none.
+
+    Raises:
+        ConfigurationError: If ``FilestoreConfig.upload_element_path`` is ``None``.
+    """
+    try:
+        path = connection.app.route_reverse(ROUTE_NAME)
+    except NoRouteMatchFoundException as error:
+        raise ConfigurationError(
+            "The application does not serve <filestore-upload>: set upload_element_path=... in FilestoreConfig"
+        ) from error
+    return write_tag(quote(mounted_at(connection.scope)) + path, nonce)
+
+
+def _print_tag(context: Mapping[str, Any], /, *, nonce: str | None = None) -> str:
+    return filestore_upload_script(context["request"], nonce=nonce)
+
+
+def teach_templates(app: Litestar) -> None:
+    """Give the application's template engine ``filestore_upload_script``, if it has one."""
+    if app.template_engine is not None:
+        app.template_engine.register_template_callable(filestore_upload_script.__name__, _print_tag)
