@@ -17,7 +17,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "decisions/0000-template.md"]
+exclude_patterns = ["_build", "benchmarks", "decisions/0000-template.md"]  # benchmarks: parts of performance.md
 templates_path: list[str] = []
 
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
