@@ -66,6 +66,7 @@ LONELY = {
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
     "downloads.handling": "what the application start does to handlers that send files",
+    "ledger.reserves": "which keys are reserved, and for how long, apart from how they are entered",
     "links.routes": "the routes that serve links",
     "plugin.middleware": "what a request leaves is given up here, in a `finally`",
     "plugin.serialization": "how a file looks in JSON and in OpenAPI",

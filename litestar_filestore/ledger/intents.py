@@ -499,7 +499,10 @@ def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
     """Return the writer to a ledger on the running event loop; uploads that share it share its transactions."""
     by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
     by_table = by_engine.setdefault(owner_of_pool(sync := sync_engine(engine)), {})
-    return by_table.setdefault((table, frozenset(schema_map(sync).items())), Intents(engine, table))
+    place = table, frozenset(schema_map(sync).items())
+    if (found := by_table.get(place)) is None:
+        found = by_table[place] = Intents(engine, table)
+    return found
 
 
 async def store_async(

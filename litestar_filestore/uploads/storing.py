@@ -154,6 +154,8 @@ class ApplicationStorer:
     def __init__(self) -> None:
         """Store without a ledger until `open` has found the places."""
         self._places: Sequence[Place] = ()
+        self._chosen: dict[tuple[type | None, str], LedgerStorer] = {}
+        """The storers that were chosen, until `open` brings other places."""
         self._look_again: Callable[[], None] | None = None
         self._plain = PlainStorer()
         self._storers: WeakKeyDictionary[FileObject, _Storer] = WeakKeyDictionary()
@@ -173,6 +175,7 @@ class ApplicationStorer:
             if key not in distinct or isinstance(place.database, AsyncEngine):
                 distinct[key] = place
         self._places = tuple(distinct.values())
+        self._chosen = {}
 
     def storer_for(self, model: type | None, backend: str) -> _Storer:
         """Return the object that stores files for the rows of a class.
@@ -185,6 +188,8 @@ class ApplicationStorer:
             ConfigurationError: If several databases are possible.
             DatabaseUnavailableError: If it may be a database that is away.
         """
+        if (chosen := self._chosen.get((model, backend))) is not None:
+            return chosen
         if model is not None:
             places = [place for place in self._places if _has_model(place, model)] or self._beside(model)
         else:
@@ -201,7 +206,8 @@ class ApplicationStorer:
             )
         if not places or staging_engine(places[0].engine) is None:
             return self._plain  # a database in memory has only one connection, and none to stage on
-        return LedgerStorer(places[0])
+        chosen = self._chosen[model, backend] = LedgerStorer(places[0])
+        return chosen
 
     def _beside(self, model: type) -> list[Place]:
         """Return the places with the ledger of a class whose own table did not exist yet when they were found."""
