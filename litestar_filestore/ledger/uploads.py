@@ -341,8 +341,8 @@ class Uploads:
         sized = None if before.length is not None else size
         if not self._ledger.extend(connection, after.objects, life_seconds + LEASE_SECONDS, size=sized):
             raise LinkLostError("The upload was given up because its lease ran out: begin again", key=after.key)
-        if before.tail_key not in {None, after.tail_key}:
-            self._ledger.abandon(connection, [ObjectKey(after.backend, cast("str", before.tail_key))])
+        if before.tail_key is not None and before.tail_key != after.tail_key:
+            self._ledger.abandon(connection, [ObjectKey(after.backend, before.tail_key)])
         if sized is not None:
             ask_quota(self._ledger, connection, after.owner)
         row = connection.execute(sa.select(self._c.is_wanted, self._c.expires_at).where(self._c.id == after.id)).one()
