@@ -93,9 +93,9 @@ def tus(tus_server: Tus) -> Iterator[Tus]:
     tus_server.fail()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
+    """Chromium. Its loop runs in this thread until it is closed, so no test of this package may be asynchronous."""
     program, arguments = chromium.executable(), list(chromium.ARGUMENTS)
     with (
         sync_playwright() as playwright,
@@ -125,6 +125,7 @@ def show(context: BrowserContext, tus: Tus) -> Iterator[Show]:
         )
         tus.show(form.format(element), *scripts, policy=policy)
         page = context.new_page()
+        page.on("filechooser", lambda _: None)  # from now on, not a moment after the first dialog has been opened
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
         page.goto("/page")

@@ -107,6 +107,7 @@ def test_optional(show: Show) -> None:
     assert send(show()) == "title=T"
 
 
+@pytest.mark.slow
 def test_form_waits_for_uploads(show: Show, tus: Tus) -> None:
     """A form is not sent while a file goes up: it would lack the reference."""
     page = show()
@@ -121,6 +122,7 @@ def test_form_waits_for_uploads(show: Show, tus: Tus) -> None:
     assert "file=reference-" in send(page)
 
 
+@pytest.mark.slow
 def test_several(show: Show, tus: Tus) -> None:
     """Several files are several values, in the order in which they were chosen; a file that is there is not doubled."""
     page = show("multiple")
@@ -134,6 +136,7 @@ def test_several(show: Show, tus: Tus) -> None:
     assert send(page) == "&".join([*(f"file={reference}" for reference in references), "title=T"])
 
 
+@pytest.mark.slow
 def test_another_file_replaces_the_first(show: Show, tus: Tus) -> None:
     """Without `multiple` there is one file, and the server forgets what it replaced."""
     page = show()
@@ -153,6 +156,7 @@ def test_paste(show: Show, tus: Tus) -> None:
     assert tus.has(b"png")
 
 
+@pytest.mark.slow
 def test_paste_reaches_the_button(show: Show) -> None:
     """The key of the system's clipboard is heard by the element that has the focus."""
     page = show()
@@ -186,6 +190,7 @@ def test_accept(show: Show, tus: Tus) -> None:
     assert send(page).count("file=") == len(right)
 
 
+@pytest.mark.slow
 def test_max_bytes(show: Show, tus: Tus) -> None:
     """A file that is too large is refused before a byte of it is sent, in words of the page."""
     page = show('max-bytes="5" text-size="At most 5 bytes"')
@@ -197,6 +202,7 @@ def test_max_bytes(show: Show, tus: Tus) -> None:
     expect(row(page, "other.pdf")).to_contain_text("Uploaded")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 def test_refused_by_the_server(show: Show, tus: Tus, method: str) -> None:
     """A refusal is shown in the server's words, and markup in it stays text."""
@@ -210,6 +216,7 @@ def test_refused_by_the_server(show: Show, tus: Tus, method: str) -> None:
     expect(row(page)).to_contain_text("Uploaded")
 
 
+@pytest.mark.slow
 def test_reset(show: Show, tus: Tus) -> None:
     """Resetting the form empties the element; what is complete may belong to a row now and is left alone."""
     page = show("multiple")
@@ -225,6 +232,7 @@ def test_reset(show: Show, tus: Tus) -> None:
     assert tus.has(b"1")
 
 
+@pytest.mark.slow
 def test_disabled(show: Show, tus: Tus) -> None:
     """A disabled element takes nothing and sends nothing, also when its fieldset is disabled."""
     page = show("disabled")
@@ -238,6 +246,7 @@ def test_disabled(show: Show, tus: Tus) -> None:
     assert send(page) == "title=T"
 
 
+@pytest.mark.slow
 def test_label(show: Show) -> None:
     """A click on the label opens the dialog, as that of a file input does, and names the element."""
     page = show()

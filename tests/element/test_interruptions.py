@@ -12,6 +12,8 @@ from tests.element.conftest import Show, Tus
 from tests.element.test_element import a_file, choose, row, send
 from tests.element.tus_app import BREAK, Fault
 
+pytestmark = pytest.mark.slow
+
 CONTENT = random.Random(12).randbytes(2_000_000)
 KEPT = 600_000
 """How much of it has arrived when something happens."""
@@ -133,7 +135,6 @@ def test_cancel(show: Show, tus: Tus, contract: Path) -> None:
     assert send(page) == "title=T"
 
 
-@pytest.mark.slow
 def test_failures_that_pass(show: Show, tus: Tus, contract: Path) -> None:
     """What may pass is tried again, from what the server has."""
     page = show()

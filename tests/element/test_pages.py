@@ -13,6 +13,8 @@ from tests.element.test_element import a_file, choose, row
 from tests.element.tus_app import Fault
 from tests.servers import npm
 
+pytestmark = pytest.mark.slow
+
 LONG_NAME = "a-name-that-is-much-longer-than-a-telephone-is-wide-because-somebody-meant-it-well.pdf"
 
 HTMX_FORM = (

@@ -10,10 +10,9 @@ from hashlib import sha384
 from html import unescape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
-import httpx
 import pytest
 from litestar import Litestar, MediaType, Request, get
 from litestar.params import FromQuery
@@ -94,16 +93,13 @@ def test_script_of_an_application_that_litestar_has_mounted(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "/inner"])
-async def test_script_below_a_root_path(path: str) -> None:
+def test_script_below_a_root_path(path: str) -> None:
     """The same for ``root_path``, with a name that URLs cannot have as it is."""
-    application = _application(path)
-    async with application.lifespan():
-        transport = httpx.ASGITransport(app=cast("Any", mount_like_starlette(application, "/Büro")))
-        async with httpx.AsyncClient(transport=transport, base_url="http://testserver.local") as client:
-            source = _attributes((await client.get(f"/Büro{path}/tag")).text)["src"]
-            assert unquote(source).startswith(f"/Büro{path}/filestore-upload/")
-            assert source.isascii()
-            assert (await client.get(source)).content == SHIPPED.read_bytes()
+    with TestClient(mount_like_starlette(_application(path), "/Büro")) as client:
+        source = _attributes(client.get(f"/Büro{path}/tag").text)["src"]
+        assert unquote(source).startswith(f"/Büro{path}/filestore-upload/")
+        assert source.isascii()
+        assert client.get(source).content == SHIPPED.read_bytes()
 
 
 def test_nonce() -> None:
