@@ -67,6 +67,7 @@ LONELY = {
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
     "downloads.handling": "what the application start does to handlers that send files",
     "links.routes": "the routes that serve links",
+    "links.urls": "where an application is mounted, which the paths of its links begin with",
     "plugin.middleware": "what a request leaves is given up here, in a `finally`",
     "plugin.serialization": "how a file looks in JSON and in OpenAPI",
     "router.backend_routes": "the routes of a backend, half of the router",
