@@ -68,6 +68,7 @@ LONELY = {
     "downloads.handling": "what the application start does to handlers that send files",
     "ledger.reserves": "which keys are reserved, and for how long, apart from how they are entered",
     "links.routes": "the routes that serve links",
+    "links.urls": "where an application is mounted, which the paths of its links begin with",
     "plugin.middleware": "what a request leaves is given up here, in a `finally`",
     "plugin.serialization": "how a file looks in JSON and in OpenAPI",
     "router.backend_routes": "the routes of a backend, half of the router",
