@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from weakref import WeakSet
 
 from sqlalchemy.util import greenlet_spawn
@@ -54,6 +54,7 @@ class Prepared(NamedTuple):
 class _Reserver(Protocol):
     def taking_back(self) -> Iterator[Prepared]:
         """Return statements that remove the entries that are not used."""
+        ...
 
 
 class Line:
@@ -84,9 +85,9 @@ class Line:
         """
         if self._driver is None:
             await finish(self._open())
-        parameters = prepared.parameters(values)
+        parameters, driver = prepared.parameters(values), cast("Any", self._driver)
         if self._engine.dialect.is_async:
-            await self._driver.execute_fetchall(prepared.sql, parameters)
+            await driver.execute_fetchall(prepared.sql, parameters)
         else:
             await run_blocking(partial(self._run, prepared.sql, parameters))
 
