@@ -65,7 +65,6 @@ LONELY = {
     "core.advanced_alchemy": "old forms of Advanced Alchemy, which nobody needs who comes without them",
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
-    "downloads.handling": "what the application start does to handlers that send files",
     "links.routes": "the routes that serve links",
     "plugin.middleware": "what a request leaves is given up here, in a `finally`",
     "plugin.serialization": "how a file looks in JSON and in OpenAPI",
