@@ -65,7 +65,6 @@ LONELY = {
     "core.advanced_alchemy": "old forms of Advanced Alchemy, which nobody needs who comes without them",
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
-    "downloads.handling": "what the application start does to handlers that send files",
     "ledger.reserves": "which keys are reserved, and for how long, apart from how they are entered",
     "links.routes": "the routes that serve links",
     "links.urls": "where an application is mounted, which the paths of its links begin with",

@@ -246,7 +246,7 @@ class _Job:
             value, error = None, raised
         if self.loop is None:
             return partial(_set, self._outcome, value, error)
-        return partial(_tell, self.loop, self._outcome, value, error)
+        return partial(_tell, self.loop, self._outcome, value, error)  # type: ignore[arg-type]  # of that loop
 
 
 def _tell(

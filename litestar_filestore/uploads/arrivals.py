@@ -297,6 +297,7 @@ class Arrivals(LiveSource):
         """Wait until there is no more room, nothing has come for a while, or the first bytes are old."""
         loop = asyncio.get_running_loop()
         end, seen = loop.time() + _LINGER_SECONDS, self._arrived_bytes
+        timer: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal seen, timer
