@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -146,6 +147,10 @@ def serve(
         "BENCH_WATCH": "1" if is_watched else "",
     }
     surroundings = Surroundings(environment=variables)
-    with running("server", [sys.executable, "-P", *command], folder, surroundings) as process:
+    # granian has a child, which it ends on SIGTERM; SIGKILL would leave it when this process is killed.
+    orphan_signal = signal.SIGTERM if contender.server == "granian" else signal.SIGKILL
+    with running(
+        "server", [sys.executable, "-P", *command], folder, surroundings, orphan_signal=orphan_signal
+    ) as process:
         process.wait_for_port(port)
         yield Server(port, folder)
