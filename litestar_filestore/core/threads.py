@@ -246,11 +246,14 @@ class _Job:
             value, error = None, raised
         if self.loop is None:
             return partial(_set, self._outcome, value, error)
-        return partial(_tell, self.loop, self._outcome, value, error)  # type: ignore[arg-type]  # of that loop
+        return partial(_tell, self.loop, self._outcome, value, error)
 
 
 def _tell(
-    loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], value: Any, error: BaseException | None
+    loop: asyncio.AbstractEventLoop,
+    outcome: asyncio.Future[Any] | Future[Any],
+    value: Any,
+    error: BaseException | None,
 ) -> None:
     try:
         loop.call_soon_threadsafe(_settle, outcome, value, error)
@@ -260,7 +263,7 @@ def _tell(
             raise
 
 
-def _settle(outcome: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
+def _settle(outcome: asyncio.Future[Any] | Future[Any], value: Any, error: BaseException | None) -> None:
     if not outcome.done():  # else cancelled with its loop
         _set(outcome, value, _stopped(error) if isinstance(error, StopIteration) else error)
 

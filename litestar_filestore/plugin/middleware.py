@@ -91,7 +91,7 @@ class FilestoreMiddleware:
                 await self._answer_other(app, scope, receive, send)
                 return
             files = RequestFiles(self._storer, self._settings)
-            files.attach(scope)  # type: ignore[arg-type]  # a TypedDict that others extend, too
+            files.attach(scope)
             context = download_context(scope, self._headers)
             status = 0
 

@@ -68,7 +68,7 @@ class RequestFiles:
         self.storer = storer
         self.settings = settings
 
-    def attach(self, scope: MutableMapping[str, Any]) -> None:
+    def attach(self, scope: Any) -> None:
         """Make `owned_by` return this object for a connection."""
         scope[_SCOPE_KEY] = self
 
