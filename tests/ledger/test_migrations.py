@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -27,15 +28,22 @@ if TYPE_CHECKING:
     Migrate = Callable[[sa.Connection], None]
 
 
+@contextmanager
+def operations(context: MigrationContext) -> Iterator[Any]:
+    """Return Alembic's ``op``; its type does not know operations that are registered."""
+    with Operations.context(context) as op:
+        yield op
+
+
 def upgrade(connection: sa.Connection) -> None:
     """Run the package's own operation."""
-    with Operations.context(MigrationContext.configure(connection)) as op:
+    with operations(MigrationContext.configure(connection)) as op:
         op.upgrade_filestore_ledger()
 
 
 def downgrade(connection: sa.Connection) -> None:
     """Run the operation that takes it back."""
-    with Operations.context(MigrationContext.configure(connection)) as op:
+    with operations(MigrationContext.configure(connection)) as op:
         op.downgrade_filestore_ledger()
 
 
@@ -44,10 +52,10 @@ def autogenerate(connection: sa.Connection) -> None:
     context = MigrationContext.configure(connection)
     found = produce_migrations(context, Base.metadata).upgrade_ops
     assert found is not None
-    operations = Operations(context)
+    alembic = Operations(context)
     for each in found.ops:
         for step in getattr(each, "ops", [each]):
-            operations.invoke(step)
+            alembic.invoke(step)
 
 
 @pytest.fixture
@@ -142,7 +150,7 @@ def test_without_keeping_anyone_from_writing(old: World) -> None:
     """PostgreSQL makes the indexes outside of a transaction, as it does for those that others may write beside."""
     with old.engine.connect() as connection:
         context = MigrationContext.configure(connection)
-        with Operations.context(context) as op, context.begin_transaction(), context.autocommit_block():
+        with operations(context) as op, context.begin_transaction(), context.autocommit_block():
             op.upgrade_filestore_ledger(concurrently=True)
     assert differences(old) == []
 
@@ -151,7 +159,7 @@ def test_sql_for_a_schema() -> None:
     """Offline, the operation is written as SQL, for the schema that is named."""
     written = io.StringIO()
     options = {"as_sql": True, "output_buffer": written}
-    with Operations.context(MigrationContext.configure(dialect_name="postgresql", opts=options)) as op:
+    with operations(MigrationContext.configure(dialect_name="postgresql", opts=options)) as op:
         op.upgrade_filestore_ledger(schema="tenant")
     assert "CREATE TABLE tenant.filestore_usage" in written.getvalue()
     assert "ALTER TABLE tenant.filestore_object ADD COLUMN counted SMALLINT DEFAULT '0' NOT NULL" in written.getvalue()

@@ -32,8 +32,9 @@ MAX_BUFFERS = 100
 """Of 8 KiB each: a search in each of three indexes for the few rows that a statement is about."""
 KEEP_SECONDS = 7 * 24 * 3600.0
 ELSEWHERE = "elsewhere"
-COUNTERS = usage_of(LEDGER.metadata)
-assert COUNTERS is not None
+_counters = usage_of(LEDGER.metadata)
+assert _counters is not None
+COUNTERS = _counters
 TABLES = {LEDGER.name, NOTES.name, COUNTERS.name}
 SMALL = frozenset({COUNTERS.name})
 """Tables that may be read as a whole: few owners have a counter here, and PostgreSQL knows it."""
