@@ -44,7 +44,7 @@ class Tag(str):
 
 @cache
 def _script() -> bytes:
-    return files(__package__).joinpath(_FILE).read_bytes()
+    return files("litestar_filestore.element").joinpath(_FILE).read_bytes()
 
 
 def _digest() -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from litestar.exceptions import NoRouteMatchFoundException
@@ -51,5 +51,6 @@ def _print_tag(context: Mapping[str, Any], /, *, nonce: str | None = None) -> st
 
 def teach_templates(app: Litestar) -> None:
     """Give the application's template engine ``filestore_upload_script``, if it has one."""
-    if app.template_engine is not None:
-        app.template_engine.register_template_callable(filestore_upload_script.__name__, _print_tag)
+    engine: Any = cast("Any", app).template_engine  # its type is incomplete in Litestar
+    if engine is not None:
+        engine.register_template_callable(filestore_upload_script.__name__, _print_tag)
