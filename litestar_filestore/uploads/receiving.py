@@ -367,7 +367,7 @@ class Receiver:
         self._hold.waiting = None
         if reading.cancelled():
             return None
-        block = reading.result()
+        block: Block | None = reading.result()
         self._has_ended = block is None
         return block
 
