@@ -232,24 +232,28 @@ def _execute(operations: Operations, operation: _Triggers) -> None:
 def _upgrade(operations: Operations, operation: UpgradeFilestoreLedger) -> None:
     table, later, now, at_first = operation.tables()
     for each in later:
-        operations.impl.create_table(each)
-    operations.impl.add_column(table.name, table.c.counted, schema=table.schema)
+        _impl(operations).create_table(each)
+    _impl(operations).add_column(table.name, table.c.counted, schema=table.schema)
     _replace(operations, at_first, now)
 
 
 def _downgrade(operations: Operations, operation: DowngradeFilestoreLedger) -> None:
     table, later, now, at_first = operation.tables()
     _replace(operations, now, at_first)
-    operations.impl.drop_column(table.name, table.c.counted, schema=table.schema)
+    _impl(operations).drop_column(table.name, table.c.counted, schema=table.schema)
     for each in later:
-        operations.impl.drop_table(each)
+        _impl(operations).drop_table(each)
+
+
+def _impl(operations: Operations) -> Any:
+    return operations.impl  # Alembic leaves out types of its arguments
 
 
 def _replace(operations: Operations, before: Sequence[sa.Index], after: Sequence[sa.Index]) -> None:
     for index in after:  # first, so that there is one at any time
-        operations.impl.create_index(index)
+        _impl(operations).create_index(index)
     for index in before:
-        operations.impl.drop_index(index)
+        _impl(operations).drop_index(index)
 
 
 # Called, not used as decorators: those would hide the classes' types.

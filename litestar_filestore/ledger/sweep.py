@@ -242,7 +242,7 @@ class _Sweeper:
         return claims
 
     def _claim_by_update(
-        self, connection: Connection, state: State, due: sa.Select[Any], values: Mapping[str, object]
+        self, connection: Connection, state: State, due: sa.Select[Any, Any, Any], values: Mapping[str, object]
     ) -> list[_Claim]:
         """Claim by one statement, which asks again for each entry: if another sweeper was faster, it is not due."""
         found = due.subquery()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers import azurite, ceph, chromium, hidden, lighttpd, mariadb, nginx, npm
+from tests.servers import azurite, ceph, chromium, hidden, lighttpd, mariadb, nginx, npm, pgbouncer
+from tests.servers.postgres import PostgresServer
 from tests.servers.processes import ServerMissingError
 
 STARTS: dict[str, Any] = {
@@ -19,6 +20,7 @@ STARTS: dict[str, Any] = {
     "mariadb": mariadb.serve,
     "nginx": lambda folder: nginx.serve(folder, ""),
     "npm": lambda _folder: _Opened(Path(npm.find_node())),
+    "pgbouncer": lambda folder: pgbouncer.serve(folder, PostgresServer(folder, 5432)),
 }
 
 
