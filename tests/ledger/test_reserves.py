@@ -42,6 +42,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the reserves."""
     clock = Clock()
     monkeypatch.setattr(reserves, "time", clock)
+    monkeypatch.setattr(reserves, "_WINDOW_SECONDS", 1.0)
     return clock
 
 
