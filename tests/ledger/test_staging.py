@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.ledger.staging import patiently, staging_engine
 
@@ -70,7 +71,7 @@ def test_waiting_for_a_lock_ends_however_long_an_attempt_takes(
     monkeypatch.setattr("litestar_filestore.ledger.staging.monotonic", clock)
     with engine.connect() as writer:
         writer.exec_driver_sql("BEGIN IMMEDIATE")
-        with pytest.raises(sa.exc.OperationalError, match="locked"):
+        with pytest.raises(OperationalError, match="locked"):
             patiently(write)
         writer.rollback()
     assert attempts == 2
