@@ -6,6 +6,8 @@ and ``concatenation-unfinished``; neither is advertised. Its timeouts are tested
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from tests.tus.conftest import OFFSET_TYPE, Serve
