@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,24 @@ async def test_what_must_not_be_read_is_not_at_hand(backend: LocalBackend, tmp_p
     os.mkfifo(root / "fifo")
     assert backend.version_at_hand(key) is None
     _opened(backend).close()  # the others are still at hand
+
+
+@pytest.mark.parametrize("read", ["get_content_async", "head_async"])
+async def test_reading_in_a_loop_lets_others_run(backend: LocalBackend, read: str) -> None:
+    """A task that reads cached objects again and again keeps no other task waiting."""
+    others = 0
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    for _ in range(20):
+        await getattr(backend, read)(KEY)
+    counting.cancel()
+    assert others >= 20
 
 
 async def test_a_version_stays_what_it_was(backend: LocalBackend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import time
@@ -225,6 +226,7 @@ class LocalDriver(Driver):
         """`head` on the event loop where it need not wait, else in a worker thread."""
         if (reader := LocalReader.at_hand(self._tree, path)) is not None:
             with reader:
+                await asyncio.sleep(0)  # whoever asks in a loop must not keep all others waiting
                 return reader.info
         return await run_blocking(partial(self.head, path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 from functools import cache, partial
@@ -204,7 +205,10 @@ class LocalReader(ObjectVersion):
         self._give_back()
         is_large = self._pace.is_quick() or self._may_hold(BLOCK_BYTES)
         count = min(BLOCK_BYTES if is_large else _SMALL_BLOCK_BYTES, stop - offset)
-        block = self._read_cached(offset, count) or await run_blocking(partial(self.read, offset, count))
+        if block := self._read_cached(offset, count):
+            await asyncio.sleep(0)  # whoever reads in a loop must not keep all others waiting
+        else:
+            block = await run_blocking(partial(self.read, offset, count))
         self._pace.give(len(block))
         return block
 
