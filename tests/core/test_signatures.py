@@ -46,7 +46,8 @@ PAIRS = [
 def shape(method: Any) -> list[tuple[str, Any, Any]]:
     """Return names, kinds and defaults of the parameters."""
     parameters = inspect.signature(method).parameters.values()
-    return [(parameter.name, parameter.kind, parameter.default) for parameter in parameters]
+    # An opened version exists for answers only, so only the async half takes one.
+    return [(each.name, each.kind, each.default) for each in parameters if each.name != "version"]
 
 
 @pytest.mark.parametrize(("cls", "name"), PAIRS, ids=lambda value: getattr(value, "__name__", value))
