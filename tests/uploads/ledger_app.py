@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StoredObject
 from litestar_filestore.ledger.ledger_config import LedgerConfig
+from tests import reservations
 
 __all__ = ("BACKEND", "Base", "create_app_from_environment")
 
@@ -40,6 +41,7 @@ async def create(data: MultipartBody[list[FileObject]], db_session: NamedDepende
 
 def create_app_from_environment() -> Litestar:
     """Return the application with its rows in the database and its files in the folder that the environment names."""
+    reservations.switch_off()
     folder = Path(os.environ["UPLOAD_FOLDER"])
     url = os.environ["UPLOAD_DATABASE"]
     database = SQLAlchemyAsyncConfig(connection_string=url, metadata=Base.metadata, create_all=True)

@@ -37,6 +37,7 @@ from litestar_filestore import (
     StoredObject,
 )
 from litestar_filestore.ledger.ledger_config import LedgerConfig
+from tests import reservations
 
 BACKEND = "upload-shapes"
 MAX_BYTES = 1000
@@ -235,4 +236,5 @@ def create_app(folder: Path) -> Litestar:
 
 def create_app_from_environment() -> Litestar:
     """Make the application for a server process."""
+    reservations.switch_off()
     return create_app(Path(os.environ["UPLOAD_SHAPES_FOLDER"]))
