@@ -49,4 +49,5 @@ def test_others_are_counted_by_the_same_counter() -> None:
     plain, theirs = found["upload 1 KiB, Litestar, row"], found["upload 1 KiB, Advanced Alchemy, obstore"]
     assert 0 < plain["python_calls"] < theirs["python_calls"]
     assert plain["transactions"] == theirs["transactions"] == 1
-    assert 1 <= found["upload 1 KiB, 32 at a time"]["transactions"] <= found["upload 1 KiB"]["transactions"]
+    # Few uploads write an intent of their own, for those that come next.
+    assert 1 <= found["upload 1 KiB, 32 at a time"]["transactions"] <= 1.5
