@@ -50,7 +50,7 @@ is its own transaction."""
 _COMMIT = ("commit.before", "commit.after", "transaction.ended")
 _LOST_COMMIT = ("commit.before", "commit.applied", "transaction.ended")
 _ROLLBACK = ("rollback.before", "transaction.ended")
-_HELD_ROLLBACK = ("rollback.before", "transaction.ended", "(deleted)")
+_HELD_ROLLBACK = ("rollback.before", "(deleted)", "transaction.ended")
 _REPLACE = ("link.after", "doom.after", "flush.after")
 _CLAIM = ("(looks)", "commit.before", "sweep.claimed", "rollback.before")
 _FINISH = ("sweep.deleted", "commit.before", "sweep.forgot")
@@ -84,7 +84,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "close": (*_PUT, *_REPLACE, *_ROLLBACK),
     "savepoint rollback": (
         *(*_PUT, *_REPLACE, *_HELD, *_REPLACE, "rollback_to.before", "savepoint.ended"),
-        *("commit.before", "commit.after", "transaction.ended", "(deleted)"),
+        *("commit.before", "commit.after", "(deleted)", "transaction.ended"),
     ),
     "savepoint release, rollback": (
         *("flush.after", *_HELD, *_REPLACE, "doom.after", "flush.after"),
@@ -94,7 +94,7 @@ _POINTS: dict[str, tuple[str, ...]] = {
     "replace in a snapshot": (*_PUT, "staging.commit", "note.after", *_REPLACE, *_COMMIT),
     "rollback in a snapshot": (
         *(*_PUT, "staging.commit", "note.after", *_REPLACE),
-        *("rollback.before", "transaction.ended", "object.deleted"),
+        *("rollback.before", "object.deleted", "transaction.ended"),
     ),
     "write first": ("flush.after", *_HELD, *_REPLACE, *_COMMIT),
     "write first, rollback": ("flush.after", *_HELD, *_REPLACE, *_HELD_ROLLBACK),
