@@ -4,10 +4,14 @@
 ``matrix(cases=12)`` is for one whose cases differ in their server or shape only: of each function that many cases stay.
 `FOLDERS` says the same for whole folders, whose tests run on several databases, stores or servers. The cases are chosen
 by their names, so the same ones run everywhere, and some of every server are among them.
+
+Of the conformance suite on real servers, `make test-all` runs two of the four halves: sync without a prefix, and async
+with one. ``make conformance`` runs all of them.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +41,16 @@ FOLDERS = {
 }
 """How many cases of each function stay in `make test`. In other folders all of them do: they need no server."""
 
+_WITHOUT_SERVER = {"test_local.py", "test_memory.py"}
+_OTHER_HALVES = re.compile(r"(?<!a)sync-prefix|async-bare")
+
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
-    """Mark as ``slow`` what a function has beyond the cases that stay."""
+    """Mark as ``slow`` what a function has beyond the cases that stay, as ``stress`` what has a target of its own."""
     functions: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
+        if _is_other_half(item):
+            item.add_marker(pytest.mark.stress)
         if not item.get_closest_marker("slow") and not item.get_closest_marker("stress"):
             functions[item.nodeid.partition("[")[0]].append(item)
     for found in functions.values():
@@ -55,3 +64,8 @@ def _cases(item: pytest.Item) -> int | None:
         cases: int = matrix.kwargs["cases"]
         return cases
     return FOLDERS.get(item.path.relative_to(TESTS).parts[0]) if item.path.is_relative_to(TESTS) else None
+
+
+def _is_other_half(item: pytest.Item) -> bool:
+    is_of_server = item.path.parent == TESTS / "conformance" and item.path.name not in _WITHOUT_SERVER
+    return is_of_server and _OTHER_HALVES.search(item.name) is not None

@@ -479,7 +479,8 @@ class Intents:
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
         def write() -> list[Any]:
             with (staging_engine(self._engine) or self._engine).begin() as connection:
-                return [entry.work(connection) for entry in batch]
+                # Whoever has left while the connection was made, or was silent, wants nothing any more.
+                return [None if entry.is_left else entry.work(connection) for entry in batch]
 
         return patiently(write)
 

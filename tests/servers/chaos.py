@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Thread
 from types import TracebackType
@@ -197,7 +197,8 @@ class ChaosProxy:
         if stalled:
             await asyncio.Event().wait()  # until the connection is dropped, or its other direction breaks
         if not connection.finished:
-            target.write_eof()
+            with suppress(OSError):  # the other side has gone already
+                target.write_eof()
 
     async def _wait_for_chunk(self, queue: asyncio.Queue[tuple[float, bytes]]) -> bytes:
         """Take the next chunk out of `queue`, not before it is due."""
