@@ -48,11 +48,11 @@ from litestar_filestore.ledger.staging import (
     in_time,
     line_of,
     owner_of_pool,
-    patiently,
     run_beside,
     schema_map,
     staging_engine,
     sync_engine,
+    transact,
 )
 from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.ledger.table import State
@@ -91,8 +91,6 @@ _LATE_SECONDS = 1.0
 """If a transaction takes longer, another one may start beside it."""
 _WAYS = 4
 """Most transactions at a time; all but one of them are late."""
-
-
 _MOST_ON_LINE = 64
 """Most objects that one statement stages on a line: each number of them is a statement that is kept."""
 
@@ -310,9 +308,8 @@ class Intents:
         """Stop renewing the leases of objects."""
         self._held.difference_update(keys)
         if not self._held and self._renewal is not None:
-            await asyncio.wait(
-                {self._renewal}
-            )  # it holds a connection, and the event loop may end with the last upload
+            # It holds a connection, and the event loop may end with the last upload.
+            await asyncio.wait({self._renewal})
 
     def _renew_later(self, seconds: float) -> None:
         if self._timer is None and self._renewal is None and self._held:
@@ -477,12 +474,11 @@ class Intents:
         return away and self._engine.dialect.name != "sqlite"
 
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
-        def write() -> list[Any]:
-            with (staging_engine(self._engine) or self._engine).begin() as connection:
-                # Whoever has left while the connection was made, or was silent, wants nothing any more.
-                return [None if entry.is_left else entry.work(connection) for entry in batch]
+        def write(connection: Connection) -> list[Any]:
+            # Whoever has left while the connection was made, or was silent, wants nothing any more.
+            return [None if entry.is_left else entry.work(connection) for entry in batch]
 
-        return patiently(write)
+        return transact(staging_engine(self._engine) or self._engine, write)
 
 
 def _explained(error: Exception) -> Exception:

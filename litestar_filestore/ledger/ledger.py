@@ -47,6 +47,7 @@ __all__ = (
     "Measure",
     "ObjectKey",
     "Usage",
+    "count_changed",
 )
 
 LEASE_SECONDS = 3600.0
@@ -253,7 +254,7 @@ class Ledger:
         if not keys:
             return True
         values = {"not_before": database_now() + lease_seconds}
-        found = _count(connection, sa.update(self.table).where(self._are(keys, State.STAGED)).values(values))
+        found = count_changed(connection, sa.update(self.table).where(self._are(keys, State.STAGED)).values(values))
         if size is not None:
             first = sa.update(self.table).where(self._are(keys[:1], State.STAGED))
             connection.execute(first.values(size=size))
@@ -298,7 +299,7 @@ class Ledger:
         # MySQL can select from a table that it updates only through a derived table.
         unlocked = sa.select(self._c.backend, self._c.key).where(free).with_for_update(skip_locked=True).subquery()
         taken = sa.tuple_(self._c.backend, self._c.key).in_(sa.select(unlocked.c.backend, unlocked.c.key))
-        return _count(connection, sa.update(self.table).where(free, taken).values(self._begin(State.DOOMED)))
+        return count_changed(connection, sa.update(self.table).where(free, taken).values(self._begin(State.DOOMED)))
 
     def keep(self, connection: Connection, key: ObjectKey, facts: Facts, *, owner: str | None = None) -> None:
         """Keep an object although no row holds it; if it has no owner, it becomes `owner`'s.
@@ -308,7 +309,7 @@ class Ledger:
             sqlalchemy.exc.IntegrityError: If a transaction that was open has entered the object meanwhile; try again.
         """
         values = {**self._begin(State.KEPT), **_known(facts), "owner": sa.func.coalesce(self._c.owner, owner)}
-        if _count(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values)):
+        if count_changed(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values)):
             return
         state = self.states(connection, [key], latest=True).get(key)
         if state in _GIVEN_UP:
@@ -347,9 +348,9 @@ class Ledger:
                 values: dict[str, object] = {"this_backend": chunk[0].backend, "this_key": chunk[0].key}
                 values |= {"this_owner": owner, "this_size": facts[chunk[0]].size}
                 values["this_checksum"] = facts[chunk[0]].checksum
-                linked = _count(connection, _link_statement(self.table, tuple(free)), values)
+                linked = count_changed(connection, _link_statement(self.table, tuple(free)), values)
             else:
-                linked = _count(connection, self._link_all({key: facts[key] for key in chunk}, owner, free))
+                linked = count_changed(connection, self._link_all({key: facts[key] for key in chunk}, owner, free))
             if linked != len(chunk):
                 unknown += self._explain(connection, chunk, linked, free)
         return unknown
@@ -400,7 +401,7 @@ class Ledger:
     def change(self, connection: Connection, keys: Sequence[ObjectKey], before: State, after: State) -> int:
         """Move those of `keys` that are in one state to another, and return their number."""
         statement = sa.update(self.table).values(self._begin(after))
-        return sum(_count(connection, statement.where(self._are(chunk, before))) for chunk in _chunks(keys))
+        return sum(count_changed(connection, statement.where(self._are(chunk, before))) for chunk in _chunks(keys))
 
     def doom(self, connection: Connection, keys: Sequence[ObjectKey]) -> list[ObjectKey]:
         """Remove objects from the rows that this transaction changes or deletes.
@@ -417,10 +418,10 @@ class Ledger:
         for chunk in _chunks(keys):
             if len(chunk) == 1:
                 values = {"this_backend": chunk[0].backend, "this_key": chunk[0].key}
-                doomed = _count(connection, _doom_statement(self.table), values)
+                doomed = count_changed(connection, _doom_statement(self.table), values)
             else:
                 statement = self._update().where(self._are(chunk, State.LINKED)).values(self._begin(State.DOOMED))
-                doomed = _count(connection, statement)
+                doomed = count_changed(connection, statement)
             if doomed != len(chunk):
                 states = self.states(connection, chunk, latest=True)
                 missing = [key for key in chunk if key not in states]
@@ -532,7 +533,7 @@ class Ledger:
     def want_counter(self, connection: Connection, owner: str) -> None:
         """Ask the next sweep to count the entries of `owner`; not in a transaction of the application."""
         asked = sa.update(self._usage).where(self._usage.c.owner == owner).values(wanted=1)
-        if not _count(connection, asked):
+        if not count_changed(connection, asked):
             self._insert_counter(connection, owner)
 
     def _insert_counter(self, connection: Connection, owner: str) -> None:
@@ -573,10 +574,8 @@ class Ledger:
         """Take objects out of the counters, in the transaction in which they are gone."""
         for chunk in _chunks(keys):
             gone = sa.and_(self._are(chunk, State.GONE), self._c.counted > 0)
+            lost = sa.select(self._c.owner, *self._counted()).where(gone).group_by(self._c.owner)
             # Sorted, as entries are: two sweeps take the counters in the same order.
-            lost = (
-                sa.select(self._c.owner, *self._counted()).where(gone).group_by(self._c.owner).order_by(self._c.owner)
-            )
             for owner, *each in (found := connection.execute(lost.order_by(self._c.owner)).all()):
                 self._add(connection, owner, Usage(*(-int(count) for count in each)))
             if found:
@@ -696,15 +695,16 @@ def _zero(name: str) -> sa.ColumnElement[int]:
 
 
 def _require(connection: Connection, statement: sa.Update | sa.Delete, count: int) -> None:
-    if _count(connection, statement) != count:
+    if count_changed(connection, statement) != count:
         raise LinkLostError(
             "The upload was given up before it was complete, because its lease ran out: store the file again"
         )
 
 
-def _count(
+def count_changed(
     connection: Connection, statement: sa.Update | sa.Delete, parameters: Mapping[str, object] | None = None
 ) -> int:
+    """Run a conditional statement, and return how many rows met its condition."""
     return cast("CursorResult[object]", connection.execute(statement, parameters)).rowcount
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.util import greenlet_spawn
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import Part
 from litestar_filestore.errors import LinkLostError, StorageError, TusError
-from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, Ledger, ObjectKey, count_changed
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import ask_quota
@@ -32,7 +32,7 @@ from litestar_filestore.orm.bridge import call
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Table
+    from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from litestar_filestore.core.registry import StorageRegistry
@@ -241,7 +241,7 @@ class Uploads:
             "next_part": self._c.next_part + sa.case((self._c.holder.is_not(None), 1), else_=0),
         }
         statement = sa.update(self._table).where(wanted, sa.not_(self._is_held)).values(values)
-        return self._find(connection, wanted) if _count(connection, statement) else None
+        return self._find(connection, wanted) if count_changed(connection, statement) else None
 
     def want(self, connection: Connection, name: UploadName) -> Upload | None:
         """Ask the holder of an upload to let go, and return the upload as it is now."""
@@ -427,14 +427,10 @@ class Uploads:
         values |= {"held_until": database_now() + HOLD_SECONDS}
         if let_go:
             values |= {"holder": None, "held_until": 0.0}
-        if not _count(connection, sa.update(self._table).where(mine).values(**values)):
+        if not count_changed(connection, sa.update(self._table).where(mine).values(**values)):
             raise TusError(
                 "Another request has taken over this upload: ask for its offset, and go on from there", status_code=423
             )
-
-
-def _count(connection: Connection, statement: sa.Update) -> int:
-    return cast("CursorResult[object]", connection.execute(statement)).rowcount
 
 
 class UploadLedger:

@@ -132,7 +132,8 @@ def _roll_back_on_sqlite(context: ExceptionContext, connection: Connection) -> b
     gives the connection back to the pool as it is: it would keep the write lock, and its next user could commit rows
     whose objects are deleted.
     """
-    # Only the database's own answer counts: a commit that was cancelled may still be on its way.
+    # An error without a statement is that of COMMIT, if a transaction is open. Only the database's own answer counts: a
+    # commit that was cancelled may still be on its way.
     answered = isinstance(context.sqlalchemy_exception, DBAPIError) and not context.is_disconnect
     if not answered or context.statement is not None or connection.dialect.name != "sqlite":
         return False
