@@ -76,7 +76,7 @@ def test_session_that_writes_already_does_not_wait(seeded: World) -> None:
         session.get_one(Document, 1).file = a_file("new")
         begin = time.monotonic()
         session.commit()
-        assert time.monotonic() - begin < BUSY_SECONDS / 4
+        assert time.monotonic() - begin < BUSY_SECONDS / 2
     assert seeded.leftovers() != []
     assert seeded.contents()[1][0] == "new"
 
@@ -108,7 +108,7 @@ def test_other_session_that_writes_costs_little(seeded: World) -> None:
         waited = time.monotonic() - begin
         writer.commit()
         thread.join()
-    assert waited < BUSY_SECONDS / 4
+    assert waited < BUSY_SECONDS / 2
     assert seeded.contents()[1][0] == "new"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +16,7 @@ from litestar_filestore.sansio.conditional import (
     normal_etag,
     parse_http_date,
 )
+from tests.effort import effort
 
 MOMENT = 784_111_777  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 VALIDATORS = Validators('"v1"', MOMENT)
@@ -169,15 +169,15 @@ def test_a_weak_tag_never_joins_two_parts() -> None:
 )
 def test_long_headers_take_no_time(header: str) -> None:
     """A megabyte of tags or of their beginnings is not searched."""
-    started = time.process_time()
-    for name in ("if-match", "if-none-match", "if-modified-since"):
-        check_preconditions("GET", {name: header}, VALIDATORS)
-    assert time.process_time() - started < 0.5
+
+    def check() -> None:
+        for name in ("if-match", "if-none-match", "if-modified-since"):
+            check_preconditions("GET", {name: header}, VALIDATORS)
+
+    assert effort(check) < 200
 
 
 @pytest.mark.parametrize("header", ['"a",' * 2000, ' ,"' * 2600, '"' * 8000, '"a"' + " " * 8000 + "x", "," * 8000])
 def test_the_longest_list_is_searched_quickly(header: str) -> None:
     """No list of the allowed length makes the search go back and forth."""
-    started = time.process_time()
-    check_preconditions("GET", {"if-none-match": header}, VALIDATORS)
-    assert time.process_time() - started < 0.1
+    assert effort(lambda: check_preconditions("GET", {"if-none-match": header}, VALIDATORS)) < 100

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import unicodedata
 from urllib.parse import unquote
 
@@ -16,6 +15,7 @@ from litestar_filestore.sansio.disposition import (
     content_disposition,
     safe_filename,
 )
+from tests.effort import effort
 
 NAMES = [
     pytest.param("report.pdf", "report.pdf", id="plain"),
@@ -105,9 +105,7 @@ def test_headers_are_parsed_back(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", ["a\u0301\u0323" * 500_000, "/" * 1_000_000, "\u202e" * 1_000_000])
 def test_huge_names_take_no_time(name: str) -> None:
     """A megabyte of combining marks is not sorted: that would take hours."""
-    started = time.process_time()
-    content_disposition("attachment", name)
-    assert time.process_time() - started < 1
+    assert effort(lambda: content_disposition("attachment", name)) < 500
 
 
 ALIGNED = [

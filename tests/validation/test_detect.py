@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import time
 import zipfile
 
 import pytest
@@ -15,6 +14,7 @@ from litestar_filestore.errors import FileRejectedError, FileTypeNotAllowedError
 from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.detect import SignatureDetector, default_detector
 from litestar_filestore.validation.media_types import UNKNOWN, extension_of, is_text_type
+from tests.effort import effort
 from tests.validation.samples import SAMPLES, Sample
 from tests.validation.samples.archives import zipped
 from tests.validation.samples.documents import OPEN_XML, PDF, compound, content_types, open_xml
@@ -362,11 +362,5 @@ HOSTILE: dict[str, bytes] = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=list(HOSTILE))
 @pytest.mark.parametrize("ext", [".docx", ".svg", ".mp3", ".svgz", ".ods", ".tga"])
 def test_hostile_content_takes_no_time(content: bytes, ext: str) -> None:
-    """Content made to keep a parser busy takes less than a tenth of a second of the processor."""
-
-    def seconds() -> float:
-        begin = time.thread_time()
-        upload(content, f"a{ext}", piece=16_384)
-        return time.thread_time() - begin
-
-    assert any(seconds() < 0.1 for _ in range(3))  # garbage may be collected in one of them
+    """Content made to keep a parser busy is no more work than some million steps of plain Python."""
+    assert effort(lambda: upload(content, f"a{ext}", piece=16_384)) < 200
