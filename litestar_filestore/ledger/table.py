@@ -239,7 +239,6 @@ def _define_uploads(metadata: MetaData) -> None:
         sa.Column("content_type", sa.String(255)),
         sa.Column("store_upload", sa.Text),
         sa.Column("part_bytes", sa.BigInteger),
-        sa.Column("next_part", sa.Integer, nullable=False),
         sa.Column("tail_key", _key()),
         # The file as a row would keep it, once it is complete.
         sa.Column("result", sa.Text),

@@ -92,7 +92,7 @@ class Upload:
     part_bytes: int | None = None
     """Size of its parts."""
     next_part: int = 1
-    """Number of the next part."""
+    """Number of the next part, by the parts that are committed."""
     tail_key: str | None = None
     """Key of the object with the bytes after the last part, where they are too few for one."""
     result: str | None = None
@@ -140,11 +140,11 @@ class UploadName(NamedTuple):
     """Who asks."""
 
 
-_KEPT = ("offset", "length", "head", "store_upload", "next_part", "tail_key")
+_KEPT = ("offset", "length", "head", "store_upload", "tail_key")
 """Columns that a commit writes."""
 _CREATED = ("id", "place", "owner", "opener", "backend", "length", "metadata", "concat", "offset", "key", "result")
 """Columns that a creation writes."""
-_COMPUTED = frozenset({"is_held", "is_expired"})
+_COMPUTED = frozenset({"next_part", "is_held", "is_expired"})
 
 
 class Uploads:
@@ -182,7 +182,7 @@ class Uploads:
             # Its object is entered with its first bytes; this only spares the client to send them for nothing.
             ask_quota(self._ledger, connection, upload.owner, announced_bytes=upload.length or 0)
         values = {name: getattr(upload, name) for name in _CREATED}
-        free = {"next_part": 1, "held_until": 0.0, "is_wanted": False, "expires_at": database_now() + life_seconds}
+        free = {"held_until": 0.0, "is_wanted": False, "expires_at": database_now() + life_seconds}
         connection.execute(sa.insert(self._table).values(**values, **free))
         return cast("Upload", self._find(connection, self._c.id == upload.id))
 
@@ -192,8 +192,13 @@ class Uploads:
 
     def _find(self, connection: Connection, wanted: ColumnElement[bool]) -> Upload | None:
         names = [each.name for each in fields(Upload) if each.name not in _COMPUTED]
+        # By what is committed, not by a counter: a part that a killed request has stored, or that a silent one may
+        # still be storing, is put again under its number. Beside the others it would be one that nobody lists, and then
+        # Ceph does not complete the object. A part that comes late is refused at the end, by its receipt.
+        last = sa.select(sa.func.max(self._parts.c.number)).where(self._parts.c.upload == self._c.id).scalar_subquery()
         statement = sa.select(
             *(self._c[name] for name in names),
+            (sa.func.coalesce(last, 0) + 1).label("next_part"),
             self._is_held.label("is_held"),
             sa.not_(self._is_alive).label("is_expired"),
         ).where(wanted)
@@ -201,7 +206,7 @@ class Uploads:
         if row is None:
             return None
         known: dict[str, Any] = {**row, "head": None if row["head"] is None else b64decode(row["head"])}
-        known |= {name: bool(known[name]) for name in _COMPUTED}  # MySQL has no booleans
+        known |= {name: bool(known[name]) for name in ("is_held", "is_expired")}  # MySQL has no booleans
         return Upload(**known)
 
     def parts(self, connection: Connection, id_: str) -> list[Part]:
@@ -232,14 +237,7 @@ class Uploads:
         return self._take(connection, holder, _CLAIM_SECONDS, expired)
 
     def _take(self, connection: Connection, holder: str, seconds: float, wanted: ColumnElement[bool]) -> Upload | None:
-        values = {
-            "holder": holder,
-            "held_until": database_now() + seconds,
-            "is_wanted": False,
-            # A holder that let go has nothing under way. One that is only silent may still write the part that it has
-            # begun: it gets a number that nobody lists.
-            "next_part": self._c.next_part + sa.case((self._c.holder.is_not(None), 1), else_=0),
-        }
+        values = {"holder": holder, "held_until": database_now() + seconds, "is_wanted": False}
         statement = sa.update(self._table).where(wanted, sa.not_(self._is_held)).values(values)
         return self._find(connection, wanted) if count_changed(connection, statement) else None
 

@@ -64,7 +64,7 @@ _BEAT_SECONDS = 1.0
 _ASK_SECONDS = 0.1
 """How often one who wants it looks whether it is free."""
 _SPARE_PARTS = 500
-"""Numbers of parts that are left for holders that were killed."""
+"""Numbers of parts that are left for parts that are short because a request has ended."""
 
 
 class Destination(NamedTuple):

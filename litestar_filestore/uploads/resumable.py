@@ -23,7 +23,13 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.rule import Candidate
 from litestar_filestore.core.sources import LiveSource
 from litestar_filestore.core.types import BLOCK_BYTES
-from litestar_filestore.errors import ConfigurationError, FileTypeNotAllowedError, ObjectNotFoundError, TusError
+from litestar_filestore.errors import (
+    ConfigurationError,
+    FileTypeNotAllowedError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    TusError,
+)
 from litestar_filestore.ledger.quota import owner_of_new_objects
 from litestar_filestore.ledger.uploads import Upload, UploadLedger, UploadName
 from litestar_filestore.sansio import tus
@@ -358,10 +364,17 @@ class _Exchange:
 
     async def _take(self, hold: Hold, asked: Append | None) -> Upload:
         """Take the body of the request, if it has one."""
-        receiver = Receiver(hold, self._to)
-        await receiver.load()
-        if asked is None:
-            return await receiver.complete()
+        try:
+            receiver = Receiver(hold, self._to)
+            await receiver.load()
+            return await (receiver.complete() if asked is None else self._receive(hold, receiver, asked))
+        except (ObjectNotFoundError, ObjectChangedError) as error:
+            # The store has removed the unfinished object, as a rule of a bucket may want it. Or a part came late, of a
+            # request that was taken for dead, and replaced the one that counts: then the store refuses to finish.
+            await give_up(hold, self._to)
+            raise _gone("What had come of this upload is lost: begin again") from error
+
+    async def _receive(self, hold: Hold, receiver: Receiver, asked: Append) -> Upload:
         length = tus.new_length(hold.upload.length, asked, max_bytes=self._to.max_bytes)
         receiver.declare(length)
         left = (self._to.max_bytes if length is None else length) - asked.offset
@@ -372,10 +385,6 @@ class _Exchange:
             arrivals.go_to(self._to.backend.key)
             async with arrivals.part_memory(part_memory_of(self._to), left):
                 return await receiver.receive(arrivals, asked.checksum)
-        except ObjectNotFoundError as error:
-            # The store has removed the unfinished object, as a rule of a bucket may want it: nothing can be added.
-            await give_up(hold, self._to)
-            raise _gone("What had come of this upload is lost: begin again") from error
         finally:
             await arrivals.aclose()
 

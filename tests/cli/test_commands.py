@@ -34,7 +34,7 @@ CREATE TABLE filestore_usage (
 CREATE TABLE filestore_upload (
     id TEXT PRIMARY KEY, place TEXT, owner TEXT, opener TEXT, length INTEGER, metadata TEXT, concat TEXT,
     "offset" INTEGER, head TEXT, backend TEXT, "key" TEXT, content_type TEXT, store_upload TEXT, part_bytes INTEGER,
-    next_part INTEGER, tail_key TEXT, result TEXT, holder TEXT, held_until DOUBLE, is_wanted BOOLEAN, expires_at DOUBLE
+    tail_key TEXT, result TEXT, holder TEXT, held_until DOUBLE, is_wanted BOOLEAN, expires_at DOUBLE
 );
 CREATE TABLE filestore_upload_part (
     upload TEXT, number INTEGER, "offset" INTEGER, size INTEGER, receipt TEXT, PRIMARY KEY (upload, number)

@@ -1,4 +1,4 @@
-"""A process that uploads to itself and is killed at a point: ``python -m tests.tus.killed FOLDER POINT NTH``."""
+"""A process that uploads to itself and is killed at a point: ``python -m tests.tus.killed FOLDER POINT NTH STORE``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 from litestar.testing import TestClient
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from litestar_filestore import LocalBackend, StorageBackend
 from litestar_filestore.ledger.points import on_point
-from tests.tus.picky import PickyBackend
+from tests.tus.stores import open_store
 from tests.tus.tus_app import PATH, make_app
 
-__all__ = ("CONTENT", "URL", "backend_in", "database_in")
+__all__ = ("CONTENT", "URL", "database_in")
 
 CONTENT = bytes(range(256)) * 4096 * 18 + b"the end"
 """Two parts of eight mebibytes and more."""
@@ -28,11 +27,6 @@ def database_in(folder: Path) -> str:
     return f"/{folder}/rows.db"
 
 
-def backend_in(folder: Path, *, picky: bool) -> StorageBackend:
-    """Return the backend."""
-    return (PickyBackend if picky else LocalBackend)("documents", folder / "files", fsync=False)
-
-
 def main(folder: Path, point: str, nth: int, store: str) -> None:
     """Upload in three requests, and die on the way."""
     reached: list[str] = []
@@ -42,7 +36,7 @@ def main(folder: Path, point: str, nth: int, store: str) -> None:
         if reached.count(point) == nth:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    backend = backend_in(folder, picky=store == "picky")
+    backend = open_store(store)
     engine = create_async_engine(f"sqlite+aiosqlite://{database_in(folder)}")
     headers = {"Tus-Resumable": "1.0.0"}
     with TestClient(make_app(backend, engine)) as client:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tus.picky import PickyBackend
+from tests.tus.picky import backend_in
 from tests.tus.test_uploads import content_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.mark.slow
 def test_upload_in_uneven_pieces(serve: Serve, tmp_path: Path, url: str) -> None:
     """Head, parts, tail and lease, the end of an upload, and a sweep of another one."""
-    site = serve(PickyBackend("documents", tmp_path / "files", fsync=False), url=url)
+    site = serve(backend_in(tmp_path, picky=True), url=url)
     content = secrets.token_bytes(17 * MIB + 77)
     upload, other, offset = site.create(len(content)), site.create(len(content)), 0
     for size in (1, 70_000, 9 * MIB, 100, len(content)):

@@ -24,10 +24,9 @@ from hypothesis.stateful import (
 from litestar.testing import TestClient
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from litestar_filestore import LocalBackend
 from litestar_filestore.uploads import receiving
 from tests.tus.conftest import Site
-from tests.tus.picky import PickyBackend
+from tests.tus.picky import backend_in
 from tests.tus.tus_app import Base, make_app
 
 MIB = 1024 * 1024
@@ -48,7 +47,7 @@ class Uploading(RuleBasedStateMachine):
     @initialize(picky=st.booleans(), deferred=st.booleans())
     def begin(self, picky: bool, deferred: bool) -> None:  # noqa: FBT001  # as hypothesis calls it
         """Start the application, and create the upload."""
-        backend = (PickyBackend if picky else LocalBackend)("documents", self.folder / "files", fsync=False)
+        backend = backend_in(self.folder, picky=picky)
         engine = sa.create_engine(f"sqlite:///{self.folder}/rows.db")
         Base.metadata.create_all(engine)
         app = make_app(backend, create_async_engine(f"sqlite+aiosqlite:///{self.folder}/rows.db"))

@@ -13,7 +13,7 @@ from litestar_filestore import ContentTypes, MaxSize, MinSize, create_upload_rou
 from litestar_filestore.errors import ConfigurationError, QuotaExceededError
 from litestar_filestore.ledger import LedgerConfig, Usage
 from tests.tus.conftest import OFFSET_TYPE, Serve, Site, metadata
-from tests.tus.picky import PickyBackend
+from tests.tus.picky import backend_in
 from tests.tus.tus_app import PATH, Document
 
 MIB = 1024 * 1024
@@ -28,7 +28,7 @@ def content_of(site: Site) -> bytes:
 @pytest.fixture(params=["local", "picky"])
 def store(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Site:
     """An application on a store that takes parts of any size, and on one that does not."""
-    return serve(PickyBackend("documents", tmp_path / "files", fsync=False) if request.param == "picky" else None)
+    return serve(backend_in(tmp_path, picky=request.param == "picky"))
 
 
 # -- one reference for every way
@@ -301,6 +301,26 @@ def test_upload_that_the_store_has_lost_is_gone(site: Site) -> None:
     site.backend.abandon_parts(key, name)
     assert site.append(url, 9 * MIB, bytes(9 * MIB)).status_code == 410
     assert site.ask("HEAD", url).status_code == 404
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_part_that_comes_late_cannot_spoil_an_upload(serve: Serve, tmp_path: Path, same: bool) -> None:  # noqa: FBT001
+    """A request that was taken for dead may still store its part: the same bytes do no harm, others are refused."""
+    site = serve(backend_in(tmp_path, picky=True))
+    content = secrets.token_bytes(10 * MIB)
+    late = content[: 8 * MIB] if same else secrets.token_bytes(8 * MIB)
+    url = site.create(len(content))
+    assert site.append(url, 0, content[: 9 * MIB]).status_code == 204
+    portal, ((key, name),) = site.client.blocking_portal, site.query("SELECT key, store_upload FROM filestore_upload")
+    portal.call(site.backend.put_part_async, key, name, 1, 0, late)
+    answer = site.append(url, 9 * MIB, content[9 * MIB :])
+    if same:
+        assert (answer.status_code, b"".join(site.backend.get(key))) == (204, content)
+    else:
+        assert (answer.status_code, site.ask("HEAD", url).status_code) == (410, 404)
+        site.change("UPDATE filestore_object SET not_before = 0 WHERE state = 'doomed'")
+        site.sweep()
+        assert [path for path in (tmp_path / "files").rglob("*") if path.is_file()] == []
 
 
 def test_body_without_a_length_is_bounded(site: Site) -> None:
