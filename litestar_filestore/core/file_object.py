@@ -839,6 +839,9 @@ class Keeper(Saver, Protocol):
 class LinkMaker(Protocol):
     """Makes links and references, and reads references."""
 
+    outside: str
+    """What URLs of the application begin with: its public URL, else the path at which it is mounted, escaped."""
+
     def url_for(self, file: FileObject, wish: LinkWish) -> str:
         """Return a link; see `StorageRegistry.url_for`."""
         ...

@@ -130,6 +130,8 @@ class LinkSigner:
         # Within a window, links to one file are the same: a list that is shown again need not sign them again.
         self._download_token = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._make_download_token)
         self._place_seen: tuple[str, str] = "", ""
+        self.outside = quote(config.public_url or "", safe=_URL)
+        """What URLs of the application begin with: its public URL, else the path at which it is mounted, escaped."""
         self._base = config.base
 
     def placed(self, mounted_at: str, path: str) -> LinkSigner:
@@ -144,8 +146,8 @@ class LinkSigner:
             return self
         placed = copy(self)
         placed._place_seen = mounted_at, path  # noqa: SLF001  # of this class
-        outside = mounted_at if self._config.public_url is None else self._config.public_url
-        placed._base = f"{quote(outside, safe=_URL)}{path.rstrip('/')}{self._config.path}"  # noqa: SLF001
+        placed.outside = quote(mounted_at if self._config.public_url is None else self._config.public_url, safe=_URL)
+        placed._base = f"{placed.outside}{path.rstrip('/')}{self._config.path}"  # noqa: SLF001
         return placed
 
     @property

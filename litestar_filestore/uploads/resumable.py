@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from urllib.parse import quote
 
 from litestar import Request, Response, delete, head, patch, post, route
 from litestar.connection import ASGIConnection
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+    from litestar_filestore.core.file_object import LinkMaker
     from litestar_filestore.core.types import Block, PartBuffers
     from litestar_filestore.sansio.tus import Append, Creation
     from litestar_filestore.uploads.intake import RequestFiles
@@ -331,12 +333,18 @@ class _Exchange:
         return await self._book.run(lambda c: uploads.insert(c, upload, life_seconds=life, max_open=most))
 
     def _created(self, upload: Upload, *, offset: bool = False) -> _Answer:
-        url = self._request.url
-        location = f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}/{upload.id}"
         headers = self._progress(upload)
         if not (offset or upload.is_complete):
             del headers["Upload-Offset"]
-        return _answer(201, {"Location": location, **headers})
+        return _answer(201, {"Location": f"{self._here}/{upload.id}", **headers})
+
+    @property
+    def _here(self) -> str:
+        """The URL of the uploads, as clients see it."""
+        url = self._request.url
+        outside = cast("LinkMaker", self._files.settings.registry.link_maker).outside
+        before = outside if "://" in outside else f"{url.scheme}://{url.netloc}{outside}"
+        return before + quote(self._request.scope["path"]).rstrip("/")
 
     # -- what comes
 
