@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         AsyncSource,
         DataLike,
         PathLike,
+        SignedForm,
         SignMethod,
         Source,
     )
@@ -786,6 +787,43 @@ class StorageBackend:
         path = self._path(key)
         with self._guard("abandon_parts", key):
             await self._parts.abandon_parts_async(path, upload)
+
+    async def sign_part_async(
+        self, key: str, upload: str, number: int, *, expires_in: int, size: int | None = None
+    ) -> str:
+        """Return a URL of the store to PUT one part of an unfinished object; see `Driver.sign_part_async`.
+
+        Raises:
+            InvalidArgumentError: If the store takes no part of that number.
+            UnsupportedOperationError: If the store does not sign parts; see `Capability.SIGN_PARTS`.
+        """
+        path = self._path(key)
+        with self._guard("sign", key):
+            check_part(number, 0, self.part_limits)
+            return await self.storage_driver.sign_part_async(path, upload, number, expires_in=expires_in, size=size)
+
+    async def list_parts_async(self, key: str, upload: str) -> Sequence[Part]:
+        """Return the parts that clients have put; see `Driver.list_parts_async`.
+
+        Raises:
+            ObjectNotFoundError: If there is no such unfinished object.
+            UnsupportedOperationError: As above.
+        """
+        path = self._path(key)
+        with self._guard("list_parts", key):
+            return await self.storage_driver.list_parts_async(path, upload)
+
+    async def sign_form_async(self, key: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+        """Return a form of the store that puts one object; see `Driver.sign_form_async`.
+
+        Raises:
+            UnsupportedOperationError: If the store takes no forms; see `Capability.SIGN_FORM`.
+        """
+        path = self._path(key)
+        with self._guard("sign", key):
+            return await self.storage_driver.sign_form_async(
+                path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
+            )
 
     @staticmethod
     def _part_options(content_type: str | None, metadata: Mapping[str, Any] | None, *, overwrite: bool) -> PutOptions:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         PartLimits,
         PutOptions,
         SignedAnswer,
+        SignedForm,
         SignMethod,
     )
 
@@ -308,6 +309,38 @@ class Driver(ABC):
     async def abandon_parts_async(self, path: str, upload: str) -> None:
         """`abandon_parts` without blocking the event loop."""
         self.abandon_parts(path, upload)
+
+    async def sign_part_async(self, path: str, upload: str, number: int, *, expires_in: int, size: int | None) -> str:
+        """Return a URL to PUT one part, for `Capability.SIGN_PARTS`; the answer has an ``ETag``.
+
+        Args:
+            path: Key with its prefix.
+            upload: What `begin_parts_async` returned.
+            number: From 1 to ``part_limits.max_parts``.
+            expires_in: Lifetime of the URL in seconds.
+            size: The only length in bytes that the store takes; ``None`` for any.
+        """
+        del path, upload, number, expires_in, size
+        raise self._without_parts()
+
+    async def list_parts_async(self, path: str, upload: str) -> Sequence[Part]:
+        """Return the parts that have come, in their order and without gaps, for `Capability.SIGN_PARTS`.
+
+        Raises:
+            ObjectNotFoundError: If there is no such unfinished object.
+        """
+        del path, upload
+        raise self._without_parts()
+
+    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+        """Return a form that puts an object of up to `max_bytes`, for `Capability.SIGN_FORM`.
+
+        Until it expires, the form can be sent again and then replaces the object.
+        """
+        del path, content_type, max_bytes, expires_in
+        raise UnsupportedOperationError(
+            f"{self.protocol} storage takes no forms: put parts, or send the file to the application"
+        )
 
     def _without_parts(self) -> UnsupportedOperationError:
         return UnsupportedOperationError(

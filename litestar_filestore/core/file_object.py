@@ -858,6 +858,18 @@ class LinkMaker(Protocol):
         """Return the file of a reference; see `StorageRegistry.file_for`."""
         ...
 
+    def ticket_for(self, upload_id: str, metadata: str | None = None) -> str:
+        """Return a ticket, which names an upload to the client that has begun it, and to nobody else."""
+        ...
+
+    def read_ticket(self, ticket: str) -> tuple[str, str | None]:
+        """Return what a ticket was made for.
+
+        Raises:
+            InvalidTokenError: If it is no ticket of this application.
+        """
+        ...
+
 
 class Answering(NamedTuple):
     """The application that answers a request, as files see it."""

@@ -27,6 +27,7 @@ __all__ = (
     "PutOptions",
     "SignMethod",
     "SignedAnswer",
+    "SignedForm",
     "Source",
 )
 
@@ -94,6 +95,10 @@ class Capability(enum.Flag):
 
     Without the flag, the backend stores the parts as objects and reads them all again to join them.
     """
+    SIGN_PARTS = enum.auto()
+    """Clients put parts into the store themselves, with URLs that `sign_part` makes; `list_parts` tells what came."""
+    SIGN_FORM = enum.auto()
+    """Plain HTML forms put an object into the store, with fields that `sign_form` makes."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,3 +199,12 @@ class SignedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """POSIX time in seconds (UTC) from which the link is valid; not in the future."""
     expires_in: int
     """Lifetime of the link in seconds."""
+
+
+class SignedForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A form that puts one object into a store."""
+
+    url: str
+    """Its ``action``; the method is POST and the ``enctype`` is ``multipart/form-data``."""
+    fields: Mapping[str, str]
+    """Its hidden fields, before the field ``file``."""

@@ -142,7 +142,10 @@ class UploadName(NamedTuple):
 
 _KEPT = ("offset", "length", "head", "store_upload", "tail_key")
 """Columns that a commit writes."""
-_CREATED = ("id", "place", "owner", "opener", "backend", "length", "metadata", "concat", "offset", "key", "result")
+_CREATED = (
+    *("id", "place", "owner", "opener", "backend", "length", "metadata", "concat", "offset", "key", "result"),
+    *("content_type", "part_bytes", "tail_key"),
+)
 """Columns that a creation writes."""
 _COMPUTED = frozenset({"next_part", "is_held", "is_expired"})
 
@@ -185,6 +188,72 @@ class Uploads:
         free = {"held_until": 0.0, "is_wanted": False, "expires_at": database_now() + life_seconds}
         connection.execute(sa.insert(self._table).values(**values, **free))
         return cast("Upload", self._find(connection, self._c.id == upload.id))
+
+    def open(self, connection: Connection, upload: Upload, *, life_seconds: float, max_open: int | None) -> None:
+        """Enter an upload whose bytes the client puts into the store, and stage its objects before they begin there.
+
+        Args:
+            connection: A transaction.
+            upload: The upload with its keys.
+            life_seconds: How long it is kept if nothing comes.
+            max_open: Most open uploads of one client; ``None`` for any number.
+
+        Raises:
+            QuotaExceededError: If its owner may not store that much.
+            TusError: 429 if the client has too many.
+        """
+        self.insert(connection, upload, life_seconds=life_seconds, max_open=max_open)
+        for each in upload.objects:
+            # The declared size counts from now on, so that many uploads together stay within a quota.
+            size = upload.length if each.key == upload.key else None
+            self._stage(connection, upload, each.key, size, life_seconds)
+        ask_quota(self._ledger, connection, upload.owner)
+
+    def name(self, connection: Connection, id_: str, store_upload: str) -> None:
+        """Remember the store's name of an unfinished object that has just begun, so that a sweep can remove it."""
+        connection.execute(sa.update(self._table).where(self._c.id == id_).values(store_upload=store_upload))
+
+    def touch(
+        self,
+        connection: Connection,
+        name: UploadName,
+        *,
+        life_seconds: float,
+        part: Part | None = None,
+        part_bytes: int | None = None,
+    ) -> Upload | None:
+        """Keep an open upload for longer, and return it; ``None`` if it is complete, or just being completed.
+
+        Args:
+            connection: A transaction.
+            name: The upload.
+            life_seconds: How long it is kept from now on if nothing more comes.
+            part: A part that was stored by the application; it replaces one of the same number.
+            part_bytes: Size of its parts, once it is known.
+        """
+        values: dict[str, Any] = {"expires_at": database_now() + life_seconds}
+        if part_bytes is not None:
+            values["part_bytes"] = part_bytes
+        # Locks the row: a part is recorded before the parts are added up, or not at all.
+        is_open = sa.and_(self._is(name), self._is_alive, self._c.result.is_(None), sa.not_(self._is_held))
+        if not count_changed(connection, sa.update(self._table).where(is_open).values(**values)):
+            return None
+        upload = cast("Upload", self.find(connection, name))
+        self._ledger.extend(connection, upload.objects, life_seconds + LEASE_SECONDS)
+        if part is not None:
+            self._insert_parts(connection, upload.id, [part], instead_of=self._parts.c.number == part.number)
+        return upload
+
+    def _insert_parts(
+        self, connection: Connection, id_: str, parts: Sequence[Part], *, instead_of: ColumnElement[bool] | None = None
+    ) -> None:
+        if instead_of is not None:
+            connection.execute(sa.delete(self._parts).where(self._parts.c.upload == id_, instead_of))
+        rows = [
+            {"upload": id_, "number": p.number, "offset": p.offset, "size": p.size, "receipt": p.receipt} for p in parts
+        ]
+        if rows:
+            connection.execute(sa.insert(self._parts), rows)
 
     def find(self, connection: Connection, name: UploadName) -> Upload | None:
         """Return an upload."""
@@ -308,6 +377,7 @@ class Uploads:
         *,
         life_seconds: float,
         let_go: bool = False,
+        all_parts: bool = False,
     ) -> Committed:
         """Record what was stored, and hold the upload for longer.
 
@@ -319,6 +389,7 @@ class Uploads:
             parts: The parts that were stored since then.
             life_seconds: How long it is kept from now on if nothing more comes.
             let_go: Whether to let go of it.
+            all_parts: Whether these are all of its parts, whatever was recorded before.
 
         Raises:
             LinkLostError: If its object was given up.
@@ -329,12 +400,7 @@ class Uploads:
         values["head"] = None if after.head is None else b64encode(after.head).decode()
         expires_at = database_now() + life_seconds
         self._change(connection, after.id, holder, {**values, "expires_at": expires_at}, let_go=let_go)
-        rows = [
-            {"upload": after.id, "number": p.number, "offset": p.offset, "size": p.size, "receipt": p.receipt}
-            for p in parts
-        ]
-        if rows:
-            connection.execute(sa.insert(self._parts), rows)
+        self._insert_parts(connection, after.id, parts, instead_of=sa.true() if all_parts else None)
         size = after.length if after.length is not None else after.offset
         sized = None if before.length is not None else size
         if not self._ledger.extend(connection, after.objects, life_seconds + LEASE_SECONDS, size=sized):
@@ -363,7 +429,7 @@ class Uploads:
             TusError: 423 if somebody else holds it by now.
         """
         values = {"result": upload.result, "offset": upload.length, "length": upload.length, "head": None}
-        gone = {"store_upload": None, "expires_at": database_now() + life_seconds}
+        gone = {"store_upload": None, "tail_key": None, "expires_at": database_now() + life_seconds}
         self._change(connection, upload.id, holder, {**values, **gone}, let_go=True)
         key = ObjectKey(upload.backend, cast("str", upload.key))
         self._ledger.record(connection, key, facts)

@@ -87,6 +87,17 @@ class _ReferenceClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     referred: Referred = msgspec.field(default=Referred.FREE, name="rf")
 
 
+class _TicketClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One upload that has begun."""
+
+    upload: str = msgspec.field(name="id")
+    metadata: str | None = msgspec.field(default=None, name="md")
+    """What its client says of it, if nothing of the upload is kept yet."""
+
+
+_TICKET_SECONDS = 30 * 24 * 3600
+"""How long a ticket can be read. Whether its upload is still there is decided by the row of the upload."""
+
 _URL = "/:@%[]!$&'()*+,;=~"
 """Characters that stay unescaped in the beginning of a URL."""
 
@@ -220,6 +231,11 @@ class LinkSigner:
         )
         return self._token("reference", claims, int(self._clock()) + life)
 
+    def ticket_for(self, upload_id: str, metadata: str | None = None) -> str:
+        """Return a ticket; see `LinkMaker.ticket_for`."""
+        claims = _TicketClaims(upload=upload_id, metadata=metadata)
+        return self._token("ticket", claims, int(self._clock()) + _TICKET_SECONDS)
+
     def _upload_url(self, file: FileObject, wish: LinkWish) -> str:
         backend = self._registry.get_backend(file.backend_key)
         life = self._life(wish.expires_in, self._config.upload_expires_in)
@@ -336,6 +352,11 @@ class LinkSigner:
         file = self._stored_file(claims)
         file.referred = claims.referred
         return file
+
+    def read_ticket(self, ticket: str) -> tuple[str, str | None]:
+        """Return what a ticket was made for; see `LinkMaker.read_ticket`."""
+        claims, _ = self._claims("ticket", ticket, _TicketClaims)
+        return claims.upload, claims.metadata
 
     def _claims(self, purpose: Purpose, token: str, type_: type[C]) -> tuple[C, int]:
         written, end = self._ring.read(purpose, token, now=self._clock())

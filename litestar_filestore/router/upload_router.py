@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.router.router import check_access
+from litestar_filestore.uploads.direct import DirectRoutes
 from litestar_filestore.uploads.forms import FileField, plan_file
 from litestar_filestore.uploads.resumable import ResumableRoutes, TusMiddleware
 
@@ -93,7 +94,7 @@ def create_upload_router(
     routes = ResumableRoutes(place, planned, owner, authorize, expires_in, max_open_per_owner)
     return router_class(
         path=path,
-        route_handlers=routes.handlers(guards),
+        route_handlers=[*routes.handlers(guards), *DirectRoutes(routes).handlers(guards)],
         tags=tags,
         include_in_schema=include_in_schema,
         security=security,

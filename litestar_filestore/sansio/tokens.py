@@ -32,8 +32,8 @@ MAX_TOKEN_CHARACTERS = 4096
 MIN_SECRET_BYTES = 32
 """Shortest secret in bytes: as long as the digest (RFC 2104 §3)."""
 
-Purpose: TypeAlias = Literal["download", "upload", "reference"]
-"""The use of a token: to GET and HEAD an object, to PUT one, to name one in a request's body."""
+Purpose: TypeAlias = Literal["download", "upload", "reference", "ticket"]
+"""The use of a token: to GET and HEAD an object, to PUT one, to name one in a request's body, to continue an upload."""
 Secret: TypeAlias = str | bytes
 """At least 32 random bytes; text counts as its UTF-8."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -42,6 +42,7 @@ __all__ = (
     "state_headers",
     "too_long",
     "upload_names",
+    "write_metadata",
 )
 
 VERSION: Final = "1.0.0"
@@ -295,6 +296,11 @@ def parse_metadata(value: str | None) -> dict[str, bytes]:
             raise TusError(f"Upload-Metadata has the name {name} twice")
         found[name] = content
     return found
+
+
+def write_metadata(values: Mapping[str, str]) -> str:
+    """Return ``Upload-Metadata`` with these texts. `parse_metadata` checks it."""
+    return ",".join(f"{name} {b64encode(value.encode()).decode()}" for name, value in values.items())
 
 
 def upload_names(metadata: Mapping[str, bytes]) -> tuple[str, str | None]:

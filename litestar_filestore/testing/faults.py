@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.types import ObjectInfo, Part, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import ObjectInfo, Part, PutOptions, SignedAnswer, SignedForm, SignMethod
     from litestar_filestore.errors import StorageError
 
 __all__ = ("Call", "Fault", "FaultyBackend", "FaultyDriver", "Operation")
@@ -46,6 +46,9 @@ Operation: TypeAlias = Literal[
     "put_part",
     "finish_parts",
     "abandon_parts",
+    "sign_part",
+    "list_parts",
+    "sign_form",
 ]
 """Operations that can fail. The sync and the async form of an operation count as one."""
 
@@ -259,6 +262,23 @@ class FaultyDriver(Driver):
         """Abandon through the real driver."""
         async with self._call_async("abandon_parts", path, details=(upload,)):
             await self.wrapped.abandon_parts_async(path, upload)
+
+    async def sign_part_async(self, path: str, upload: str, number: int, *, expires_in: int, size: int | None) -> str:
+        """Sign with the real driver."""
+        async with self._call_async("sign_part", path, details=(upload, number, expires_in, size)):
+            return await self.wrapped.sign_part_async(path, upload, number, expires_in=expires_in, size=size)
+
+    async def list_parts_async(self, path: str, upload: str) -> Sequence[Part]:
+        """List through the real driver."""
+        async with self._call_async("list_parts", path, details=(upload,)):
+            return await self.wrapped.list_parts_async(path, upload)
+
+    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+        """Sign with the real driver."""
+        async with self._call_async("sign_form", path, details=(content_type, max_bytes, expires_in)):
+            return await self.wrapped.sign_form_async(
+                path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
+            )
 
     def local_path(self, path: str) -> Path:
         """Ask the real driver; recorded like the others."""

@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.new_file import NewFile
+from litestar_filestore.core.rule import Piece
 from litestar_filestore.core.sources import Meter
 from litestar_filestore.core.threads import finish
 from litestar_filestore.core.types import PartBuffers
@@ -50,7 +51,16 @@ if TYPE_CHECKING:
     from litestar_filestore.validation.checking import CheckedType
     from litestar_filestore.validation.detect import Detector
 
-__all__ = ("Destination", "Hold", "Receiver", "give_up", "part_memory_of", "take_hold")
+__all__ = (
+    "Destination",
+    "Hold",
+    "Receiver",
+    "give_up",
+    "new_file_of",
+    "part_bytes_of",
+    "part_memory_of",
+    "take_hold",
+)
 
 logger = logging.getLogger("litestar_filestore")
 
@@ -86,7 +96,7 @@ class Destination(NamedTuple):
     """How long an upload is kept if nothing comes."""
 
 
-def _new_file(upload: Upload, to: Destination, checked: CheckedType | None) -> NewFile:
+def new_file_of(upload: Upload, to: Destination, checked: CheckedType | None) -> NewFile:
     """Return the description of the file that an upload becomes."""
     filename, _ = upload_names(parse_metadata(upload.metadata))
     return NewFile(
@@ -101,10 +111,10 @@ def _new_file(upload: Upload, to: Destination, checked: CheckedType | None) -> N
 
 def part_memory_of(to: Destination) -> PartBuffers:
     """Return the memory that one upload needs."""
-    return PartBuffers(part_bytes=_part_bytes(to, None), max_concurrency=1)
+    return PartBuffers(part_bytes=part_bytes_of(to, None), max_concurrency=1)
 
 
-def _part_bytes(to: Destination, length: int | None) -> int:
+def part_bytes_of(to: Destination, length: int | None) -> int:
     """Return the size of the parts of an upload; it stays the same, because some stores want all parts equal."""
     limits = to.backend.part_limits
     wanted = max(_PART_BYTES, limits.min_bytes)
@@ -172,13 +182,22 @@ class Hold:
         if self.is_wanted and self.waiting is not None:
             self.waiting.cancel()
 
-    async def commit(self, after: Upload, parts: list[Part], *, life_seconds: float, let_go: bool = False) -> None:
-        """Record what was stored."""
+    async def commit(
+        self, after: Upload, parts: list[Part], *, life_seconds: float, let_go: bool = False, all_parts: bool = False
+    ) -> None:
+        """Record what was stored; see `Uploads.commit`."""
         uploads, before = self._book.uploads, self.upload
 
         def work(connection: Connection) -> Committed:
             return uploads.commit(
-                connection, before, after, self.holder, parts, life_seconds=life_seconds, let_go=let_go
+                connection,
+                before,
+                after,
+                self.holder,
+                parts,
+                life_seconds=life_seconds,
+                let_go=let_go,
+                all_parts=all_parts,
             )
 
         committed = await self._book.run(work)
@@ -246,6 +265,33 @@ class _Judge:
         await self._check.at_end(self.meter.size)
         return cast("CheckedType", self._check.checked)
 
+    async def look_into(self, backend: StorageBackend, info: ObjectInfo) -> CheckedType:
+        """Check an object by the bytes that the rules ask for, without a digest; raises the same as `feed`.
+
+        What a client has put into a store would otherwise be fetched as a whole, which is what it was to spare us.
+        """
+
+        async def read(start: int, end: int) -> bytes:
+            async with aclosing(backend.get_async(info.key, start, min(end, info.size))) as blocks:
+                return b"".join([bytes(block) async for block in blocks])
+
+        self.meter, check = Meter(digest=None), self._check
+        head = await read(0, check.head_bytes)
+        await check.at_head(head, complete=len(head) >= info.size)
+        while (wanted := check.wanted) is not None:
+            start = wanted.offset if wanted.offset >= 0 else max(0, info.size + wanted.offset)
+            end = info.size if wanted.offset < 0 else start + wanted.length
+            check.give(Piece(start, await read(start, end) if start < info.size else b""))
+        await check.at_end(info.size)
+        return cast("CheckedType", check.checked)
+
+    async def read(self, backend: StorageBackend, info: ObjectInfo) -> CheckedType:
+        """Take all bytes of an object, and check them; raises the same as `feed`."""
+        async with aclosing(backend.get_async(info.key)) as blocks:
+            async for block in blocks:
+                await self.feed(block)
+        return await self.end()
+
     async def _at_head(self, *, complete: bool) -> None:
         head, self._head = b"".join(self._head), []
         self.checked = await self._check.at_head(head, complete=complete)
@@ -258,8 +304,15 @@ class Receiver:
     is too little for a part. If an upload is complete before it has a part, it is stored like any other file.
     """
 
-    def __init__(self, hold: Hold, to: Destination) -> None:
-        """Prepare; call `load` first."""
+    def __init__(self, hold: Hold, to: Destination, *, reads_all: bool = True) -> None:
+        """Prepare; call `load` first.
+
+        Args:
+            hold: The hold of the request.
+            to: Where the upload goes.
+            reads_all: Whether the stored bytes are all read at the end, for their digest, if this has not seen them.
+        """
+        self._reads_all = reads_all
         self._hold = hold
         self._to = to
         self._now = hold.upload
@@ -393,7 +446,7 @@ class Receiver:
     # -- into the store
 
     async def _store_full(self, *, commit: bool) -> None:
-        part_bytes = self._now.part_bytes or _part_bytes(self._to, self._now.length)
+        part_bytes = self._now.part_bytes or part_bytes_of(self._to, self._now.length)
         while self._pending_bytes >= part_bytes and not (self.is_complete and self._now.store_upload is None):
             await self._put_part(part_bytes)
             if commit:
@@ -443,14 +496,14 @@ class Receiver:
             self._now,
             key=key,
             content_type=file.content_type,
-            part_bytes=self._now.part_bytes or _part_bytes(self._to, self._now.length),
+            part_bytes=self._now.part_bytes or part_bytes_of(self._to, self._now.length),
         )
         holder = self._hold.holder
         await book.run(lambda c: book.uploads.begin(c, now, holder, life_seconds=life))
         reach("upload.staged")
 
     def _file(self, checked: CheckedType | None, content: bytes) -> FileObject:
-        return _new_file(self._now, self._to, checked).with_content(self._to.backend, content)
+        return new_file_of(self._now, self._to, checked).with_content(self._to.backend, content)
 
     async def _put_tail(self) -> str | None:
         """Store what is too little for a part as an object of its own, which the next request promotes to a part."""
@@ -535,16 +588,17 @@ class Receiver:
             await self._commit(offset=self._stored_bytes)
         info = await self._finish_parts()
         reach("upload.joined")
-        judge = self._judge
-        if judge is None:
-            # One pass over the stored bytes: a digest cannot be carried from one process to another.
-            judge = _Judge(self._now, self._to)
-            async with aclosing(self._to.backend.get_async(info.key)) as blocks:
-                async for block in blocks:
-                    await judge.feed(block)
-        checked = await judge.end()
-        found = msgspec.structs.replace(info, checksum=judge.meter.checksum, etag=judge.meter.etag or info.etag)
-        new = _new_file(self._now, self._to, checked)
+        if self._judge is not None:
+            return self._described(info, self._judge, await self._judge.end())
+        judge = _Judge(self._now, self._to)
+        # One pass over the stored bytes: a digest cannot be carried from one process to another.
+        look = judge.read if self._reads_all else judge.look_into
+        return self._described(info, judge, await look(self._to.backend, info))
+
+    def _described(self, info: ObjectInfo, judge: _Judge, checked: CheckedType) -> FileObject:
+        meter = judge.meter
+        found = msgspec.structs.replace(info, checksum=meter.checksum, etag=meter.etag or info.etag)
+        new = new_file_of(self._now, self._to, checked)
         file = FileObject(
             self._to.backend, new.filename, info.key, content_type=new.content_type, metadata=new.metadata
         )

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from litestar_filestore.uploads.intake import RequestFiles
     from litestar_filestore.uploads.receiving import Hold
 
-__all__ = ("AuthorizeUpload", "OwnerOf", "ResumableRoutes", "TusMiddleware")
+__all__ = ("DIRECT", "AuthorizeUpload", "Exchange", "OwnerOf", "ResumableRoutes", "TusMiddleware", "refusing")
 
 OwnerOf: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], str | Awaitable[str]]
 """Returns the owner of what a connection uploads; the uploads of others do not exist for it."""
@@ -74,12 +74,15 @@ _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 3.0
 """How long a HEAD waits for that; then it tells what is committed, because the other request may not answer at all."""
 _NO_STORE = {"Cache-Control": "no-store"}
+DIRECT = "filestore_direct_upload"
+"""Option of the routes of the same router that do not speak tus."""
 
 
 class TusMiddleware(ASGIMiddleware):
     """Adds what every answer of the protocol carries, the refusals of guards and of Litestar itself included."""
 
     scopes = (ScopeType.HTTP,)
+    exclude_opt_key = DIRECT
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the request."""
@@ -122,32 +125,32 @@ class ResumableRoutes:
         @post("/", status_code=201, request_max_body_size=None, **opt)
         async def create(request: _Request) -> _Answer:
             """Create an upload."""
-            with _refusing():
-                return await _Exchange(self, request).create()
+            with refusing():
+                return await _TusExchange(self, request).create()
 
         @head(_ONE, **opt)
         async def look(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Tell how much of an upload has come."""
-            with _refusing():
-                return await _Exchange(self, request).look(upload_id)
+            with refusing():
+                return await _TusExchange(self, request).look(upload_id)
 
         @patch(_ONE, status_code=204, request_max_body_size=None, **opt)
         async def append(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Take the next bytes of an upload."""
-            with _refusing():
-                return await _Exchange(self, request).append(upload_id)
+            with refusing():
+                return await _TusExchange(self, request).append(upload_id)
 
         @delete(_ONE, **opt)
         async def terminate(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Remove an upload."""
-            with _refusing():
-                return await _Exchange(self, request).terminate(upload_id)
+            with refusing():
+                return await _TusExchange(self, request).terminate(upload_id)
 
         @post(_ONE, status_code=204, request_max_body_size=None, **opt)
         async def overridden(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Do what the request would do with the method that its header names."""
-            with _refusing():
-                exchange = _Exchange(self, request)
+            with refusing():
+                exchange = _TusExchange(self, request)
                 method = tus.overridden_method(exchange.headers)
                 ways = {"HEAD": exchange.look, "PATCH": exchange.append, "DELETE": exchange.terminate}
                 return await ways[method](upload_id)
@@ -194,7 +197,7 @@ def _answer(status_code: int, headers: Mapping[str, str]) -> _Answer:
 
 
 @contextmanager
-def _refusing() -> Generator[None]:
+def refusing() -> Generator[None]:
     """Answer errors of the protocol; the others are the application's."""
     try:
         yield
@@ -224,12 +227,11 @@ def _gone(detail: str) -> HTTPException:
     return ClientException(detail=detail, status_code=410, headers=_NO_STORE)
 
 
-class _Exchange:
-    """One request and its answer."""
+class Exchange:
+    """One request about an upload, and its answer."""
 
-    def __init__(self, routes: ResumableRoutes, request: _Request) -> None:
-        self.headers = joined_headers(request.scope["headers"])
-        tus.check_version(self.headers)
+    def __init__(self, routes: ResumableRoutes, request: Request[Any, Any, Any]) -> None:
+        """Find out where uploads of the routes go."""
         self._routes = routes
         self._request = request
         self._files = owned_by(request.scope)
@@ -269,6 +271,61 @@ class _Exchange:
             raise _unknown()
         return hold
 
+    def _check_names(self, metadata: str | None, size: int | None) -> None:
+        """Refuse what has a wrong type by its name and by what the client says, before its bytes are sent for nothing.
+
+        Browsers guess types, so one of the two is enough to go on; the content decides later.
+
+        Raises:
+            FileTypeNotAllowedError: If a rule refuses both.
+        """
+        filename, declared = tus.upload_names(tus.parse_metadata(metadata))
+        name = safe_filename(filename)
+        types = {each for each in (declared, guess_type(name)[0]) if each is not None and each != UNKNOWN}
+        rules = [each for each in self._to.rules if isinstance(each, (ContentTypes, Extensions))]
+        refusals: list[FileTypeNotAllowedError] = []
+        for each in types:
+            candidate = Candidate(filename=name, content_type=each, declared_type=declared, size=size)
+            try:
+                for rule in rules:
+                    rule.at_head(candidate)
+            except FileTypeNotAllowedError as error:
+                refusals.append(error)
+        if refusals and len(refusals) == len(types):
+            raise refusals[0]
+
+    def _opener(self, owner: str | None) -> str:
+        client = self._request.client
+        return owner or client_address(client.host if client is not None else None) or ""
+
+    async def _insert(self, upload: Upload) -> Upload:
+        # Clients without owner and address, behind a proxy on this host, cannot be told apart.
+        life, most = self._to.life_seconds, self._routes.max_open_per_owner if upload.opener else None
+        uploads = self._book.uploads
+        return await self._book.run(lambda c: uploads.insert(c, upload, life_seconds=life, max_open=most))
+
+    async def _require_free(self, upload: Upload) -> None:
+        # tus-js-client keeps the URL of what it has uploaded. For the same file again it only asks with HEAD: if that
+        # said that all is there, the new form would get the reference of a file that another row has.
+        if not await self._book.run(lambda c: self._book.uploads.is_free(c, upload)):
+            raise _gone("The file of this upload was taken, or is gone: begin again")
+
+    def _reference(self, upload: Upload) -> str:
+        return self._files.settings.registry.reference_for(self._file(upload))
+
+    def _file(self, upload: Upload) -> FileObject:
+        """Return the file of a complete upload."""
+        return FileObject.from_dict(json.loads(cast("str", upload.result)), self._to.backend)
+
+
+class _TusExchange(Exchange):
+    """A request by tus 1.0.0."""
+
+    def __init__(self, routes: ResumableRoutes, request: _Request) -> None:
+        self.headers = joined_headers(request.scope["headers"])
+        tus.check_version(self.headers)
+        super().__init__(routes, request)
+
     # -- creation
 
     async def create(self) -> _Answer:
@@ -277,15 +334,14 @@ class _Exchange:
         await self._allow(asked.metadata, "write")
         owner = await self._owner()
         if asked.concat != "partial":
-            self._check_names(asked)
+            self._check_names(asked.metadata, asked.length)
         if asked.is_final:
             return self._created(await self._join(asked, owner))
-        client = self._request.client
         upload = Upload(
             id=secrets.token_hex(16),
             place=self._routes.path,
             owner=owner,
-            opener=owner or client_address(client.host if client is not None else None) or "",
+            opener=self._opener(owner),
             backend=self._to.backend.key,
             length=asked.length,
             metadata=asked.metadata,
@@ -302,35 +358,6 @@ class _Exchange:
                 if not hold.is_over:
                     await give_up(hold, self._to)  # the client does not know its URL
                 raise
-
-    def _check_names(self, asked: Creation) -> None:
-        """Refuse what has a wrong type by its name and by what the client says, before its bytes are sent for nothing.
-
-        Browsers guess types, so one of the two is enough to go on; the content decides later.
-
-        Raises:
-            FileTypeNotAllowedError: If a rule refuses both.
-        """
-        filename, declared = tus.upload_names(tus.parse_metadata(asked.metadata))
-        name = safe_filename(filename)
-        types = {each for each in (declared, guess_type(name)[0]) if each is not None and each != UNKNOWN}
-        rules = [each for each in self._to.rules if isinstance(each, (ContentTypes, Extensions))]
-        refusals: list[FileTypeNotAllowedError] = []
-        for each in types:
-            candidate = Candidate(filename=name, content_type=each, declared_type=declared, size=asked.length)
-            try:
-                for rule in rules:
-                    rule.at_head(candidate)
-            except FileTypeNotAllowedError as error:
-                refusals.append(error)
-        if refusals and len(refusals) == len(types):
-            raise refusals[0]
-
-    async def _insert(self, upload: Upload) -> Upload:
-        # Clients without owner and address, behind a proxy on this host, cannot be told apart.
-        life, most = self._to.life_seconds, self._routes.max_open_per_owner if upload.opener else None
-        uploads = self._book.uploads
-        return await self._book.run(lambda c: uploads.insert(c, upload, life_seconds=life, max_open=most))
 
     def _created(self, upload: Upload, *, offset: bool = False) -> _Answer:
         headers = self._progress(upload)
@@ -431,20 +458,13 @@ class _Exchange:
                 await asyncio.sleep(0.1)
         return upload
 
-    async def _require_free(self, upload: Upload) -> None:
-        # tus-js-client keeps the URL of what it has uploaded. For the same file again it only asks with HEAD: if that
-        # said that all is there, the new form would get the reference of a file that another row has.
-        if not await self._book.run(lambda c: self._book.uploads.is_free(c, upload)):
-            raise _gone("The file of this upload was taken, or is gone: begin again")
-
     def _progress(self, upload: Upload) -> dict[str, str]:
         """Return the headers that tell how far an upload is, with the reference if it is complete."""
         headers = {**_NO_STORE, "Upload-Offset": str(upload.offset)}
         if not upload.is_complete:
             headers["Upload-Expires"] = tus.http_date(upload.expires_at)
         elif not upload.is_partial:
-            file = FileObject.from_dict(json.loads(cast("str", upload.result)), self._to.backend)
-            headers[tus.RESULT_HEADER] = self._files.settings.registry.reference_for(file)
+            headers[tus.RESULT_HEADER] = self._reference(upload)
         return headers
 
     # -- the end

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PartLimits,
         PutOptions,
         SignedAnswer,
+        SignedForm,
         SignMethod,
     )
     from litestar_filestore.errors import StorageError
@@ -174,6 +175,23 @@ class FSSpecDriver(Driver):
         """Remove an unfinished object."""
         store, runner = await self._open_async()
         await finish(runner.call_async(store.abandon_parts, path, upload))
+
+    async def sign_part_async(self, path: str, upload: str, number: int, *, expires_in: int, size: int | None) -> str:
+        """Return a URL to PUT one part."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.sign_part, path, upload, number, expires_in=expires_in, size=size)
+
+    async def list_parts_async(self, path: str, upload: str) -> Sequence[Part]:
+        """Return the parts that have come."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.list_parts, path, upload)
+
+    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+        """Return a form that puts an object."""
+        store, runner = await self._open_async()
+        return await runner.call_async(
+            store.sign_form, path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
+        )
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
         """Yield the bytes of a range."""

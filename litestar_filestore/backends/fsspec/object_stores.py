@@ -29,7 +29,7 @@ __all__ = (
 
 T = TypeVar("T")
 
-SIGNING = Capability.SIGN_GET | Capability.SIGN_PUT
+SIGNING = Capability.SIGN_GET | Capability.SIGN_PUT | Capability.SIGN_PARTS | Capability.SIGN_FORM
 """The abilities that are missing without credentials to sign with."""
 _DELETES = 16
 """Concurrent delete requests. Requests for many keys exist, but compatible servers disagree about their details."""
@@ -54,7 +54,11 @@ class ObjectStore(Store):
 
     runner: ClassVar[type[Runner]] = InLoop
     capabilities: ClassVar[Capability] = (
-        SIGNING | Capability.PUT_IF_ABSENT | Capability.METADATA | Capability.NATIVE_ASYNC
+        Capability.SIGN_GET
+        | Capability.SIGN_PUT
+        | Capability.PUT_IF_ABSENT
+        | Capability.METADATA
+        | Capability.NATIVE_ASYNC
     )
 
     @abstractmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from litestar_filestore.backends.fsspec.fsspec_errors import is_named
 from litestar_filestore.backends.fsspec.object_stores import (
@@ -22,7 +23,15 @@ from litestar_filestore.backends.fsspec.object_stores import (
 )
 from litestar_filestore.backends.fsspec.store import Page, Place
 from litestar_filestore.core.part_objects import unknown_upload
-from litestar_filestore.core.types import PARTS_KEPT_SECONDS, Capability, ObjectInfo, Part, PartBuffers, PartLimits
+from litestar_filestore.core.types import (
+    PARTS_KEPT_SECONDS,
+    Capability,
+    ObjectInfo,
+    Part,
+    PartBuffers,
+    PartLimits,
+    SignedForm,
+)
 from litestar_filestore.errors import (
     ObjectChangedError,
     ObjectExistsError,
@@ -41,6 +50,7 @@ __all__ = (
     "S3Store",
     "S3Upload",
     "code_of",
+    "takes_forms",
 )
 
 _MIN_PART_BYTES = 5 * 1024 * 1024
@@ -55,6 +65,15 @@ _CONCURRENCY = 4
 BUFFERS = PartBuffers(part_bytes=_PART_BYTES, max_concurrency=_CONCURRENCY, copies=2)
 """Memory that a put uses; botocore may hold a copy of each part in flight."""
 _COPY_PART_BYTES = 1024**3
+
+
+_FORMLESS = (".r2.cloudflarestorage.com", ".backblazeb2.com")
+"""Stores that refuse POST of forms: https://developers.cloudflare.com/r2/api/s3/presigned-urls/, and Backblaze's B2."""
+
+
+def takes_forms(endpoint: str | None) -> bool:
+    """Return whether the store at this URL takes plain HTML forms; Amazon's and its likes do."""
+    return not (urlsplit(endpoint or "").hostname or "").endswith(_FORMLESS)
 
 
 def code_of(error: Exception) -> str:
@@ -262,7 +281,9 @@ class S3Store(ObjectStore):
     fits into one part elsewhere: 8 MiB, or the `part_bytes` of the put.
     """
 
-    capabilities: ClassVar[Capability] = ObjectStore.capabilities | Capability.PARTS
+    capabilities: ClassVar[Capability] = (
+        ObjectStore.capabilities | Capability.PARTS | Capability.SIGN_PARTS | Capability.SIGN_FORM
+    )
     part_buffers: ClassVar[PartBuffers | None] = BUFFERS
 
     @classmethod
@@ -284,7 +305,9 @@ class S3Store(ObjectStore):
     @classmethod
     def capabilities_with(cls, options: dict[str, Any]) -> Capability:
         """Return what the store can do: it does not sign without credentials."""
-        return cls.capabilities & ~SIGNING if options.get("anon") else cls.capabilities
+        endpoint = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
+        capabilities = cls.capabilities if takes_forms(endpoint) else cls.capabilities & ~Capability.SIGN_FORM
+        return capabilities & ~SIGNING if options.get("anon") else capabilities
 
     @classmethod
     def part_limits_with(cls, options: dict[str, Any]) -> PartLimits | None:
@@ -425,30 +448,60 @@ class S3Store(ObjectStore):
 
     async def sign(self, path: str, *, method: SignMethod, expires_in: int) -> str:
         """Return a URL signed with signature version 4; nothing is sent."""
+        return await self._sign("get_object" if method == "GET" else "put_object", self.where(path), expires_in)
+
+    async def _sign(self, operation: str, arguments: dict[str, Any], expires_in: int) -> str:
+        client = await self._signer(arguments["Bucket"])
+        url: str = await client.generate_presigned_url(operation, Params=arguments, ExpiresIn=expires_in)
+        return url
+
+    async def _signer(self, bucket: str) -> Any:
         if self.fs.anon:
             raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
         await self.fs.set_session()
-        where = self.where(path)
-        client = await self.fs.get_s3(where["Bucket"])
-        operation = "get_object" if method == "GET" else "put_object"
-        url: str = await client.generate_presigned_url(operation, Params=where, ExpiresIn=expires_in)
-        return url
+        return await self.fs.get_s3(bucket)
+
+    async def sign_part(self, path: str, upload: str, number: int, *, expires_in: int, size: int | None) -> str:
+        """Return a URL to PUT one part; with a `size`, S3 refuses any other Content-Length."""
+        length = {} if size is None else {"ContentLength": size}
+        part = {**self.where(path), "UploadId": upload, "PartNumber": FIRST_NUMBERS + number, **length}
+        return await self._sign("upload_part", part, expires_in)
+
+    async def list_parts(self, path: str, upload: str) -> Sequence[Part]:
+        """Return the parts that have come, a thousand with each request."""
+        parts: list[Part] = []
+        end, more = 0, dict[str, Any]()
+        while True:
+            try:
+                answer = await self.request("list_parts", **self.where(path), UploadId=upload, **more)
+            except Exception as error:
+                raise _meaning_of_parts(error) from error
+            for entry in answer.get("Parts", ()):
+                parts.append(Part(entry["PartNumber"] - FIRST_NUMBERS, end, entry["Size"], entry["ETag"]))
+                end += entry["Size"]
+            if not answer.get("IsTruncated"):
+                return parts
+            more = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+
+    async def sign_form(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+        """Return a form with a signed policy: one key, one media type, a limited length."""
+        where, fields = self.where(path), {"Content-Type": content_type}
+        client = await self._signer(where["Bucket"])
+        signed = await client.generate_presigned_post(
+            **where,
+            Fields=dict(fields),
+            Conditions=[fields, ["content-length-range", 0, max_bytes]],
+            ExpiresIn=expires_in,
+        )
+        return SignedForm(url=signed["url"], fields=signed["fields"])
 
     async def sign_answer(self, path: str, answer: SignedAnswer) -> str:
         """Return a URL to GET an object that fixes the response headers; its lifetime begins now."""
-        if self.fs.anon:
-            raise UnsupportedOperationError("Anonymous access to S3 cannot sign URLs: give the backend credentials")
-        await self.fs.set_session()
-        where = self.where(path)
-        client = await self.fs.get_s3(where["Bucket"])
         headers = {
             "ResponseContentDisposition": answer.content_disposition,
             "ResponseContentType": answer.content_type,
         }
-        url: str = await client.generate_presigned_url(
-            "get_object", Params={**where, **headers}, ExpiresIn=answer.expires_in
-        )
-        return url
+        return await self._sign("get_object", {**self.where(path), **headers}, answer.expires_in)
 
     async def clean(self, older_than: float) -> int:
         """Abort multipart uploads that began long ago."""

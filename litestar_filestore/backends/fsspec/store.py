@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         PartLimits,
         PutOptions,
         SignedAnswer,
+        SignedForm,
         SignMethod,
     )
 
@@ -246,6 +247,18 @@ class Store(ABC):
 
     def abandon_parts(self, path: str, upload: str) -> Outcome[None]:
         """Remove an unfinished object with its parts."""
+        raise NotImplementedError
+
+    def sign_part(self, path: str, upload: str, number: int, *, expires_in: int, size: int | None) -> Outcome[str]:
+        """Return a URL to PUT one part."""
+        raise NotImplementedError
+
+    def list_parts(self, path: str, upload: str) -> Outcome[Sequence[Part]]:
+        """Return the parts that have come."""
+        raise NotImplementedError
+
+    def sign_form(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> Outcome[SignedForm]:
+        """Return a form that puts an object."""
         raise NotImplementedError
 
     def sign(self, path: str, *, method: SignMethod, expires_in: int) -> Outcome[str]:

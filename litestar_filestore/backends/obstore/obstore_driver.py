@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
     from litestar_filestore.backends.obstore.gets import StoredVersion
     from litestar_filestore.backends.obstore.kinds import Kind
-    from litestar_filestore.core.types import Block, Part, PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import Block, Part, PutOptions, SignedAnswer, SignedForm, SignMethod
 
 __all__ = ("ObstoreDriver",)
 
@@ -119,7 +119,7 @@ class ObstoreDriver(Driver):
         self.part_buffers = part_buffers(self._part_bytes if kind.multipart else None, self._max_concurrency)
         self.protocol = kind.protocol
         self.part_limits = s3.part_limits_of(store)
-        self.capabilities = kind.capabilities | (Capability.PARTS if self.part_limits else Capability.NONE)
+        self.capabilities = kind.capabilities | (s3.part_abilities_of(store) if self.part_limits else Capability.NONE)
         self._beside: tuple[s3.Bucket, FSSpecDriver] | None = None
 
     @property
@@ -236,6 +236,20 @@ class ObstoreDriver(Driver):
     async def abandon_parts_async(self, path: str, upload: str) -> None:
         """Abort a multipart upload to S3."""
         await (await self._s3fs_async()).abandon_parts_async(path, upload)
+
+    async def sign_part_async(self, path: str, upload: str, number: int, *, expires_in: int, size: int | None) -> str:
+        """Return a URL to PUT one part into S3."""
+        return await (await self._s3fs_async()).sign_part_async(path, upload, number, expires_in=expires_in, size=size)
+
+    async def list_parts_async(self, path: str, upload: str) -> Sequence[Part]:
+        """Return the parts that have come to S3."""
+        return await (await self._s3fs_async()).list_parts_async(path, upload)
+
+    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+        """Return a form that puts an object into S3."""
+        return await (await self._s3fs_async()).sign_form_async(
+            path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
+        )
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete in bulk, or one by one if that fails for some of the objects."""

@@ -26,7 +26,7 @@ from obstore.store import S3Store
 from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver, Recipe
 from litestar_filestore.backends.fsspec.s3 import FIRST_NUMBERS, S3Store as PartsStore
 from litestar_filestore.backends.fsspec.store import Place
-from litestar_filestore.core.types import PARTS_KEPT_SECONDS
+from litestar_filestore.core.types import PARTS_KEPT_SECONDS, Capability
 from litestar_filestore.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -49,6 +49,7 @@ __all__ = (
     "abort_pending",
     "bucket_of",
     "bucket_of_async",
+    "part_abilities_of",
     "part_limits_of",
     "parts_driver",
     "sign_again",
@@ -315,6 +316,13 @@ def part_limits_of(store: object) -> PartLimits | None:
     if config.get("server_side_encryption") == "sse-c":  # each request would need the customer's key
         return None
     return PartsStore.part_limits_with({"fixed_upload_size": _wants_equal_parts(_service_of(config))})
+
+
+def part_abilities_of(store: object) -> Capability:
+    """Return what can be done with parts in the bucket of `store`, one of those that `part_limits_of` knows."""
+    config = _config(cast("S3Store", store))
+    options = {"endpoint_url": _service_of(config), "anon": _is_true(config.get("skip_signature"))}
+    return PartsStore.capabilities_with(options) & (Capability.PARTS | Capability.SIGN_PARTS | Capability.SIGN_FORM)
 
 
 def parts_driver(bucket: Bucket) -> FSSpecDriver:
