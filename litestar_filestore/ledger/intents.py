@@ -494,7 +494,9 @@ _intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictiona
 
 def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
     """Return the writer to a ledger on the running event loop; uploads that share it share its transactions."""
-    by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    loop = asyncio.get_running_loop()
+    if (by_engine := _intents.get(loop)) is None:
+        by_engine = _intents[loop] = WeakKeyDictionary()
     by_table = by_engine.setdefault(owner_of_pool(sync := sync_engine(engine)), {})
     place = table, frozenset(schema_map(sync).items())
     if (found := by_table.get(place)) is None:

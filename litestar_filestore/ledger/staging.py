@@ -115,7 +115,9 @@ def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
 
 def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
     """Return the ``schema_translate_map`` of execution options."""
-    found: Mapping[str | None, str | None] = options.get("schema_translate_map") or {}
+    found: Mapping[str | None, str | None] | None = options.get("schema_translate_map")
+    if not found:
+        return {}
     # SQLAlchemy replaces the key None in the map when it first uses it.
     return {name: other for name, other in found.items() if name != "_none"}
 
