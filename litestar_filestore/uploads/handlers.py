@@ -160,16 +160,20 @@ class UploadHandlers:
 
 
 class _ShapedForm(FieldDefinition):
-    """A body that `form_reader` has brought into shape: Litestar would look at its type hints again for each request."""
+    """A body that `form_reader` has brought into shape: Litestar would look at its type hints again for each request.
+
+    It does so without their extras; what documents the body asks for those.
+    """
 
     __slots__ = ()
     is_non_string_sequence = False
     is_simple_type = False
 
     def get_type_hints(self, *, include_extras: bool = False, resolve_generics: bool = False) -> dict[str, Any]:
-        """Return none."""
-        del include_extras, resolve_generics
-        return {}
+        """Return none for requests, and all for documents."""
+        if not include_extras:
+            return {}
+        return super().get_type_hints(include_extras=True, resolve_generics=resolve_generics)
 
 
 def _is_left_to_litestar(form: UploadForm) -> bool:
