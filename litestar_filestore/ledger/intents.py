@@ -494,7 +494,9 @@ _intents: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known] = WeakKeyDictiona
 
 def intents_of(engine: Engine | AsyncEngine, table: Table) -> Intents:
     """Return the writer to a ledger on the running event loop; uploads that share it share its transactions."""
-    by_engine = _intents.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    loop = asyncio.get_running_loop()
+    if (by_engine := _intents.get(loop)) is None:
+        by_engine = _intents[loop] = WeakKeyDictionary()
     by_table = by_engine.setdefault(owner_of_pool(sync := sync_engine(engine)), {})
     place = table, frozenset(schema_map(sync).items())
     if (found := by_table.get(place)) is None:
@@ -758,11 +760,23 @@ async def _run_beside_async(engine: Engine, work: Callable[[Engine], None]) -> N
 # -- leases
 
 
-class _Leases:
-    """The objects that one request has stored; while it runs, none of their leases runs out."""
+class leases_renewed:  # noqa: N801  # reads as what it is, a context
+    """Renew the leases of all that `store_async` stores in the body, and in its tasks, until the body ends."""
 
     def __init__(self) -> None:
+        """Hold nothing yet."""
         self._held: dict[Intents, list[ObjectKey]] | None = {}
+
+    async def __aenter__(self) -> None:
+        """Hold what is stored from now on."""
+        self._token = _leases.set(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop renewing the leases, because the request is over."""
+        _leases.reset(self._token)
+        held, self._held = self._held, None
+        for intents, keys in (held or {}).items():
+            await intents.let_go(keys)
 
     async def add(self, intents: Intents, key: ObjectKey) -> None:
         """Keep holding an object that is held already, unless the request is over: a task may outlive it."""
@@ -771,26 +785,8 @@ class _Leases:
         else:
             self._held.setdefault(intents, []).append(key)
 
-    async def let_go(self) -> None:
-        """Stop renewing their leases, because the request is over."""
-        held, self._held = self._held, None
-        for intents, keys in (held or {}).items():
-            await intents.let_go(keys)
 
-
-_leases: ContextVar[_Leases | None] = ContextVar("litestar_filestore_leases", default=None)
-
-
-@asynccontextmanager
-async def leases_renewed() -> AsyncGenerator[None]:
-    """Renew the leases of all that `store_async` stores in the body, and in its tasks, until the body ends."""
-    leases = _Leases()
-    token = _leases.set(leases)
-    try:
-        yield
-    finally:
-        _leases.reset(token)
-        await leases.let_go()
+_leases: ContextVar[leases_renewed | None] = ContextVar("litestar_filestore_leases", default=None)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from litestar_filestore.errors import ConflictError, LinkLostError
+from litestar_filestore.ledger.line import Prepared, changed_at_once, takes_at_once
 from litestar_filestore.ledger.table import (
     MYSQL,
     USED,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, CursorResult, Table
+    from sqlalchemy.engine import Dialect
 
     from litestar_filestore.core.new_file import UsedLink
 
@@ -345,15 +347,23 @@ class Ledger:
         unknown: list[ObjectKey] = []
         for chunk in _chunks(list(facts)):
             if len(chunk) == 1:
-                values: dict[str, object] = {"this_backend": chunk[0].backend, "this_key": chunk[0].key}
-                values |= {"this_owner": owner, "this_size": facts[chunk[0]].size}
-                values["this_checksum"] = facts[chunk[0]].checksum
-                linked = count_changed(connection, _link_statement(self.table, tuple(free)), values)
+                linked = self._link_one(connection, chunk[0], facts[chunk[0]], owner, tuple(free))
             else:
                 linked = count_changed(connection, self._link_all({key: facts[key] for key in chunk}, owner, free))
             if linked != len(chunk):
                 unknown += self._explain(connection, chunk, linked, free)
         return unknown
+
+    def _link_one(
+        self, connection: Connection, key: ObjectKey, known: Facts, owner: str | None, free: tuple[State, ...]
+    ) -> int:
+        values: dict[str, object] = {"this_backend": key.backend, "this_key": key.key, "this_owner": owner}
+        values |= {"this_size": known.size, "this_checksum": known.checksum}
+        if takes_at_once(connection):
+            linked = changed_at_once(connection, _link_at_once(self.table, free, connection.dialect), values)
+            if linked is not None:
+                return linked
+        return count_changed(connection, _link_statement(self.table, free), values)
 
     def link_one(self, free: Collection[State]) -> sa.Update:
         """Return the statement that gives one object to a row, with parameters named ``this_...``."""
@@ -711,6 +721,11 @@ def count_changed(
 @lru_cache(maxsize=64)
 def _link_statement(table: Table, free: tuple[State, ...]) -> sa.Update:
     return Ledger(table).link_one(free)
+
+
+@lru_cache(maxsize=64)
+def _link_at_once(table: Table, free: tuple[State, ...], dialect: Dialect) -> Prepared:
+    return Prepared.of(_link_statement(table, free).returning(sa.literal_column("1")), dialect)
 
 
 @lru_cache(maxsize=64)

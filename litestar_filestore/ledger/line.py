@@ -1,9 +1,9 @@
-"""A connection of SQLite that stays open for single statements of the ledger, each of which is its own transaction.
+"""Single statements of the ledger on SQLite's driver itself, compiled once: each costs one worker hop.
 
-It costs one worker hop. A transaction of SQLAlchemy costs five with aiosqlite: cursor, execute, close, commit, and the
-rollback with which its pool resets a connection. Statements are compiled once. Servers are asked through SQLAlchemy's
-pool: there a round trip costs more than the calls, and only the pool knows what to do about a connection that has gone
-silent.
+Through SQLAlchemy a statement costs three with aiosqlite (cursor, execute, close), and a transaction of its own two more
+(commit, and the rollback with which the pool resets a connection). Such a transaction runs on a line, a connection that
+stays open for it. Servers are asked through SQLAlchemy's pool: there a round trip costs more than the calls, and only
+the pool knows what to do about a connection that has gone silent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from weakref import WeakSet
 
-from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util import await_only, greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
 
 from litestar_filestore.core.threads import finish, run_blocking
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import ClauseElement
-    from sqlalchemy.engine import Dialect, Engine
+    from sqlalchemy.engine import Connection, Dialect, Engine
 
-__all__ = ("Line", "Prepared")
+__all__ = ("Line", "Prepared", "changed_at_once", "takes_at_once")
+
+_DRIVERS = frozenset({"pysqlite", "aiosqlite"})
+"""Drivers whose own methods are used inside transactions."""
 
 
 class Prepared(NamedTuple):
@@ -130,3 +133,40 @@ class Line:
                 cursor = self._connection.cursor()
                 cursor.execute(prepared.sql, prepared.parameters({}))
                 cursor.close()
+
+
+# -- inside a transaction of the application
+
+
+def takes_at_once(connection: Connection) -> bool:
+    """Return whether statements can go past SQLAlchemy on a connection: nobody listens, logs them or names a schema."""
+    dialect = connection.dialect
+    if dialect.driver not in _DRIVERS or not dialect.update_returning or dialect.dispatch.do_execute:
+        return False
+    inside: Any = connection  # SQLAlchemy asks these before each statement
+    if inside._has_events or inside.engine._has_events or inside._echo:
+        return False
+    return not connection.get_execution_options().get("schema_translate_map")
+
+
+def changed_at_once(connection: Connection, prepared: Prepared, values: Mapping[str, Any]) -> int | None:
+    """Run a statement that returns a row for each that it changes, and return how many those are.
+
+    If the caller is cancelled, the statement may still run; the end of its transaction runs after it.
+
+    Args:
+        connection: One that `takes_at_once`.
+        prepared: The statement.
+        values: Its parameters.
+
+    Returns:
+        ``None`` if it failed and changed nothing: SQLAlchemy, which explains errors, has to repeat it.
+    """
+    driver: Any = connection.connection.driver_connection
+    parameters = prepared.parameters(values)
+    try:
+        if connection.dialect.is_async:
+            return len(await_only(driver.execute_fetchall(prepared.sql, parameters)))
+        return len(driver.execute(prepared.sql, parameters).fetchall())
+    except connection.dialect.loaded_dbapi.Error:
+        return None

@@ -73,7 +73,8 @@ def mark_saved(file: FileObject, table: Table, engine: Engine, owner: str | None
 
 def was_saved_for(file: FileObject, table: Table, connection: Connection, engine: Engine) -> bool:
     """Return whether the program itself has stored a file, and entered it in the ledger that a session means."""
-    return _saved.get(file) == _identity(engine, table, connection)
+    found = _saved.get(file)
+    return found is not None and found == _identity(engine, table, connection)
 
 
 def forget_staged(file: FileObject) -> None:

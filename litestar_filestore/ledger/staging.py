@@ -115,7 +115,9 @@ def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
 
 def schema_map_in(options: Mapping[str, Any]) -> dict[str | None, str | None]:
     """Return the ``schema_translate_map`` of execution options."""
-    found: Mapping[str | None, str | None] = options.get("schema_translate_map") or {}
+    found: Mapping[str | None, str | None] | None = options.get("schema_translate_map")
+    if not found:
+        return {}
     # SQLAlchemy replaces the key None in the map when it first uses it.
     return {name: other for name, other in found.items() if name != "_none"}
 
@@ -132,9 +134,18 @@ def _without_options(engine: Engine) -> Engine:
         else:
             hold_conversations(made, made.pool)
             event.listen(made.pool, "connect", partial(_read_committed, engine.dialect))
-        event.listen(engine, "engine_disposed", _dispose)
+        _dispose_with(engine)
     found.leave_to_parent()
     return found.engine
+
+
+def _dispose_with(engine: Engine) -> None:
+    options: Any = engine
+    had_events: bool = options._has_events
+    event.listen(engine, "engine_disposed", _dispose)
+    # For any listener SQLAlchemy (2.1) looks for listeners at every step of every statement on the engine, some sixty
+    # calls for a row. It asks for this one without that mark.
+    options._has_events = had_events
 
 
 def owner_of_pool(engine: Engine) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
@@ -84,6 +85,7 @@ def writing_bind(session: Session, mapper: Mapper[Any]) -> sa.Engine | sa.Connec
     return session.get_bind(mapper, clause=_a_write(mapper))
 
 
+@lru_cache(maxsize=64)
 def _a_write(mapper: Mapper[Any]) -> sa.Update:
     return sa.update(cast("sa.Table", mapper.local_table))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from litestar.di import Provide
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import CLIPlugin, InitPlugin, OpenAPISchemaPlugin, ReceiveRoutePlugin
+from litestar.routes import HTTPRoute
 from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.core.file_object import FileObject
@@ -173,10 +174,15 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
             ImproperlyConfiguredException: If the form of a handler cannot be read, it is not clear where its files go,
                 or files that it sends would be cached.
         """
+        has_forms = False
         for handler in getattr(route, "route_handlers", ()):
             if isinstance(handler, HTTPRouteHandler):
-                self._uploads.prepare(handler)
+                has_forms |= self._uploads.prepare(handler)
                 self._downloads.prepare(handler)
+        if has_forms and isinstance(route, HTTPRoute) and hasattr(route, "route_handler_map"):
+            # Litestar 2 has read the forms before, and would look at them for each request as it found them then.
+            route.route_handler_map.clear()
+            route.create_handler_map()
 
     def on_cli_init(self, cli: Any) -> None:
         """Add the command group ``storages``."""

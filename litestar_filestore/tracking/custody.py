@@ -47,7 +47,7 @@ from litestar_filestore.tracking.marks import is_taken
 from litestar_filestore.tracking.transactions import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from typing import Any
 
     from sqlalchemy import Connection
@@ -232,7 +232,7 @@ class LedgerCustody:
         """
         _check_distinct(gained)
         # Taken from one row and given to another: it only moves.
-        moved = set(gained) & set(lost)
+        moved: Collection[FileObject] = set(gained) & set(lost) if lost else ()
         linked = [file for file in gained if file not in moved]
         doomed = [file for file in lost if file not in moved]
         try:
@@ -246,52 +246,58 @@ class LedgerCustody:
 
     def _link(self, files: Sequence[FileObject]) -> bool:
         """Link the files, and return whether the quota has to be checked for any of them."""
-        facts = {_key(file): Facts(file.size, file.checksum) for file in files}
+        by_key = {_key(file): file for file in files}
+        facts = {key: Facts(file.size, file.checksum) for key, file in by_key.items()}
         direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
         self._unstaged -= direct.keys()
         # Entered by another process: it may have no owner, for example if it came through a link without one.
-        nobodys = any(not has_owner(file) for file in files if _key(file) in facts)
+        nobodys = not all(has_owner(by_key[key]) for key in facts)
         owner = owner_of_new_objects.get() if nobodys else None
-        unknown = self._take(files, facts, owner)
+        unknown = self._take(by_key, facts, owner)
         unseen = [key for key in unknown if key in self._staged]
-        others = [key for key in unknown if key not in self._staged]
-        if others and self._engine is not None:
-            check_not_elsewhere(self._ledger, others, self.connection, self._engine)
+        if others := [key for key in unknown if key not in unseen]:
+            self._check_others({key: by_key[key] for key in others})
         self._take_back(unseen)
         own = [key for key in facts if self._staged.pop(key, None) is not None]
-        for file in files:
+        for key, file in by_key.items():
+            if key not in own and was_staged(file):
+                journal_of(self._session).entered(self._session, file)
+            if key in direct or holds.is_watched(Target(file.backend, key.key)):
+                journal_of(self._session).linked(self._session, file)
+        self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
+        if others:
+            made_here = {key for key in others if by_key[key].is_made_here}
+            self._enter({key: facts[key] for key in others if key in made_here}, _taken_meanwhile)
+            # The origin of these is unknown. A row from before the ledger may hold one too, and deleting that row would
+            # delete it.
+            self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
+        reach("link.after")
+        return bool(direct or own or owner is not None)
+
+    def _check_others(self, files: Mapping[ObjectKey, FileObject]) -> None:
+        """Make sure that the row may take files that this ledger does not know."""
+        if self._engine is not None:
+            check_not_elsewhere(self._ledger, list(files), self.connection, self._engine)
+        for file in files.values():
             # Stored by the program itself, before the ledger knew it. A key that was swept long ago is unknown as well.
-            if _key(file) in others and not call(file.exists, file.exists_async):
+            if not call(file.exists, file.exists_async):
                 raise _nothing_stored(file)
-            if _key(file) in others and file.referred is Referred.FREE and is_taken(file):
+            if file.referred is Referred.FREE and is_taken(file):
                 raise ConflictError(
                     "The application keeps this file, and the reference may not put it into a row: make one with "
                     "storages.reference_for(file, kept=True), or send the content again"
                 )
-            if _key(file) in others and was_staged(file):
+            if was_staged(file):
                 raise _taken_meanwhile()  # its own ledger would sweep it, or it is newer than our snapshot
-            if _key(file) not in own and was_staged(file):
-                journal_of(self._session).entered(self._session, file)
-            if _key(file) in direct or holds.is_watched(Target(file.backend, file.path)):
-                journal_of(self._session).linked(self._session, file)
-        self._enter({**direct, **{key: facts[key] for key in unseen}}, _given_up)
-        made_here = {_key(file) for file in files if file.is_made_here}
-        self._enter({key: facts[key] for key in others if key in made_here}, _taken_meanwhile)
-        # The origin of these is unknown. A row from before the ledger may hold one too, and deleting that row would
-        # delete it.
-        self._enter({key: facts[key] for key in others if key not in made_here}, _taken_meanwhile, shared=True)
-        reach("link.after")
-        return bool(direct or own or owner is not None)
 
     def _take(
-        self, files: Sequence[FileObject], facts: Mapping[ObjectKey, Facts], owner: str | None
+        self, files: Mapping[ObjectKey, FileObject], facts: Mapping[ObjectKey, Facts], owner: str | None
     ) -> list[ObjectKey]:
         """Link the objects that the ledger knows, and return the others; references cannot take kept files."""
-        referred = {_key(file) for file in files if file.referred not in {None, Referred.KEPT}}
-        ours = {key: each for key, each in facts.items() if key not in referred}
-        theirs = {key: each for key, each in facts.items() if key in referred}
+        ours = {key: each for key, each in facts.items() if files[key].referred in {None, Referred.KEPT}}
         unknown = self._ledger.link(self.connection, ours, owner=owner) if ours else []
-        if theirs:
+        if len(ours) != len(facts):
+            theirs = {key: each for key, each in facts.items() if key not in ours}
             unknown += self._ledger.link(self.connection, theirs, owner=owner, free=(State.STAGED,))
         return unknown
 
@@ -310,8 +316,7 @@ class LedgerCustody:
 
     def _withdraw(self, keys: Sequence[ObjectKey]) -> bool:
         """Turn intents into notes, and return whether this was done."""
-        engine = self._staging_engine()
-        if not keys or engine is None:
+        if not keys or (engine := self._staging_engine()) is None:
             return False
         table = table_id(self.connection, self._ledger.table)
 
@@ -362,7 +367,7 @@ def _check_distinct(files: Sequence[FileObject]) -> None:
     Raises:
         ConflictError: If one does.
     """
-    if len(set(files)) != len(files):
+    if len(files) > 1 and len(set(files)) != len(files):
         raise ConflictError("One file was assigned to two rows; assign file.copy() to one of them")
 
 

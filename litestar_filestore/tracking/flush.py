@@ -208,7 +208,10 @@ def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:
     """
     if change.deleted:
         return
-    after = Counter(file for column in change.columns for file in files_in(change.state.dict.get(column.key)))
+    files = [file for column in change.columns for file in files_in(change.state.dict.get(column.key))]
+    if len(files) == 1:
+        return
+    after = Counter(files)
     before = Counter(file for column in change.columns for file in files_in(row.get(column.key)))
     if any(count > 1 and count > before[file] for file, count in after.items()):
         raise ConflictError("One file was assigned to two places of a row; assign file.copy() to one of them")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy import event
 
 from litestar_filestore.core.file_object import Referred
 from litestar_filestore.errors import ConflictError, StorageError
+from litestar_filestore.ledger.staging import owner_of_pool
 from litestar_filestore.orm.bridge import call
 from litestar_filestore.tracking import holds
 from litestar_filestore.tracking.deletes import Target
@@ -19,7 +20,7 @@ from litestar_filestore.tracking.marks import mark_taken
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session, SessionTransaction
 
     from litestar_filestore.core.file_object import FileObject, PendingContent
@@ -105,8 +106,7 @@ class Journal:
         self._outcomes: dict[SessionTransaction, Outcome] = {}
         self._trash: list[Target] = []
         self._spoiled: set[SessionTransaction] = set()
-        self.connections: WeakSet[Connection] = WeakSet()
-        """Connections on which the session's transaction writes files."""
+        self._connections: list[ref[Connection]] = []
         self._asks_commit = False
         """Whether it depends on the answer to a COMMIT what is deleted."""
         self.commits_sent: set[int] = set()
@@ -116,6 +116,15 @@ class Journal:
         """Whether the commit leaves something to sweep."""
         self.error_seen = False
         """Whether a statement failed; PostgreSQL answers the COMMIT after that with a silent rollback."""
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Connections on which the session's transaction writes files."""
+        found: list[Connection] = []
+        for each in self._connections:
+            if (connection := each()) is not None:
+                found.append(connection)  # noqa: PERF401  # one call less, in each step of a session
+        return found
 
     def store(self, session: Session, file: FileObject) -> None:
         """Store pending content, and delete the object if the current transaction rolls back."""
@@ -197,7 +206,7 @@ class Journal:
 
     def join(self, connection: Connection) -> None:
         """Note that the session's transaction writes files on a connection."""
-        self.connections.add(connection)
+        self._connections.append(ref(connection))
         _journals[connection] = self
         if self._asks_commit:
             _follow_commit(connection)
@@ -242,7 +251,7 @@ class Journal:
             return []
         self.error_seen = self._asks_commit = False
         self.commits_sent.clear()
-        self.connections.clear()
+        self._connections.clear()
         trash, self._trash = self._trash, []
         return trash
 
@@ -318,10 +327,22 @@ def journal_on(connection: Connection) -> Journal | None:
     return _journals.get(connection)
 
 
+_followed: WeakSet[Engine] = WeakSet()
+"""Engines whose COMMITs are seen."""
+
+
 def _follow_commit(connection: Connection) -> None:
-    if not event.contains(connection, "commit", _commit_sent):
-        event.listen(connection, "commit", _commit_sent)
-        event.listen(connection, "commit_twophase", _twophase_sent)
+    if (engine := owner_of_pool(connection.engine)) not in _followed:
+        _listen_to_commit(engine)
+        _followed.add(engine)
+    # Made before the listeners of its engine, it does not have them. To listen to each costs a hundred calls.
+    if _commit_sent not in tuple(connection.dispatch.commit):
+        _listen_to_commit(connection)
+
+
+def _listen_to_commit(target: Engine | Connection) -> None:
+    event.listen(target, "commit", _commit_sent)
+    event.listen(target, "commit_twophase", _twophase_sent)
 
 
 def _commit_sent(connection: Connection) -> None:

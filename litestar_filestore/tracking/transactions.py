@@ -85,8 +85,10 @@ def after_commit(session: Session) -> None:
     """Note what the end of a transaction or savepoint means, and wake the sweeper."""
     if (journal := known_journal(session)) is None:
         return
-    journal.committing(session, released_is_committed=any(map(_release_was_commit, journal.connections)))
-    if journal.has_doomed and not session.in_nested_transaction():
+    is_nested = session.in_nested_transaction()
+    is_committed = not is_nested or any(map(_release_was_commit, journal.connections))
+    journal.committing(session, released_is_committed=is_committed)
+    if journal.has_doomed and not is_nested:
         journal.has_doomed = False
         tell_doomed()
 
@@ -104,9 +106,13 @@ def after_transaction_end(session: Session, transaction: SessionTransaction) -> 
 
 def _autocommits(connection: Connection) -> bool:
     """Return whether each statement on a connection commits itself, although SQLAlchemy has begun a transaction."""
-    # With sqlite3 the mode may be off because the application sends BEGIN itself, from an event that ran before this.
-    if connection.dialect.name == "sqlite" and _sqlite_in_transaction(connection):
+    if not _has_autocommit(connection):
         return False
+    # With sqlite3 the mode may be off because the application sends BEGIN itself, from an event that ran before this.
+    return connection.dialect.name != "sqlite" or not _sqlite_in_transaction(connection)
+
+
+def _has_autocommit(connection: Connection) -> bool:
     if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
         return True
     driver: Any = connection.connection.dbapi_connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -13,6 +13,7 @@ from litestar.datastructures import UploadFile
 from litestar.dto import AbstractDTO
 from litestar.params import BodyKwarg
 from litestar.types import Empty
+from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 
 from litestar_filestore.uploads.arrivals import form_values
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from litestar.handlers import HTTPRouteHandler
     from litestar.openapi.spec import Schema
     from litestar.plugins import OpenAPISchemaPluginProtocol
-    from litestar.typing import FieldDefinition
 
     from litestar_filestore.uploads.form_reader import ReadForm
     from litestar_filestore.uploads.intake import UploadSettings
@@ -73,11 +73,14 @@ class UploadHandlers:
         self._forms: dict[str, tuple[Any, UploadForm]] = {}
         self._texts: dict[str, Schema] = {}
 
-    def prepare(self, handler: HTTPRouteHandler) -> None:
+    def prepare(self, handler: HTTPRouteHandler) -> bool:
         """Prepare a handler, if it takes uploads.
 
         Args:
             handler: A registered handler. One with several paths comes once for each path, and is prepared once.
+
+        Returns:
+            Whether it takes a form.
 
         Raises:
             ImproperlyConfiguredException: If its form cannot be read, or it is not clear where its files go.
@@ -87,6 +90,7 @@ class UploadHandlers:
             self._prepare_form(handler, form)
         if _BODY not in handler.opt:
             self._prepare_body(handler)
+        return _FORM in handler.opt
 
     def _prepare_form(self, handler: HTTPRouteHandler, form: UploadForm) -> None:
         limits = self._settings.limits
@@ -114,7 +118,7 @@ class UploadHandlers:
 
     def _document(self, handler: HTTPRouteHandler, form: UploadForm) -> None:
         document_refusals(handler, RAISED_BY_UPLOADS)
-        field = cast("FieldDefinition", form_body(handler))
+        field: Any = form_body(handler)
         body = cast("BodyKwarg", field.kwarg_definition)
         # A separate component: the form's class may be used in responses too, where its files look different.
         key = body.schema_component_key or self._free_name(handler, form)
@@ -122,8 +126,11 @@ class UploadHandlers:
         handler.operation_class = upload_operation(handler.operation_class, form, lambda: self._texts.get(key))
         # Litestar lets fields share a component only if their annotations are the same; ``None`` makes a difference.
         raw = field.raw if form.uses_dto else form.class_
-        named = replace(field, raw=raw, kwarg_definition=replace(body, schema_component_key=key))
-        handler.parsed_fn_signature.parameters[field.name] = named
+        values = {each.name: getattr(field, each.name) for each in fields(field)}
+        values |= {"raw": raw, "kwarg_definition": replace(body, schema_component_key=key)}
+        handler.parsed_fn_signature.parameters[field.name] = (
+            FieldDefinition(**values) if _is_left_to_litestar(form) else _ShapedForm(**values)
+        )
 
     def _free_name(self, handler: HTTPRouteHandler, form: UploadForm) -> str:
         """Return the name of the form's component: that of its class, unless another class uses it."""
@@ -150,6 +157,28 @@ class UploadHandlers:
         if form.needs_no_file:
             self._texts[key] = text_schema(form, schema)
         return schema
+
+
+class _ShapedForm(FieldDefinition):
+    """A body that `form_reader` has brought into shape: Litestar would look at its type hints again for each request.
+
+    It does so without their extras; what documents the body asks for those.
+    """
+
+    __slots__ = ()
+    is_non_string_sequence = False
+    is_simple_type = False
+
+    def get_type_hints(self, *, include_extras: bool = False, resolve_generics: bool = False) -> dict[str, Any]:
+        """Return none for requests, and all for documents."""
+        if not include_extras:
+            return {}
+        return super().get_type_hints(include_extras=True, resolve_generics=resolve_generics)
+
+
+def _is_left_to_litestar(form: UploadForm) -> bool:
+    """Return whether Litestar has more to do than to convert the form: a list, a DTO, or an empty ``UploadFile``."""
+    return form.whole or form.uses_dto or bool(form.spooled)
 
 
 def _identity(handler: HTTPRouteHandler, form: UploadForm) -> Any:
