@@ -7,6 +7,7 @@ files; so their contracts stand here.
 from __future__ import annotations
 
 import enum
+import logging
 import mimetypes
 import time
 from contextlib import contextmanager, nullcontext
@@ -24,8 +25,10 @@ from litestar_filestore.errors import (
     ConfigurationError,
     InvalidArgumentError,
     InvalidTokenError,
+    ObjectNotFoundError,
     SourceTypeError,
     StorageError,
+    UnsupportedOperationError,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ __all__ = (
     "referred_file",
     "surroundings",
 )
+
+
+logger = logging.getLogger("litestar_filestore")
 
 
 class Referred(enum.StrEnum):
@@ -112,11 +118,30 @@ class LinkWish:
     """Whether the store's own link may be used if it can carry the other options."""
 
 
+_PLUGIN = "FilestorePlugin: Litestar(..., plugins=[FilestorePlugin(FilestoreConfig(backends=[...]))])"
+
 _FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
 """Of a row, beside names and backend."""
 
 
-class FileObject:
+class _Stored(type):
+    """The type of `FileObject`: it tells who uses one in an application without the plugin what is missing.
+
+    Litestar then says ``Unsupported type``, followed by this. It has no other hook for a type that nobody has told it
+    about.
+    """
+
+    def __repr__(cls) -> str:
+        """Return the usual text and the hint."""
+        return f"{super().__repr__()} (Litestar handles files with {_PLUGIN})"
+
+
+def _refuse_without_plugin(_type: Any, value: Any) -> Any:
+    """Stand in for the decoder that the plugin brings."""
+    raise ValueError(f"Litestar takes no {type(value).__name__} as a file before it has {_PLUGIN}")
+
+
+class FileObject(metaclass=_Stored):
     """One file in a backend: new content on its way there, or a stored object.
 
     With `content` or `source_path` it is new: saving it, directly or with its row, gives it a key that was never used
@@ -127,6 +152,9 @@ class FileObject:
     client's mapping must never
     become a file.
     """
+
+    # Litestar 2 looks there for the decoder of a type, and puts there the one that the plugin brings.
+    _decoder = staticmethod(_refuse_without_plugin)
 
     __slots__ = (
         "__weakref__",
@@ -186,12 +214,17 @@ class FileObject:
             content: Content to store; see `StorageBackend.put`. ``b""`` is an empty file.
 
         Raises:
-            InvalidArgumentError: If `filename` is empty, `size` is negative, or both `content` and `source_path` are
-                given. It is a ``ValueError`` as well.
+            InvalidArgumentError: If `filename` is empty, `to_filename` is no text, `size` is negative, or both
+                `content` and `source_path` are given. It is a ``ValueError`` as well.
             SourceTypeError: If `content` is a ``str``.
         """
         if not filename:
             raise InvalidArgumentError("A file needs a filename, for example 'report.pdf'")
+        if to_filename is not None and not isinstance(to_filename, str):
+            raise InvalidArgumentError(
+                f"The third argument is to_filename, a key, and not the content: it takes text, not "
+                f"{type(to_filename).__name__}. Write content= for bytes, source_path= for a local file"
+            )
         if size is not None and size < 0:
             raise InvalidArgumentError(f"size must be 0 bytes or more, not {size}")
         if content is not None and source_path is not None:
@@ -557,7 +590,7 @@ class FileObject:
         """Return the whole content, held in memory as a whole; use `stream` or `open` to avoid that.
 
         Raises:
-            ObjectNotFoundError: If there is no such object.
+            ObjectNotFoundError: If there is no such object, or the content was not saved yet.
         """
         backend, key = self._readable
         return backend.get_content(key, options=options)
@@ -609,7 +642,12 @@ class FileObject:
         content = cast("object", self._content)
         if isinstance(content, ObjectCopy):
             return content.backend, content.key
-        return self.backend, self.path
+        if self._key is None:
+            raise ObjectNotFoundError(
+                "This file is not stored yet: call save(), or add its row to the session and flush()",
+                backend=self.backend_key,
+            )
+        return self.backend, self._key
 
     def exists(self) -> bool:
         """Return whether the store holds the object; ``False`` for content that was not saved yet."""
@@ -682,19 +720,29 @@ class FileObject:
         """
         try:
             return _single(self.backend.sign(self.path, expires_in=expires_in, for_upload=for_upload))
-        except NotImplementedError:
-            if (links := surroundings.link_maker) is None:
-                raise
+        except NotImplementedError as error:
+            links = self._links_instead(error)
             return links.url_for(self, self._wish(expires_in, for_upload=for_upload))
 
     async def sign_async(self, *, expires_in: int | None = None, for_upload: bool = False) -> str:
         """`sign` without blocking the event loop."""
         try:
             return _single(await self.backend.sign_async(self.path, expires_in=expires_in, for_upload=for_upload))
-        except NotImplementedError:
-            if (links := surroundings.link_maker) is None:
-                raise
+        except NotImplementedError as error:
+            links = self._links_instead(error)
             return await links.url_for_async(self, self._wish(expires_in, for_upload=for_upload))
+
+    def _links_instead(self, error: NotImplementedError) -> LinkMaker:
+        """Return who makes links for a store that cannot sign."""
+        if (links := surroundings.link_maker) is None:
+            raise UnsupportedOperationError(
+                f"{error.detail if isinstance(error, StorageError) else error or 'This store cannot sign'}. "
+                f"{_WHO_MAKES_LINKS}",
+                operation="sign",
+                backend=self.backend_key,
+                key=self.path,
+            ) from error
+        return links
 
     def _wish(self, expires_in: int | None, *, for_upload: bool) -> LinkWish:
         seconds = self.backend.default_expires_in if expires_in is None else expires_in
@@ -886,6 +934,12 @@ answering: ContextVar[Answering | None] = ContextVar("litestar_filestore_answeri
 """Of the request that is being answered. Encoders, decoders and `FileObject.save` are given no request."""
 
 
+_WHO_MAKES_LINKS = (
+    "Links are made by an application with FilestoreConfig(secret=...) while it runs. In a script, make them inside "
+    "'with config.opened():', or 'async with'"
+)
+
+
 class Surroundings:
     """The process, as files see it: backends by key, and the keepers and link makers of running applications."""
 
@@ -915,9 +969,7 @@ class Surroundings:
             ConfigurationError: If nobody does.
         """
         if (maker := self.link_maker) is None:
-            raise ConfigurationError(
-                "Links need a running application with a secret: FilestoreConfig(secret=...)", operation="sign"
-            )
+            raise ConfigurationError(f"Nobody makes links here. {_WHO_MAKES_LINKS}", operation="sign")
         return maker
 
     def keeper_of(self, file: FileObject) -> Keeper | None:
@@ -976,6 +1028,12 @@ class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
 def public_file(file: FileObject) -> PublicFile:
     """Return what a client may know about `file`."""
     here = answering.get()
+    if file.has_pending_data:
+        logger.warning(
+            "%r is in an answer, but is not stored yet: it has no size and no URL. Call 'await session.flush()' after "
+            "adding its row, or 'await file.save_async()'",
+            file,
+        )
     return PublicFile(
         filename=file.filename,
         content_type=file.content_type,

@@ -6,9 +6,11 @@ Rules are declared on columns, on form fields and in configurations; requests an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterable
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
+
+from litestar_filestore.errors import ConfigurationError
 
 __all__ = (
     "Answer",
@@ -18,6 +20,7 @@ __all__ = (
     "Reading",
     "Rule",
     "Wanted",
+    "checked_rules",
     "max_bytes",
     "max_files",
 )
@@ -110,6 +113,32 @@ class FileRule:
 
 Rule: TypeAlias = FileRule | Callable[[Candidate], Answer | Awaitable[Answer]]
 """A `FileRule`, or any function or coroutine function that is called with the first bytes, like `FileRule.at_head`."""
+
+
+def checked_rules(rules: object, of: str) -> tuple[Rule, ...]:
+    """Return rules as a tuple.
+
+    Args:
+        rules: What somebody has declared as rules.
+        of: Where, for the message.
+
+    Raises:
+        ConfigurationError: If it is no list, or something in it is no rule. Requests would find it otherwise.
+    """
+    if isinstance(rules, (str, bytes)) or not isinstance(rules, Iterable):
+        kind = type(rules).__name__
+        raise ConfigurationError(f"rules= of {of} takes a list, even for one rule, not {kind}: rules=[{kind}(...)]")
+    checked = tuple(cast("Iterable[object]", rules))
+    for each in checked:
+        if isinstance(each, type) and issubclass(each, FileRule):
+            raise ConfigurationError(
+                f"rules= of {of} holds the class {each.__name__}: call it, as in {each.__name__}(...)"
+            )
+        if not isinstance(each, FileRule) and not callable(each):
+            raise ConfigurationError(
+                f"rules= of {of} holds {each!r}, which is no rule: give rules such as MaxSize('25 MB'), or functions"
+            )
+    return cast("tuple[Rule, ...]", checked)
 
 
 def max_bytes(rules: Iterable[Rule]) -> int | None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import FileRejectedError, InvalidArgumentError
-from litestar_filestore.orm.stored_object import StoredObject, TrackedFiles
+from litestar_filestore.orm.stored_object import StoredObject, TrackedFiles, not_a_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -83,9 +83,13 @@ def is_modified(state: InstanceState[Any], key: str) -> bool:
     if key not in state.committed_state:
         return False
     value = state.dict.get(key)
-    if hasattr(value, "__clause_element__") or isinstance(value, sa.ClauseElement):
+    if _is_sql(value):
         return True
     return not state.manager[key].impl.is_equal(value, state.committed_state[key])
+
+
+def _is_sql(value: object) -> bool:
+    return hasattr(value, "__clause_element__") or isinstance(value, sa.ClauseElement)
 
 
 def single_table_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
@@ -154,6 +158,8 @@ def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
     def assigned(state: InstanceState[Any], value: Any, *_: Any) -> None:
         if isinstance(value, FileObject):
             value.on_change = partial(_remember, state.obj, key)
+        elif value is not None and not _is_sql(value):
+            raise not_a_file(f"{class_.__name__}.{key}", value)
 
     event.listen(class_, "load", loaded, propagate=True, raw=True)
     event.listen(class_, "refresh", loaded, propagate=True, raw=True)

@@ -18,7 +18,7 @@ from sqlalchemy.orm.base import NO_VALUE
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
-from litestar_filestore.core.rule import Rule
+from litestar_filestore.core.rule import Rule, checked_rules
 from litestar_filestore.errors import InvalidArgumentError, SourceTypeError, UnsupportedOperationError
 from litestar_filestore.orm.first_column import begin
 
@@ -37,6 +37,7 @@ __all__ = (
     "KeyMaker",
     "StoredObject",
     "TrackedFiles",
+    "not_a_file",
     "unseen_write",
 )
 
@@ -108,7 +109,13 @@ class TrackedFiles(MutableList[FileObject]):
         kind = type(value).__name__
         files: list[Any] = list(cast("Any", value)) if isinstance(value, Iterable) else [value]
         if not all(isinstance(each, FileObject) for each in files):
-            raise SourceTypeError(f"{key!r} takes a list of FileObject, not {kind}")
+            wrong = (
+                kind
+                if isinstance(value, (str, bytes, bytearray))
+                else f"{kind} of "
+                + ", ".join(sorted({type(each).__name__ for each in files if not isinstance(each, FileObject)}))
+            )
+            raise SourceTypeError(f"{key!r} takes a list of FileObject, not {wrong}: {_HOW_TO_MAKE_A_FILE}")
         return cls(files)
 
 
@@ -120,6 +127,24 @@ unseen_write: ContextVar[weakref.ref[SessionTransaction] | None] = ContextVar(
 
 class _RefusedWriteError(UnsupportedOperationError, DontWrapMixin):
     """An error that a statement raises unchanged: SQLAlchemy would wrap others that its parameters raise."""
+
+
+_HOW_TO_MAKE_A_FILE = "write FileObject(backend, 'name.txt', content=...), or source_path= for a local file"
+
+
+def not_a_file(place: str, value: object) -> SourceTypeError:
+    """Return the error for a value that is no file, in a place for one."""
+    if isinstance(value, (list, tuple)):
+        return SourceTypeError(
+            f"{place} holds one FileObject, not {type(value).__name__}: assign one of its files, or declare the column "
+            "as StoredObject(..., multiple=True)"
+        )
+    if type(value).__name__ == FileObject.__name__:
+        return SourceTypeError(
+            f"{place} takes the FileObject of litestar_filestore, not that of {type(value).__module__}: change the "
+            "import"
+        )
+    return SourceTypeError(f"{place} takes a FileObject, not {type(value).__name__}: {_HOW_TO_MAKE_A_FILE}")
 
 
 KeyMaker: TypeAlias = Callable[[FileObject], str]
@@ -168,7 +193,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
             **kwargs: For the JSON type underneath.
 
         Raises:
-            ConfigurationError: If `key` is a template that cannot work.
+            ConfigurationError: If `key` is a template that cannot work, or `rules` is no list of rules.
         """
         # Store None as SQL NULL: a JSON null would pass NOT NULL constraints and not match IS NULL.
         super().__init__(*args, **{"none_as_null": True, **kwargs})
@@ -178,7 +203,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         self.__dict__["backend"] = backend
         self._key = check_key_template(key) if isinstance(key, str) else key
         # Not named like the parameter: rules do not affect statements and need not be hashable.
-        self._rules = tuple(rules)
+        self._rules = checked_rules(rules, "StoredObject")
 
     def __repr__(self) -> str:
         """Return the call that recreates this type, without what only matters at run time."""
@@ -317,7 +342,7 @@ def _check_seen() -> None:
 
 def _row(file: Any) -> dict[str, Any]:
     if not isinstance(file, FileObject):
-        raise SourceTypeError(f"A file column takes FileObject, not {type(file).__name__}")
+        raise not_a_file("A file column", file)
     if file.has_pending_data:
         raise InvalidArgumentError(
             "The content of this file was not stored. Sessions store what is added to them before the row is written; "

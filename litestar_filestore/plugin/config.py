@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from weakref import WeakKeyDictionary
@@ -16,7 +24,7 @@ from litestar.connection import ASGIConnection
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry, storages
-from litestar_filestore.core.rule import Rule
+from litestar_filestore.core.rule import Rule, checked_rules
 from litestar_filestore.core.threads import within
 from litestar_filestore.downloads.download_config import DownloadConfig
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, StorageError, StorageFullError
@@ -25,7 +33,7 @@ from litestar_filestore.links.link_config import LinkConfig
 from litestar_filestore.links.signer import LinkSigner
 from litestar_filestore.plugin.look_again import LONGEST_PAUSE_SECONDS, look_again
 from litestar_filestore.sansio.tokens import KeyRing, Secret
-from litestar_filestore.tracking.deletes import retry_deletes_async
+from litestar_filestore.tracking.deletes import retry_deletes, retry_deletes_async
 from litestar_filestore.uploads.limits import UploadLimits
 from litestar_filestore.validation.detect import Detector
 
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "FilestoreConfig",
+    "Opened",
     "URLBuilder",
     "open_backends",
 )
@@ -106,6 +115,7 @@ class FilestoreConfig:
             ConfigurationError: If a field cannot work. It is a ``ValueError`` as well.
         """
         self.backends = _check_backends(self.backends)
+        self.rules = checked_rules(self.rules, "FilestoreConfig")
         for name in ("registry_dependency_key", "parts_dependency_key", "raw_upload_dependency_key"):
             key: str = getattr(self, name)
             if not key.isidentifier() or key in _RESERVED:
@@ -127,18 +137,30 @@ class FilestoreConfig:
         """Return the registry; the dependency under `registry_dependency_key`."""
         return self.registry
 
-    @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[None]:
+    def opened(self) -> Opened:
         """Return a context in which the backends are registered and open, for scripts, commands and tests.
 
-        You can make links in it as well. The lifespan enters and leaves the same context. Several may be open at the
-        same time, also while the application runs.
+        Enter it with ``async with``, or with ``with`` where no event loop runs. You can make links in it as well. The
+        lifespan enters and leaves the same context. Several may be open at the same time, also while the application
+        runs.
 
         Raises:
             ConfigurationError: If another running application has a different backend under one of the keys.
             StorageError: If a backend cannot be started; the backends that were started are closed again.
         """
-        async with self._opened(self.signer, serves=False):
+        return Opened(self._opened_here(), self._opened(self.signer, serves=False))
+
+    @contextmanager
+    def _opened_here(self) -> Generator[None]:
+        with ExitStack() as stack:
+            for backend in self.backends:
+                _hold(self.registry, backend)
+                stack.callback(_release, self.registry, backend)
+                backend.start()
+                stack.callback(backend.close)
+            stack.callback(retry_deletes)
+            if self.signer is not None:
+                stack.enter_context(self.registry.linking(self.signer))
             yield
 
     @asynccontextmanager
@@ -156,6 +178,33 @@ class FilestoreConfig:
         async with open_backends(self.registry, self.backends, serves=serves):
             with self.registry.linking(links) if links is not None else nullcontext():
                 yield
+
+
+class Opened:
+    """What `FilestoreConfig.opened` returns: a context for ``with`` or for ``async with``, to be entered once."""
+
+    def __init__(
+        self, synchronous: AbstractContextManager[None], asynchronous: AbstractAsyncContextManager[None]
+    ) -> None:
+        """Join the two forms of one context."""
+        self._synchronous = synchronous
+        self._asynchronous = asynchronous
+
+    def __enter__(self) -> None:
+        """Open the backends."""
+        self._synchronous.__enter__()
+
+    def __exit__(self, *error: object) -> bool | None:
+        """Close them."""
+        return self._synchronous.__exit__(*cast("Any", error))
+
+    async def __aenter__(self) -> None:
+        """Open the backends without blocking the event loop."""
+        await self._asynchronous.__aenter__()
+
+    async def __aexit__(self, *error: object) -> bool | None:
+        """Close them without blocking the event loop."""
+        return await self._asynchronous.__aexit__(*cast("Any", error))
 
 
 def _check_backends(backends: object) -> tuple[StorageBackend, ...]:

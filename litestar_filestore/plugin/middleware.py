@@ -13,6 +13,7 @@ from litestar_filestore.core.file_object import Answering, answering
 from litestar_filestore.core.threads import finish
 from litestar_filestore.downloads.answer import AnswerHeaders, download_context
 from litestar_filestore.downloads.handling import guard_answer
+from litestar_filestore.errors import BackendNotRegisteredError
 from litestar_filestore.ledger.intents import leases_renewed
 from litestar_filestore.links.urls import signer_here
 from litestar_filestore.uploads.intake import RequestFiles
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
+    from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.downloads.download_config import DownloadConfig
     from litestar_filestore.links.signer import LinkSigner
     from litestar_filestore.plugin.config import URLBuilder
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "FilestoreMiddleware",
+    "check_backends",
     "check_uploads",
 )
 
@@ -160,8 +163,8 @@ async def _release(files: RequestFiles, count: int, scope: Scope, status: int) -
     given_up = await files.release()
     if given_up and 200 <= status < 300:  # noqa: PLR2004  # RFC 9110 §15.3: successful
         logger.warning(
-            "%s answered %d, but %d of %d uploaded files went into no row and are deleted: assign them to a row and "
-            "commit, or call 'await storages.keep(file)'",
+            "%s answered %d, but %d of %d uploaded files went into no row and are deleted: assign them to a row, "
+            "add it to the session, flush and commit, or call 'await storages.keep(file)'",
             cast("dict[str, Any]", scope).get("route_handler"),
             status,
             given_up,
@@ -175,15 +178,32 @@ def check_uploads(app: Litestar, storer: ApplicationStorer, backends: Sequence[S
     Raises:
         ConfigurationError: If several can.
     """
-    for planned in _planned_files(app):
+    for _, planned in _planned_files(app):
         backend = planned.backend or next((each.key for each in backends), None)
         if backend is not None:
             storer.storer_for(planned.model, backend)
 
 
-def _planned_files(app: Litestar) -> Iterator[PlannedFile]:
+def check_backends(app: Litestar, registry: StorageRegistry) -> None:
+    """Make sure that every form of an application stores in a backend that there is.
+
+    Raises:
+        BackendNotRegisteredError: If one does not; uploads would find it otherwise.
+    """
+    for handler, planned in _planned_files(app):
+        if planned.backend is not None and planned.backend not in registry:
+            raise BackendNotRegisteredError(
+                f"The field {planned.name!r} of {handler} stores in a backend that is not configured: add it to "
+                "FilestoreConfig(backends=[...]), or correct the name in StoredObject(backend=...) or FileField. "
+                f"Configured are: {', '.join(map(repr, registry)) or 'none'}",
+                operation="start",
+                backend=planned.backend,
+            )
+
+
+def _planned_files(app: Litestar) -> Iterator[tuple[Any, PlannedFile]]:
     for route in app.routes:
         for handler in cast("Sequence[Any]", getattr(route, "route_handlers", ())):
             for form in handler.opt.values():
                 if isinstance(form, UploadForm):
-                    yield from form.files
+                    yield from ((handler, planned) for planned in form.files)

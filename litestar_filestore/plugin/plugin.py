@@ -18,11 +18,13 @@ from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.core.threads import end_watched
 from litestar_filestore.downloads.handling import DownloadHandlers
 from litestar_filestore.element.script import make_script_route
+from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
+from litestar_filestore.plugin.config import FilestoreConfig
 from litestar_filestore.plugin.dependencies import Parts, RawBody, Storages
 from litestar_filestore.plugin.keeper import LedgerKeeper, find_databases
-from litestar_filestore.plugin.middleware import FilestoreMiddleware, check_uploads
+from litestar_filestore.plugin.middleware import FilestoreMiddleware, check_backends, check_uploads
 from litestar_filestore.plugin.page import teach_templates
 from litestar_filestore.plugin.serialization import (
     TYPE_DECODERS,
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
     from litestar.typing import FieldDefinition
 
     from litestar_filestore.ledger.places import Place
-    from litestar_filestore.plugin.config import FilestoreConfig
 
 __all__ = ("FilestorePlugin",)
 
@@ -76,6 +77,14 @@ _NAMES = {
 }
 
 
+def _check_config(config: object) -> None:
+    if not isinstance(config, FilestoreConfig):
+        raise ConfigurationError(
+            f"FilestorePlugin takes a FilestoreConfig, not {type(config).__name__}: "
+            "write FilestorePlugin(FilestoreConfig(backends=[...]))"
+        )
+
+
 class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPlugin):
     """Opens the backends with the application, and lets it return files and answer storage errors.
 
@@ -85,7 +94,12 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
     __slots__ = ("_config", "_downloads", "_keepers", "_settings", "_uploads")
 
     def __init__(self, config: FilestoreConfig) -> None:
-        """Set up the plugin with `config`."""
+        """Set up the plugin with `config`.
+
+        Raises:
+            ConfigurationError: If `config` is something else, such as the backends.
+        """
+        _check_config(config)
         self._config = config
         self._downloads = DownloadHandlers()
         self._keepers: dict[Litestar, LedgerKeeper] = {}
@@ -104,15 +118,24 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         return self._config
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Add the plugin to the application that is being built."""
+        """Add the plugin to the application that is being built.
+
+        Raises:
+            ConfigurationError: If the application has another one.
+        """
         config = self._config
+        if any(isinstance(each, FilestorePlugin) and each is not self for each in app_config.plugins):
+            raise ConfigurationError(
+                "The application has two FilestorePlugins, and uploads would not know whose limits and backends are "
+                "meant: give one plugin all backends, FilestoreConfig(backends=[..., ...])"
+            )
         watch_sessions()
         given: Any = app_config  # some of its types are incomplete in Litestar
         storer = ApplicationStorer()
         # First in, last out: backends are open for as long as the user's lifespans and the database engines run.
         app_config.lifespan = [partial(self._lifespan, storer), *given.lifespan]
         # Hooks run after all lifespans have been entered, so the databases are ready.
-        app_config.on_startup.append(partial(self._start_ledger, storer))
+        app_config.on_startup += [self._check_backends, partial(self._start_ledger, storer)]
         app_config.middleware.insert(
             0,
             FilestoreMiddleware(
@@ -153,6 +176,9 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
                 # Before the backends close. It has its own connections, so the engines may be disposed already.
                 if (keeper := self._keepers.pop(app, None)) is not None:
                     await keeper.stop()
+
+    def _check_backends(self, app: Litestar) -> None:
+        check_backends(app, self._config.registry)
 
     async def _start_ledger(self, storer: ApplicationStorer, app: Litestar) -> None:
         ledger = self._config.ledger

@@ -42,12 +42,14 @@ def is_file_list_type(type_: Any) -> bool:
     return get_origin(type_) is MutableList and is_file_type(get_args(type_)[0])
 
 
-def _is_stripped_list_type(type_: Any) -> bool:
-    """Return whether `type_` is what Litestar 2.25 makes of ``FileObjectList`` before it asks: without an item type.
+def _is_decoded_list_type(type_: Any) -> bool:
+    """Return whether `type_` is a class of tracked lists.
 
-    Nothing else handles such lists: Litestar refuses all of them.
+    Not the alias ``FileObjectList``: Litestar 2.25 sets an attribute on what this accepts, which aliases do not have.
+    It asks again without the item type. Nothing else handles such lists: Litestar refuses all of them.
     """
-    return type_ is MutableList
+    is_class = isinstance(type_, type) and get_origin(type_) is None
+    return type_ is MutableList or (is_class and issubclass(type_, TrackedFiles))
 
 
 def _decode_file(type_: type[FileObject], value: Any) -> FileObject:
@@ -75,8 +77,7 @@ TYPE_ENCODERS: Mapping[Any, Callable[[Any], Any]] = {FileObject: public_file, Tr
 """Encoders of files, by type."""
 TYPE_DECODERS = (
     (is_file_type, _decode_file),
-    (is_file_list_type, _decode_file_list),
-    (_is_stripped_list_type, _decode_file_list),
+    (_is_decoded_list_type, _decode_file_list),
 )
 """Decoders of files: pairs of a predicate on the type and a function."""
 

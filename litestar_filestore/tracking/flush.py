@@ -19,7 +19,7 @@ from sqlalchemy.orm.base import NO_VALUE
 from sqlalchemy.orm.interfaces import EXT_CONTINUE
 
 from litestar_filestore.core.file_object import FileObject
-from litestar_filestore.errors import ConflictError
+from litestar_filestore.errors import ConflictError, InvalidArgumentError
 from litestar_filestore.orm.columns import FileColumn, check_backends, file_columns, files_in, is_modified
 from litestar_filestore.orm.rows import current_values
 from litestar_filestore.orm.stored_object import unseen_write
@@ -237,8 +237,30 @@ def follow_rows(mapper: Mapper[Any]) -> None:
 def _before_write(_mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
     if not target.has_identity:
         fill_defaults(target)
+    _check_given(target)
     _settle(target, deleted=False)
     return EXT_CONTINUE
+
+
+def _check_given(target: InstanceState[Any]) -> None:
+    """Refuse a row without a file that it must have, in words that say more than those of the database.
+
+    Raises:
+        InvalidArgumentError: If it has none. All listeners that could have given it one have run.
+    """
+    for column in file_columns(target.mapper):
+        if (
+            column.column.nullable
+            or column.column.server_default is not None
+            or target.dict.get(column.key) is not None
+        ):
+            continue
+        if not target.has_identity or column.key in target.committed_state:
+            raise InvalidArgumentError(
+                f"{target.class_.__name__}.{column.key} must hold a file, and this row has none: assign one, or allow "
+                "rows without one, with Mapped[FileObject | None]",
+                backend=column.type.storage_key,
+            )
 
 
 def _come_last(mapper: Mapper[Any]) -> None:

@@ -30,7 +30,7 @@ from sqlalchemy.orm import QueryableAttribute
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.keys import check_key_template
-from litestar_filestore.core.rule import FileRule, Rule
+from litestar_filestore.core.rule import FileRule, Rule, checked_rules
 from litestar_filestore.orm.columns import file_columns
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.uploads.layers import data_dto, form_body
@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 
     from litestar_filestore.uploads.intake import UploadSettings
 
-__all__ = ("FileField", "file_field", "form_of", "plan_file")
+__all__ = ("FileField", "file_field", "form_of", "plan_file", "reads_files_as_json")
 
+_COLLECTIONS = frozenset({list, set, frozenset, tuple, Sequence, Collection})
 _WHOLE_BODY = {False: "file", True: "files"}
 """Names of the parts in the document, for a body that is a file or a list of files; the same as Litestar's."""
 
@@ -68,9 +69,9 @@ class FileField:
         """Check the values that can be checked without an application.
 
         Raises:
-            ConfigurationError: If the template cannot work.
+            ConfigurationError: If the template cannot work, or `rules` is no list of rules.
         """
-        object.__setattr__(self, "rules", tuple(self.rules))
+        object.__setattr__(self, "rules", checked_rules(self.rules, "FileField"))
         if self.key_template is not None:
             check_key_template(self.key_template)
 
@@ -103,6 +104,8 @@ def form_of(handler: HTTPRouteHandler, settings: UploadSettings) -> UploadForm |
     if body is None:
         return None
     dto = data_dto(handler)
+    if dto is None:
+        _check_form(body, handler)
     if dto is None and _takes(annotation := _annotated(body), FileObject):
         many, nullable = _is_sequence(annotation), _is_nullable(annotation)
         field = _Field("data", (_WHOLE_BODY[many],), not nullable, annotation)
@@ -126,6 +129,85 @@ def form_of(handler: HTTPRouteHandler, settings: UploadSettings) -> UploadForm |
         class_=class_,
         uses_dto=dto is not None,
     )
+
+
+def reads_files_as_json(handler: HTTPRouteHandler) -> bool:
+    """Return whether a handler reads a body with file fields, but not as a form.
+
+    Raises:
+        ImproperlyConfiguredException: If it does not say so, and needs a file: then ``MultipartBody`` was forgotten.
+    """
+    body = handler.parsed_fn_signature.parameters.get("data")
+    if body is None or form_body(handler) is not None:
+        return False
+    if (dto := data_dto(handler)) is not None:
+        model = _dto_model(dto, body)
+        return model is not None and any(_takes(each.annotation, FileObject) for each in _dto_fields(dto, model))
+    try:
+        fields = _class_fields(_without_none(body))
+    except ImproperlyConfiguredException:
+        return False  # Litestar has its own words for a body of which it cannot resolve the names
+    files = [each for each in fields or _whole(body) if _takes(each.annotation, FileObject)]
+    if body.kwarg_definition is None and any(each.required for each in files):
+        raise ImproperlyConfiguredException(
+            f"The argument data of {handler} has the file {files[0].name!r}, but does not say how it arrives: write "
+            "data: MultipartBody[...] for uploads, or data: JSONBody[...] for references to stored files"
+        )
+    return bool(files)
+
+
+def _whole(body: FieldDefinition) -> tuple[_Field, ...]:
+    """Return a body as one field."""
+    return (_Field("data", ("data",), not body.is_optional, _annotated(body)),)
+
+
+def _check_form(body: FieldDefinition, handler: HTTPRouteHandler) -> None:
+    """Make sure that Litestar does not take over files, or refuse every request, because of how a form is written.
+
+    Raises:
+        ImproperlyConfiguredException: If a form without a DTO is a class whose fields nobody knows, or a field is a
+            collection of something unknown, or files by name.
+    """
+    class_ = _without_none(body)
+    fields = _class_fields(class_)
+    if not fields and isinstance(class_, type) and (name := _file_attribute(class_)) is not None:
+        raise ImproperlyConfiguredException(
+            f"{class_.__name__}, the form of {handler}, has a file {name!r}, but is no dataclass, so no form can be "
+            "read into it: write @dataclass above it, or make it a msgspec.Struct, an attrs or a pydantic class. For a "
+            "mapped class, use a DTO: @post(dto=SQLAlchemyDTO[...])"
+        )
+    for each in fields or _whole(body):
+        for member in _members(each.annotation):
+            _check_member(each.name, member, handler)
+
+
+def _check_member(name: str, type_: Any, handler: HTTPRouteHandler) -> None:
+    class_ = get_origin(type_) or type_
+    if class_ in _COLLECTIONS and not get_args(type_):
+        shown = class_.__name__
+        raise ImproperlyConfiguredException(
+            f"{name!r} in the form of {handler} is a {shown}, and nobody knows of what: write {shown}[FileObject] for "
+            f"files that are stored, {shown}[UploadFile] for Litestar's own, {shown}[str] for texts"
+        )
+    if (
+        isinstance(class_, type)
+        and issubclass(class_, Mapping)
+        and any(_takes(each, FileObject) for each in _items(type_))
+    ):
+        raise ImproperlyConfiguredException(
+            f"{name!r} in the form of {handler} is a mapping of files, which no form can hold: declare a field for "
+            "each file, or one for all of them, list[FileObject]"
+        )
+
+
+def _file_attribute(class_: type) -> str | None:
+    """Return the first file among the annotations of a class, an attribute of a row included."""
+    try:
+        hints = get_type_hints(class_, include_extras=True)
+    except NameError:
+        return None
+    found = (name for name, hint in hints.items() if any(_takes(each, FileObject) for each in (hint, *get_args(hint))))
+    return next(found, None)
 
 
 def plan_file(

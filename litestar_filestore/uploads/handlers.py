@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import traceback
 from dataclasses import fields, replace
@@ -11,14 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from litestar.datastructures import UploadFile
 from litestar.dto import AbstractDTO
+from litestar.enums import RequestEncodingType
+from litestar.exceptions import ClientException
 from litestar.params import BodyKwarg
+from litestar.status_codes import HTTP_415_UNSUPPORTED_MEDIA_TYPE
 from litestar.types import Empty
 from litestar.typing import FieldDefinition
 from litestar.utils.scope.state import ScopeState
 
 from litestar_filestore.uploads.arrivals import form_values
 from litestar_filestore.uploads.form_reader import form_reader, invalid_form
-from litestar_filestore.uploads.forms import form_of
+from litestar_filestore.uploads.forms import form_of, reads_files_as_json
 from litestar_filestore.uploads.layers import (
     admit_body,
     body_limit,
@@ -54,8 +58,11 @@ if TYPE_CHECKING:
 
 __all__ = ("UploadHandlers",)
 
+logger = logging.getLogger("litestar_filestore")
+
 _FORM = "filestore_upload"
 _BODY = "filestore_body"
+_JSON = "filestore_json"
 
 
 class UploadHandlers:
@@ -88,6 +95,9 @@ class UploadHandlers:
         if _FORM not in handler.opt and (form := form_of(handler, self._settings)) is not None:
             handler.opt[_FORM] = form
             self._prepare_form(handler, form)
+        elif _JSON not in handler.opt and reads_files_as_json(handler):
+            handler.opt[_JSON] = True
+            _refuse_forms(handler)
         if _BODY not in handler.opt:
             self._prepare_body(handler)
         return _FORM in handler.opt
@@ -223,6 +233,27 @@ def _read_before(handler: HTTPRouteHandler, read: ReadForm) -> None:
         finally:
             if before is not None:
                 await _close_files(before)  # stored by now; Litestar closes only those of the new form
+        return None
+
+    handler.before_request = before_request
+
+
+def _refuse_forms(handler: HTTPRouteHandler) -> None:
+    """Answer a form by saying that the handler reads JSON: Litestar would say that the JSON is malformed."""
+    previous = nearest_before_request(handler)
+
+    async def before_request(request: Request[Any, Any, Any]) -> Any:
+        if previous is not None and (answer := await _call(previous, request)):
+            return answer
+        if request.content_type[0] == RequestEncodingType.MULTI_PART:
+            logger.warning(
+                "%s was sent a form, but reads JSON: to take uploads, declare data: MultipartBody[...]", handler
+            )
+            raise ClientException(
+                "A form was sent, and JSON is expected here. A handler takes uploads if it declares its argument as "
+                "data: MultipartBody[...]",
+                status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE,
+            )
         return None
 
     handler.before_request = before_request

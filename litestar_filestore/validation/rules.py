@@ -90,8 +90,11 @@ class ContentTypes(FileRule):
         Raises:
             ConfigurationError: If a pattern is not a media type, or there is no pattern.
         """
-        if not patterns or not all(_is_type(each) for each in patterns):
-            raise ConfigurationError(f"ContentTypes takes media types such as 'image/*', not {patterns!r}")
+        if not patterns or not all(isinstance(each, str) and _is_type(each) for each in patterns):
+            raise ConfigurationError(
+                "ContentTypes takes media types, as in ContentTypes('application/pdf', 'image/*'), not "
+                f"{_shown(patterns)}"
+            )
         object.__setattr__(self, "patterns", tuple(dict.fromkeys(canonical(each) for each in patterns)))
 
     def at_head(self, file: Candidate) -> str | None:
@@ -122,9 +125,11 @@ class Extensions(FileRule):
         Raises:
             ConfigurationError: If there is none, or one is empty.
         """
-        dotted = tuple(dict.fromkeys("." + each.lower().lstrip(".") for each in extensions))
-        if not dotted or "." in dotted:
-            raise ConfigurationError(f"Extensions takes extensions such as '.pdf', not {extensions!r}")
+        dotted = tuple(dict.fromkeys("." + str(each).lower().lstrip(".") for each in extensions))
+        if not dotted or "." in dotted or not all(isinstance(each, str) for each in extensions):
+            raise ConfigurationError(
+                f"Extensions takes extensions, as in Extensions('.pdf', '.tar.gz'), not {_shown(extensions)}"
+            )
         object.__setattr__(self, "extensions", dotted)
 
     def at_head(self, file: Candidate) -> str | None:
@@ -148,8 +153,8 @@ class MaxFiles(FileRule):
         Raises:
             ConfigurationError: If it is less than one.
         """
-        if count < 1:
-            raise ConfigurationError(f"MaxFiles takes a number of at least 1, not {count}")
+        if not isinstance(count, int) or count < 1:
+            raise ConfigurationError(f"MaxFiles takes a number of at least 1, as in MaxFiles(10), not {count!r}")
         object.__setattr__(self, "max_files", count)
 
 
@@ -164,6 +169,10 @@ def effective_rules(*levels: Iterable[Rule]) -> tuple[Rule, ...]:
         known = {type(rule) for rule in result if isinstance(rule, FileRule)}
         result += [rule for rule in level if type(rule) not in known and rule not in result]
     return tuple(result)
+
+
+def _shown(given: tuple[object, ...]) -> str:
+    return repr(given[0]) if len(given) == 1 else repr(given)
 
 
 def _is_type(pattern: str) -> bool:
@@ -213,7 +222,9 @@ def parse_size(size: int | str) -> int:
         whole, fraction, unit = cast("tuple[str, str | None, str]", found.groups())
         factor = _UNITS[unit.replace("k", "K")]
         return int(whole) * factor + int((fraction or "").ljust(3, "0")) * factor // 1000
-    if isinstance(size, bool) or size < 0:
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise ConfigurationError(f"A size is a whole number of bytes, or text such as '25 MB', not {size!r}")
+    if size < 0:
         raise ConfigurationError(f"A size must be 0 bytes or more, not {size!r}")
     return size
 

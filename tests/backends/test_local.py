@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from litestar_filestore.backends.local.local_backend import LocalBackend
 from litestar_filestore.backends.local.tree import Tree
 from litestar_filestore.backends.local.writes import LocalWriter
+from litestar_filestore.errors import ConfigurationError
 
 
 class PrunedTree(Tree):
@@ -54,3 +56,19 @@ def test_a_folder_loads_no_library_of_object_stores(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("root", ["file", "file/folder"])
+def test_root_that_is_a_file(tmp_path: Path, root: str) -> None:
+    """A file in the place of the root is a mistake in the set-up, found at the start."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=r"is a folder, but .* is a file: name another folder") as caught:
+        LocalBackend("documents", tmp_path / root).start()
+    assert caught.value.backend == "documents"
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_relative_root_is_refused_with_the_right_form() -> None:
+    """The error shows two ways to write the folder."""
+    with pytest.raises(ConfigurationError, match=r"write Path\('uploads'\).absolute\(\) or '/var/lib/app/uploads'"):
+        LocalBackend("documents", "uploads")

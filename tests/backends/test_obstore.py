@@ -66,7 +66,11 @@ def test_unreadable_credentials_are_reported_at_the_start(url: str, options: dic
 @pytest.mark.parametrize(
     ("url", "right"),
     [
-        ("uploads", "file:///folder/"),
+        ("uploads", "file:///folder/.*LocalBackend takes a folder as it is"),
+        ("file:uploads", "fs='file:uploads' is not a URL: write .*file:///folder/"),
+        ("https://s3.amazonaws.com/bucket/folder", "write s3://bucket/, and aws_region="),
+        ("https://storage.googleapis.com/bucket", "write gs://bucket/"),
+        ("s3:key:pass-word@bucket", "fs='s3:bucket' is not a URL"),
         ("/var/app/uploads", "file:///folder/"),
         ("C:\\uploads", "file:///folder/"),
         ("memory", "memory:///"),
@@ -122,7 +126,7 @@ def test_unknown_option_is_named(url: str, options: dict[str, Any], name: str) -
     [
         ("az://container/", {}, "azure_storage_account_name"),
         ("s3://bucket/", {"aws_access_key_id": "x"}, "aws_secret_access_key"),
-        ("s3://bucket/", {"aws_region": 5}, "wrong form"),
+        ("s3://bucket/", {"aws_region": 5}, "wrong form, among aws_region, .*: most are text"),
         ("s3://bucket/", {"retry_config": {"max_retries": "many"}}, "wrong form"),
     ],
 )
@@ -154,6 +158,33 @@ def test_options_that_are_none_leave_it_to_the_environment(monkeypatch: pytest.M
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     backend = ObstoreBackend("files", "s3://bucket/", aws_endpoint=None, aws_access_key_id=None)
     assert "from-the-environment" in backend.sign("x")
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "variable"),
+    [("s3://bucket/", KEYS, "AWS"), ("gs://bucket/", {}, "GOOGLE"), ("az://container/", AZURE, "AZURE")],
+)
+def test_environment_settles_connections(
+    url: str, options: dict[str, Any], variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``AWS_ALLOW_HTTP`` and its like are heeded, beside our defaults; an option comes first."""
+    monkeypatch.setenv(f"{variable}_ALLOW_HTTP", "true")
+    monkeypatch.setenv(f"{variable}_TIMEOUT", "7s")
+    client = ObstoreBackend("files", url, **options).fs.client_options
+    assert client == {"allow_http": "true", "timeout": "7s", "connect_timeout": "5s"}
+    client = ObstoreBackend("files", url, **options, client_options={"timeout": "8s"}).fs.client_options
+    assert client["timeout"] == "8s"
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "refuses"), [("disabled", {}, False), ("disabled", {"conditional_put": "etag"}, True)]
+)
+def test_environment_says_what_the_store_can_do(
+    said: str, options: dict[str, Any], *, refuses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store without conditional puts may be known by the environment only."""
+    monkeypatch.setenv("AWS_CONDITIONAL_PUT", said)
+    assert (Capability.PUT_IF_ABSENT in make(**options).capabilities) == refuses
 
 
 def test_unreachable_stores_are_given_up_soon() -> None:

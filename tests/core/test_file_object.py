@@ -494,3 +494,31 @@ def test_pydantic_writes_the_public_form(stored: FileObject) -> None:
     assert adapter.validate_python(stored) is stored
     assert json.loads(adapter.dump_json(stored)) == msgspec.to_builtins(public_file(stored))
     assert set(adapter.json_schema()["properties"]) == {"filename", "content_type", "size", "etag", "url"}
+
+
+@pytest.mark.parametrize("third", [b"x", Path("a.txt"), 3])
+def test_content_in_the_place_of_the_key(third: Any) -> None:
+    """``FileObject("documents", "a.txt", b"x")`` would make the bytes the key."""
+    with pytest.raises(
+        InvalidArgumentError, match=r"to_filename, a key, and not the content: .*content=.*source_path="
+    ):
+        FileObject("documents", "a.txt", third)
+
+
+def test_content_that_was_not_saved_cannot_be_read(backend: StorageBackend) -> None:
+    """The error says that the content is not stored yet, not that an object is missing."""
+    file = FileObject(backend, "a.txt", content=b"x")
+    with pytest.raises(ObjectNotFoundError, match=r"not stored yet: call save\(\), or .*flush\(\)"):
+        file.get_content()
+    with pytest.raises(ObjectNotFoundError, match="not stored yet"):
+        list(file.stream())
+    with pytest.raises(ObjectNotFoundError, match="not stored yet"):
+        file.head()
+    assert file.save().get_content() == b"x"
+
+
+def test_answer_with_a_file_that_was_not_flushed(backend: StorageBackend, caplog: pytest.LogCaptureFixture) -> None:
+    """An answer with a file that has neither size nor URL yet is explained in the log."""
+    public_file(FileObject(backend, "a.txt", content=b"x"))
+    assert "not stored yet" in caplog.text
+    assert "await session.flush()" in caplog.text

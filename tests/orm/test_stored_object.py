@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from advanced_alchemy.types.file_object import FileObject as AdvancedAlchemyFileObject
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -142,6 +143,45 @@ def test_other_value_in_a_column_for_several_is_refused(value: object) -> None:
     """Every item is a file."""
     with pytest.raises(SourceTypeError):
         MULTIPLE.process_bind_param(value, DIALECT)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (b"x", r"^Document.file takes a FileObject, not bytes: write FileObject\(.*content=.*source_path="),
+        ("a.txt", "^Document.file takes a FileObject, not str: write FileObject"),
+        ([FileObject(BACKEND, "a")], "^Document.file holds one FileObject, not list: .*multiple=True"),
+        (AdvancedAlchemyFileObject(BACKEND, "a"), "FileObject of litestar_filestore, .*advanced_alchemy.*import"),
+    ],
+    ids=["bytes", "str", "list", "Advanced Alchemy"],
+)
+def test_other_value_is_refused_when_it_is_assigned(value: Any, message: str) -> None:
+    """The error comes from the line with the mistake, names the attribute, and shows how a file is made."""
+    with pytest.raises(SourceTypeError, match=message):
+        Document(file=value)
+    document = Document()
+    with pytest.raises(SourceTypeError, match=message):
+        document.file = value
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"), [(b"x", "not bytes"), ([b"x"], "not list of bytes"), ("a.txt", "not str")], ids=type
+)
+def test_other_value_in_a_list_is_refused_when_it_is_assigned(value: Any, wrong: str) -> None:
+    """So it is for several files."""
+    with pytest.raises(SourceTypeError, match=f"'pages' takes a list of FileObject, {wrong}: write FileObject"):
+        Document(pages=value)
+
+
+def test_sql_may_be_assigned(db: Database) -> None:
+    """An expression is a value as well."""
+
+    def work(session: Session) -> FileObject | None:
+        session.add(document := Document(id=1, file=sa.null()))
+        session.commit()
+        return document.file
+
+    assert db.run(work) is None
 
 
 def test_one_file_in_a_column_for_several_is_a_list_of_one() -> None:

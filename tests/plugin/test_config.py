@@ -80,3 +80,18 @@ def test_plugin_can_be_hashed() -> None:
     """Litestar keeps plugins in a set."""
     plugins = [FilestorePlugin(FilestoreConfig()) for _ in range(2)]
     assert len(frozenset(plugins)) == 2
+
+
+@pytest.mark.parametrize("given", [["backend"], "documents", None, LocalBackend("a", "/var/lib/app")], ids=type)
+def test_plugin_without_a_configuration(given: Any) -> None:
+    """Backends in the place of the configuration are an error that shows how both are written."""
+    message = rf"takes a FilestoreConfig, not {type(given).__name__}: write .*\(FilestoreConfig\(backends=\[...\]\)\)"
+    with pytest.raises(ConfigurationError, match=message):
+        FilestorePlugin(given)
+
+
+def test_two_plugins_in_one_application(tmp_path: Path) -> None:
+    """Nobody could say whose limits and links are meant, so it is an error that names the way."""
+    plugins = [FilestorePlugin(FilestoreConfig([LocalBackend(key, tmp_path / key)])) for key in "ab"]
+    with pytest.raises(ConfigurationError, match=r"two FilestorePlugins, .*: give one plugin all backends"):
+        Litestar([], plugins=plugins)

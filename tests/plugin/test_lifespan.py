@@ -1,6 +1,7 @@
 """Backends are registered and open exactly while an application runs."""
 
 import logging
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from litestar_filestore import (
     StoredObject,
     storages,
 )
-from litestar_filestore.errors import BackendUnavailableError, ConfigurationError
+from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, UnsupportedOperationError
 
 
 class Watched(LocalBackend):
@@ -35,14 +36,22 @@ class Watched(LocalBackend):
         self.fails = fails
 
     async def start_async(self) -> None:
-        await self._note("start")
+        self._note("start")
         await super().start_async()
 
     async def close_async(self) -> None:
-        await self._note("close")
+        self._note("close")
         await super().close_async()
 
-    async def _note(self, operation: str) -> None:
+    def start(self) -> None:
+        self._note("start")
+        super().start()
+
+    def close(self) -> None:
+        self._note("close")
+        super().close()
+
+    def _note(self, operation: str) -> None:
         self.journal.append(f"{operation} {self.key}")
         if operation in self.fails:
             raise BackendUnavailableError("No", operation=operation, backend=self.key)
@@ -166,6 +175,42 @@ def test_application_with_a_failing_start_does_not_start(tmp_path: Path, registr
     client = TestClient(app(registry, LocalBackend("a", tmp_path / "file")))
     with pytest.RaisesGroup(StorageError, flatten_subgroups=True), client:
         pass
+
+
+def test_opened_in_a_script_without_an_event_loop(
+    tmp_path: Path, registry: StorageRegistry, journal: list[str]
+) -> None:
+    """``with`` opens the backends as ``async with`` does, in order, and closes them in reverse."""
+    backends = [Watched(key, tmp_path / key, journal) for key in "ab"]
+    with FilestoreConfig(backends, registry=registry).opened():
+        assert registry.registered_backends() == ["a", "b"]
+    assert journal == ["start a", "start b", "close b", "close a"]
+    assert registry.registered_backends() == []
+
+
+def test_failing_start_in_a_script_closes_what_was_started(
+    tmp_path: Path, registry: StorageRegistry, journal: list[str]
+) -> None:
+    """Nothing stays open or registered."""
+    backends = [Watched("a", tmp_path / "a", journal), Watched("b", tmp_path / "b", journal, fails=["start"])]
+    with (
+        pytest.raises(BackendUnavailableError, match="backend='b'"),
+        FilestoreConfig(backends, registry=registry).opened(),
+    ):
+        journal.append("run")
+    assert (journal, registry.registered_backends()) == (["start a", "start b", "close a"], [])
+
+
+def test_links_in_a_script(tmp_path: Path) -> None:
+    """A folder cannot sign; the error says how a script makes links, and does so."""
+    config = FilestoreConfig([LocalBackend("scripted", tmp_path)], secret=secrets.token_bytes(32))
+    file = FileObject(config.backends[0], "a.txt", content=b"x").save()
+    with pytest.raises(UnsupportedOperationError, match=r"with config.opened\(\):"):
+        file.url()
+    with pytest.raises(ConfigurationError, match=r"FilestoreConfig\(secret=...\) .*with config.opened\(\):"):
+        file.url(disposition="inline")
+    with config.opened():
+        assert file.url().startswith("/")
 
 
 async def test_failing_close_closes_the_others(tmp_path: Path, registry: StorageRegistry, journal: list[str]) -> None:

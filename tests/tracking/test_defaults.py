@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column
 
 from litestar_filestore import FileObject, FileObjectList, StoredObject
-from litestar_filestore.errors import ConfigurationError, UnsupportedOperationError
+from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, UnsupportedOperationError
 from tests.orm.models import BACKEND, a_file
 
 if TYPE_CHECKING:
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 class Base(DeclarativeBase):
     pass
+
+
+class Contract(Base):
+    __tablename__ = "contract"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file: Mapped[FileObject] = mapped_column(StoredObject(BACKEND))
 
 
 def named(context: Any) -> FileObject:
@@ -210,3 +217,25 @@ def test_null_as_default() -> None:
         session.commit()
         assert row.file is None
     engine.dispose()
+
+
+def test_row_without_the_file_that_it_needs(db: Database) -> None:
+    """The error names the attribute and what to do, before the database says that a constraint failed."""
+    message = r"Contract.file must hold a file, and this row has none: .*Mapped\[FileObject \| None\]"
+
+    def insert(session: Session) -> None:
+        session.add(Contract(id=1))
+        with pytest.raises(InvalidArgumentError, match=message):
+            session.flush()
+        session.rollback()
+        session.add(Contract(id=1, file=a_file()))
+        session.commit()
+
+    def update(session: Session) -> None:
+        contract = session.get_one(Contract, 1)
+        contract.file = None  # type: ignore[assignment]
+        with pytest.raises(InvalidArgumentError, match=message):
+            session.flush()
+
+    db.run(insert)
+    db.run(update)

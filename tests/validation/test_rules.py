@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from litestar_filestore import ContentTypes, Extensions, FileField, MaxFiles, MaxSize, MinSize
+from litestar_filestore import (
+    ContentTypes,
+    Extensions,
+    FileField,
+    FilestoreConfig,
+    MaxFiles,
+    MaxSize,
+    MinSize,
+    StoredObject,
+)
 from litestar_filestore.core.rule import Candidate, Rule, max_bytes, max_files
 from litestar_filestore.errors import ConfigurationError, FileRejectedError, FileTooLargeError, FileTypeNotAllowedError
 from litestar_filestore.uploads.forms import file_field
@@ -57,6 +69,44 @@ def test_size_that_is_none(size: int | str) -> None:
     """Anything else is refused when the rule is written, not when the first file comes."""
     with pytest.raises(ConfigurationError):
         MaxSize(size)
+
+
+@pytest.mark.parametrize(
+    ("rule", "argument", "remedy"),
+    [
+        (ContentTypes, ["image/png"], r"ContentTypes\('application/pdf', 'image/\*'\), not \['image/png'\]"),
+        (ContentTypes, 3, r"ContentTypes\('application/pdf', 'image/\*'\), not 3"),
+        (Extensions, [".png"], r"Extensions\('.pdf', '.tar.gz'\), not \['.png'\]"),
+        (MaxSize, ["1 MB"], r"bytes, or text such as '25 MB', not \['1 MB'\]"),
+        (MaxSize, 1.5, "bytes, or text such as '25 MB', not 1.5"),
+        (MinSize, None, "bytes, or text such as '25 MB', not None"),
+        (MaxFiles, "3", r"MaxFiles\(10\), not '3'"),
+    ],
+)
+def test_argument_of_the_wrong_type(rule: Callable[[Any], object], argument: object, remedy: str) -> None:
+    """A list where arguments are expected, above all, is an error that shows the call."""
+    with pytest.raises(ConfigurationError, match=remedy):
+        rule(argument)
+
+
+@pytest.mark.parametrize("place", ["StoredObject", "FileField", "FilestoreConfig"])
+@pytest.mark.parametrize(
+    ("rules", "remedy"),
+    [
+        (MaxSize(1), r"takes a list, even for one rule, not MaxSize: rules=\[MaxSize\(...\)\]"),
+        ([MaxSize], r"holds the class MaxSize: call it, as in MaxSize\(...\)"),
+        (["25 MB"], "holds '25 MB', which is no rule: give rules such as MaxSize"),
+    ],
+)
+def test_rules_that_are_none(place: str, rules: Any, remedy: str) -> None:
+    """What is no list of rules is refused where it is written, and not by the first upload."""
+    makers: dict[str, Callable[[], object]] = {
+        "StoredObject": lambda: StoredObject("documents", rules=rules),
+        "FileField": lambda: FileField("documents", rules=rules),
+        "FilestoreConfig": lambda: FilestoreConfig(rules=rules),
+    }
+    with pytest.raises(ConfigurationError, match=f"rules= of {place} {remedy}"):
+        makers[place]()
 
 
 @pytest.mark.parametrize(

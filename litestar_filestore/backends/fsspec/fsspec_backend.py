@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver, Recipe
 from litestar_filestore.backends.fsspec.store import Place
 from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.backends.web_addresses import check_web_address
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.keys import DEFAULT_KEY_TEMPLATE
 from litestar_filestore.errors import ConfigurationError, MissingDependencyError
@@ -205,7 +207,13 @@ def _by_name(fs: str, options: dict[str, Any]) -> _Target:
         raise ConfigurationError(f"{fs!r} chains file systems, which cannot store atomically: name the last one only")
     if "?" in fs or "#" in fs:
         raise ConfigurationError(f"{fs.partition('?')[0]!r}: give options as arguments, not in the URL")
+    check_web_address(fs)
     protocol, separator, _ = fs.partition("://")
+    if not separator and re.search(r"[/\\.:]", fs):
+        raise ConfigurationError(
+            f"fs={fs!r} is neither a URL nor a protocol: write a URL such as 's3://bucket/folder/' or "
+            "'file:///folder/'. LocalBackend takes a folder as it is"
+        )
     cls: Any = _class_of(protocol)
     folder = ""
     if separator:

@@ -62,7 +62,10 @@ class LocalDriver(Driver):
             ConfigurationError: If `root` is relative, and would depend on where the process was started.
         """
         if not root.expanduser().is_absolute():
-            raise ConfigurationError(f"The root of local storage must be an absolute path, not {str(root)!r}")
+            raise ConfigurationError(
+                f"The root of local storage must be an absolute path, not {str(root)!r}, which depends on where the "
+                f"process was started: write Path({str(root)!r}).absolute() or '/var/lib/app/{root.name}'"
+            )
         self._tree = Tree(root, fsync=fsync, directory_mode=directory_mode)
         self._fsync = fsync
         self._file_mode = file_mode

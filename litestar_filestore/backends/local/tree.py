@@ -101,11 +101,18 @@ class Tree:
         """Return a descriptor of the root, which the caller closes; the first use creates it.
 
         Raises:
+            ConfigurationError: If the root, or what leads to it, is a file.
             BucketNotFoundError: If the root existed before and is gone: an unmounted disk must not look like an empty
                 store.
         """
         if not self._seen:
-            self.root.mkdir(mode=self._mode, parents=True, exist_ok=True)
+            try:
+                self.root.mkdir(mode=self._mode, parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise ConfigurationError(
+                    f"The root of local storage is a folder, but {self.root.name!r}, or a folder above it, is a file: "
+                    "name another folder, or move the file away"
+                ) from error
             self._seen = True
         try:
             return os.open(self._root, _DIRECTORY)

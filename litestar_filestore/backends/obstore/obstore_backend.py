@@ -5,11 +5,13 @@ obstore corrects or ignores many mistakes in a URL; here they are errors.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.backends.web_addresses import check_web_address
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.keys import DEFAULT_KEY_TEMPLATE, check_key, check_prefix
 from litestar_filestore.errors import ConfigurationError, InvalidKeyError, MissingDependencyError
@@ -53,34 +55,39 @@ def folder_of(url: str) -> Path | None:
     except ValueError as error:
         raise ConfigurationError(f"fs is malformed; it is a URL of the form {_FORMS}") from error
     if not parts.scheme or "://" not in url:
-        raise ConfigurationError(f"fs={_shown(parts)!r} is not a URL; write one of {_FORMS}")
+        raise ConfigurationError(
+            f"fs={_shown(url)!r} is not a URL: write one of {_FORMS}. LocalBackend takes a folder as it is"
+        )
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise ConfigurationError("fs must not hold '?' or '#': settings are options of the backend, not of the URL")
     if parts.scheme == "file":
-        return _root(parts)
+        return _root(url, parts)
     if parts.scheme == "memory":
         _check_memory(parts)
     else:
-        _check_remote(parts)
+        check_web_address(url)
+        _check_remote(url, parts)
     return None
 
 
-def _shown(parts: SplitResult) -> str:
-    """Return a URL without the parts that may be secret."""
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="", fragment="").geturl()
+_USER = re.compile(r"(?<=[:/])[^/:@][^/@]*@")
 
 
-def _root(parts: SplitResult) -> Path:
+def _shown(url: str) -> str:
+    """Return a URL, as it was given, without the parts that may be secret."""
+    return _USER.sub("", re.split("[?#]", url, maxsplit=1)[0])
+
+
+def _root(url: str, parts: SplitResult) -> Path:
     right = "write file:///absolute/folder/, with three slashes"
     if parts.netloc not in {"", "localhost"}:
-        raise ConfigurationError(f"fs={_shown(parts)!r} names a host instead of a folder: {right}")
+        raise ConfigurationError(f"fs={_shown(url)!r} names a host instead of a folder: {right}")
     path = unquote(parts.path)
     if path.split("/")[1:2] == ["~"]:
         raise ConfigurationError(f"'~' means nothing in a URL: {right}, for example f'file://{{Path.home()}}/uploads/'")
     if not path.strip("/"):
-        raise ConfigurationError(f"fs={_shown(parts)!r} is the root of the whole file system: {right}")
-    _check_folder(parts)
+        raise ConfigurationError(f"fs={_shown(url)!r} is the root of the whole file system: {right}")
+    _check_folder(url, parts)
     return Path(path)
 
 
@@ -89,7 +96,7 @@ def _check_memory(parts: SplitResult) -> None:
         raise ConfigurationError("A store in memory has no name and no folders: write memory:/// and use prefix=")
 
 
-def _check_remote(parts: SplitResult) -> None:
+def _check_remote(url: str, parts: SplitResult) -> None:
     form = _BUCKET_SCHEMES.get(parts.scheme)
     if form is None:
         raise ConfigurationError(f"obstore knows no {parts.scheme}:// stores; write one of {_FORMS}")
@@ -97,16 +104,16 @@ def _check_remote(parts: SplitResult) -> None:
     if at and (parts.scheme not in _WITH_ACCOUNT or ":" in account or not account):
         raise ConfigurationError(f"Credentials do not belong in a URL, they are options of the backend: write {form}")
     if not host:
-        raise ConfigurationError(f"fs={_shown(parts)!r} names no bucket, container or host: write {form}")
-    _check_folder(parts)
+        raise ConfigurationError(f"fs={_shown(url)!r} names no bucket, container or host: write {form}")
+    _check_folder(url, parts)
 
 
-def _check_folder(parts: SplitResult) -> None:
+def _check_folder(url: str, parts: SplitResult) -> None:
     folder = unquote(parts.path).removeprefix("/").removesuffix("/")
     try:
         check_key(folder or "folder")
     except InvalidKeyError as error:
-        raise ConfigurationError(f"The folder of fs={_shown(parts)!r} cannot be used: {error.detail}") from error
+        raise ConfigurationError(f"The folder of fs={_shown(url)!r} cannot be used: {error.detail}") from error
 
 
 _LOCAL_OPTIONS = frozenset({"fsync", "file_mode", "directory_mode"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -61,6 +62,7 @@ _CLIENT_OPTIONS = frozenset(
         "user_agent",
     }
 )
+_SERVICE_VARIABLES = {"s3": "AWS", "gcs": "GOOGLE", "azure": "AZURE"}
 _SERVICE_PREFIX = re.compile(r"^(aws|azure|google)_")
 _UNKNOWN_OPTION = re.compile(r"(?:Configuration key: '|Invalid key: )([A-Za-z0-9_]{1,80})")
 _UNREADABLE = ("credential error", "Invalid Access Key")
@@ -84,7 +86,8 @@ def driver_of_url(url: str, options: Mapping[str, Any], **settings: Any) -> Obst
     """
     protocol = obstore.parse_scheme(url)
     kind = KINDS[protocol]
-    if "disabled" in {options.get("conditional_put"), options.get("aws_conditional_put")}:
+    said = options.get("aws_conditional_put") or options.get("conditional_put")
+    if (said or (protocol == "s3" and os.environ.get("AWS_CONDITIONAL_PUT"))) == "disabled":
         kind = replace(kind, capabilities=kind.capabilities & ~Capability.PUT_IF_ABSENT)
     opener = partial(_open, url, _store_options(protocol, options))
     try:
@@ -119,7 +122,7 @@ def open_store(driver: LocalDriver | ObstoreDriver) -> ObjectStore:
 
 def _store_options(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in options.items() if value is not None}
-    client = {**_CLIENT_DEFAULTS, **given.pop("client_options", {})}
+    client = {**_CLIENT_DEFAULTS, **_client_environment(protocol), **given.pop("client_options", {})}
     for name in tuple(given):
         if (plain := _SERVICE_PREFIX.sub("", name)) in _CLIENT_OPTIONS:
             client[plain] = given.pop(name)
@@ -127,6 +130,16 @@ def _store_options(protocol: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if protocol in {"http", "memory"} and given:
         raise ConfigurationError(f"{protocol} storage has no option {min(given)!r}: leave it out")
     return given if protocol == "memory" else {**given, "client_options": client, "retry_config": retry}
+
+
+def _client_environment(protocol: str) -> dict[str, str]:
+    """Return what the environment says of connections, as in ``AWS_ALLOW_HTTP``.
+
+    obstore reads it, and forgets it as soon as it is given client options, such as our shorter timeouts.
+    """
+    service = _SERVICE_VARIABLES.get(protocol)
+    found = {name: os.environ.get(f"{service}_{name.upper()}") for name in _CLIENT_OPTIONS} if service else {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _open(url: str, options: dict[str, Any]) -> ObjectStore:
@@ -139,10 +152,13 @@ def _open(url: str, options: dict[str, Any]) -> ObjectStore:
             raise AuthenticationError(
                 "The credentials among the backend's options cannot be read: check their file or text"
             ) from error
-        raise ConfigurationError(f"obstore refuses the options of this backend: {_reason(text)}") from error
+        raise ConfigurationError(f"obstore refuses the options of this backend: {_reason(text, options)}") from error
 
 
-def _reason(text: str) -> str:
+def _reason(text: str, options: Mapping[str, Any]) -> str:
     if (unknown := _UNKNOWN_OPTION.search(text)) is not None:
         return f"there is no option {unknown[1]!r}"
-    return next((reason for phrase, reason in _INCOMPLETE.items() if phrase in text), "a value has the wrong form")
+    wrong = (
+        f"a value has the wrong form, among {', '.join(sorted(options))}: most are text, as in aws_region='us-east-1'"
+    )
+    return next((reason for phrase, reason in _INCOMPLETE.items() if phrase in text), wrong)
