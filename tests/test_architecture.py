@@ -81,6 +81,7 @@ LONELY = {
     "testing.conformance_parts": "a chapter of the definition of a driver",
     "testing.conformance_put": "a chapter of the definition of a driver",
     "testing.conformance_sign": "a chapter of the definition of a driver",
+    "testing.pytest_plugin": "loaded by pytest, so it imports nothing",
     "testing.slow_put": "a program: the process that a conformance test kills",
     "tracking.flush": "what a flush does to files, apart from who listens",
     "uploads.direct": "the routes of direct uploads, apart from where they are mounted",

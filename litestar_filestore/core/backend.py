@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -50,7 +50,7 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -259,6 +259,16 @@ class StorageBackend:
                 )
             self._storage_driver = LegacyDriver(self)
         return self._storage_driver
+
+    @contextmanager
+    def driven_by(self, driver: Driver) -> Generator[None]:
+        """Return a context in which another driver does the work, for tests; key and settings stay."""
+        before = self._storage_driver, self.driver, self.protocol
+        self._storage_driver, self.driver, self.protocol = driver, driver.name, driver.protocol
+        try:
+            yield
+        finally:
+            self._storage_driver, self.driver, self.protocol = before
 
     @property
     def capabilities(self) -> Capability:

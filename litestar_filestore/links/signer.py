@@ -137,7 +137,8 @@ class LinkSigner:
         self._config = config
         self._registry = registry
         self._downloads = downloads or DownloadConfig()
-        self._clock = clock
+        self.clock = clock
+        """Returns POSIX seconds (UTC); tests set it before the application starts."""
         # Within a window, links to one file are the same: a list that is shown again need not sign them again.
         self._download_token = lru_cache(maxsize=_REMEMBERED_TOKENS)(self._make_download_token)
         self._place_seen: tuple[str, str] = "", ""
@@ -229,7 +230,7 @@ class LinkSigner:
             version_id=file.version_id,
             referred=Referred.HELD if file.in_row else Referred.KEPT if kept else Referred.FREE,
         )
-        return self._token("reference", claims, int(self._clock()) + life)
+        return self._token("reference", claims, int(self.clock()) + life)
 
     def ticket_for(self, upload_id: str, metadata: str | None = None) -> str:
         """Return a ticket; see `LinkMaker.ticket_for`."""
@@ -250,12 +251,12 @@ class LinkSigner:
             max_bytes=max_bytes,
             owner=owner_of_new_objects.get(),
         )
-        return f"{self._base}/{self._token('upload', claims, int(self._clock()) + life)}"
+        return f"{self._base}/{self._token('upload', claims, int(self.clock()) + life)}"
 
     def _download_url(self, file: FileObject, backend: StorageBackend, key: str, wish: LinkWish, life: int) -> str:
         window = min(self._config.window_seconds, life // 2) or 1
         token = self._download_token(
-            (int(self._clock()) + life) // window * window,
+            (int(self.clock()) + life) // window * window,
             backend.key,
             key,
             wish.filename or file.filename,
@@ -298,7 +299,7 @@ class LinkSigner:
         return SignedAnswer(
             content_type=headers["content-type"],
             content_disposition=headers["content-disposition"],
-            signed_at=int(self._clock()) // window * window,
+            signed_at=int(self.clock()) // window * window,
             expires_in=life,
         )
 
@@ -332,7 +333,7 @@ class LinkSigner:
             InvalidTokenError: If the token is not a valid download link.
         """
         claims, end = self._claims("download", token, DownloadClaims)
-        return self._stored_file(claims), claims, max(1, end - int(self._clock()))
+        return self._stored_file(claims), claims, max(1, end - int(self.clock()))
 
     def read_upload(self, token: str) -> tuple[UploadClaims, UsedLink]:
         """Return the claims of an upload link, and the record that it was used.
@@ -359,7 +360,7 @@ class LinkSigner:
         return claims.upload, claims.metadata
 
     def _claims(self, purpose: Purpose, token: str, type_: type[C]) -> tuple[C, int]:
-        written, end = self._ring.read(purpose, token, now=self._clock())
+        written, end = self._ring.read(purpose, token, now=self.clock())
         try:
             return msgspec.convert(written, type_), end
         except msgspec.ValidationError as error:

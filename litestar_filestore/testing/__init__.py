@@ -1,4 +1,4 @@
-"""Tools for tests: conformance tests for drivers, planned faults, hostile names, a leak gate, fixtures.
+"""Tools for tests: the fixture `filestore`, conformance tests for drivers, planned faults, hostile names, a leak gate.
 
 A name is loaded when it is first used: `FaultyDriver` does without pytest, which the definition of a driver needs.
 """
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from litestar_filestore.testing.conformance import BackendConformance
     from litestar_filestore.testing.faults import Call, Fault, FaultyBackend, FaultyDriver, Operation
-    from litestar_filestore.testing.fixtures import memory_storage
     from litestar_filestore.testing.harness import EACH_HALF_ONCE, Form, Harness
     from litestar_filestore.testing.hostile import HOSTILE_FILENAMES, HOSTILE_KEYS, ODD_KEYS
+    from litestar_filestore.testing.kit import FakeClock, Filestore
     from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
+    from litestar_filestore.testing.random_files import provide_files
     from litestar_filestore.testing.spec import BackendSpec
 
 __all__ = (
@@ -26,15 +27,17 @@ __all__ = (
     "BackendConformance",
     "BackendSpec",
     "Call",
+    "FakeClock",
     "Fault",
     "FaultyBackend",
     "FaultyDriver",
+    "Filestore",
     "Form",
     "Harness",
     "LeakGate",
     "Operation",
     "assert_no_tasks",
-    "memory_storage",
+    "provide_files",
 )
 
 _HOMES = {
@@ -45,15 +48,17 @@ _HOMES = {
     "BackendConformance": "conformance",
     "BackendSpec": "spec",
     "Call": "faults",
+    "FakeClock": "kit",
     "Fault": "faults",
     "FaultyBackend": "faults",
     "FaultyDriver": "faults",
+    "Filestore": "kit",
     "Form": "harness",
     "Harness": "harness",
     "LeakGate": "leaks",
     "Operation": "faults",
     "assert_no_tasks": "leaks",
-    "memory_storage": "fixtures",
+    "provide_files": "random_files",
 }
 """The module of each name, for the interpreter; the imports above are for type checkers."""
 
