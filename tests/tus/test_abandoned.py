@@ -54,6 +54,7 @@ def finish_without_a_row(site: Site) -> None:
     site.upload(CONTENT[:MIB])
 
 
+HOURS = [pytest.mark.stress, pytest.mark.timeout(3600)]
 WAYS = [
     only_begin,
     send_first_bytes,
@@ -71,7 +72,7 @@ WAYS = [
     [
         ("local", 150),
         ("picky", 150),
-        *(pytest.param(kind, 10_000, marks=pytest.mark.stress) for kind in ("local", "picky")),
+        *(pytest.param(kind, 10_000, marks=HOURS) for kind in ("local", "picky")),
     ],
 )
 def test_nothing_stays_of_abandoned_uploads(
