@@ -30,7 +30,7 @@ class LinkConfig:
     """What links begin with, for example ``https://files.example.com``: the address of the application, or of a proxy
     or content delivery network in front of it. Add a path if the application does not see it. ``None`` makes links that
     begin with a path; they work on the pages of the application. It is never taken from a request, because clients
-    choose the ``Host``. The path of the application (``Litestar(path=...)``) and `path` follow it. The URLs of resumable
+    choose the ``Host``. The path of the application (``Litestar(path=...)``) and `path` follow it. URLs of resumable
     uploads begin with it as well."""
     expires_in: int = 300
     """Longest life of a download link if the caller names none."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
@@ -29,15 +28,6 @@ if TYPE_CHECKING:
 
 CLIENTS = 8
 TURNS = 4
-OPTIONS: dict[str, dict[str, Any]] = {
-    "asyncpg": {
-        "statement_cache_size": 0,
-        "prepared_statement_cache_size": 0,
-        "prepared_statement_name_func": lambda: f"__asyncpg_{uuid.uuid4()}__",
-    },
-    "psycopg": {"prepare_threshold": None},
-}
-"""What each driver needs, as it has to stand on the page on large installations."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +46,7 @@ async def engine(
     """The engine of an application, with more connections than PgBouncer has."""
     database = str(sa.make_url(postgres_url).database)
     url = bouncer.url(request.param, database)
-    engine = create_async_engine(url, connect_args=OPTIONS[request.param], pool_size=CLIENTS)
+    engine = create_async_engine(url, connect_args=pgbouncer.OPTIONS[request.param], pool_size=CLIENTS)
     yield engine
     await engine.dispose()
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.servers.processes import HOST, find_program, free_port, running
 
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
 
-__all__ = ("SERVER_CONNECTIONS", "serve")
+__all__ = ("OPTIONS", "SERVER_CONNECTIONS", "serve")
 
 SERVER_CONNECTIONS = 4
 """How many connections to PostgreSQL all clients share: fewer than there are clients."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "asyncpg": {
+        "statement_cache_size": 0,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": lambda: f"__asyncpg_{uuid.uuid4()}__",
+    },
+    "psycopg": {"prepare_threshold": None},
+}
+"""What each driver needs, as it has to stand on the page on large installations."""
 
 # It lets everybody in, like PostgreSQL in these tests, and is one user there.
 _CONFIGURATION = """

@@ -98,16 +98,18 @@ Serve = Callable[..., Site]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start applications; they are stopped after the test."""
+    """Start applications; they are stopped after the test. One may have an engine of its own to the same database."""
     with ExitStack() as stack:
 
-        def start(backend: StorageBackend | None = None, *, url: str | None = None, **options: Any) -> Site:
+        def start(
+            backend: StorageBackend | None = None, *, url: str | None = None, beside: Any = None, **options: Any
+        ) -> Site:
             store = backend or LocalBackend("documents", tmp_path / "files", fsync=False)
             url = url or f"sqlite:///{tmp_path}/rows.db"
             engine = sa.create_engine(url)
             stack.callback(engine.dispose)
             Base.metadata.create_all(engine)
-            app = make_app(store, create_async_engine(async_url(url)), **options)
+            app = make_app(store, beside or create_async_engine(async_url(url)), **options)
             return Site(stack.enter_context(TestClient(app)), store, engine)
 
         yield start

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.servers.azurite import AzureServer
     from tests.servers.s3 import S3Server
 
-__all__ = ("describe", "open_store")
+__all__ = ("describe", "describe_local", "open_store")
 
 
 def describe(request: pytest.FixtureRequest, kind: str, folder: Path) -> str:
@@ -46,6 +46,11 @@ def describe(request: pytest.FixtureRequest, kind: str, folder: Path) -> str:
                 "connection_string": azure.connection_string,
             }
         )
+    return describe_local(folder, kind)
+
+
+def describe_local(folder: Path, kind: str = "local") -> str:
+    """Describe a store on disk."""
     return json.dumps({"kind": kind, "folder": str(folder)})
 
 

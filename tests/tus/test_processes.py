@@ -6,13 +6,11 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -22,9 +20,10 @@ import sqlalchemy as sa
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
-from tests.ledger.places import async_url
-from tests.servers.processes import HOST, TESTS_IMPORTABLE, RunningProcess, Surroundings, free_port, running
+from tests.servers.processes import HOST, RunningProcess
 from tests.tus.conftest import OFFSET_TYPE
+from tests.tus.servers import serving
+from tests.tus.stores import describe_local
 from tests.tus.tus_app import PATH, Base
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-APP = "tests.tus.tus_app:create_app_from_environment"
 TUS = {"Tus-Resumable": "1.0.0"}
 
 
@@ -110,18 +108,9 @@ def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     Base.metadata.create_all(engine)
     with ExitStack() as stack:
-        one, two = (stack.enter_context(_serving(folder, url)) for _ in range(2))
+        store = describe_local(folder)
+        one, two = (Server(*stack.enter_context(serving(folder, store, url))) for _ in range(2))
         yield Pair(one, two, engine)
-
-
-@contextmanager
-def _serving(folder: Path, url: str) -> Iterator[Server]:
-    port = free_port()
-    command = [sys.executable, "-P", "-m", "uvicorn", APP, "--factory", "--host", HOST, "--port", str(port)]
-    environment = {**TESTS_IMPORTABLE, "TUS_FOLDER": str(folder), "TUS_DATABASE": async_url(url)}
-    with running(f"uvicorn-{port}", command, folder, Surroundings(environment=environment)) as process:
-        process.wait_for_port(port)
-        yield Server(port, process)
 
 
 def finish(server: Server, url: str, content: bytes, offset: int) -> None:

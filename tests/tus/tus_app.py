@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 from litestar import Litestar, post
@@ -24,13 +23,13 @@ from litestar_filestore import (
     FileObjectList,
     FilestoreConfig,
     FilestorePlugin,
-    LocalBackend,
     MaxSize,
     StorageBackend,
     StoredObject,
     create_upload_router,
 )
 from litestar_filestore.ledger import LedgerConfig
+from tests.tus.stores import open_store
 
 __all__ = ("PATH", "SECRET", "Base", "Document", "create_app_from_environment", "make_app")
 
@@ -121,6 +120,6 @@ def _do_not_sync(connection: Any, _: Any) -> None:
 
 
 def create_app_from_environment() -> Litestar:
-    """Return the application on the database and the folder that the environment names, for a server."""
-    folder = Path(os.environ["TUS_FOLDER"])
-    return make_app(LocalBackend("documents", folder / "files"), create_async_engine(os.environ["TUS_DATABASE"]))
+    """Return the application on the database and the store that the environment names, for a server."""
+    store, engine = open_store(os.environ["TUS_STORE"]), create_async_engine(os.environ["TUS_DATABASE"])
+    return make_app(store, engine, max_open_per_owner=int(os.environ["TUS_MAX_OPEN"]))
