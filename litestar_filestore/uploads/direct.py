@@ -48,7 +48,7 @@ from litestar_filestore.validation.rules import too_large_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from litestar_filestore.core.file_object import FileObject, LinkMaker
+    from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.types import Part
     from litestar_filestore.uploads.receiving import Hold
     from litestar_filestore.uploads.resumable import ResumableRoutes
@@ -302,9 +302,7 @@ class DirectRoutes:
         async def uppy_finish(request: _Request, ticket: FromPath[str]) -> Response[UppyFinished]:
             """Finish an upload in parts. What has come counts, not the list of parts in the body."""
             with refusing():
-                done = await _DirectExchange(self.routes, request).finish(ticket)
-                location = str(request.url).partition("?")[0].removesuffix("/complete")
-                return _fresh(UppyFinished(location=location, key=done.reference))
+                return _fresh(await _DirectExchange(self.routes, request).uppy_finish(ticket))
 
         @get(part, **of_all)
         async def part_url(request: _Request, ticket: FromPath[str], number: FromPath[int]) -> Response[UppyPart]:
@@ -336,10 +334,6 @@ class _DirectExchange(Exchange):
     def _signs(self) -> bool:
         """Whether the store takes parts from clients."""
         return Capability.SIGN_PARTS in self._to.backend.capabilities
-
-    @property
-    def _links(self) -> LinkMaker:
-        return cast("LinkMaker", self._files.settings.registry.link_maker)  # `destination` has refused to work without
 
     # -- who asks
 
@@ -446,8 +440,7 @@ class _DirectExchange(Exchange):
 
     def _base(self, suffix: str) -> str:
         """Return the URL of the router as the client sees it."""
-        url = self._request.url
-        return f"{url.scheme}://{url.netloc}{url.path.removesuffix(suffix)}"
+        return self._here.removesuffix(suffix)
 
     # -- parts
 
@@ -595,6 +588,10 @@ class _DirectExchange(Exchange):
                 upload = hold.upload if hold.upload.is_complete else await self._complete(hold)
         await self._require_free(upload)
         return _finished(self._reference(upload), self._file(upload))
+
+    async def uppy_finish(self, ticket: str) -> UppyFinished:
+        """Finish an upload in parts."""
+        return UppyFinished(location=self._base("/complete"), key=(await self.finish(ticket)).reference)
 
     async def _complete(self, hold: Hold) -> Upload:
         try:
