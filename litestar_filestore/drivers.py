@@ -18,6 +18,7 @@ from litestar_filestore.core.types import (
     PartLimits,
     PutOptions,
     SignedAnswer,
+    SignedForm,
     SignMethod,
 )
 
@@ -34,6 +35,7 @@ __all__ = (
     "PutOptions",
     "SignMethod",
     "SignedAnswer",
+    "SignedForm",
     "run_blocking",
     "translate_os_error",
 )

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
+from litestar_filestore.cli.cors import cors_command
 from litestar_filestore.core.threads import within
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import ConfigurationError, LedgerError, StorageError
@@ -247,3 +248,4 @@ async def _with_places(app: Litestar, work: Callable[[list[Place], FilestoreConf
 
 for _command in (list_backends, check, sweep_command, adopt_command, fsck_command, usage_command):
     storages_group.add_command(cast("Any", _command))  # any kind of command will do
+storages_group.add_command(cast("Any", cors_command))

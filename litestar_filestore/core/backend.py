@@ -835,6 +835,11 @@ class StorageBackend:
                 path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
             )
 
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return, and perhaps set, what the bucket permits to pages of other origins; see `Driver.cors_async`."""
+        with self._guard("cors", None):
+            return await self.storage_driver.cors_async(rules)
+
     @staticmethod
     def _part_options(content_type: str | None, metadata: Mapping[str, Any] | None, *, overwrite: bool) -> PutOptions:
         return PutOptions(

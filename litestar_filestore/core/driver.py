@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar_filestore.core.types import Capability
 from litestar_filestore.errors import (
@@ -19,7 +19,7 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from litestar_filestore.core.types import (
@@ -341,6 +341,15 @@ class Driver(ABC):
         raise UnsupportedOperationError(
             f"{self.protocol} storage takes no forms: put parts, or send the file to the application"
         )
+
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return what the bucket permits to pages of other origins, in the form of S3.
+
+        Args:
+            rules: Rules to set instead of those that there are; ``None`` changes nothing.
+        """
+        del rules
+        raise UnsupportedOperationError(f"{self.protocol} storage has no rules for origins that could be set here")
 
     def _without_parts(self) -> UnsupportedOperationError:
         return UnsupportedOperationError(

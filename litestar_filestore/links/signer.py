@@ -235,7 +235,7 @@ class LinkSigner:
     def ticket_for(self, upload_id: str, metadata: str | None = None) -> str:
         """Return a ticket; see `LinkMaker.ticket_for`."""
         claims = _TicketClaims(upload=upload_id, metadata=metadata)
-        return self._token("ticket", claims, int(self._clock()) + _TICKET_SECONDS)
+        return self._token("ticket", claims, int(self.clock()) + _TICKET_SECONDS)
 
     def _upload_url(self, file: FileObject, wish: LinkWish) -> str:
         backend = self._registry.get_backend(file.backend_key)

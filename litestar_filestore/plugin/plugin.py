@@ -158,6 +158,8 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.signature_namespace = {**_NAMES, **app_config.signature_namespace}
         app_config.type_encoders = {**TYPE_ENCODERS, **(app_config.type_encoders or {})}
         app_config.type_decoders = [*(app_config.type_decoders or ()), *TYPE_DECODERS]
+        # For files inside of forms Litestar asks the class before these; it says only that the plugin is missing.
+        setattr(FileObject, "_decoder", None)  # noqa: B010  # of Litestar, which has no public name for it
         if config.set_default_exception_handlers:
             defaults: dict[Any, Any] = dict.fromkeys(ANSWERS, answer_storage_error)
             defaults[OperationalError] = answer_operational_error

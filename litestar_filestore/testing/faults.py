@@ -15,7 +15,7 @@ import time
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import anyio
 
@@ -24,7 +24,7 @@ from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.types import Block
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from litestar_filestore.core.types import ObjectInfo, Part, PutOptions, SignedAnswer, SignedForm, SignMethod
@@ -272,6 +272,10 @@ class FaultyDriver(Driver):
         """List through the real driver."""
         async with self._call_async("list_parts", path, details=(upload,)):
             return await self.wrapped.list_parts_async(path, upload)
+
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Ask the real driver."""
+        return await self.wrapped.cors_async(rules)
 
     async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
         """Sign with the real driver."""

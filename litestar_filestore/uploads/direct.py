@@ -29,6 +29,7 @@ from litestar_filestore.errors import (
     InvalidTokenError,
     ObjectChangedError,
     ObjectNotFoundError,
+    StorageError,
 )
 from litestar_filestore.ledger.points import reach
 from litestar_filestore.ledger.quota import owner_of_new_objects
@@ -47,7 +48,7 @@ from litestar_filestore.validation.rules import too_large_message
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from litestar_filestore.core.file_object import FileObject, LinkMaker
+    from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.types import Part
     from litestar_filestore.uploads.receiving import Hold
     from litestar_filestore.uploads.resumable import ResumableRoutes
@@ -56,8 +57,13 @@ __all__ = (
     "BegunUpload",
     "DirectRoutes",
     "FinishedUpload",
+    "NewForm",
     "NewUpload",
     "PartUrl",
+    "TicketOfUpload",
+    "UploadFormFields",
+    "UppyFinished",
+    "UppyForm",
     "UppyListedPart",
     "UppyNewUpload",
     "UppyPart",
@@ -89,8 +95,6 @@ class NewUpload(msgspec.Struct, frozen=True, kw_only=True):
     """Its media type, as the browser guesses it."""
     metadata: dict[str, str] = {}
     """What else the application wants to know; `authorize` sees it."""
-    form: bool = False
-    """Whether a plain HTML form will send the file, in one request."""
 
 
 class PartUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,10 +117,28 @@ class BegunUpload(msgspec.Struct, frozen=True, kw_only=True):
     """Size of its parts in bytes; the last one is shorter."""
     parts: list[PartUrl]
     """The first parts. The URLs of others, and new ones, are at ``s3/multipart/{ticket}/{number}``."""
-    url: str | None = None
-    """The ``action`` of a form, if one was asked for."""
-    fields: dict[str, str] = {}
-    """The hidden fields of that form; they come before the field ``file``."""
+
+
+class NewForm(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that a plain HTML form is going to upload, in one request."""
+
+    filename: str
+    """Its name."""
+    type: str = ""
+    """Its media type, as the browser guesses it."""
+    metadata: dict[str, str] = {}
+    """What else the application wants to know; `authorize` sees it."""
+
+
+class UploadFormFields(msgspec.Struct, frozen=True, kw_only=True):
+    """A form that uploads one file."""
+
+    ticket: str
+    """Names the upload; keep it to finish it."""
+    url: str
+    """The ``action``; the method is POST and the ``enctype`` is ``multipart/form-data``."""
+    fields: dict[str, str]
+    """The hidden fields, before the field ``file``."""
 
 
 class TicketOfUpload(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,6 +246,12 @@ class DirectRoutes:
             with refusing():
                 return _fresh(await _DirectExchange(self.routes, request).begin(data))
 
+        @post("/form", **small)
+        async def form(request: _Request, data: JSONBody[NewForm]) -> Response[UploadFormFields]:
+            """Answer a form that uploads one file to the store, or to the application if the store takes no forms."""
+            with refusing():
+                return _fresh(await _DirectExchange(self.routes, request).form(data))
+
         @post("/finish", status_code=200, **small)
         async def finish(request: _Request, data: JSONBody[TicketOfUpload]) -> Response[FinishedUpload]:
             """Finish an upload: checks the file, and answers the reference to it."""
@@ -246,7 +274,7 @@ class DirectRoutes:
             with refusing():
                 await _DirectExchange(self.routes, request).take_form()
 
-        return [begin, finish, uppy_form, take_form]
+        return [begin, form, finish, uppy_form, take_form]
 
     def _in_parts(self, of_all: dict[str, Any], small: dict[str, Any], large: dict[str, Any]) -> list[Any]:
         """Return the handlers for files that come in parts, by the names that Uppy gives them."""
@@ -274,9 +302,7 @@ class DirectRoutes:
         async def uppy_finish(request: _Request, ticket: FromPath[str]) -> Response[UppyFinished]:
             """Finish an upload in parts. What has come counts, not the list of parts in the body."""
             with refusing():
-                done = await _DirectExchange(self.routes, request).finish(ticket)
-                location = str(request.url).partition("?")[0].removesuffix("/complete")
-                return _fresh(UppyFinished(location=location, key=done.reference))
+                return _fresh(await _DirectExchange(self.routes, request).uppy_finish(ticket))
 
         @get(part, **of_all)
         async def part_url(request: _Request, ticket: FromPath[str], number: FromPath[int]) -> Response[UppyPart]:
@@ -308,10 +334,6 @@ class _DirectExchange(Exchange):
     def _signs(self) -> bool:
         """Whether the store takes parts from clients."""
         return Capability.SIGN_PARTS in self._to.backend.capabilities
-
-    @property
-    def _links(self) -> LinkMaker:
-        return cast("LinkMaker", self._files.settings.registry.link_maker)  # `destination` has refused to work without
 
     # -- who asks
 
@@ -352,9 +374,7 @@ class _DirectExchange(Exchange):
         return UppyUpload(upload_id=ticket, key=ticket)
 
     async def _begin(self, metadata: str, size: int | None) -> tuple[str, Upload]:
-        if declared_type(self._request.headers.get("content-type")) != "application/json":
-            # A page of another origin may send forms or text with the user's cookies, and JSON only if CORS permits it.
-            raise UnsupportedMediaType("The Content-Type must be application/json")
+        self._require_json()
         upload = await self._new(metadata, size)
         await self._open_row(upload)
         reach("direct.staged")
@@ -363,6 +383,34 @@ class _DirectExchange(Exchange):
         reach("direct.begun")
         await self._book.run(lambda c: self._book.uploads.name(c, upload.id, name))
         return self._links.ticket_for(upload.id), replace(upload, store_upload=name)
+
+    async def form(self, new: NewForm) -> UploadFormFields:
+        """Answer a form that uploads one file."""
+        self._require_json()
+        metadata, backend = (
+            _metadata({**new.metadata, "filename": new.filename, "filetype": new.type}),
+            self._to.backend,
+        )
+        if Capability.SIGN_FORM not in backend.capabilities:
+            await self._new(metadata, None)
+            ticket = self._links.ticket_for(secrets.token_hex(16), metadata)
+            return UploadFormFields(ticket=ticket, url=self._base("/form") + "/s3/form/", fields={"key": ticket})
+        upload = await self._new(metadata, None)
+        # Until its policy expires, a form can be sent again. So it writes an object of its own, which is copied at the
+        # end, and whose entry in the ledger outlives the policy: what comes late is swept.
+        upload = replace(upload, tail_key=f"{upload.key}.form-{secrets.token_hex(8)}")
+        await self._open_row(upload)
+        reach("direct.staged")
+        seconds = int(min(_URL_SECONDS, self._to.life_seconds))
+        signed = await backend.sign_form_async(
+            cast("str", upload.tail_key), content_type=UNKNOWN, max_bytes=self._to.max_bytes, expires_in=seconds
+        )
+        return UploadFormFields(ticket=self._links.ticket_for(upload.id), url=signed.url, fields=dict(signed.fields))
+
+    def _require_json(self) -> None:
+        if declared_type(self._request.headers.get("content-type")) != "application/json":
+            # A page of another origin may send forms or text with the user's cookies, and JSON only if CORS permits it.
+            raise UnsupportedMediaType("The Content-Type must be application/json")
 
     async def _new(self, metadata: str, size: int | None) -> Upload:
         """Return the upload that a client asks for, if it may have it."""
@@ -392,8 +440,7 @@ class _DirectExchange(Exchange):
 
     def _base(self, suffix: str) -> str:
         """Return the URL of the router as the client sees it."""
-        url = self._request.url
-        return f"{url.scheme}://{url.netloc}{url.path.removesuffix(suffix)}"
+        return self._here.removesuffix(suffix)
 
     # -- parts
 
@@ -542,12 +589,18 @@ class _DirectExchange(Exchange):
         await self._require_free(upload)
         return _finished(self._reference(upload), self._file(upload))
 
+    async def uppy_finish(self, ticket: str) -> UppyFinished:
+        """Finish an upload in parts."""
+        return UppyFinished(location=self._base("/complete"), key=(await self.finish(ticket)).reference)
+
     async def _complete(self, hold: Hold) -> Upload:
         try:
+            if hold.upload.tail_key is not None:
+                return await self._complete_form(hold, hold.upload.tail_key)
             await self._add_up(hold)
             return await Receiver(hold, self._to, reads_all=not self._signs).complete()
         except ObjectChangedError as error:
-            raise Conflict("A part has been replaced meanwhile: finish again") from error
+            raise Conflict("The file has changed meanwhile: finish again") from error
         except InvalidArgumentError as error:
             raise Conflict(error.detail) from error
 
@@ -574,6 +627,28 @@ class _DirectExchange(Exchange):
             replace(upload, length=size, offset=size), list(parts), life_seconds=self._to.life_seconds, all_parts=True
         )
         reach("direct.added")
+
+    async def _complete_form(self, hold: Hold, posted: str) -> Upload:
+        """Make the file of what a form has sent to the store."""
+        upload, backend, life = hold.upload, self._to.backend, self._to.life_seconds
+        try:
+            size = (await backend.head_async(posted)).size
+        except ObjectNotFoundError as error:
+            raise Conflict("The form has not been sent: send it, and finish again") from error
+        if size > self._to.max_bytes:
+            await give_up(hold, self._to)
+            raise FileTooLargeError(too_large_message(self._to.max_bytes), max_bytes=self._to.max_bytes)
+        await hold.commit(replace(upload, length=size, offset=size), [], life_seconds=life)
+        reach("direct.added")
+        key = await backend.copy_async(posted, cast("str", upload.key), overwrite=True)
+        reach("direct.copied")
+        made = await backend.head_async(key)
+        if made.size != size:
+            raise ObjectChangedError("The form was sent again while it was copied")
+        done = await Receiver(hold, self._to, reads_all=False).complete(made)
+        with suppress(StorageError):  # then its lease runs out
+            await backend.delete_async(posted)
+        return done
 
     async def abort(self, ticket: str) -> None:
         """Remove an upload with all that has come of it."""

@@ -548,18 +548,21 @@ class Receiver:
 
     # -- the end
 
-    async def complete(self) -> Upload:
+    async def complete(self, made: ObjectInfo | None = None) -> Upload:
         """Make the file of an upload whose bytes have all come, and return the upload.
 
         A request that is killed meanwhile loses nothing: the next one, even a HEAD, goes on.
+
+        Args:
+            made: Its object, if that is in the store already.
 
         Raises:
             FileRejectedError: If a rule refuses the file; then the upload is gone.
             FileTooLargeError: If it is too long; then the upload is gone.
         """
         try:
-            whole = self._now.store_upload is None
-            file = await (self._put_whole() if whole else self._join())
+            whole = made is None and self._now.store_upload is None
+            file = await (self._put_whole() if whole else self._judged(made or await self._join()))
         except (FileRejectedError, FileTooLargeError):
             await finish(give_up(self._hold, self._to))
             raise
@@ -581,13 +584,16 @@ class Receiver:
         reach("upload.put")
         return file
 
-    async def _join(self) -> FileObject:
+    async def _join(self) -> ObjectInfo:
         if self._pending_bytes:
             await self._put_part(self._pending_bytes)
         if self._parts:
             await self._commit(offset=self._stored_bytes)
         info = await self._finish_parts()
         reach("upload.joined")
+        return info
+
+    async def _judged(self, info: ObjectInfo) -> FileObject:
         if self._judge is not None:
             return self._described(info, self._judge, await self._judge.end())
         judge = _Judge(self._now, self._to)

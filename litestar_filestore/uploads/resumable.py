@@ -317,6 +317,18 @@ class Exchange:
         """Return the file of a complete upload."""
         return FileObject.from_dict(json.loads(cast("str", upload.result)), self._to.backend)
 
+    @property
+    def _links(self) -> LinkMaker:
+        return cast("LinkMaker", self._files.settings.registry.link_maker)  # `destination` has refused to work without
+
+    @property
+    def _here(self) -> str:
+        """The URL of the request, as clients see it."""
+        url = self._request.url
+        outside = self._links.outside
+        before = outside if "://" in outside else f"{url.scheme}://{url.netloc}{outside}"
+        return before + quote(self._request.scope["path"]).rstrip("/")
+
 
 class _TusExchange(Exchange):
     """A request by tus 1.0.0."""
@@ -364,14 +376,6 @@ class _TusExchange(Exchange):
         if not (offset or upload.is_complete):
             del headers["Upload-Offset"]
         return _answer(201, {"Location": f"{self._here}/{upload.id}", **headers})
-
-    @property
-    def _here(self) -> str:
-        """The URL of the uploads, as clients see it."""
-        url = self._request.url
-        outside = cast("LinkMaker", self._files.settings.registry.link_maker).outside
-        before = outside if "://" in outside else f"{url.scheme}://{url.netloc}{outside}"
-        return before + quote(self._request.scope["path"]).rstrip("/")
 
     # -- what comes
 

@@ -78,6 +78,18 @@ def test_uppy_posts_small_file(direct: Direct) -> None:
     assert direct.site.states().count("linked") == 1
 
 
+def test_plain_form(direct: Direct) -> None:
+    """A form goes to the application where the store takes none; its size is checked while it comes."""
+    form = direct.ask("POST", "/form", json={"filename": "a.txt"}).json()
+    assert form["url"].endswith("/documents/uploads/s3/form/")
+    assert direct.finish(form["ticket"]).status_code == 404  # nothing is kept before the file comes
+    answer = direct.ask("POST", form["url"], data=form["fields"], files={"file": ("a.txt", b"%PDF-1.7")})
+    assert answer.status_code == 415
+    answer = direct.ask("POST", form["url"], data=form["fields"], files={"file": ("a.txt", b"text")})
+    assert answer.status_code == 204
+    assert direct.finish(form["ticket"]).json()["size"] == 4
+
+
 def test_memory(serve: Serve) -> None:
     """A store in memory takes the same requests."""
     direct = Direct(serve(MemoryBackend("documents")))

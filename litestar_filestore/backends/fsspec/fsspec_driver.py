@@ -23,7 +23,7 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 
     from litestar_filestore.backends.fsspec.running import Runner
     from litestar_filestore.backends.fsspec.store import Place, Store
@@ -185,6 +185,11 @@ class FSSpecDriver(Driver):
         """Return the parts that have come."""
         store, runner = await self._open_async()
         return await runner.call_async(store.list_parts, path, upload)
+
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return, and perhaps set, the rules of the bucket for origins."""
+        store, runner = await self._open_async()
+        return await runner.call_async(store.cors, rules)
 
     async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
         """Return a form that puts an object."""

@@ -39,7 +39,7 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from litestar_filestore.core.types import PutOptions, SignedAnswer, SignMethod
 
@@ -482,6 +482,20 @@ class S3Store(ObjectStore):
             if not answer.get("IsTruncated"):
                 return parts
             more = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+
+    async def cors(self, rules: Sequence[Mapping[str, Any]] | None) -> Sequence[Mapping[str, Any]]:
+        """Return the CORS rules of the bucket, after setting `rules` if there are any."""
+        bucket = {"Bucket": self.where("")["Bucket"]}
+        if rules is not None:
+            await self.request("put_bucket_cors", **bucket, CORSConfiguration={"CORSRules": list(rules)})
+        try:
+            answer = await self.request("get_bucket_cors", **bucket)
+        except Exception as error:
+            if code_of(error) == "NoSuchCORSConfiguration":
+                return []
+            raise
+        found: list[dict[str, Any]] = answer.get("CORSRules", [])
+        return found
 
     async def sign_form(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
         """Return a form with a signed policy: one key, one media type, a limited length."""

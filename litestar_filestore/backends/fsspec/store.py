@@ -16,7 +16,7 @@ from litestar_filestore.core.types import Capability, ObjectInfo
 from litestar_filestore.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from litestar_filestore.backends.fsspec.running import Outcome, Runner
     from litestar_filestore.core.types import (
@@ -256,6 +256,11 @@ class Store(ABC):
     def list_parts(self, path: str, upload: str) -> Outcome[Sequence[Part]]:
         """Return the parts that have come."""
         raise NotImplementedError
+
+    def cors(self, rules: Sequence[Mapping[str, Any]] | None) -> Outcome[Sequence[Mapping[str, Any]]]:
+        """Return, and perhaps set, the rules of the bucket for origins; see `Driver.cors_async`."""
+        del rules
+        raise UnsupportedOperationError("This file system has no rules for origins that could be set here")
 
     def sign_form(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> Outcome[SignedForm]:
         """Return a form that puts an object."""

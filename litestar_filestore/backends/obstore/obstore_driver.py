@@ -44,7 +44,7 @@ from litestar_filestore.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 
     from obstore import GetOptions, ListStream, ObjectMeta, PutResult
     from obstore.store import ObjectStore
@@ -244,6 +244,12 @@ class ObstoreDriver(Driver):
     async def list_parts_async(self, path: str, upload: str) -> Sequence[Part]:
         """Return the parts that have come to S3."""
         return await (await self._s3fs_async()).list_parts_async(path, upload)
+
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Return, and perhaps set, the rules of an S3 bucket for origins."""
+        if Capability.PARTS not in self.capabilities:
+            return await super().cors_async(rules)
+        return await (await self._s3fs_async()).cors_async(rules)
 
     async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
         """Return a form that puts an object into S3."""

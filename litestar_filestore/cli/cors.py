@@ -1,0 +1,116 @@
+"""``litestar storages cors``: what a bucket permits to the pages that upload to it directly."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import anyio
+import click
+from litestar import Litestar
+from litestar.cli._utils import console  # what other plugins' commands use as well
+from rich.text import Text
+
+from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.errors import ConfigurationError
+from litestar_filestore.plugin.plugin import FilestorePlugin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from litestar_filestore.core.backend import StorageBackend
+
+__all__ = ("cors_command",)
+
+_METHODS = ("PUT", "POST")
+_SECONDS = 10.0
+
+
+@click.command(name="cors", help="Show, set and try what a bucket permits to pages of an origin that upload to it.")
+@click.argument("key")
+@click.option("--origin", required=True, help="Scheme, host and port of the pages, as https://www.example.com.")
+@click.option("--apply", "applies", is_flag=True, default=False, help="Set the rule; the bucket's others stay.")
+def cors_command(app: Litestar, key: str, origin: str, applies: bool) -> None:  # noqa: FBT001  # an option of click
+    """Print the rule that direct uploads need, set it if asked to, and try it; fail if the bucket refuses."""
+    if not anyio.run(_cors, app, key, _checked(origin), applies):
+        raise SystemExit(1)
+
+
+def _checked(origin: str) -> str:
+    parts = urlsplit(origin)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or origin != f"{parts.scheme}://{parts.netloc}":
+        raise click.BadParameter("write it as browsers do, such as https://www.example.com, without a path")
+    return origin
+
+
+async def _cors(app: Litestar, key: str, origin: str, applies: bool) -> bool:  # noqa: FBT001  # as above
+    config = next((plugin.config for plugin in app.plugins if isinstance(plugin, FilestorePlugin)), None)
+    if config is None:
+        raise ConfigurationError("The application has no FilestorePlugin: add it to Litestar(plugins=[...])")
+    async with config.opened():
+        backend, rule = config.registry.get_backend(key), _rule(origin)
+        console.print(Text(json.dumps([rule], indent=2)), soft_wrap=True)
+        rules = await backend.cors_async()
+        if applies:
+            others = [each for each in rules if each.get("AllowedOrigins") != [origin]]
+            rules = await backend.cors_async([*others, rule])
+        missing = [*_unexposed(rules, origin), *await _refused(backend, origin)]
+    for each in missing:
+        console.print(Text(each, style="red"), soft_wrap=True)
+    if missing and not applies:
+        console.print(Text("Set the rule above in the bucket, or add --apply."), soft_wrap=True)
+    if not missing:
+        console.print(Text(f"{key}: pages of {origin} may upload", style="green"), soft_wrap=True)
+    return not missing
+
+
+def _rule(origin: str) -> dict[str, Any]:
+    """Return the least that works. Names of headers are written out: Cloudflare's R2 has refused ``*`` there."""
+    return {
+        "AllowedOrigins": [origin],
+        "AllowedMethods": list(_METHODS),
+        "AllowedHeaders": ["content-type"],
+        # The browser shows the entity tag of a part to the page only if it is exposed.
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 3600,
+    }
+
+
+def _unexposed(rules: Sequence[Mapping[str, Any]], origin: str) -> list[str]:
+    """Tell if pages could not read the header without which Uppy gives up; no preflight shows that."""
+    of_origin = [each for each in rules if {origin, "*"} & set(each.get("AllowedOrigins", ()))]
+    exposed = {name.lower() for each in of_origin for name in each.get("ExposeHeaders", ())}
+    return [] if "etag" in exposed else [f"The bucket does not expose the header ETag to {origin}"]
+
+
+async def _refused(backend: StorageBackend, origin: str) -> list[str]:
+    """Ask the store as a browser would, and tell which methods it refuses to pages of the origin."""
+    url = str(await backend.sign_async("cors-preflight", expires_in=60, for_upload=True))
+    refused: list[str] = []
+    for method in _METHODS:
+        said = await run_blocking(partial(_preflight, url, origin, method))
+        if said is not None:
+            refused.append(f"The store refuses {method} from {origin}: {said}")
+    return refused
+
+
+def _preflight(url: str, origin: str, method: str) -> str | None:
+    """Send the question that a browser sends before an upload, and return what is wrong with the answer."""
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "content-type",
+    }
+    request = urllib.request.Request(url, method="OPTIONS", headers=headers)  # noqa: S310  # signed by the store's library
+    try:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  # as above
+            allowed = answer.headers.get("access-control-allow-origin")
+    except urllib.error.HTTPError as error:
+        return f"it answers {error.code}"
+    except OSError as error:
+        return f"it cannot be reached ({error})"
+    return None if allowed in {origin, "*"} else "its answer does not name the origin"

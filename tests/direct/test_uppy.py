@@ -1,0 +1,102 @@
+"""Uppy in Chromium puts files into Ceph, across origins, as the bucket's CORS permits it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from litestar import Litestar
+from playwright.sync_api import Page, sync_playwright
+
+from litestar_filestore import FilestoreConfig, FilestorePlugin, StorageBackend
+from litestar_filestore.cli.cors import cors_command
+from tests.servers import chromium
+from tests.servers.npm import find_package_file
+from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, find_package, free_port, running
+from tests.tus.stores import describe, open_store
+
+UPLOAD = """
+async ([sizes, multipart]) => {
+    const uppy = new Uppy.Uppy();
+    uppy.use(Uppy.AwsS3, {companionEndpoint: "/documents/uploads", shouldUseMultipart: multipart});
+    for (const size of sizes) {
+        uppy.addFile({name: `${size}.txt`, type: "text/plain", data: new Blob(["0123456789".repeat(size / 10)])});
+    }
+    const {successful, failed} = await uppy.upload();
+    if (failed.length) throw new Error(failed.map((file) => file.error).join());
+    const rows = [];
+    for (const file of successful) {
+        const send = (url, data) => fetch(url, {
+            method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(data),
+        }).then((answer) => answer.json());
+        const {reference} = await send("/documents/uploads/finish", {ticket: file.response.body.key});
+        rows.push(await send("/documents", {title: "T", file: reference}));
+    }
+    return rows;
+}
+"""
+
+
+def permit(backend: StorageBackend, origin: str, *, apply: bool) -> None:
+    """Run the command."""
+    app = Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=None))], openapi_config=None)
+    assert cors_command.callback is not None
+    cors_command.callback(app, backend.key, origin, apply)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Ceph, with an empty bucket."""
+    return describe(request, "s3", tmp_path)
+
+
+@pytest.mark.slow
+def test_bucket_permits_what_was_applied(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command says what is missing, sets it beside the rules of others, and sees that it works."""
+    backend = open_store(store)
+    with pytest.raises(SystemExit):
+        permit(backend, "https://www.example.com", apply=False)
+    assert "does not expose" in capsys.readouterr().out
+    permit(backend, "https://www.example.com", apply=True)
+    permit(backend, "https://other.example.com", apply=True)
+    permit(backend, "https://www.example.com", apply=False)
+    assert "may upload" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        permit(backend, "https://evil.example.com", apply=False)
+
+
+@pytest.fixture
+def page(store: str, tmp_path: Path) -> Iterator[Page]:
+    """A page of an application whose files are in Ceph, from an origin that the bucket knows."""
+    find_package("uvicorn", "pip install uvicorn")
+    find_package_file("uppy/dist/uppy.min.js")
+    program, port = chromium.executable(), free_port()
+    url = f"http://{HOST}:{port}"
+    permit(open_store(store), url, apply=True)
+    command = [sys.executable, "-P", "-m", "uvicorn", "tests.direct.uppy_app:app", "--port", str(port)]
+    environment = {**TESTS_IMPORTABLE, "DIRECT_STORE": store, "DIRECT_FOLDER": str(tmp_path)}
+    with (
+        running("uvicorn", command, tmp_path, Surroundings(environment=environment)) as process,
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=list(chromium.ARGUMENTS)) as browser,
+    ):
+        process.wait_for_port(port)
+        found = browser.new_page()
+        found.set_default_timeout(120_000)
+        found.goto(f"{url}/page")
+        yield found
+
+
+@pytest.mark.slow
+def test_uppy(page: Page, store: str) -> None:
+    """Large files go to the store in parts, small ones to the application in a form; rows take all of them."""
+    puts: list[str] = []
+    page.on("request", lambda request: puts.append(request.url) if request.method == "PUT" else None)
+    rows = page.evaluate(UPLOAD, [[12_000_000, 10], True])
+    assert sorted(row["size"] for row in rows) == [10, 12_000_000]
+    assert {row["type"] for row in rows} == {"text/plain"}
+    assert len(puts) == 3
+    assert all("X-Amz-Signature" in url for url in puts)
+    assert sorted(info.size for info in open_store(store).list()) == [10, 12_000_000]
