@@ -208,7 +208,8 @@ def _resolve_ids(change: _Change, row: Mapping[Any, Any]) -> None:
         FileRejectedError: If an id names no file of this row.
     """
     for column in change.columns:
-        if column.type.multiple and not change.deleted and names_entries(files := change.state.dict.get(column.key)):
+        files = cast("list[FileObject]", change.state.dict.get(column.key))
+        if column.type.multiple and not change.deleted and names_entries(files):
             change.new.difference_update(files)
             put_held_files(column.key, files, files_in(row.get(column.key)))
             change.new.update(files)

@@ -18,8 +18,8 @@ def text(content: bytes) -> FileObject:
 
 def pages(serve: Serve, **options: Any) -> tuple[Site, str, list[str]]:
     """Serve the pages of a paper that has three; return the site, the path of the list and the ids."""
-    methods = ("GET", "PUT", "DELETE")
-    site = serve(create_file_router("/papers/{id:int}/pages", Paper.pages, public=True, methods=methods), **options)
+    router = create_file_router("/papers/{id:int}/pages", Paper.pages, public=True, methods=("GET", "PUT", "DELETE"))
+    site = serve(router, **options)
     paper = site.add(pages=[text(content) for content in (b"one", b"two", b"three")])
     return site, f"/papers/{paper}/pages", [str(page.id) for page in site.paper(paper).pages or ()]
 
