@@ -163,7 +163,7 @@ def _resolve_ids(key: str, attribute: Any) -> None:
         if not (isinstance(before, list) and names_entries(value)):
             return value
         files = [*value]
-        put_held_files(key, files, before)
+        put_held_files(key, files, files_in(before))
         return files
 
     event.listen(attribute, "set", assigned, propagate=True, raw=True, retval=True)

@@ -178,7 +178,7 @@ def put_held_files(field: str, value: Any, held: Iterable[FileObject]) -> None:
         if file.given_id is not None:
             file.id, file.given_id = file.given_id, None
     # Not as a change of the list: it is the same change that the client has asked for.
-    list[FileObject].__setitem__(value, slice(None), files)
+    list[FileObject].__setitem__(cast("list[FileObject]", value), slice(None), files)
     if isinstance(value, TrackedFiles):
         value.watch()
 

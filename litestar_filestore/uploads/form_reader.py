@@ -282,8 +282,8 @@ def _settle(planned: PlannedFile, name: str, values: dict[str, Any]) -> None:
     file. Only `REMOVE` removes a file, one of a list if the part has its id.
     """
     given = [each for each in _flat([values[name]]) if each != ""]
-    removed = [each["id"] for each in given if isinstance(each, dict) and each["file"] == REMOVE]
-    dropped = [REMOVE, *({"id": each, "file": file} for each in removed for file in (REMOVE, None))]
+    removed: list[Any] = [each for each in given if isinstance(each, dict) and each["file"] == REMOVE]
+    dropped: list[Any] = [REMOVE, *removed, *({**each, "file": None} for each in removed)]
     files = [each for each in given if each not in dropped]
     if given and not files and (planned.nullable or planned.many):
         values[name] = None if planned.nullable else []

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, defer
 
-from litestar_filestore import FileObject, StorageBackend
+from litestar_filestore import FileObject, FileObjectList, StorageBackend
 from litestar_filestore.core.file_object import sent_file
 from litestar_filestore.errors import ConflictError, FileRejectedError
 from tests.orm.databases import Database
@@ -28,13 +28,13 @@ def insert(session: Session) -> list[str]:
 
 
 def _by_attribute(session: Session, pages: list[FileObject]) -> None:
-    session.get_one(Document, 1).pages = pages  # type: ignore[assignment]  # a list becomes a tracked one
+    session.get_one(Document, 1).pages = FileObjectList(pages)
     session.commit()
 
 
 def _unloaded(session: Session, pages: list[FileObject]) -> None:
     document = session.get_one(Document, 1, options=[defer(Document.pages)])
-    document.pages = pages  # type: ignore[assignment]  # as above
+    document.pages = FileObjectList(pages)
     session.commit()
 
 
@@ -129,7 +129,7 @@ def test_second_of_two_sessions_conflicts(db: Database, backend: StorageBackend)
     def work(session: Session) -> None:
         one, *_ = insert(session)
         document = session.get_one(Document, 1)
-        document.pages = [sent_file(one), a_file(b"late")]  # type: ignore[assignment]  # as above
+        document.pages = FileObjectList([sent_file(one), a_file(b"late")])
         with Session(session.get_bind()) as other:
             stored = other.get_one(Document, 1)
             assert stored.pages is not None
