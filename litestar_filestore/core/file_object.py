@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias,
 import msgspec
 
 from litestar_filestore.core.backend import ObjectCopy, find_backend, registered
+from litestar_filestore.core.file_ids import is_file_id
 from litestar_filestore.core.reader import AsyncObjectReader, open_object
 from litestar_filestore.core.sources import check_source
 from litestar_filestore.errors import (
     ConfigurationError,
+    FileRejectedError,
     InvalidArgumentError,
     InvalidTokenError,
     ObjectNotFoundError,
@@ -46,6 +48,7 @@ __all__ = (
     "Disposition",
     "FileObject",
     "Keeper",
+    "KeptFile",
     "LinkMaker",
     "LinkWish",
     "PendingContent",
@@ -55,7 +58,7 @@ __all__ = (
     "Surroundings",
     "answering",
     "public_file",
-    "referred_file",
+    "sent_file",
     "surroundings",
 )
 
@@ -171,6 +174,8 @@ class FileObject(metaclass=_Stored):
         "backend_key",
         "checksum",
         "etag",
+        "given_id",
+        "id",
         "in_row",
         "key_ext",
         "key_template",
@@ -260,6 +265,11 @@ class FileObject(metaclass=_Stored):
         """Extension, with its dot, of the verified type of new content; for the key."""
         self.passed_rules: tuple[Rule, ...] = ()
         """Rules that have accepted the content already, so that they are not applied again."""
+        self.id: str | None = None
+        """Names it in its list, for clients; it stays while other files come, go and move. ``None`` outside of lists.
+        A new file with the id of the one that it replaces is the same entry of the list to clients."""
+        self.given_id: str | None = None
+        """The id of the entry of a list that a client wants it to replace; ``None`` for any other file."""
         self.in_row = False
         """Whether it was loaded from a row of the database."""
         self.referred: Referred | None = None
@@ -368,6 +378,8 @@ class FileObject(metaclass=_Stored):
         It is for the database only, because it contains key and backend; clients get `public_file` instead.
         """
         result: dict[str, Any] = {"filename": self._filename}
+        if self.id is not None:
+            result["id"] = self.id
         if self.path != self._filename:
             result["to_filename"] = self.path
         for name in _FIELDS:
@@ -395,6 +407,7 @@ class FileObject(metaclass=_Stored):
             metadata=get("metadata"),
         )
         file.size = get("size")
+        file.id = get("id")
         # Not as `to_filename`: this program did not pin the key of a row, so new content gets a new one.
         file._key = get("to_filename") or file._key
         return file
@@ -796,7 +809,8 @@ class FileObject(metaclass=_Stored):
     def __deepcopy__(self, memo: dict[int, Any]) -> FileObject:
         """Return another handle to the same file: the backend is shared, content that is still to be saved too."""
         twin = FileObject.from_dict(self.to_dict(), self._backend)
-        for name in ("_backend", "backend_key", "_content", "_source_path", "_key", "_pinned", "key_template"):
+        shared = ("_backend", "backend_key", "_content", "_source_path", "_key", "_pinned", "key_template", "given_id")
+        for name in shared:
             setattr(twin, name, getattr(self, name))
         memo[id(self)] = twin
         return twin
@@ -854,6 +868,50 @@ def _unpickle(data: dict[str, Any], pending: dict[str, Any]) -> FileObject:
     for name, value in pending.items():
         setattr(file, name, value)
     return file
+
+
+class KeptFile(FileObject):
+    """Stands for a file of a list that a client has named by its id alone, to keep it.
+
+    Which file that is, only the row knows that the list is assigned to; the list then holds that file instead. Until
+    then nothing else is known, and every use raises `FileRejectedError`: an id gives its sender nothing to read.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, file_id: str) -> None:
+        """Stand for the file of this id. All other slots stay empty, so that reading one calls ``__getattr__``."""
+        self.given_id = file_id
+        self.on_change = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in FileObject.__slots__:
+            raise AttributeError(name)
+        raise FileRejectedError(
+            "This is only the id of a file, which says something to the list that holds it and to nobody else: send "
+            "the content, or the reference of an upload"
+        )
+
+    @property
+    def has_pending_data(self) -> bool:
+        """False: the file is stored already."""
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same object: equal ids of two lists are different files."""
+        return self is other
+
+    def __hash__(self) -> int:
+        """Hash by identity."""
+        return object.__hash__(self)
+
+    def __repr__(self) -> str:
+        """Return the id."""
+        return f"KeptFile({self.given_id!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeptFile:
+        """Return the same: it does not change."""
+        return self
 
 
 class Saver(Protocol):
@@ -993,21 +1051,45 @@ surroundings = Surroundings(registered)
 """Those of this process; `storages` stands over them."""
 
 
-def referred_file(reference: str) -> FileObject:
-    """Return the file that a reference in a request names; for decoders, which know the text and nothing else.
+def sent_file(sent: object) -> FileObject:
+    """Return the file that a request names, for decoders, which know what was sent and nothing else.
 
-    Only while a request is answered, and by the application that answers it.
+    It is the reference of a file, an id in the list that the file is for, or a mapping with ``id`` and ``file``: a new
+    file in the place of the one with that id. What answers show beside an id may be sent back, and is ignored.
+
+    A mapping without an id is refused, and nothing but ``id`` and ``file`` is read from the others: a client could name
+    any object of any backend, which would then be read, and deleted with the row.
 
     Raises:
-        ValueError: If the text is no reference of this application that is still good. Its message is for clients.
+        ValueError: If it names no file. Its message is for clients.
     """
+    if isinstance(sent, FileObject):
+        return sent
+    if isinstance(sent, str):
+        return KeptFile(sent) if is_file_id(sent) else _referred_file(sent)
+    if isinstance(sent, dict):
+        members = cast("dict[str, Any]", sent)
+        given_id, content = members.get("id"), members.get("file")
+        if isinstance(given_id, str) and is_file_id(given_id) and not isinstance(content, dict):
+            file = KeptFile(given_id) if content is None else sent_file(content)
+            if file.given_id in {None, given_id}:
+                file.given_id = given_id
+                return file
+    raise ValueError(_EXPECTED)
+
+
+_EXPECTED = "expected an uploaded file, or the reference of one"
+
+
+def _referred_file(reference: str) -> FileObject:
+    """Return the file of a reference, only while a request is answered, and by the application that answers it."""
     here = answering.get()
     try:
         if here is not None and here.links is not None:
             return here.links.file_for(reference)
     except InvalidTokenError:
         pass
-    raise ValueError("expected an uploaded file, or the reference of one")
+    raise ValueError(_EXPECTED)
 
 
 class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -1023,6 +1105,8 @@ class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
     """Strong entity tag with its quotes (RFC 9110 §8.8.3)."""
     url: str | None = None
     """URL to download it, where the application has one."""
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    """Names it in its list; missing outside of lists."""
 
 
 def public_file(file: FileObject) -> PublicFile:
@@ -1040,20 +1124,20 @@ def public_file(file: FileObject) -> PublicFile:
         size=file.size,
         etag=file.etag,
         url=here.build_url(file) if here is not None and here.build_url is not None else None,
+        id=msgspec.UNSET if file.id is None else file.id,
     )
 
 
 def _pydantic_core_schema(cls: type[FileObject]) -> Any:
     """Return a schema that accepts instances of `cls` and writes JSON as clients may see it.
 
-    References that the application has signed are accepted as well. A mapping is refused: it would let a client name
-    any object of any backend, have it read, and later deleted with the row.
+    What `sent_file` accepts is accepted as well.
     """
     from pydantic_core import PydanticCustomError, core_schema
 
     def validate(value: Any) -> Any:
         try:
-            file = referred_file(value) if isinstance(value, str) else value
+            file = sent_file(value)
         except ValueError:
             file = None
         if not isinstance(file, cls):

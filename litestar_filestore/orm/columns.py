@@ -13,7 +13,13 @@ from sqlalchemy.orm.attributes import flag_modified, instance_dict
 
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import FileRejectedError, InvalidArgumentError
-from litestar_filestore.orm.stored_object import StoredObject, TrackedFiles, not_a_file
+from litestar_filestore.orm.stored_object import (
+    StoredObject,
+    TrackedFiles,
+    names_entries,
+    not_a_file,
+    put_held_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -143,10 +149,24 @@ def instrument(mapper: Mapper[Any], class_: type[Any]) -> tuple[FileColumn, ...]
             continue
         attribute = getattr(class_, column.key)
         if column.type.multiple:
+            _resolve_ids(column.key, attribute)
             TrackedFiles.associate_with_attribute(attribute)
         else:
             _watch_single(class_, column.key, attribute)
     return found
+
+
+def _resolve_ids(key: str, attribute: Any) -> None:
+    """Resolve the ids in a list that is assigned, if the row's own list is loaded; otherwise the flush does it."""
+
+    def assigned(_state: InstanceState[Any], value: Any, before: Any, *_: Any) -> Any:
+        if not (isinstance(before, list) and names_entries(value)):
+            return value
+        files = [*value]
+        put_held_files(key, files, files_in(before))
+        return files
+
+    event.listen(attribute, "set", assigned, propagate=True, raw=True, retval=True)
 
 
 def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
@@ -157,6 +177,9 @@ def _watch_single(class_: type[Any], key: str, attribute: Any) -> None:
 
     def assigned(state: InstanceState[Any], value: Any, *_: Any) -> None:
         if isinstance(value, FileObject):
+            if value.given_id is not None:
+                put_held_files(key, value, ())  # refuses it: only files of lists have an id
+            value.id = None
             value.on_change = partial(_remember, state.obj, key)
         elif value is not None and not _is_sql(value):
             raise not_a_file(f"{class_.__name__}.{key}", value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from copy import copy
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -15,11 +16,17 @@ from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm.base import NO_VALUE
 
-from litestar_filestore.core.file_object import FileObject
+from litestar_filestore.core.file_ids import file_id_of, new_file_id
+from litestar_filestore.core.file_object import FileObject, KeptFile
 from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
 from litestar_filestore.core.rule import Rule, checked_rules
-from litestar_filestore.errors import InvalidArgumentError, SourceTypeError, UnsupportedOperationError
+from litestar_filestore.errors import (
+    FileRejectedError,
+    InvalidArgumentError,
+    SourceTypeError,
+    UnsupportedOperationError,
+)
 from litestar_filestore.orm.first_column import begin
 
 if TYPE_CHECKING:
@@ -37,7 +44,9 @@ __all__ = (
     "KeyMaker",
     "StoredObject",
     "TrackedFiles",
+    "names_entries",
     "not_a_file",
+    "put_held_files",
     "unseen_write",
 )
 
@@ -51,30 +60,41 @@ This is an alias of the generic type, because Litestar's DTOs ask a collection t
 class TrackedFiles(MutableList[FileObject]):
     """A ``list[FileObject]`` whose in-place changes (``append``, ``remove``, slices ...) are written at the next flush.
 
-    Columns with ``multiple=True`` convert every assigned list to this class.
+    Columns with ``multiple=True`` convert every assigned list to this class. It gives ids to files that have none.
     """
 
     def __init__(self, files: Iterable[FileObject] = ()) -> None:
         """Track `files`."""
         super().__init__(files)
-        self._watch()
+        self._before: list[FileObject] = []
+        self.watch()
 
     def changed(self) -> None:
         """Flag this list as changed in the rows that hold it."""
         before = self._before
-        self._watch()
+        self.watch()
         self._flag(before)
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Listen to the files that are in the list now, and give ids to those that have none."""
         this = weakref.ref(self)
 
         def file_changes(file: FileObject) -> None:
             if (files := this()) is not None:
                 files.file_changes(file)
 
+        self._give_ids()
         self._before = list(self)
         for file in self:
             file.on_change = file_changes
+
+    def _give_ids(self) -> None:
+        """Give each file an id of its own; those that were here before keep theirs."""
+        here = {id(file) for file in self}
+        known = {file.id: file for file in self._before if id(file) in here and file.given_id is None}
+        for file in self:
+            if file.given_id is None and (file.id is None or known.setdefault(file.id, file) is not file):
+                file.id = new_file_id()
 
     def file_changes(self, file: FileObject) -> None:
         """Flag this list in the rows that hold it, because one of its files is about to change in place."""
@@ -117,6 +137,50 @@ class TrackedFiles(MutableList[FileObject]):
             )
             raise SourceTypeError(f"{key!r} takes a list of FileObject, not {wrong}: {_HOW_TO_MAKE_A_FILE}")
         return cls(files)
+
+
+def names_entries(value: object) -> bool:
+    """Return whether a value of a file column has files for which a client has named entries of the row's list."""
+    files = cast("Iterable[Any]", value) if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(file, FileObject) and file.given_id is not None for file in files)
+
+
+def put_held_files(field: str, value: Any, held: Iterable[FileObject]) -> None:
+    """Put the files of a row into a list in place of those that a client has named by their ids.
+
+    A file that stays is the row's own; a new file takes over the id of the one that it replaces.
+
+    Args:
+        field: Name of the attribute, for messages.
+        value: The value of the attribute. A list is changed in place; any other value must not name an entry.
+        held: The files that the row holds in this column.
+
+    Raises:
+        FileRejectedError: If an id is not, or no longer, in the list or was named twice. Nothing is changed then.
+    """
+    if not names_entries(value):
+        return
+    if not isinstance(value, list):
+        raise FileRejectedError("Only a list has files with ids: send the content, or a reference", field=field)
+    entries = {file.id: file for file in held}
+    files = cast("list[FileObject]", [*value])
+    for place, file in enumerate(files):
+        if file.given_id is None:
+            continue
+        if (entry := entries.pop(file.given_id, None)) is None:
+            raise FileRejectedError(
+                f"No file here has the id {file.given_id}, or it was named twice: look up which files there are now, "
+                "and name each at most once",
+                field=field,
+            )
+        files[place] = entry if isinstance(file, KeptFile) else file
+    for file in files:
+        if file.given_id is not None:
+            file.id, file.given_id = file.given_id, None
+    # Not as a change of the list: it is the same change that the client has asked for.
+    list[FileObject].__setitem__(cast("list[FileObject]", value), slice(None), files)
+    if isinstance(value, TrackedFiles):
+        value.watch()
 
 
 unseen_write: ContextVar[weakref.ref[SessionTransaction] | None] = ContextVar(
@@ -276,7 +340,9 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
             return None
         if self.multiple:
             return [_row(each) for each in _items(value)]
-        return _row(value)
+        row = _row(value)
+        row.pop("id", None)  # of a list that it was in before
+        return row
 
     def process_result_value(
         self,
@@ -290,7 +356,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
             return None
         if self.multiple:
             rows = cast("Iterable[Any]", [value] if isinstance(value, Mapping) else value)
-            return TrackedFiles(self._file(each) for each in rows if each)
+            return TrackedFiles(_with_ids(self._file(each) for each in rows if each))
         if not isinstance(value, (dict, Mapping)):
             raise SourceTypeError(
                 f"A column for one file holds {type(value).__name__}; was it declared multiple before? Declare it so "
@@ -320,6 +386,16 @@ class _ComparedFile(StoredObject):
         if isinstance(value, list):
             return [each.to_dict() for each in cast("Iterable[FileObject]", value)]
         return super().process_bind_param(value, dialect)
+
+
+def _with_ids(files: Iterable[FileObject]) -> Iterator[FileObject]:
+    """Give ids to files of rows that have none yet: always the same ones, until the row is written with them."""
+    seen: Counter[str] = Counter()
+    for file in files:
+        if file.id is None:
+            file.id = file_id_of(file.path, seen[file.path])
+            seen[file.path] += 1
+        yield file
 
 
 def _items(value: Any) -> Iterable[Any]:
@@ -354,7 +430,7 @@ def _row(file: Any) -> dict[str, Any]:
 
 def _comparable(value: Any) -> Any:
     if isinstance(value, FileObject):
-        return id(value) if value.has_pending_data else value.to_dict()
+        return id(value) if value.has_pending_data or value.given_id is not None else value.to_dict()
     if isinstance(value, list):
         return [_comparable(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
     return value

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 import msgspec
 from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.typing import FieldDefinition
+from msgspec import UnsetType
 from sqlalchemy.ext.mutable import MutableList
 from typing_extensions import TypeIs
 
-from litestar_filestore.core.file_object import FileObject, PublicFile, public_file, referred_file
+from litestar_filestore.core.file_object import FileObject, PublicFile, public_file, sent_file
 from litestar_filestore.orm.stored_object import TrackedFiles
 from litestar_filestore.uploads.form_reader import WholeBody
 
@@ -53,18 +54,11 @@ def _is_decoded_list_type(type_: Any) -> bool:
 
 
 def _decode_file(type_: type[FileObject], value: Any) -> FileObject:
-    """Accept `FileObject` instances, and references that this application has signed.
-
-    Never accept a mapping: a request body could name any object of any backend, which would then be read, and deleted
-    with the row.
-    """
-    if isinstance(value, WholeBody):
-        value = value.file
-    if isinstance(value, type_):
-        return value
-    if isinstance(value, str) and type_ is FileObject:
-        return referred_file(value)
-    raise ValueError("expected an uploaded file, or the reference of one")
+    """Accept `FileObject` instances, and what `sent_file` accepts from clients."""
+    file = sent_file(value.file if isinstance(value, WholeBody) else value)
+    if not isinstance(file, type_):
+        raise ValueError("expected an uploaded file")  # noqa: TRY004  # becomes a validation error
+    return file
 
 
 def _decode_file_list(_type: Any, value: Any) -> TrackedFiles:
@@ -86,13 +80,19 @@ def file_schema(field: FieldDefinition, creator: SchemaCreator) -> Schema:
     """Describe a file, or a list of files, as responses show it.
 
     The component is named after the type that the handler returns; clients need not know how it is encoded. Every
-    response has every member, so all are required.
+    response has every member, so all are required; but only files of lists have an id.
     """
     if is_file_list_type(field.annotation):
         items = creator.for_field_definition(FieldDefinition.from_annotation(FileObject))
         return Schema(type=OpenAPIType.ARRAY, items=items)
+    fields = msgspec.structs.fields(PublicFile)
     members = {
-        each.encode_name: FieldDefinition.from_annotation(each.type, name=each.encode_name)
-        for each in msgspec.structs.fields(PublicFile)
+        each.encode_name: FieldDefinition.from_annotation(_without_unset(each.type), name=each.encode_name)
+        for each in fields
     }
-    return creator.create_component_schema(field, required=sorted(members), property_fields=members)
+    required = sorted(each.encode_name for each in fields if each.default is not msgspec.UNSET)
+    return creator.create_component_schema(field, required=required, property_fields=members)
+
+
+def _without_unset(type_: Any) -> Any:
+    return next(iter(set(get_args(type_)) - {UnsetType})) if UnsetType in get_args(type_) else type_

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import sqlalchemy as sa
 from litestar import Request, Response, delete, get, head, put
@@ -15,7 +15,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import NotFoundException
 from litestar.exceptions.http_exceptions import ServiceUnavailableException
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, PathParameter
 from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, undefer
@@ -50,6 +50,7 @@ __all__ = (
 _DATA_EXCEPTION = "22"  # the class in ISO/IEC 9075-2 §24.1
 _SERIALIZATION_FAILURE = "40001"  # PostgreSQL, ISO/IEC 9075-2 §24.1
 _MARIADB_CHECKREAD = 1020  # "Record has changed since last read", with innodb_snapshot_isolation
+_PLACE = re.compile(r"[0-9]{1,9}")
 _PARAMETER = re.compile(r"\{([^{}:]+):([^{}:]+)\}")
 
 
@@ -117,16 +118,16 @@ class ColumnRoutes:
 
     @property
     def dependencies(self) -> dict[str, Provide]:
-        """Dependencies of the handlers: the row, the session and, for a list, the index."""
+        """Dependencies of the handlers: the row, the session and, for a list, which of its files is meant."""
         return {
             "filestore_identity": _identity_of(self.place),
             "filestore_session": _aliased(self.session_dependency_key),
-            "filestore_index": Provide(_index if self.place.column_type.multiple else _no_index, sync_to_thread=False),
+            "filestore_entry": Provide(_entry if self.place.column_type.multiple else _no_entry, sync_to_thread=False),
         }
 
     @property
     def _path(self) -> str:
-        return "/{index:int}" if self.place.column_type.multiple else "/"
+        return "/{file_id:str}" if self.place.column_type.multiple else "/"
 
     def reading(self) -> Sequence[Any]:
         """Return the handlers of GET and HEAD."""
@@ -136,12 +137,12 @@ class ColumnRoutes:
             request: _Request,
             filestore_identity: NamedDependency[tuple[Any, ...]],
             filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
+            filestore_entry: NamedDependency[str | None],
         ) -> FileDownload:
             """Send the file."""
             row = await rows.find(filestore_session, filestore_identity)
             await self.options.allow(request, row, "read")
-            file = rows.file(row, filestore_index)
+            file = rows.file(row, filestore_entry)
             # Nothing should wait for its connection while the store is slow.
             await rows.pause(filestore_session)
             return self.options.download(file)
@@ -172,14 +173,14 @@ class ColumnRoutes:
             *,
             filestore_identity: NamedDependency[tuple[Any, ...]],
             filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
+            filestore_entry: NamedDependency[str | None],
             filename: FromQuery[str | None] = None,
         ) -> Response[FileObject]:
             """Store the body of the request as the file; it replaces the previous file."""
             session, wanted = filestore_session, Preconditions(request)
             row = await rows.find(session, filestore_identity)
             await self.options.allow(request, row, "write")
-            previous = rows.present(row, filestore_index)
+            previous = rows.present(row, filestore_entry)
             await wanted.check(previous)  # before a useless upload; the final decision comes below
             name = filename or (previous.filename if previous is not None else self.place.name)
             # An upload may take minutes: nothing else should wait for its connection meanwhile.
@@ -189,8 +190,8 @@ class ColumnRoutes:
                 row = await rows.find(session, filestore_identity, lock=True)
                 # Rows and permissions may have changed since.
                 await self.options.allow(request, row, "write")
-                await wanted.check(rows.present(row, filestore_index))
-                replaced = rows.put(row, filestore_index, file)
+                await wanted.check(rows.present(row, filestore_entry))
+                replaced = rows.put(row, filestore_entry, file)
                 await rows.save(session)
             return Response(file, status_code=200 if replaced else 201)
 
@@ -209,7 +210,7 @@ class ColumnRoutes:
             request: _Request,
             filestore_identity: NamedDependency[tuple[Any, ...]],
             filestore_session: NamedDependency[Any],
-            filestore_index: NamedDependency[int | None],
+            filestore_entry: NamedDependency[str | None],
         ) -> None:
             """Delete the file from its row."""
             wanted = Preconditions(request)
@@ -217,19 +218,31 @@ class ColumnRoutes:
                 row = await rows.find(filestore_session, filestore_identity, lock=True)
                 await self.options.allow(request, row, "delete")
                 # Even if there is no file any more: a client that deletes a version and comes second has to learn it.
-                await wanted.check(rows.present(row, filestore_index))
-                rows.remove(row, filestore_index)
+                await wanted.check(rows.present(row, filestore_entry))
+                rows.remove(row, filestore_entry)
                 await rows.save(filestore_session)
 
         return remove
 
 
-def _index(index: FromPath[int]) -> int | None:
-    return index
+def _entry(
+    file_id: Annotated[str, PathParameter(description="The id of the file in its list, or its place there, from 0")],
+) -> str | None:
+    return file_id
 
 
-def _no_index() -> int | None:
+def _no_entry() -> str | None:
     return None
+
+
+def _place(files: Sequence[FileObject], entry: str) -> int | None:
+    """Return the place of a file in a list, by its id or its place; the next place has none yet."""
+    for place, file in enumerate(files):
+        if file.id == entry:
+            return place
+    # A negative place would count from the end.
+    place = int(entry) if _PLACE.fullmatch(entry) else -1
+    return place if 0 <= place <= len(files) else None
 
 
 def _identity_of(place: ColumnPlace) -> Provide:
@@ -322,54 +335,56 @@ class RowFiles:
             raise NotFoundException("The file does not exist")
         return row
 
-    def file(self, row: Any, index: int | None) -> FileObject:
-        """Return the file of a row, or the one at `index` of a list.
+    def file(self, row: Any, entry: str | None) -> FileObject:
+        """Return the file of a row, or the one that `entry` names in a list.
 
         Raises:
             NotFoundException: If there is none.
         """
-        file = self.present(row, index)
+        file = self.present(row, entry)
         if file is None:
             raise NotFoundException("The file does not exist")
         return file
 
-    def present(self, row: Any, index: int | None) -> FileObject | None:
-        """Return the file of a row, or the one at `index`; ``None`` if there is none."""
+    def present(self, row: Any, entry: str | None) -> FileObject | None:
+        """Return the file of a row, or the one that `entry` names; ``None`` if there is none."""
         value: Any = getattr(row, self._place.name)
-        if index is None or value is None:
+        if entry is None or value is None:
             return cast("FileObject | None", value)
-        # A negative index would count from the end.
-        return cast("FileObject", value[index]) if 0 <= index < len(value) else None
+        place = _place(value, entry)
+        return None if place is None or place == len(value) else cast("FileObject", value[place])
 
-    def put(self, row: Any, index: int | None, file: FileObject) -> bool:
+    def put(self, row: Any, entry: str | None, file: FileObject) -> bool:
         """Put a file into a row, and return whether it replaced another one.
 
         Raises:
-            NotFoundException: If `index` is neither the index of a file nor the next one.
+            NotFoundException: If `entry` is neither the id or place of a file nor the next place.
         """
         value = getattr(row, self._place.name)
-        if index is None:
+        if entry is None:
             setattr(row, self._place.name, file)
             return value is not None
         files = cast("list[FileObject]", value if value is not None else [])
-        if not 0 <= index <= len(files):
+        if (place := _place(files, entry)) is None:
             raise NotFoundException("The file does not exist")
-        is_there = index < len(files)
+        is_there = place < len(files)
         if value is None:
             setattr(row, self._place.name, [file])
         elif is_there:
-            files[index] = file
+            file.id = files[place].id  # the path names it as before
+            files[place] = file
         else:
             files.append(file)
         return is_there
 
-    def remove(self, row: Any, index: int | None) -> None:
+    def remove(self, row: Any, entry: str | None) -> None:
         """Remove the file from a row. Its bytes are deleted after the commit."""
-        self.file(row, index)
-        if index is None:
+        self.file(row, entry)
+        if entry is None:
             setattr(row, self._place.name, None)
         else:
-            del getattr(row, self._place.name)[index]
+            files = getattr(row, self._place.name)
+            del files[_place(files, entry)]
 
     async def save(self, session: Any) -> None:
         """Flush or commit the changes, so that errors of the database become the answer."""

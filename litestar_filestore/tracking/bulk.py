@@ -14,6 +14,7 @@ from litestar_filestore.errors import ConflictError, UnsupportedOperationError
 from litestar_filestore.ledger.schemas import check_schema
 from litestar_filestore.orm.columns import FileColumn, check_backends, file_columns, files_in, single_table_columns
 from litestar_filestore.orm.rows import lock_for_writing, matches_any, writing_connection
+from litestar_filestore.orm.stored_object import put_held_files
 from litestar_filestore.tracking.checks import check_stored
 from litestar_filestore.tracking.custody import custody_of, store_pending
 from litestar_filestore.tracking.defaults import default_of
@@ -173,7 +174,10 @@ class _Plan:
 
     def exchange(self, column: FileColumn, new: Any, old: Any) -> None:
         """Plan for one row's column."""
-        before, after = list(files_in(old)), list(files_in(new))
+        before = list(files_in(old))
+        if column.type.multiple:
+            put_held_files(column.key, new, before)
+        after = list(files_in(new))
         check_backends([column], {column.key: after}, before)
         gained = [file for file in after if file not in before]
         for file in gained:
@@ -334,6 +338,8 @@ def _exchange(plan: _Plan, looking: sa.Select[Any], columns: Sequence[FileColumn
         value = new.value(column)
         if len(rows) > 1 and any(files_in(value)):
             raise ConflictError("The statement would give one file to several rows; update them one by one")
+        if not rows:
+            put_held_files(column.key, value, ())  # no row has the files that a client has named by their ids
         for row in rows:
             plan.exchange(column, value, row[len(keys) + index])
     return [tuple(row[: len(keys)]) for row in rows]

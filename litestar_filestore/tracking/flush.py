@@ -22,7 +22,7 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.errors import ConflictError, InvalidArgumentError
 from litestar_filestore.orm.columns import FileColumn, check_backends, file_columns, files_in, is_modified
 from litestar_filestore.orm.rows import current_values
-from litestar_filestore.orm.stored_object import unseen_write
+from litestar_filestore.orm.stored_object import names_entries, put_held_files, unseen_write
 from litestar_filestore.tracking.bulk import plain_value
 from litestar_filestore.tracking.checks import check_stored
 from litestar_filestore.tracking.custody import Custody, custody_of, store_pending
@@ -152,6 +152,7 @@ def _prepare(session: Session, changes: Sequence[_Change]) -> _Plan:
             row = found
             _check_unchanged(change, row)
             change.old = {file for column in change.columns for file in files_in(row[column.key])}
+        _resolve_ids(change, row)
         _check_places(change, row)
         check_backends(change.columns, change.state.dict, change.old)
         _check_gained(change)
@@ -198,6 +199,20 @@ def _check_gained(change: _Change) -> None:
             if file not in change.old:
                 check_stored(column, file)
                 change.custody.expect(file)
+
+
+def _resolve_ids(change: _Change, row: Mapping[Any, Any]) -> None:
+    """Let the row keep the files that a client has named by their ids, as the row holds them now that it is locked.
+
+    Raises:
+        FileRejectedError: If an id names no file of this row.
+    """
+    for column in change.columns:
+        files = cast("list[FileObject]", change.state.dict.get(column.key))
+        if column.type.multiple and not change.deleted and names_entries(files):
+            change.new.difference_update(files)
+            put_held_files(column.key, files, files_in(row.get(column.key)))
+            change.new.update(files)
 
 
 def _check_places(change: _Change, row: Mapping[Any, Any]) -> None:

@@ -47,10 +47,9 @@ class WholeBody(dict[str, Any]):
     """
 
     @property
-    def file(self) -> FileObject:
-        """The file."""
-        file: FileObject = next(iter(self.values()))
-        return file
+    def file(self) -> Any:
+        """The file, or its reference."""
+        return next(iter(self.values()))
 
 
 def form_reader(form: UploadForm, limits: UploadLimits, max_body_bytes: int | None) -> ReadForm:
@@ -125,7 +124,7 @@ async def _read_url_encoded(
         if len(text.encode()) > limits.max_field_bytes:
             raise too_large(f"The field is larger than {limits.max_field_bytes} bytes: shorten its text", name)
         if name not in form.spooled:
-            values.add(name, text)
+            values.add(*_entry(form, name, text))
     return values.by_name()
 
 
@@ -174,19 +173,20 @@ class _PartReader:
     async def take(self, part: Part) -> None:
         """Read one part to its end."""
         form, name = self._form, part.name
-        planned = form.planned(name)
+        field, _ = form.entry(name)
+        planned = form.planned(field)
         if part.filename is not None and planned is not None:
             self.values.count_file(name, planned)
-            self.values.add(name, await part.store_as(planned))
+            self.values.add(*_entry(form, name, await part.store_as(planned)))
         elif part.filename is not None and name in form.spooled:
             self.values.add(name, await self._spool(part))
-        elif name in form.by_name:
-            self.values.add(name, await self._reference(part))
+        elif field in form.by_name:
+            self.values.add(*_entry(form, name, await self._reference(part)))
         elif part.filename is None or name in form.texts:
             self.values.add(name, await self._text(part))
 
     async def _reference(self, part: Part) -> str:
-        """Read the text in the place of a file: a reference, or nothing. Some clients do not declare it as text."""
+        """Read the text in the place of a file: a reference, an id, or nothing. Some clients do not call it text."""
         try:
             text = await self._text(part)
         except HTTPException as error:
@@ -216,6 +216,15 @@ class _PartReader:
             await upload.write(block)
         await upload.seek(0)
         return upload
+
+
+def _entry(form: UploadForm, name: str, value: Any) -> tuple[str, Any]:
+    """Return field and value of a part: for a part about one file of a list, the mapping that JSON has there.
+
+    Without a file, as a page sends an untouched input, it keeps the one that is there.
+    """
+    field, file_id = form.entry(name)
+    return field, value if file_id is None else {"id": file_id, "file": None if value == "" else value}
 
 
 def _nameless(part: Part) -> HTTPException:
@@ -251,7 +260,12 @@ def _shaped(form: UploadForm, values: dict[str, Any], request: Request[Any, Any,
 
 
 def _shaped_whole(form: UploadForm, values: dict[str, Any], request: Request[Any, Any, Any]) -> dict[str, Any]:
-    files = [each for each in _flat(values.values()) if isinstance(each, FileObject)]
+    files = [
+        each
+        for name, value in values.items()
+        for each in _flat([value])
+        if isinstance(each, FileObject) or (name in form.by_name and each != "")
+    ]
     if not files and not form.optional:
         raise invalid_form(request, [("This file is required", form.files[0].name)])
     if form.files[0].many:
@@ -265,10 +279,12 @@ def _settle(planned: PlannedFile, name: str, values: dict[str, Any]) -> None:
 
     A file input without a file (HTML, "constructing the entry list") counts as not sent, and so does an empty text:
     scripts write ``file ?? ""``. If the field may be missing, its default applies: in a partial form, the row keeps its
-    file. Only `REMOVE` removes a file.
+    file. Only `REMOVE` removes a file, one of a list if the part has its id.
     """
     given = [each for each in _flat([values[name]]) if each != ""]
-    files = [each for each in given if each != REMOVE]
+    removed: list[Any] = [each for each in given if isinstance(each, dict) and each["file"] == REMOVE]
+    dropped: list[Any] = [REMOVE, *removed, *({**each, "file": None} for each in removed)]
+    files = [each for each in given if each not in dropped]
     if given and not files and (planned.nullable or planned.many):
         values[name] = None if planned.nullable else []
     elif given:

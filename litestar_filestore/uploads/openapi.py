@@ -165,10 +165,17 @@ def _part_schema(planned: PlannedFile, limits: UploadLimits) -> Schema:
     allowed = max_files(rules)
     return Schema(
         type=OpenAPIType.ARRAY,
+        description=_LIST,
         items=part,
         min_items=1 if planned.required else None,
         max_items=limits.max_files if allowed is None else allowed,
     )
+
+
+_LIST = (
+    "Each part is a file, the reference of an upload, or the id of a file that stays in the list. A part whose name "
+    "ends with an id in brackets replaces the file of that id; without content it keeps the file."
+)
 
 
 def _media_type(rules: Iterable[Rule]) -> str:

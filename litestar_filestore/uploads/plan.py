@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.new_file import UsedLink
     from litestar_filestore.core.rule import Rule
+
+_ENTRY = re.compile(r"(.+)\[([a-z2-7]{16})\]")
 
 __all__ = ("ANY_FORM", "PlannedFile", "UploadForm")
 
@@ -84,6 +87,12 @@ class UploadForm:
         """Return the plan for files in parts of this name; ``None`` if they are not files of this package."""
         found = self.by_name.get(name)
         return self.files[0] if found is None and self.whole and name not in self.spooled else found
+
+    def entry(self, name: str) -> tuple[str, str | None]:
+        """Return the field of a part, and the id of the file in its list that the part is about: ``pages[id]``."""
+        found = _ENTRY.fullmatch(name)
+        planned = None if found is None else self.by_name.get(found[1])
+        return (name, None) if found is None or planned is None or not planned.many else (found[1], found[2])
 
     @cached_property
     def needs_no_file(self) -> bool:

@@ -493,7 +493,7 @@ def test_pydantic_writes_the_public_form(stored: FileObject) -> None:
     adapter = pydantic.TypeAdapter(FileObject)
     assert adapter.validate_python(stored) is stored
     assert json.loads(adapter.dump_json(stored)) == msgspec.to_builtins(public_file(stored))
-    assert set(adapter.json_schema()["properties"]) == {"filename", "content_type", "size", "etag", "url"}
+    assert set(adapter.json_schema()["properties"]) == {"filename", "content_type", "size", "etag", "url", "id"}
 
 
 @pytest.mark.parametrize("third", [b"x", Path("a.txt"), 3])

@@ -68,4 +68,7 @@ def test_post_and_get_of_a_list_column(client: TestClient[Litestar]) -> None:
     created = client.post("/albums").json()["photos"]
     assert [file["size"] for file in created] == [3, 5]
     assert client.get("/dto").json()["photos"] == created
-    assert {name for file in created for name in file} == {"filename", "content_type", "size", "etag", "url"}
+    assert {name for file in created for name in file} == {"filename", "content_type", "size", "etag", "url", "id"}
+    assert len({file["id"] for file in created}) == 2
+    shown = client.get("/schema/openapi.json").json()["components"]["schemas"]["FileObject"]
+    assert (shown["properties"]["id"], "id" in shown["required"]) == ({"type": "string"}, False)

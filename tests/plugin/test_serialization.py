@@ -150,6 +150,7 @@ class Shapes(Controller):
 PATHS = sorted(
     path for each in vars(Shapes).values() if isinstance(each, HTTPRouteHandler) for path in each.paths - {"/nothing"}
 )
+LISTS = {"/model", "/models", "/page", "/response", "/model-dto"}
 COUNTS = {"/list": 2, "/tracked-list": 2, "/struct": 2, "/tracked-struct": 2, "/struct-dto": 2} | dict.fromkeys(
     ("/model", "/models", "/page", "/response", "/model-dto"), 3
 )
@@ -174,10 +175,11 @@ def files_in(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_get_returns_the_public_form(path: str, file: FileObject, serve: Serve) -> None:
-    """Every shape that holds files shows each of them with the same five members."""
+    """Every shape that holds files shows each of them with the same five members; files of lists have an id too."""
     found = list(files_in(serve([Shapes], **options(file)).get(path).json()))
     public = {"filename": "résumé.pdf", "content_type": "application/pdf", "size": 8, "etag": file.etag, "url": None}
-    assert found == [public] * COUNTS.get(path, 1)
+    assert [{name: each[name] for name in each if name != "id"} for each in found] == [public] * COUNTS.get(path, 1)
+    assert any("id" in each for each in found) == (path in LISTS)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -237,11 +239,11 @@ def test_openapi_shows_files_in_every_shape(path: str, file: FileObject, serve: 
 
 
 def test_openapi_describes_what_is_sent(file: FileObject, serve: Serve) -> None:
-    """The component lists exactly the members of a response, all of them required."""
+    """The component lists exactly the members of a response, all of them required but the id of a file in a list."""
     client = serve([Shapes], **options(file))
     schema = client.app.openapi_schema.to_schema()["components"]["schemas"]["FileObject"]
     sent = client.get("/bare").json()
-    assert (sorted(schema["properties"]), sorted(schema["required"])) == (sorted(sent), sorted(sent))
+    assert (sorted(schema["properties"]), sorted(schema["required"])) == (sorted([*sent, "id"]), sorted(sent))
 
 
 def test_openapi_allows_null_where_a_member_may_be_unknown(file: FileObject, serve: Serve) -> None:

@@ -207,7 +207,7 @@ def test_routes_have_a_name(serve: Serve) -> None:
         create_file_router(PAGES, Paper.pages, public=True, name="paper-page"),
     )
     assert site.app.route_reverse("paper-file", id=7) == "/papers/7/file"
-    assert site.app.route_reverse("paper-page", id=7, index=2) == "/papers/7/pages/2"
+    assert site.app.route_reverse("paper-page", id=7, file_id="2") == "/papers/7/pages/2"
 
 
 def test_cache_control_is_as_configured(serve: Serve) -> None:
@@ -231,13 +231,13 @@ def test_openapi_describes_the_routes(serve: Serve) -> None:
         create_file_router(PAGES, Paper.pages, public=True, methods=("GET", "DELETE")),
     )
     paths = schema_of(site)["paths"]
-    assert set(paths) == {"/papers/{id}/file", "/papers/{id}/pages/{index}"}
+    assert set(paths) == {"/papers/{id}/file", "/papers/{id}/pages/{file_id}"}
     reading = paths["/papers/{id}/file"]["get"]
     assert [(each["name"], each["in"], each["schema"]["type"]) for each in reading["parameters"]] == [
         ("id", "path", "integer")
     ]
     assert ("application/octet-stream" in reading["responses"]["200"]["content"], reading["tags"]) == (True, ["papers"])
-    assert {each["name"] for each in paths["/papers/{id}/pages/{index}"]["delete"]["parameters"]} == {"id", "index"}
+    assert {each["name"] for each in paths["/papers/{id}/pages/{file_id}"]["delete"]["parameters"]} == {"id", "file_id"}
 
 
 @pytest.mark.parametrize(
