@@ -7,6 +7,7 @@ import re
 import secrets
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 from signal import SIGTERM
@@ -19,6 +20,16 @@ from tests.docs.run_page import ROOT
 from tests.servers.processes import HOST, Surroundings, free_port, running
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_extras_of_the_pages() -> None:
+    """What the README and the install page tell to install are extras that there are."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    install = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    lines = re.findall(r"litestar-filestore\[([a-z,]+)\]", README + install)
+    named = {extra for line in lines for extra in line.split(",")} | {*re.findall(r"\| `([a-z0-9]+)`", install)}
+    assert "standard" in named
+    assert named <= project["optional-dependencies"].keys()
 
 
 def installed(folder: Path) -> Path:
