@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar_filestore.ledger.adopt import Adoption, SharedObject, adopt, adopt_async
+from litestar_filestore.ledger.adopt import Adoption, MissingObject, SharedObject, adopt, adopt_async
 from litestar_filestore.ledger.fsck import Finding, FsckConfig, FsckReport, fsck, fsck_async
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey, Usage
 from litestar_filestore.ledger.ledger_config import Database, LedgerConfig
@@ -19,6 +19,7 @@ __all__ = (
     "FsckReport",
     "Ledger",
     "LedgerConfig",
+    "MissingObject",
     "ObjectKey",
     "QuotaCheck",
     "SharedObject",

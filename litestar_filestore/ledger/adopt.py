@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import greenlet_spawn
 
+from litestar_filestore.errors import UnsupportedOperationError
 from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.staging import transact
 from litestar_filestore.ledger.table import State
+from litestar_filestore.orm.bridge import call
 from litestar_filestore.orm.columns import files_in, single_table_columns
 
 if TYPE_CHECKING:
@@ -28,14 +30,19 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.orm import Mapper
 
+    from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.types import ObjectInfo
+
 __all__ = (
     "Adoption",
     "Held",
+    "MissingObject",
     "SharedObject",
     "Survey",
     "adopt",
     "adopt_async",
     "enter",
+    "listed_pages",
     "row_files",
     "survey_rows",
 )
@@ -152,7 +159,7 @@ class Survey:
 
 
 _ATTEMPTS = 10
-_MAX_SHARED = 1000
+_MAX_NAMED = 1000
 _MAX_PLACES = 10
 
 
@@ -165,6 +172,15 @@ class SharedObject(NamedTuple):
     """Its places, as ``"Document(5).file"``: class, primary key and attribute; the first ten places."""
     holders: int
     """Number of places."""
+
+
+class MissingObject(NamedTuple):
+    """An object that rows hold, and that their backend does not."""
+
+    object: ObjectKey
+    """The object."""
+    places: tuple[str, ...]
+    """Its places, as in `SharedObject`."""
 
 
 class Adoption(NamedTuple):
@@ -181,6 +197,11 @@ class Adoption(NamedTuple):
     assign a copy: ``row.file = row.file.copy()``. `fsck` with `FsckConfig.repair` then hands the object to the last row
     that holds it."""
     shared_count: int = 0
+    """Number of such objects."""
+    missing: tuple[MissingObject, ...] = ()
+    """Objects without bytes, of the backends that were given; the first thousand. Their rows have lost their files
+    already: restore the objects, or clear the columns."""
+    missing_count: int = 0
     """Number of such objects."""
 
 
@@ -256,7 +277,43 @@ def survey_rows(engine: Engine, mappers: Sequence[Mapper[Any]], held: Survey) ->
                 held.hold(page)
 
 
-def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adoption:
+def listed_pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
+    """Yield what a backend lists, some hundred objects at a time."""
+    infos = backend.list()
+    infos_async = backend.list_async()
+
+    async def next_page() -> list[ObjectInfo]:
+        page: list[ObjectInfo] = []
+        async for info in infos_async:
+            page.append(info)
+            if len(page) == _PAGE:
+                break
+        return page
+
+    while page := call(lambda: [*islice(infos, _PAGE)], next_page):
+        yield page
+
+
+def _missing(held: Survey, backends: Sequence[StorageBackend]) -> Iterator[ObjectKey]:
+    """Yield the objects of these backends that rows hold and that are not there."""
+    by_key = {backend.key: backend for backend in backends}
+    with Survey() as listed:
+        for backend in backends:
+            with suppress(UnsupportedOperationError):  # of a backend that cannot list, each object is looked up
+                for infos in listed_pages(backend):
+                    listed.add((ObjectKey(backend.key, info.key), info.size) for info in infos)
+        for page in held.pages():
+            seen = listed.sizes(page)
+            for key in page:
+                if key in seen or (found := by_key.get(key.backend)) is None:
+                    continue
+                if not call(partial(found.exists, key.key), partial(found.exists_async, key.key)):
+                    yield key
+
+
+def adopt(
+    engine: Engine, table: Table, mappers: Sequence[Mapper[Any]], backends: Sequence[StorageBackend] = ()
+) -> Adoption:
     """Enter the files of existing rows into the ledger, for data that is older than the ledger.
 
     Objects that several rows hold are entered as shared, even if an earlier run has entered them for one of the rows.
@@ -268,6 +325,8 @@ def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adopt
         table: The ledger's table.
         mappers: All mapped classes with file columns that use this ledger; see `mappers_with_files`. If you leave one
             out, objects that it shares with others are not recognised as shared.
+        backends: Backends whose objects are compared with the rows, to find rows that have lost their bytes; the
+            comparison lists each of them once. None are compared unless you give some.
     """
     ledger = Ledger(table)
     adopted = known = shared_count = 0
@@ -280,9 +339,15 @@ def adopt(engine: Engine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adopt
             known += len(page) - entered
             shared = [(key, count) for key in page if (count := held.holders(key)) > 1]
             shared_count += len(shared)
-            room = shared[: _MAX_SHARED - len(named)]
+            room = shared[: _MAX_NAMED - len(named)]
             named += [SharedObject(key, held.places(key, _MAX_PLACES), count) for key, count in room]
-    return Adoption(adopted, known, tuple(named), shared_count)
+        lost: list[MissingObject] = []
+        missing_count = 0
+        for key in _missing(held, backends) if backends else ():
+            missing_count += 1
+            if len(lost) < _MAX_NAMED:
+                lost.append(MissingObject(key, held.places(key, _MAX_PLACES)))
+    return Adoption(adopted, known, tuple(named), shared_count, tuple(lost), missing_count)
 
 
 def enter(engine: Engine, ledger: Ledger, held: Survey, page: Sequence[ObjectKey]) -> int:
@@ -303,6 +368,8 @@ def _enter(ledger: Ledger, held: Survey, page: Sequence[ObjectKey], connection: 
     return len(new)
 
 
-async def adopt_async(engine: AsyncEngine, table: Table, mappers: Sequence[Mapper[Any]]) -> Adoption:
+async def adopt_async(
+    engine: AsyncEngine, table: Table, mappers: Sequence[Mapper[Any]], backends: Sequence[StorageBackend] = ()
+) -> Adoption:
     """`adopt` without blocking the event loop."""
-    return await greenlet_spawn(partial(adopt, engine.sync_engine, table, mappers))
+    return await greenlet_spawn(partial(adopt, engine.sync_engine, table, mappers, backends))

@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
@@ -19,7 +18,7 @@ from litestar_filestore.core.keys import RESERVED_SEGMENT, join_prefix
 from litestar_filestore.core.part_objects import unfinished_key
 from litestar_filestore.core.types import PutOptions
 from litestar_filestore.errors import BucketNotFoundError, LedgerError, ObjectNotFoundError
-from litestar_filestore.ledger.adopt import Survey, enter, row_files, survey_rows
+from litestar_filestore.ledger.adopt import Survey, enter, listed_pages, row_files, survey_rows
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.outages import guard_database
 from litestar_filestore.ledger.staging import transact
@@ -391,7 +390,7 @@ class _Fsck:
     # -- objects
 
     def _check_backend(self, backend: StorageBackend) -> None:
-        for page in _pages(backend):
+        for page in listed_pages(backend):
             infos = {ObjectKey(backend.key, info.key): info for info in page}
             self._listed.add((key, info.size) for key, info in infos.items())
             # The parts of an object belong to its key until the object is finished or given up.
@@ -411,22 +410,6 @@ class _Fsck:
 
     def _is_old(self, info: ObjectInfo) -> bool:
         return info.last_modified is None or time.time() - info.last_modified >= self.config.minimum_age_seconds
-
-
-def _pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
-    infos = backend.list()
-    infos_async = backend.list_async()
-
-    async def next_page() -> list[ObjectInfo]:
-        page: list[ObjectInfo] = []
-        async for info in infos_async:
-            page.append(info)
-            if len(page) == _PAGE:
-                break
-        return page
-
-    while page := call(lambda: [*islice(infos, _PAGE)], next_page):
-        yield page
 
 
 def _check_marker(backend: StorageBackend, identity: str, *, claim: bool) -> None:

@@ -15,6 +15,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DontWrapMixin
 from sqlalchemy.ext.mutable import MutableList
 from sqlalchemy.orm.base import NO_VALUE
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import Null
 
 from litestar_filestore.core.file_ids import file_id_of, new_file_id
 from litestar_filestore.core.file_object import FileObject, KeptFile
@@ -222,6 +224,20 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     bytes. The backend is looked up when content is first stored or read, so you can create tables and run migrations
     without it.
     """
+
+    class comparator_factory(sa.TypeDecorator.Comparator[Any], sa.JSON.Comparator[Any]):  # noqa: N801  # SQLAlchemy's name
+        """Compares as JSON does, except that no file is no file: SQL NULL, or the JSON ``null`` of Advanced Alchemy."""
+
+        def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:
+            """Return the comparison."""
+            compared = super().operate(op, *other, **options)
+            if len(other) == 1 and (other[0] is None or isinstance(other[0], Null)):
+                text = sa.cast(self.expr, sa.Text)
+                if op in {operators.is_, operators.eq}:
+                    return sa.or_(compared, text == "null")
+                if op in {operators.is_not, operators.ne}:
+                    return sa.and_(compared, text != "null")
+            return compared
 
     impl = sa.JSON
     cache_ok = True

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from litestar_filestore.ledger.adopt import Adoption, adopt
+from litestar_filestore import StorageBackend
+from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.core.types import ObjectInfo
+from litestar_filestore.errors import UnsupportedOperationError
+from litestar_filestore.ledger.adopt import Adoption, MissingObject, adopt
+from litestar_filestore.ledger.ledger import ObjectKey
 from litestar_filestore.ledger.places import mappers_with_files
 from tests.ledger.models import Base, Document, a_file
 from tests.ledger.world import LEDGER, SEED, World
@@ -50,6 +57,29 @@ def test_object_before_its_adoption(old: World) -> None:
     assert len(old.objects()) == 5
     report = old.fsck(repair=True)
     assert (report.adopted, report.doomed) == (4, 1)
+
+
+def test_rows_without_bytes_are_reported(old: World) -> None:
+    """A row whose object is gone before its adoption is named; of a backend that cannot list, each is looked up."""
+    with Session(old.engine) as session:
+        file = session.get_one(Document, 2).file
+    assert file is not None
+    content = file.get_content()
+    old.backend.delete_object(file.path)
+    lost = (MissingObject(ObjectKey(file.backend_key, file.path), ("Document(2).file",)),)
+    assert adopt(old.engine, LEDGER, MAPPERS).missing == ()
+    found = adopt(old.engine, LEDGER, MAPPERS, [old.backend])
+    assert (found.known, found.missing, found.missing_count) == (5, lost, 1)
+
+    class Unlisted(LocalDriver):
+        def list(self, prefix: str) -> Iterator[ObjectInfo]:
+            raise UnsupportedOperationError(prefix)
+
+    driver = old.backend.storage_driver
+    assert isinstance(driver, LocalDriver)
+    unlisted = StorageBackend(old.backend.key, driver=Unlisted(driver.root))
+    assert adopt(old.engine, LEDGER, MAPPERS, [unlisted]).missing == lost
+    old.backend.put(content, key=file.path)
 
 
 @pytest.mark.slow

@@ -223,6 +223,25 @@ def test_list_in_a_column_for_one_file_is_explained() -> None:
         SINGLE.process_result_value([{"filename": "a"}], DIALECT)
 
 
+def test_filter_by_no_file(db: Database) -> None:
+    """Rows of Advanced Alchemy hold a JSON ``null`` where ours hold none; both have no file."""
+
+    def work(session: Session) -> list[list[int]]:
+        session.add_all([Document(id=1), Document(id=3, file=a_file())])
+        session.execute(sa.text("INSERT INTO document (id, file) VALUES (2, 'null')"))
+        session.commit()
+        filters = (
+            Document.file.is_(None),
+            Document.file == None,  # noqa: E711  # an expression of SQL
+            Document.file.is_(sa.null()),
+            Document.file.is_not(None),
+            Document.file != None,  # noqa: E711
+        )
+        return [[*session.scalars(sa.select(Document.id).where(each).order_by(Document.id))] for each in filters]
+
+    assert db.run(work) == [[1, 2], [1, 2], [1, 2], [3], [3]]
+
+
 def test_filter_by_what_is_in_the_json(db: Database) -> None:
     """Paths into the column compare as JSON does."""
 
