@@ -64,6 +64,7 @@ LONELY = {
     "cli.commands": "loaded by name, when a command is run",
     "cli.printing": "how commands print and end, apart from what they do",
     "cli.probes": "proves what a store can do: without a command line",
+    "cli.row_facts": "what rows know of objects, for stores that know less",
     "cli.policies": "what each service calls the permissions: a service is changed here",
     "core.advanced_alchemy": "old forms of Advanced Alchemy, which nobody needs who comes without them",
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",

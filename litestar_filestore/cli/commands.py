@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -16,6 +16,8 @@ from litestar.cli._utils import LitestarGroup  # other plugins' commands use it 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, configure_mappers
 
+from litestar_filestore.backends.moving.mover import MoveConfig, Mover, MoveReport
+from litestar_filestore.backends.moving.moving_backend import MovingBackend
 from litestar_filestore.cli.printing import StoragesCommand, finish, printable, progress, reason_of, say, show_table
 from litestar_filestore.cli.probes import place_of, probe
 from litestar_filestore.cli.reports import (
@@ -29,6 +31,7 @@ from litestar_filestore.cli.reports import (
     FindingEntry,
     LedgerUsage,
     ListReport,
+    MigrateReport,
     OwnerUsage,
     SharedEntry,
     Skipped,
@@ -36,6 +39,7 @@ from litestar_filestore.cli.reports import (
     SweepReport,
     UsageReport,
 )
+from litestar_filestore.cli.row_facts import RowFacts
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.threads import within
 from litestar_filestore.core.types import Capability
@@ -60,6 +64,7 @@ from litestar_filestore.plugin.config import FilestoreConfig, open_backends
 from litestar_filestore.plugin.keeper import find_databases
 from litestar_filestore.plugin.plugin import FilestorePlugin
 from litestar_filestore.plugin.sweeper import sweep_places
+from litestar_filestore.validation.rules import parse_size
 
 if TYPE_CHECKING:
     from litestar_filestore.ledger.fsck import FsckReport
@@ -274,7 +279,7 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
                     repair=repair,
                     minimum_age_seconds=minimum_age,
                     max_doomed_percent=max_doomed_percent,
-                    on_progress=lambda report, show=show: show(report.objects),
+                    on_progress=lambda report, show=show: show(report.objects, None),
                 )
                 work = partial(_fsck, place=place, backends=session.backends, config=config)
                 ledgers.append(await run_on(place.database, work))
@@ -391,6 +396,100 @@ def _config(app: Litestar) -> FilestoreConfig:
     raise ConfigurationError("The application has no FilestorePlugin: add it to Litestar(plugins=[...])")
 
 
+@click.command(name="migrate", cls=StoragesCommand, help="Move the objects of a MovingBackend from SOURCE to TARGET.")
+@click.argument("source")
+@click.argument("target")
+@click.option("--status", is_flag=True, default=False, help="Only look how it stands.")
+@click.option("--undo", is_flag=True, default=False, help="Move what is new in TARGET back to SOURCE.")
+@click.option("--max-rate", default=None, help="Most bytes a second, such as '20 MB'; no limit by default.")
+@click.option("--jobs", type=click.IntRange(min=1), default=4, show_default=True, help="Objects at a time.")
+@click.option("--no-read-back", is_flag=True, default=False, help="Believe the store that confirms a copy.")
+def migrate_command(app: Litestar, as_json: bool, source: str, target: str, **options: Any) -> None:  # noqa: FBT001  # an option of click
+    """Copy and verify; fail if objects are left. It may be stopped and run again at any time."""
+    report = anyio.run(partial(_migrate, app, source, target, **options))
+    finish(report, _show_migrate, ok=report.complete, as_json=as_json)
+
+
+async def _migrate(
+    app: Litestar, source: str, target: str, *, status: bool, undo: bool, max_rate: str | None, jobs: int,
+    no_read_back: bool,
+) -> MigrateReport:  # fmt: skip
+    moving = _moving(_config(app), source, target)
+    there = (target, source) if undo else (source, target)
+    way = moving.moving_driver.then.backend.key, moving.moving_driver.now.backend.key
+    if not status and way != there:
+        wanted = "source" if undo else "target"
+        raise ConfigurationError(
+            f"New objects still go to {there[0]!r}, so it would never be empty: set writes={wanted!r} in the "
+            "MovingBackend, deploy that, and run this again",
+            backend=moving.key,
+        )
+
+    async def run(session: _Session) -> MigrateReport:
+        with closing(RowFacts(moving.key)) as facts:
+            if status:
+                return _report_of_move(way, await Mover(moving).status())
+            for place in session.places:
+                await run_on(place.database, partial(facts.read, mappers=place.mappers))
+            with progress("objects") as show:
+                config = MoveConfig(
+                    max_bytes_per_second=None if max_rate is None else parse_size(max_rate),
+                    jobs=jobs,
+                    read_back=not no_read_back,
+                    facts=facts.find,
+                    on_progress=lambda report: show(report.moved, report.objects),
+                )
+                return _report_of_move(way, await Mover(moving, config).run())
+
+    return await _with_places(app, run, only=[moving])
+
+
+def _moving(config: FilestoreConfig, source: str, target: str) -> MovingBackend:
+    for backend in config.backends:
+        if isinstance(backend, MovingBackend) and (backend.source.key, backend.target.key) == (source, target):
+            return backend
+    raise ConfigurationError(
+        f"No backend moves from {source!r} to {target!r}: in FilestoreConfig(backends=[...]), put MovingBackend(key, "
+        "source=..., target=...) in the place of the old backend, under its key, deploy that, and run this again"
+    )
+
+
+def _report_of_move(way: tuple[str, str], report: MoveReport) -> MigrateReport:
+    return MigrateReport(
+        source=way[0],
+        target=way[1],
+        complete=report.is_complete,
+        objects=report.objects,
+        moved=report.moved,
+        left=report.left,
+        bytes_left=report.bytes_left,
+        copied=report.copied,
+        verified=report.verified,
+        gone=report.gone,
+        bytes=report.bytes,
+        unfinished=report.unfinished,
+        failed=dict(report.failed),
+        failures=report.failures,
+    )
+
+
+def _show_migrate(report: MigrateReport) -> None:
+    say(
+        f"{report.source} to {report.target}: {report.moved} of {report.objects} objects moved, {report.left} left "
+        f"({report.bytes_left} bytes)"
+    )
+    say(
+        f"copied {report.copied} ({report.bytes} bytes), found the same {report.verified}, "
+        f"deleted meanwhile {report.gone}, failed {sum(report.failed.values())}"
+    )
+    for key, reason in report.failures.items():
+        say(f"  {key}: {reason}", style="red")
+    if report.unfinished:
+        say(f"{report.unfinished} parts of unfinished uploads are left: run this again when they are finished")
+    if report.complete:
+        say(f"All is in {report.target!r}", style="green")
+
+
 class _Session(NamedTuple):
     """What a command works with."""
 
@@ -402,11 +501,20 @@ class _Session(NamedTuple):
     """The others."""
 
 
-async def _with_places(app: Litestar, work: Callable[[_Session], Awaitable[T]], *, needs_stores: bool = True) -> T:
+async def _with_places(
+    app: Litestar,
+    work: Callable[[_Session], Awaitable[T]],
+    *,
+    needs_stores: bool = True,
+    only: Sequence[StorageBackend] | None = None,
+) -> T:
     """Open the backends and find the ledgers outside the application's lifespan, then await `work` on them."""
     config = _config(app)
     databases = find_databases(config.ledger or LedgerConfig(), app.plugins)
-    usable, skipped = await _usable(config.backends if needs_stores else ())
+    if only is None:
+        usable, skipped = await _usable(config.backends if needs_stores else ())
+    else:
+        usable, skipped = list(only), []
     async with open_backends(config.registry, usable):
         try:
             return await work(_Session(config, await find_places(databases), usable, skipped))
@@ -430,5 +538,5 @@ async def _usable(backends: Iterable[StorageBackend]) -> tuple[list[StorageBacke
     return usable, skipped
 
 
-for _command in (list_backends, check, sweep_command, adopt_command, fsck_command, usage_command):
+for _command in (list_backends, check, sweep_command, adopt_command, fsck_command, usage_command, migrate_command):
     storages_group.add_command(cast("Any", _command))  # any kind of command will do

@@ -114,17 +114,16 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress(unit: str, total: int | None = None) -> Generator[Callable[[int], None]]:
+def progress(unit: str) -> Generator[Callable[[int, int | None], None]]:
     """Show on a terminal how many are done, how fast, and how long it still takes; elsewhere, nothing.
 
     It goes to standard error, so that it mixes with no output.
 
     Args:
         unit: What is counted.
-        total: How many there are, if known.
 
     Returns:
-        A context with a function to call with the number of those done, in any thread.
+        A context with a function to call with the number of those done and the number of all, in any thread.
     """
     columns = (
         *(TextColumn("{task.completed:,.0f} {task.description}"), BarColumn(), TaskProgressColumn(show_speed=True)),
@@ -132,8 +131,8 @@ def progress(unit: str, total: int | None = None) -> Generator[Callable[[int], N
     )
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task(unit, total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task(unit, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _text(line: str, style: str | None = None) -> Text:

@@ -22,6 +22,7 @@ __all__ = (
     "FindingEntry",
     "LedgerUsage",
     "ListReport",
+    "MigrateReport",
     "OwnerUsage",
     "SharedEntry",
     "Skipped",
@@ -227,6 +228,36 @@ class UsageReport(msgspec.Struct, frozen=True):
     """``usage``."""
 
     ledgers: list[LedgerUsage]
+
+
+class MigrateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``migrate``: what was done, or with ``--status`` how it stands."""
+
+    source: str
+    """Key of the backend that objects move from."""
+    target: str
+    complete: bool
+    """Whether every object of the source is in the target, and verified."""
+    objects: int
+    """Objects in the source."""
+    moved: int
+    """Those of them that are in the target, and verified."""
+    left: int
+    bytes_left: int
+    copied: int
+    """Objects copied by this run."""
+    verified: int
+    """Objects that were in both before, and turned out to be the same."""
+    gone: int
+    """Objects that were deleted while they were copied."""
+    bytes: int
+    """Bytes copied by this run."""
+    unfinished: int
+    """Parts of unfinished uploads, which end in the source."""
+    failed: dict[str, int]
+    """Objects that could not be moved, by error class."""
+    failures: dict[str, str]
+    """The first thousand of them, and why."""
 
 
 class ErrorReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from advanced_alchemy.base import BigIntBase
 from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlchemyPlugin
@@ -16,6 +17,7 @@ from litestar_filestore import (
     FilestorePlugin,
     FSSpecBackend,
     LocalBackend,
+    MovingBackend,
     StoredObject,
 )
 from litestar_filestore.errors import BackendUnavailableError
@@ -24,6 +26,8 @@ from litestar_filestore.testing import Fault, FaultyBackend
 
 __all__ = (
     "create_app",
+    "create_app_that_moves",
+    "create_app_that_moves_back",
     "create_app_with_a_dead_store",
     "create_app_with_markup",
     "create_app_with_tenants",
@@ -88,3 +92,18 @@ def create_app_without_deletes() -> Litestar:
     plan = [Fault("delete", BackendUnavailableError("The store is busy"), times=None)]
     config.backends = [FaultyBackend(config.backends[0], plan)]
     return app
+
+
+def create_app_that_moves(writes: Literal["target", "source"] = "target") -> Litestar:
+    """Make the application whose objects move to another store."""
+    app, folder = create_app(), Path(os.environ["PAPERS"])
+    config = next(plugin for plugin in app.plugins if isinstance(plugin, FilestorePlugin)).config
+    source = LocalBackend("disk", folder / "objects", fsync=False)
+    target = LocalBackend("new", folder / "new", fsync=False)
+    config.backends = [MovingBackend("papers", source=source, target=target, writes=writes)]
+    return app
+
+
+def create_app_that_moves_back() -> Litestar:
+    """Make the same on the way back."""
+    return create_app_that_moves("source")

@@ -392,3 +392,43 @@ def test_missing_ledger(office: Office) -> None:
     office.execute("DROP TABLE filestore_object")
     code, _ = office.run("sweep")
     assert code != 0
+
+
+def test_migrate(office: Office) -> None:
+    """``migrate`` moves, says how it stands, and moves back what is new; rows and ledger stay as they are."""
+    for key in ("one", "two"):
+        office.add(key)
+    before = office.query("SELECT * FROM filestore_object"), office.query("SELECT * FROM paper")
+    moving, back = "create_app_that_moves", "create_app_that_moves_back"
+    status = office.document("migrate", "disk", "new", "--status", app=moving, code=1)
+    assert (status["left"], status["bytes_left"], status["complete"]) == (2, 6, False)
+    code, output = office.run("migrate", "disk", "new", "--max-rate", "10 MB", app=moving)
+    assert code == 0, output
+    assert "disk to new: 2 of 2 objects moved, 0 left (0 bytes)" in output
+    assert "All is in 'new'" in output
+    assert (office.folder / "new" / "one").read_bytes() == b"abc"
+    assert office.document("migrate", "disk", "new", "--status", app=moving)["complete"]
+    (office.folder / "new" / "three").write_bytes(b"new")
+    undone = office.document("migrate", "disk", "new", "--undo", app=back)
+    assert (undone["source"], undone["target"], undone["copied"], undone["verified"]) == ("new", "disk", 1, 2)
+    assert office.objects() == {"one", "two", "three"}
+    assert before == (office.query("SELECT * FROM filestore_object"), office.query("SELECT * FROM paper"))
+
+
+def test_migrate_of_what_does_not_move(office: Office) -> None:
+    """``migrate`` refuses where new objects would still go to the old store, and says what to deploy first."""
+    code, output = office.run("migrate", "papers", "new")
+    assert (code, "put MovingBackend(key, source=..., target=...) in the place" in output) == (3, True), output
+    code, output = office.run("migrate", "disk", "new", app="create_app_that_moves_back")
+    assert (code, "set writes='target'" in output) == (3, True), output
+
+
+def test_migrate_of_a_damaged_object(office: Office) -> None:
+    """``migrate`` fails for an object that is not what its row says, and moves the others."""
+    office.add("good")
+    office.add("rotten", row=False)
+    file = {"filename": "a", "to_filename": "rotten", "backend": "papers", "checksum": "sha256:" + "0" * 64}
+    office.execute(f"INSERT INTO paper (file) VALUES ('{json.dumps(file)}')")  # noqa: S608
+    found = office.document("migrate", "disk", "new", app="create_app_that_moves", code=1)
+    assert (found["copied"], list(found["failures"])) == (1, ["rotten"])
+    assert not (office.folder / "new" / "rotten").exists()
