@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec.fsspec_backend import FSSpecBackend
     from litestar_filestore.backends.local.local_backend import LocalBackend
     from litestar_filestore.backends.memory import MemoryBackend
+    from litestar_filestore.backends.moving.moving_backend import MovingBackend
     from litestar_filestore.backends.obstore.obstore_backend import ObstoreBackend
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.driver import Driver
@@ -74,6 +75,7 @@ __all__ = (
     "MaxSize",
     "MemoryBackend",
     "MinSize",
+    "MovingBackend",
     "MultipartStream",
     "Nginx",
     "ObjectInfo",
@@ -131,6 +133,7 @@ _HOMES = {
     "MaxSize": "validation.rules",
     "MemoryBackend": "backends.memory",
     "MinSize": "validation.rules",
+    "MovingBackend": "backends.moving.moving_backend",
     "MultipartStream": "uploads.parts",
     "Nginx": "downloads.download_config",
     "ObjectInfo": "core.types",

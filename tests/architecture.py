@@ -57,7 +57,9 @@ HOUSE = {
     "router": Room((*WITHOUT_LITESTAR, "uploads", "downloads", "links"), ("litestar", "sqlalchemy")),
     "element": Room((), ("litestar",)),
     "plugin": Room((*WITHOUT_LITESTAR, *FEATURES), ("litestar", "sqlalchemy", "msgspec")),
-    "cli": Room((*WITHOUT_LITESTAR, *FEATURES, "plugin"), ("litestar", "sqlalchemy", "anyio", "click", "rich")),
+    "cli": Room(
+        (*WITHOUT_LITESTAR, *FEATURES, "plugin"), ("litestar", "sqlalchemy", "anyio", "click", "msgspec", "rich")
+    ),
     "testing": Room(("errors", "core", "sansio", "backends"), ("anyio", "httpx", "pytest")),
     # Public names only: the package itself, and what an author of a driver needs.
     "": Room((*WITHOUT_LITESTAR, *FEATURES, "plugin")),

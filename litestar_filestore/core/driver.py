@@ -95,6 +95,14 @@ class Driver(ABC):
     """Whether `put_async` does its work in worker threads. Content that is in memory then goes to `put`, in one call
     there."""
 
+    @property
+    def place(self) -> str:
+        """Where the objects are, for operators: a folder, or ``bucket/folder``; ``""`` if the driver cannot tell.
+
+        It contains no secret. Nothing is contacted.
+        """
+        return ""
+
     @abstractmethod
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
         """Store all blocks under `path`, atomically, and return the store's info about the object.

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper
 
     from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.types import ObjectInfo
 
 __all__ = (
@@ -44,6 +45,7 @@ __all__ = (
     "enter",
     "listed_pages",
     "row_files",
+    "stored_files",
     "survey_rows",
 )
 
@@ -205,19 +207,39 @@ class Adoption(NamedTuple):
     """Number of such objects."""
 
 
+def stored_files(engine: Engine, mapper: Mapper[Any]) -> Iterator[list[FileObject]]:
+    """Yield what all rows of a class's own table say about their files, in pages of some hundred rows."""
+    for page in _pages_of_values(mapper, _reader_of(engine)):
+        yield [file for _, file in page]
+
+
 def row_files(engine: Engine, mapper: Mapper[Any]) -> Iterator[list[Held]]:
     """Yield the files of all rows of a class's own table, in pages of some hundred rows."""
+    return _pages_of_files(mapper, _reader_of(engine))
+
+
+_Read: TypeAlias = "Callable[[sa.Select[Any]], Sequence[sa.Row[Any]]]"
+
+
+def _reader_of(engine: Engine) -> _Read:
+    """Return a function that reads with a connection that is given back after each page."""
 
     def read(statement: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
         with engine.connect() as connection:
             return connection.execute(statement).all()
 
-    return _pages_of_files(mapper, read)
+    return read
 
 
-def _pages_of_files(
-    mapper: Mapper[Any], read: Callable[[sa.Select[Any]], Sequence[sa.Row[Any]]]
-) -> Iterator[list[Held]]:
+def _pages_of_files(mapper: Mapper[Any], read: _Read) -> Iterator[list[Held]]:
+    for page in _pages_of_values(mapper, read):
+        yield [
+            Held(ObjectKey(file.backend_key, file.path), Facts(file.size, file.checksum), place) for place, file in page
+        ]
+
+
+def _pages_of_values(mapper: Mapper[Any], read: _Read) -> Iterator[list[tuple[str, FileObject]]]:
+    """Yield each file with its place."""
     columns = single_table_columns(mapper)
     keys = [column for column in mapper.local_table.primary_key if isinstance(column, sa.Column)]
     selected = sa.select(*keys, *(column.column for column in columns)).select_from(mapper.local_table)
@@ -228,11 +250,7 @@ def _pages_of_files(
         if not rows:
             return
         yield [
-            Held(
-                ObjectKey(file.backend_key, file.path),
-                Facts(file.size, file.checksum),
-                f"{mapper.class_.__name__}({', '.join(map(str, row[: len(keys)]))}).{column.key}",
-            )
+            (f"{mapper.class_.__name__}({', '.join(map(str, row[: len(keys)]))}).{column.key}", file)
             for row in rows
             for column, value in zip(columns, row[len(keys) :], strict=True)
             for file in files_in(value)

@@ -26,7 +26,7 @@ from litestar_filestore.ledger.table import USAGE_TABLE, State
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -80,6 +80,8 @@ class FsckConfig:
     """Refuse to doom more than this share of the objects of a backend; 100 allows everything."""
     max_findings: int = 1000
     """Most findings in the report; all are counted and repaired."""
+    on_progress: Callable[[FsckReport], object] | None = None
+    """Called with the unfinished report after each page of objects, in the thread that works; must not block."""
 
 
 class Finding(NamedTuple):
@@ -115,6 +117,10 @@ class FsckReport:
     """Objects that were handed to the sweeper."""
     recounted: int = 0
     """Owners whose counter was set right."""
+    young: int = 0
+    """Unknown objects that were left alone, because they are younger than the minimum age."""
+    elsewhere: Counter[str] = field(default_factory=Counter[str])
+    """Files in rows that were not compared, by their backends, which were not given."""
 
     @property
     def is_clean(self) -> bool:
@@ -300,6 +306,9 @@ class _Fsck:
             for page in row_files(self._engine, mapper):
                 files = [file for file in page if file.object.backend in self._backends]
                 self.report.row_files += len(files)
+                self.report.elsewhere.update(
+                    file.object.backend for file in page if file.object.backend not in self._backends
+                )
                 self._held.hold(files)
 
     def _check_rows(self) -> None:
@@ -400,13 +409,17 @@ class _Fsck:
             # What a row holds is adopted.
             known = entered.keys() | self._held.sizes(list(infos)).keys()
             known |= {part for part, key in whole.items() if entered.get(key) is State.STAGED}
-            strays = [(key, info.size) for key, info in infos.items() if key not in known and self._is_old(info)]
+            unknown = {key: info for key, info in infos.items() if key not in known}
+            strays = [(key, info.size) for key, info in unknown.items() if self._is_old(info)]
+            self.report.young += len(unknown) - len(strays)
             for key, _ in strays:
                 self._find(UNTRACKED, key)
             self._untracked.add(strays)
             self._objects[backend.key] += len(page)
             self._doomed[backend.key] += len(strays)
-        self.report.objects += self._objects[backend.key]
+            self.report.objects += len(page)
+            if self.config.on_progress is not None:
+                self.config.on_progress(self.report)
 
     def _is_old(self, info: ObjectInfo) -> bool:
         return info.last_modified is None or time.time() - info.last_modified >= self.config.minimum_age_seconds

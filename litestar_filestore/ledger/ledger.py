@@ -484,6 +484,25 @@ class Ledger:
         """Return the usage of `owner`'s objects that are not deleted yet; one query on an index."""
         return self.measure(connection, owner).usage
 
+    def totals(self, connection: Connection) -> Sequence[sa.Row[Any, Any, Any, Any]]:
+        """Return backend, state, number and known bytes of all objects that are or may be in a store.
+
+        This reads the whole table.
+        """
+        states = [str(state) for state in State if state is not State.GONE]
+        size = sa.func.coalesce(sa.func.sum(self._c.size), 0)
+        groups = self._c.backend, self._c.state
+        statement = sa.select(*groups, sa.func.count(), sa.cast(size, sa.BigInteger))
+        statement = statement.where(self._c.state.in_(states)).group_by(*groups).order_by(*groups)
+        return connection.execute(statement).all()
+
+    def largest_owners(self, connection: Connection, count: int) -> list[tuple[str, Usage]]:
+        """Return the `count` owners with the most bytes. This reads the whole table."""
+        size = sa.func.coalesce(sa.func.sum(self._c.size), 0)
+        statement = sa.select(self._c.owner).where(self._c.owner.is_not(None), self._c.state != State.GONE)
+        statement = statement.group_by(self._c.owner).order_by(size.desc(), self._c.owner).limit(count)
+        return [(owner, self.usage(connection, owner)) for owner in connection.execute(statement).scalars()]
+
     def entries(
         self, connection: Connection, states: Collection[State], *, after: ObjectKey, limit: int
     ) -> Sequence[sa.Row[Any, Any, Any, Any, Any]]:

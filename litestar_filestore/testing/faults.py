@@ -120,6 +120,11 @@ class FaultyDriver(Driver):
         """Every call so far, in the order in which they began."""
         self._lock = threading.Lock()
 
+    @property
+    def place(self) -> str:
+        """Where the real driver keeps its objects."""
+        return self.wrapped.place
+
     def _outcome(self, call: Call) -> _Outcome:
         with self._lock:
             self.calls.append(call)

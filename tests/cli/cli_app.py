@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from advanced_alchemy.base import BigIntBase
 from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlchemyPlugin
@@ -10,10 +11,28 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Mapped, mapped_column
 
-from litestar_filestore import FileObject, FilestoreConfig, FilestorePlugin, LocalBackend, StoredObject
+from litestar_filestore import (
+    FileObject,
+    FilestoreConfig,
+    FilestorePlugin,
+    FSSpecBackend,
+    LocalBackend,
+    MovingBackend,
+    StoredObject,
+)
+from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger_config import LedgerConfig
+from litestar_filestore.testing import Fault, FaultyBackend
 
-__all__ = ("create_app", "create_app_with_markup", "create_app_with_tenants")
+__all__ = (
+    "create_app",
+    "create_app_that_moves",
+    "create_app_that_moves_back",
+    "create_app_with_a_dead_store",
+    "create_app_with_markup",
+    "create_app_with_tenants",
+    "create_app_without_deletes",
+)
 
 
 class Paper(BigIntBase):
@@ -54,3 +73,37 @@ def create_app_with_markup() -> Litestar:
     """Make one whose backend has a name that could be taken for markup."""
     backend = LocalBackend("[bold]papers[/bold]", Path(os.environ["PAPERS"]) / "objects")
     return Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=None))], openapi_config=None)
+
+
+def create_app_with_a_dead_store() -> Litestar:
+    """Make the application with another backend, at whose address nothing listens."""
+    app = create_app()
+    config = next(plugin for plugin in app.plugins if isinstance(plugin, FilestorePlugin)).config
+    client = {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {"max_attempts": 0}}}
+    dead = FSSpecBackend("dead", "s3://bucket", username="key", password="secret", **client)
+    config.backends = (*config.backends, dead)
+    return app
+
+
+def create_app_without_deletes() -> Litestar:
+    """Make the application on a store that deletes nothing."""
+    app = create_app()
+    config = next(plugin for plugin in app.plugins if isinstance(plugin, FilestorePlugin)).config
+    plan = [Fault("delete", BackendUnavailableError("The store is busy"), times=None)]
+    config.backends = [FaultyBackend(config.backends[0], plan)]
+    return app
+
+
+def create_app_that_moves(writes: Literal["target", "source"] = "target") -> Litestar:
+    """Make the application whose objects move to another store."""
+    app, folder = create_app(), Path(os.environ["PAPERS"])
+    config = next(plugin for plugin in app.plugins if isinstance(plugin, FilestorePlugin)).config
+    source = LocalBackend("disk", folder / "objects", fsync=False)
+    target = LocalBackend("new", folder / "new", fsync=False)
+    config.backends = [MovingBackend("papers", source=source, target=target, writes=writes)]
+    return app
+
+
+def create_app_that_moves_back() -> Litestar:
+    """Make the same on the way back."""
+    return create_app_that_moves("source")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -89,6 +89,12 @@ class Office:
         code, output = json.loads(self._process.stdout.readline())
         return code, output
 
+    def document(self, *arguments: str, app: str = "create_app", code: int = 0) -> Any:
+        """Run a command with ``--json`` and return its document."""
+        got, output = self.run(*arguments, "--json", app=app)
+        assert got == code, output
+        return json.loads(output)
+
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[subprocess.Popen[str]]:
@@ -121,6 +127,42 @@ def test_check(office: Office) -> None:
     assert code == 0, output
     assert "papers: ok" in output
     assert "1 ledger" in output
+
+
+def test_check_as_json(office: Office) -> None:
+    """``check --json`` prints one document, with every step of every backend."""
+    found = office.document("check")
+    assert found["ok"]
+    (backend,) = found["backends"]
+    assert (backend["key"], backend["place"]) == ("papers", str(office.folder / "objects"))
+    steps = {step["name"]: step["outcome"] for step in backend["steps"]}
+    assert steps == {**dict.fromkeys(("reach", "put", "read", "range", "list", "delete"), "ok"), "sign": "unsupported"}
+    assert [database["ledgers"] for database in found["databases"]] == [1]
+    assert office.objects() == set()
+
+
+def test_check_without_any_ledger(office: Office) -> None:
+    """``check`` fails where models have file columns and no ledger is known, unless that is on purpose."""
+    code, output = office.run("check", app="create_app_with_markup")
+    assert code == 1, output
+    assert "Paper have file columns, and no ledger was found for them" in output
+    assert office.run("check", "--without-ledger", app="create_app_with_markup")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_dead_store(office: Office) -> None:
+    """No command ends in a traceback; each goes on with the other stores, names the one it skipped, and fails."""
+    office.add("doomed", state="doomed", row=False)
+    for command, done in [("check", "papers: ok"), ("sweep", "deleted 1"), ("fsck", "0 objects")]:
+        code, output = office.run(command, app="create_app_with_a_dead_store")
+        assert (code, done in output) == (1, True), output
+        assert "dead" in output
+        assert "reached" in output or "Nothing listens" in output
+        assert "Traceback" not in output
+    assert office.objects() == set()
+    assert (
+        office.document("sweep", app="create_app_with_a_dead_store", code=1)["skipped"][0]["what"] == "backend 'dead'"
+    )
 
 
 def test_check_of_a_database_that_is_not_migrated(office: Office) -> None:
@@ -204,6 +246,33 @@ def test_errors_are_printed_as_text(office: Office) -> None:
     assert (code, "[bold]papers[/bold]" in output) == (1, True), output
 
 
+def test_a_sweep_that_fails(office: Office) -> None:
+    """``sweep`` fails where something that is due could not be deleted."""
+    office.add("doomed", state="doomed", row=False)
+    code, output = office.run("sweep", app="create_app_without_deletes")
+    assert (code, "deleted 0, forgotten 0, failed 1" in output) == (1, True), output
+
+
+def test_fsck_as_json(office: Office) -> None:
+    """``fsck --json`` lists findings and what was left alone, and its exit code is the same."""
+    office.add("kept")
+    office.add("stray", state=None, row=False)
+    office.add("young", state=None, row=False)
+    os.utime(office.folder / "objects" / "young")
+    file = json.dumps({"filename": "a.txt", "to_filename": "there", "backend": "elsewhere", "size": 3})
+    office.execute(f"INSERT INTO paper (file) VALUES ('{file}')")  # noqa: S608
+    (ledger,) = office.document("fsck", code=1)["ledgers"]
+    assert ledger["counts"] == {"untracked object": 1}
+    assert ledger["findings"] == [{"kind": "untracked object", "backend": "papers", "key": "stray", "detail": ""}]
+    assert [(each["count"], each["what"]) for each in ledger["skipped"]] == [
+        (1, "1 unknown objects"),
+        (1, "1 files in rows"),
+    ]
+    _, output = office.run("fsck")
+    assert "skipped 1 unknown objects: younger than 86400 s" in output
+    assert "skipped 1 files in rows: their backend 'elsewhere' is not configured" in output
+
+
 def test_fsck_only_reports(office: Office) -> None:
     """``fsck`` without ``--repair`` fails, says what does not fit, and changes nothing."""
     office.add("kept")
@@ -281,8 +350,85 @@ def test_usage(office: Office) -> None:
     assert "3 objects, 9 bytes; 1 objects, 3 bytes of them are to be deleted" in output
 
 
+def test_usage_of_all(office: Office) -> None:
+    """``usage`` without an owner adds up backends and states, and names the largest owners."""
+    office.add("one")
+    office.add("two")
+    office.add("other", owner="bob")
+    office.add("given up", state="doomed", row=False)
+    (ledger,) = office.document("usage", "--owners", "1")["ledgers"]
+    assert ledger["backends"] == [
+        {"backend": "papers", "state": "doomed", "objects": 1, "bytes": 3},
+        {"backend": "papers", "state": "linked", "objects": 3, "bytes": 9},
+    ]
+    alice = {"owner": "alice", "objects": 3, "bytes": 9, "doomed_objects": 1, "doomed_bytes": 3}
+    assert ledger["owners"] == [alice]
+    code, output = office.run("usage")
+    assert code == 0, output
+    assert "papers\tlinked\t3\t9" in output
+
+
+def test_adopt_and_list_as_json(office: Office) -> None:
+    """The other commands print documents as well."""
+    office.add("old", state=None)
+    office.add("old", state=None)
+    (ledger,) = office.document("adopt")["ledgers"]
+    assert (ledger["adopted"], ledger["shared_count"]) == (1, 1)
+    assert ledger["shared"][0]["places"] == ["Paper(1).file", "Paper(2).file"]
+    (backend,) = office.document("list")["backends"]
+    assert (backend["key"], backend["service"], backend["library"]) == ("papers", "file", "local")
+
+
+def test_missing_ledger_as_json(office: Office) -> None:
+    """A command that cannot do its work says so in a document too, with an exit code of its own."""
+    office.execute("DROP TABLE filestore_object")
+    found = office.document("sweep", code=3)
+    assert found["error"] == "LedgerMissingError"
+    assert "has no table 'filestore_object'" in found["reason"]
+
+
 def test_missing_ledger(office: Office) -> None:
     """Commands that need a ledger fail where there is none, and say what to do."""
     office.execute("DROP TABLE filestore_object")
     code, _ = office.run("sweep")
     assert code != 0
+
+
+def test_migrate(office: Office) -> None:
+    """``migrate`` moves, says how it stands, and moves back what is new; rows and ledger stay as they are."""
+    for key in ("one", "two"):
+        office.add(key)
+    before = office.query("SELECT * FROM filestore_object"), office.query("SELECT * FROM paper")
+    moving, back = "create_app_that_moves", "create_app_that_moves_back"
+    status = office.document("migrate", "disk", "new", "--status", app=moving, code=1)
+    assert (status["left"], status["bytes_left"], status["complete"]) == (2, 6, False)
+    code, output = office.run("migrate", "disk", "new", "--max-rate", "10 MB", app=moving)
+    assert code == 0, output
+    assert "disk to new: 2 of 2 objects moved, 0 left (0 bytes)" in output
+    assert "All is in 'new'" in output
+    assert (office.folder / "new" / "one").read_bytes() == b"abc"
+    assert office.document("migrate", "disk", "new", "--status", app=moving)["complete"]
+    (office.folder / "new" / "three").write_bytes(b"new")
+    undone = office.document("migrate", "disk", "new", "--undo", app=back)
+    assert (undone["source"], undone["target"], undone["copied"], undone["verified"]) == ("new", "disk", 1, 2)
+    assert office.objects() == {"one", "two", "three"}
+    assert before == (office.query("SELECT * FROM filestore_object"), office.query("SELECT * FROM paper"))
+
+
+def test_migrate_of_what_does_not_move(office: Office) -> None:
+    """``migrate`` refuses where new objects would still go to the old store, and says what to deploy first."""
+    code, output = office.run("migrate", "papers", "new")
+    assert (code, "put MovingBackend(key, source=..., target=...) in the place" in output) == (3, True), output
+    code, output = office.run("migrate", "disk", "new", app="create_app_that_moves_back")
+    assert (code, "set writes='target'" in output) == (3, True), output
+
+
+def test_migrate_of_a_damaged_object(office: Office) -> None:
+    """``migrate`` fails for an object that is not what its row says, and moves the others."""
+    office.add("good")
+    office.add("rotten", row=False)
+    file = {"filename": "a", "to_filename": "rotten", "backend": "papers", "checksum": "sha256:" + "0" * 64}
+    office.execute(f"INSERT INTO paper (file) VALUES ('{json.dumps(file)}')")  # noqa: S608
+    found = office.document("migrate", "disk", "new", app="create_app_that_moves", code=1)
+    assert (found["copied"], list(found["failures"])) == (1, ["rotten"])
+    assert not (office.folder / "new" / "rotten").exists()

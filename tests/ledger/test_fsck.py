@@ -243,17 +243,19 @@ def test_mark_is_no_object(seeded: World) -> None:
     backend = LocalBackend("prefixed", seeded.root, prefix="below", fsync=False)
     config = FsckConfig(repair=True, minimum_age_seconds=-LONG)
     for _ in range(2):
-        assert fsck(seeded.engine, LEDGER, MAPPERS, [backend], config) == FsckReport()
+        report = fsck(seeded.engine, LEDGER, MAPPERS, [backend], config)
+        assert report == FsckReport(elsewhere=report.elsewhere)
     assert (seeded.root / "below" / ".filestore" / "database").exists()
     (seeded.root / "below" / ".filestore" / "database").unlink()
 
 
 def test_entries_of_other_backends(seeded: World) -> None:
-    """Entries and rows of backends that are not listed are not looked at."""
+    """Entries and rows of backends that are not listed are not looked at, and their files are counted."""
     backend = LocalBackend("other", seeded.root / "other", fsync=False)
     config = FsckConfig(repair=True, minimum_age_seconds=-LONG)
     report = fsck(seeded.engine, LEDGER, MAPPERS, [backend], config)
-    assert report == FsckReport()
+    assert report.elsewhere.keys() == {"ledger"}
+    assert report == FsckReport(elsewhere=report.elsewhere)
     assert seeded.snapshot().linked == set(seeded.snapshot().rows)
     (seeded.root / "other" / ".filestore" / "database").unlink()
 

@@ -113,6 +113,11 @@ class FSSpecDriver(Driver):
             ready = self._ready()
         return ready if ready is not None else await run_blocking(self._open)
 
+    @property
+    def place(self) -> str:
+        """Bucket or folder of the file system."""
+        return self.recipe.place.root.rstrip("/")
+
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:
         """Send the blocks to a hidden place, and publish them at the end."""
         store, runner = self._open()
@@ -369,7 +374,8 @@ class Recipe:
         self._store = store_class_of(cls)
         self._options = self._store.complete_options(options)
         self._given = given if self._store.adopts(options) else None
-        self._place = place
+        self.place = place
+        """Where the objects are in the file system."""
         self._pid = os.getpid()
 
     @property
@@ -411,7 +417,7 @@ class Recipe:
 
     def _wrap(self, fs: Any) -> tuple[Store, Runner]:
         runner = InLoop(fs.loop) if self._store.runner is InLoop else self._store.runner()
-        return self._store(fs, self._place), runner
+        return self._store(fs, self.place), runner
 
     def _may_use(self, fs: Any) -> bool:
         """Return whether the caller's instance can be used here: a forked process must not use its connections."""

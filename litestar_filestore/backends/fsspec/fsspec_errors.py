@@ -10,6 +10,7 @@ from litestar_filestore.errors import (
     AuthenticationError,
     BackendUnavailableError,
     BucketNotFoundError,
+    ConfigurationError,
     InvalidKeyError,
     ObjectExistsError,
     ObjectNotFoundError,
@@ -78,6 +79,10 @@ _S3_CODES: dict[str, tuple[type[StorageError], str]] = {
     "RequestTimeTooSkewed": (AuthenticationError, "The clock of this machine differs from the store's: set it"),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled"), (AccessDeniedError, _DENIED)),
     "PreconditionFailed": (ObjectExistsError, _TAKEN),
+    **dict.fromkeys(
+        ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"),
+        (ConfigurationError, "The bucket is in another region: mend region_name among the backend's client_kwargs"),
+    ),
     "KeyTooLongError": (InvalidKeyError, "The store takes no key that long: shorten it"),
     **dict.fromkeys(("QuotaExceeded", "XMinioStorageFull"), (StorageFullError, _FULL)),
     **dict.fromkeys(("NotImplemented", "MethodNotAllowed"), (UnsupportedOperationError, "The store cannot do this")),

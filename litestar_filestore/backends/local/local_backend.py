@@ -75,6 +75,11 @@ class LocalDriver(Driver):
         """The folder, with symbolic links in its own path resolved."""
         return self._tree.root
 
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.root)
+
     # -- writing
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:

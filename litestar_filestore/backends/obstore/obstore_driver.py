@@ -136,6 +136,15 @@ class ObstoreDriver(Driver):
             self._store = self._opener()
         return self._store
 
+    @property
+    def place(self) -> str:
+        """Bucket or container, and the folder in it."""
+        if isinstance(self.store, HTTPStore):
+            return self.store.url.rpartition("@")[2]
+        config: Any = getattr(self.store, "config", {})
+        folder = getattr(self.store, "prefix", None)
+        return "/".join(filter(None, (config.get("bucket") or config.get("container_name"), folder)))
+
     # -- writing
 
     def put(self, path: str, blocks: Iterator[Block], options: PutOptions) -> ObjectInfo:

@@ -48,6 +48,8 @@ _UNREACHABLE = "The store cannot be reached: check the endpoint of the backend, 
 _TIMEOUT = "The store did not answer in time; try again later"
 _FULL = "No space is left in the store: make room, or raise its quota"
 
+_REGION = "The bucket is in another region: mend the region option of the backend"
+
 _CODES: dict[str, tuple[type[StorageError], str]] = {
     "NoSuchBucket": (BucketNotFoundError, _BUCKET),
     "ContainerNotFound": (BucketNotFoundError, _BUCKET),
@@ -66,6 +68,10 @@ _CODES: dict[str, tuple[type[StorageError], str]] = {
     "ServerBusy": (BackendUnavailableError, _BUSY),
     "RequestTimeout": (BackendUnavailableError, _TIMEOUT),
     "OperationTimedOut": (BackendUnavailableError, _TIMEOUT),
+    **dict.fromkeys(
+        ("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"),
+        (ConfigurationError, _REGION),
+    ),
     "KeyTooLongError": (InvalidKeyError, "The store takes no keys of that length: shorten it"),
 }
 
@@ -83,7 +89,7 @@ _PHRASES: tuple[tuple[str, type[StorageError], str], ...] = (
         AuthenticationError,
         "No credentials were found, neither among the backend's options nor in the environment: set them",
     ),
-    ("incorrectly configured region", ConfigurationError, "The bucket is in another region: mend the region option"),
+    ("incorrectly configured region", ConfigurationError, _REGION),
     (
         "BadScheme",
         ConfigurationError,
