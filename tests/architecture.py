@@ -37,7 +37,7 @@ class Room:
 #   errors  <-  sansio                                                      no Litestar up to here
 #               all of these  <-  uploads  <-  downloads  <-  links  <-  router  <-  plugin
 #                                                                         element  <-  plugin
-#               testing, cli: nothing imports them
+#               testing, cli, metrics: nothing imports them
 # ----------------------------------------------------------------------------------------------------------------------
 WITHOUT_LITESTAR = ("errors", "core", "sansio", "backends", "validation", "orm", "ledger", "tracking")
 FEATURES = ("uploads", "downloads", "links", "router", "element")
@@ -60,10 +60,12 @@ HOUSE = {
     "cli": Room(
         (*WITHOUT_LITESTAR, *FEATURES, "plugin"), ("litestar", "sqlalchemy", "anyio", "click", "msgspec", "rich")
     ),
+    "metrics": Room(("errors", "core"), ("prometheus_client", "opentelemetry")),
     "testing": Room(("errors", "core", "sansio", "backends"), ("anyio", "httpx", "pytest")),
     # Public names only: the package itself, and what an author of a driver needs.
     "": Room((*WITHOUT_LITESTAR, *FEATURES, "plugin")),
     "drivers": Room(("errors", "core", "backends")),
+    "events": Room(("core",)),
 }
 
 # Where more libraries are let in than the room has: a module or a package, by its whole name.
@@ -86,7 +88,7 @@ BY_NAME = {
 }
 
 # What others import from. A module whose names one of them hands on is used by programs, whoever else imports it.
-PUBLIC_HOMES = ("", "drivers", "errors", "ledger", "ledger.migrations", "orm", "testing")
+PUBLIC_HOMES = ("", "drivers", "errors", "events", "ledger", "ledger.migrations", "metrics", "orm", "testing")
 
 # Backports of the standard library count as the standard library.
 STANDARD = sys.stdlib_module_names | {"typing_extensions"}

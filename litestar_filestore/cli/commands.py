@@ -33,6 +33,7 @@ from litestar_filestore.cli.reports import (
     LedgerUsage,
     ListReport,
     MigrateReport,
+    MissingEntry,
     OwnerUsage,
     SharedEntry,
     Skipped,
@@ -78,6 +79,10 @@ T = TypeVar("T")
 _SHARED = (
     "Shared objects stay as long as a row holds them. To give each row a file of its own, assign a copy "
     "(row.file = row.file.copy()); afterwards 'fsck --repair' hands each object to the row that is left, or deletes it."
+)
+_MISSING = (
+    "{} objects of rows have no bytes: those files were lost before. Restore the objects from a backup, or set the "
+    "columns of these rows to None."
 )
 _NO_LEDGER = (
     "have file columns, and no ledger was found for them: nothing is swept, and a crash leaves objects behind. Name "
@@ -235,13 +240,14 @@ def adopt_command(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
     """Adopt rows that were written before there was a ledger."""
 
     async def run(session: _Session) -> AdoptReport:
-        return AdoptReport([await _adopt(place) for place in session.places])
+        return AdoptReport([await _adopt(place, session.backends) for place in session.places], session.skipped)
 
-    finish(anyio.run(partial(_with_places, app, run, needs_stores=False)), _show_adopt, as_json=as_json)
+    finish(anyio.run(_with_places, app, run), _show_adopt, as_json=as_json)
 
 
-async def _adopt(place: Place) -> AdoptedLedger:
-    done = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
+async def _adopt(place: Place, backends: list[StorageBackend]) -> AdoptedLedger:
+    work = partial(adopt, table=place.table, mappers=place.mappers, backends=backends)
+    done = await run_on(place.database, work)
     shared = [SharedEntry(*each.object, holders=each.holders, places=list(each.places)) for each in done.shared]
     return AdoptedLedger(
         database=repr(place.database.url),
@@ -249,6 +255,8 @@ async def _adopt(place: Place) -> AdoptedLedger:
         known=done.known,
         shared_count=done.shared_count,
         shared=shared,
+        missing_count=done.missing_count,
+        missing=[MissingEntry(*each.object, places=list(each.places)) for each in done.missing],
     )
 
 
@@ -260,6 +268,11 @@ def _show_adopt(report: AdoptReport) -> None:
             say(f"  {each.backend}:{each.key} is held by {', '.join(each.places)}{more}")
         if ledger.shared_count:
             say(_SHARED)
+        for lost in ledger.missing:
+            say(f"  {lost.backend}:{lost.key} has no bytes; {', '.join(lost.places)} holds it", style="red")
+        if ledger.missing_count:
+            say(_MISSING.format(ledger.missing_count), style="red")
+    _show_skipped(report.skipped)
 
 
 @click.command(

@@ -39,6 +39,7 @@ from litestar_filestore.core.types import (
     PutOptions,
     SignedAnswer,
 )
+from litestar_filestore.core.watching import OperationEnded, outcome_of, tell
 from litestar_filestore.errors import (
     BackendNotRegisteredError,
     ConfigurationError,
@@ -160,6 +161,30 @@ class Guard:
             error.key = self._key if self._key is not None else error.key
 
 
+class WatchedGuard(Guard):
+    """A guard that tells how the operation has ended, and how long it took."""
+
+    __slots__ = ("_begin",)
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._begin = time.monotonic()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Tell, and do what every guard does."""
+        seconds = time.monotonic() - self._begin
+        raised = error
+        try:
+            super().__exit__(exc_type, error, traceback)
+        except BaseException as translated:
+            raised = translated
+            raise
+        finally:
+            tell(OperationEnded(self._backend, self._operation, outcome_of(raised), seconds))
+
+
 MAX_EXPIRES_SECONDS = 7 * 24 * 3600
 """Longest lifetime of a signed URL in seconds: the limit of S3 and GCS."""
 
@@ -196,6 +221,8 @@ class StorageBackend:
     """Public base URL under which the store serves its objects."""
     default_expires_in: int = 3600
     """Default lifetime of a signed URL in seconds. Subclasses and instances may set it."""
+    guards: type[Guard] = Guard
+    """What its operations run in; `WatchedGuard` while somebody watches them."""
     _storage_driver: Driver | None = None
 
     def __init__(
@@ -287,7 +314,7 @@ class StorageBackend:
             raise
 
     def _guard(self, operation: str, key: str | None, feed: Feed | AsyncFeed | None = None) -> Guard:
-        return Guard(self.storage_driver, self.key, operation, key, feed)
+        return self.guards(self.storage_driver, self.key, operation, key, feed)
 
     def start(self) -> None:
         """Make the backend ready.

@@ -26,6 +26,7 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry, storages
 from litestar_filestore.core.rule import Rule, checked_rules
 from litestar_filestore.core.threads import within
+from litestar_filestore.core.watching import Watcher
 from litestar_filestore.downloads.download_config import DownloadConfig
 from litestar_filestore.errors import BackendUnavailableError, ConfigurationError, StorageError, StorageFullError
 from litestar_filestore.ledger.ledger_config import LedgerConfig
@@ -102,6 +103,9 @@ class FilestoreConfig:
     upload_element_path: str | None = "/filestore-upload"
     """Path below which the script of ``<filestore-upload>`` is served; nothing else may be there. ``None`` for an
     application that serves no such pages."""
+    watchers: Sequence[Watcher] = ()
+    """Called with every event of `litestar_filestore.events`, for metrics and logs; must not block. With none, nothing
+    is measured. Listeners of Litestar for ``filestore.linked`` and ``filestore.doomed`` need no watcher."""
     set_default_exception_handlers: bool = True
     """Whether errors of this package become HTTP errors; see `litestar_filestore.plugin.statuses`. Exception handlers
     of the application always come first."""

@@ -70,6 +70,7 @@ class FilestoreMiddleware:
         *,
         build: URLBuilder | None = None,
         links: LinkSigner | None = None,
+        new_files: type[RequestFiles] = RequestFiles,
     ) -> None:
         """Prepare for all connections.
 
@@ -79,12 +80,14 @@ class FilestoreMiddleware:
             downloads: The application's settings for downloads.
             build: Makes the `url` of files in answers; ``None`` lets `links` make it.
             links: Makes everything else that is a link; ``None`` for no links.
+            new_files: What owns the files of a request.
         """
         self._storer = storer
         self._settings = settings
         self._headers = AnswerHeaders(downloads)
         self._build = build
         self._links = links
+        self._new_files = new_files
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Wrap `app`."""
@@ -93,7 +96,7 @@ class FilestoreMiddleware:
             if scope["type"] != ScopeType.HTTP:
                 await self._answer_other(app, scope, receive, send)
                 return
-            files = RequestFiles(self._storer, self._settings)
+            files = self._new_files(self._storer, self._settings)
             files.attach(scope)
             context = download_context(scope, self._headers)
             status = 0

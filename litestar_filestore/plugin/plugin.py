@@ -40,13 +40,15 @@ from litestar_filestore.plugin.statuses import (
     answer_storage_error,
     log_wrapped_error,
 )
+from litestar_filestore.plugin.telling import telling
 from litestar_filestore.tracking.idle import watch_sessions
 from litestar_filestore.uploads.arrivals import keep_memory_of_messages
 from litestar_filestore.uploads.handlers import UploadHandlers
-from litestar_filestore.uploads.intake import UploadSettings
+from litestar_filestore.uploads.intake import RequestFiles, UploadSettings
 from litestar_filestore.uploads.parts import MultipartStream, parts_provider
 from litestar_filestore.uploads.raw import RawUpload, provide_raw_upload
 from litestar_filestore.uploads.storing import ApplicationStorer
+from litestar_filestore.uploads.watched_files import WatchedFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -139,7 +141,12 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.middleware.insert(
             0,
             FilestoreMiddleware(
-                storer, self._settings, config.downloads, build=config.url_builder, links=config.signer
+                storer,
+                self._settings,
+                config.downloads,
+                build=config.url_builder,
+                links=config.signer,
+                new_files=WatchedFiles if config.watchers else RequestFiles,
             ),
         )
         self._downloads.configure(app_config)
@@ -172,7 +179,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         keep_memory_of_messages()
         async with end_watched(), self._config.lifespan(app):
             try:
-                with self._config.registry.kept_by(storer):
+                with self._config.registry.kept_by(storer), telling(app, self._config):
                     yield
             finally:
                 # Before the backends close. It has its own connections, so the engines may be disposed already.

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from litestar_filestore.core.file_events import SweepEnded
+from litestar_filestore.core.watching import tell, watchers
 from litestar_filestore.ledger.outages import is_locked
 from litestar_filestore.ledger.places import run_on
 from litestar_filestore.ledger.staging import staging_engine
-from litestar_filestore.ledger.sweep import SweepResult, on_doomed, sweep_backend, sweep_notes, total_of
+from litestar_filestore.ledger.sweep import SweepResult, count_ledger, on_doomed, sweep_backend, sweep_notes, total_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import sqlalchemy as sa
 
+    from litestar_filestore.core.file_events import LedgerCounted
     from litestar_filestore.core.registry import StorageRegistry
     from litestar_filestore.ledger.ledger_config import LedgerConfig
     from litestar_filestore.ledger.places import Place
@@ -34,6 +38,8 @@ _LOCKED_SECONDS = 5.0
 """Pause before a locked SQLite file is tried again."""
 _ROUND_SECONDS = 5.0
 """How long a ledger waits for its stores before it checks again what is due for the others."""
+_COUNT_SECONDS = 300.0
+"""Pause between two counts of a ledger for those who watch."""
 _OBJECTS_AT_A_TIME = 1_000
 """Most deletes that stopping waits for: a sync engine sweeps in a thread, which cannot be cancelled."""
 
@@ -73,10 +79,21 @@ async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, 
     def run(engine: sa.Engine) -> SweepResult:
         return sweep_backend(_beside(engine), place.table, registry, backend, config.sweep, limit=_OBJECTS_AT_A_TIME)
 
+    begin = time.monotonic()
     results = [await run_on(place.database, run)]
     while sum(results[-1]) >= _OBJECTS_AT_A_TIME:
         results.append(await run_on(place.database, run))
-    return total_of(results)
+    total = total_of(results)
+    seconds = time.monotonic() - begin
+    tell(SweepEnded(str(place.database.url), backend, total.deleted, total.failed, seconds))
+    return total
+
+
+async def _tell_counts(place: Place, registry: StorageRegistry, config: LedgerConfig) -> None:
+    def count(engine: sa.Engine) -> LedgerCounted:
+        return count_ledger(_beside(engine), place.table, registry.registered_backends(), config.sweep)
+
+    tell(await run_on(place.database, count))
 
 
 def _beside(engine: sa.Engine) -> sa.Engine:
@@ -106,6 +123,8 @@ class _Turn:
     """Set when a commit has left something to sweep."""
     failures: int = 0
     """Number of sweeps in a row that have failed."""
+    counted_at: float | None = None
+    """When it was counted last, by the event loop's clock."""
     busy: dict[str, asyncio.Task[SweepResult]] = field(default_factory=dict[str, "asyncio.Task[SweepResult]"])
     """The backends that are being swept. A backend that does not answer is not waited for."""
 
@@ -197,6 +216,7 @@ class Sweeper:
 
     async def _sweep_all(self, turn: _Turn) -> None:
         await _sweep_notes(turn.place, self._config)
+        await self._count(turn)
         for backend in self._registry.registered_backends():
             if backend not in turn.busy:
                 sweeping = _sweep_backend(turn.place, self._registry, backend, self._config)
@@ -207,6 +227,12 @@ class Sweeper:
         errors = [error for backend in ended if (error := turn.busy.pop(backend).exception()) is not None]
         if errors:
             raise errors[0]  # the other errors come from the same database
+
+    async def _count(self, turn: _Turn) -> None:
+        now = asyncio.get_running_loop().time()
+        if watchers and (turn.counted_at is None or now >= turn.counted_at + _COUNT_SECONDS):
+            turn.counted_at = now
+            await _tell_counts(turn.place, self._registry, self._config)
 
     def _pause(self, turn: _Turn) -> float:
         return pause_seconds(self._config.sweep_interval_seconds, turn.failures, random.random())  # noqa: S311

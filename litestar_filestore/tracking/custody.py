@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from litestar_filestore.core.file_object import Referred
+from litestar_filestore.core.watching import watchers
 from litestar_filestore.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -144,6 +145,8 @@ class JournalCustody:
             journal.doomed(self._session, file)
         for file in gained:
             journal.linked(self._session, file)
+        if watchers:
+            journal.changed(self._session, gained, lost)
 
 
 class LedgerCustody:
@@ -243,6 +246,8 @@ class LedgerCustody:
                 ask_quota(self._ledger, self.connection, owner_of_new_objects.get(), is_beside=False)
         except (OperationalError, ProgrammingError) as error:
             raise explain(error) from error
+        if watchers:
+            journal_of(self._session).changed(self._session, gained, lost)
 
     def _link(self, files: Sequence[FileObject]) -> bool:
         """Link the files, and return whether the quota has to be checked for any of them."""

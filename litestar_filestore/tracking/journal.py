@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import enum
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from sqlalchemy import event
 
+from litestar_filestore.core.file_events import FileDoomed, FileLinked
 from litestar_filestore.core.file_object import Referred
+from litestar_filestore.core.watching import tell, watchers
 from litestar_filestore.errors import ConflictError, StorageError
 from litestar_filestore.ledger.staging import owner_of_pool
 from litestar_filestore.orm.bridge import call
@@ -18,7 +21,7 @@ from litestar_filestore.tracking.deletes import Target
 from litestar_filestore.tracking.marks import mark_taken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy.engine import Connection, Engine
     from sqlalchemy.orm import Session, SessionTransaction
@@ -83,7 +86,18 @@ class _Marked(NamedTuple):
     mark: Target
 
 
-_Entry: TypeAlias = "_Stored | _Linked | _Entered | _Doomed | _Marked"
+class _Changed(NamedTuple):
+    """Which files rows hold since this statement, and which they gave up; noted only if somebody watches."""
+
+    target: None
+    gained: Sequence[FileObject]
+    lost: Sequence[FileObject]
+
+
+_Entry: TypeAlias = "_Stored | _Linked | _Entered | _Doomed | _Marked | _Changed"
+
+_ENTERED = (_Entered, _Changed)
+"""Entries for which nothing depends on how the transaction ends."""
 
 _committed: WeakSet[FileObject] = WeakSet()
 """Files with an entry in a ledger whose row was committed."""
@@ -162,6 +176,10 @@ class Journal:
         """Note that the current transaction removed the object of `file` from its row."""
         self._add(session, _Doomed(Target(file.backend, file.path)))
 
+    def changed(self, session: Session, gained: Sequence[FileObject], lost: Sequence[FileObject]) -> None:
+        """Note what to tell of the current transaction if it is committed."""
+        self._add(session, _Changed(None, gained, lost))
+
     def take(self, session: Session, file: FileObject) -> None:
         """Take a file that a client's reference names for a row of the current transaction, once.
 
@@ -213,7 +231,7 @@ class Journal:
 
     def _add(self, session: Session, entry: _Entry) -> None:
         self._entries.setdefault(_current(session), []).append(entry)
-        if not isinstance(entry, _Entered) and not self._asks_commit:
+        if not isinstance(entry, _ENTERED) and not self._asks_commit:
             self._asks_commit = True
             for connection in self.connections:
                 _follow_commit(connection)
@@ -239,6 +257,8 @@ class Journal:
                 self._trash.extend(_unneeded(entries))
                 _settle_loose(entries, taken=True)
                 _committed.update(entry.file for entry in entries if isinstance(entry, _Entered))
+                if watchers:
+                    _tell(entry for entry in entries if isinstance(entry, _Changed))
             case Outcome.RELEASED if transaction.parent is not None:
                 self._entries.setdefault(_effective(transaction.parent), []).extend(entries)
             case Outcome.ROLLED_BACK:
@@ -277,10 +297,21 @@ def _unneeded(entries: Iterable[_Entry]) -> Iterable[Target]:
     for entry in entries:
         if isinstance(entry, _Linked):
             targets.pop(entry.target, None)
-        elif not isinstance(entry, (_Entered, _Marked)):
+        elif not isinstance(entry, (*_ENTERED, _Marked)):
             # No client has a reference to an object that this transaction has stored itself.
             targets[entry.target] = isinstance(entry, _Doomed)
     return [target._replace(may_be_marked=marked) for target, marked in targets.items()]
+
+
+def _tell(changes: Iterable[_Changed]) -> None:
+    """Tell what a transaction has changed in the end: a file that came and went, or only moved, is no news."""
+    held: Counter[FileObject] = Counter()
+    for change in changes:
+        held.update(change.gained)
+        held.subtract(change.lost)
+    for file, number in held.items():
+        if number:
+            tell((FileLinked if number > 0 else FileDoomed)(file.backend_key, file))
 
 
 def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:
@@ -291,7 +322,7 @@ def _settle_loose(entries: Iterable[_Entry], *, taken: bool) -> None:
 
 def _report(entries: Iterable[_Entry]) -> None:
     # One object too many is better than one too few.
-    targets = dict.fromkeys(entry.target for entry in entries if not isinstance(entry, (_Entered, _Marked)))
+    targets = dict.fromkeys(entry.target for entry in entries if not isinstance(entry, (*_ENTERED, _Marked)))
     if targets:
         logger.error(
             "A transaction ended without saying whether its rows are there; some of these objects may have no row: %s",

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 import msgspec
 from litestar.exceptions import HTTPException
 
+from litestar_filestore.core.file_events import UploadEnded
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.core.rule import Piece
 from litestar_filestore.core.sources import Meter
 from litestar_filestore.core.threads import finish
 from litestar_filestore.core.types import PartBuffers
+from litestar_filestore.core.watching import tell
 from litestar_filestore.errors import (
     FileRejectedError,
     FileTooLargeError,
@@ -573,6 +575,7 @@ class Receiver:
         await book.run(lambda c: book.uploads.complete(c, done, holder, facts, life_seconds=life))
         self._hold.upload, self._hold.is_over = done, True
         reach("upload.completed")
+        tell(UploadEnded(self._to.backend.key, "resumable", "ok", file.size or 0, None))
         return done
 
     async def _put_whole(self) -> FileObject:
