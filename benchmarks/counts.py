@@ -49,6 +49,7 @@ from litestar_filestore import (
     FilestorePlugin,
     LocalBackend,
     StoredObject,
+    create_upload_router,
     storages,
 )
 from litestar_filestore.ledger import LedgerConfig
@@ -92,6 +93,7 @@ class Counts(NamedTuple):
 
 CEILINGS = {
     "upload 1 KiB": Counts(2370, 30, 11, 3, 2),
+    "resumable upload 1 KiB": Counts(6300, 130, 52, 10, 5),
     "upload 1 KiB without a ledger": Counts(2040, 20, 7, 1, 1),
     "download 1 KiB by row": Counts(1070, 16, 7, 1, 0),
     "range by row": Counts(1082, 16, 7, 1, 0),
@@ -254,7 +256,9 @@ def create_app(folder: Path, *, has_ledger: bool, is_slow: bool = False) -> Lite
     )
     middleware = [_Slowness()] if is_slow else []
     plugins = [SQLAlchemyPlugin(database), FilestorePlugin(config)]
-    handlers = [create, create_plain, read, look_up, read_object, key_of, list_files, list_values, link]
+    handlers: list[Any] = [create, create_plain, read, look_up, read_object, key_of, list_files, list_values, link]
+    if has_ledger:
+        handlers.append(create_upload_router("/uploads", Document.file, public=True))
     app = Litestar(handlers, plugins=plugins, middleware=middleware)
     app.state.session = database.create_session_maker()
     return app
@@ -426,15 +430,35 @@ class _Client:
 
     async def price(self, request: _Request) -> Counts:
         """Return the median price of a request."""
-        prices = [(await self.send(request))[0] for _ in range(_WARM_UP + _TIMES)][_WARM_UP:]
-        return Counts(*(median_low(each) for each in zip(*prices, strict=True)))
+        return _median([(await self.send(request))[0] for _ in range(_WARM_UP + _TIMES)])
+
+    async def price_resumable(self) -> Counts:
+        """Return the median price of a resumable upload: its creation, its bytes, and the form with its reference."""
+        return _median([await self._send_resumable() for _ in range(_WARM_UP + _TIMES)])
+
+    async def _send_resumable(self) -> Counts:
+        tus = (b"tus-resumable", b"1.0.0")
+        told = (tus, (b"upload-length", b"1024"), (b"upload-metadata", b"filename YS50eHQ="))
+        created, headers, _ = await self.send(_Request("POST", "/uploads", 201, told))
+        octets = (tus, (b"upload-offset", b"0"), (b"content-type", b"application/offset+octet-stream"))
+        url = headers["location"].removeprefix("http://counts")
+        sent, headers, _ = await self.send(_Request("PATCH", url, 204, octets, _KIBIBYTE))
+        reference = headers["filestore-reference"].encode()
+        taken, _, _ = await self.send(_form("/documents", b'name="file"', reference))
+        return Counts(*map(sum, zip(created, sent, taken, strict=True)))
+
+
+def _median(prices: list[Counts]) -> Counts:
+    return Counts(*(median_low(each) for each in zip(*prices[_WARM_UP:], strict=True)))
 
 
 def _upload(path: str) -> _Request:
-    parts = (
-        b'--counts\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n" + _KIBIBYTE + b"\r\n--counts--\r\n"
-    )
+    headers = b'name="file"; filename="a.txt"\r\nContent-Type: application/octet-stream'
+    return _form(path, headers, _KIBIBYTE)
+
+
+def _form(path: str, headers: bytes, content: bytes) -> _Request:
+    parts = b"--counts\r\nContent-Disposition: form-data; " + headers + b"\r\n\r\n" + content + b"\r\n--counts--\r\n"
     return _Request("POST", path, 201, ((b"content-type", b"multipart/form-data; boundary=counts"),), parts)
 
 
@@ -445,6 +469,7 @@ async def _measure(app: Litestar, counter: _Counter) -> dict[str, Counts]:
         async with app.state.session() as session:
             await _fill(session)
         found = {"upload 1 KiB": await client.price(_upload("/documents"))}
+        found["resumable upload 1 KiB"] = await client.price_resumable()
         _, headers, _ = await client.send(_Request("GET", "/documents/1", 200))
         known = ((b"if-none-match", headers["etag"].encode()),)
         found["look-up of a row"] = await client.price(_Request("GET", "/look-ups/1", 200))

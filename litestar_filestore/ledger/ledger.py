@@ -175,6 +175,12 @@ class Ledger:
 
         return sa.insert(self.table).values([entry(number) for number in range(count)])
 
+    def staging_for(self, lease_seconds: float) -> sa.Insert:
+        """Return the statement that stages one new object for a time; parameters are ``this_key`` ... and ``size``."""
+        backend, key, owner = (sa.bindparam(f"this_{name}") for name in ("backend", "key", "owner"))
+        entry = _entry(backend, key, State.STAGED, owner=owner, lease_seconds=lease_seconds)
+        return sa.insert(self.table).values(**entry, checksum=None)
+
     def forgetting(self, keys: Iterable[ObjectKey]) -> sa.Delete:
         """Return the statement of `forget`, with plain parameters."""
         here = (sa.and_(self._c.backend == key.backend, self._c.key == key.key) for key in keys)
@@ -233,8 +239,14 @@ class Ledger:
         Raises:
             LinkLostError: If the object was given up meanwhile; it will be deleted.
         """
-        values = {"not_before": database_now() + LEASE_SECONDS, **_known(facts)}
-        _require(connection, sa.update(self.table).where(self._are([key], State.STAGED)).values(values), 1)
+        these = {"this_backend": key.backend, "this_key": key.key, **_known(facts)}
+        _require(connection, _record_statement(self.table), 1, these)
+
+    def recording(self) -> sa.Update:
+        """Return the statement of `record`; parameters are ``this_backend``, ``this_key`` and the columns of facts."""
+        here = self._c.backend == sa.bindparam("this_backend"), self._c.key == sa.bindparam("this_key")
+        staged = sa.update(self.table).where(*here, self._c.state == State.STAGED)
+        return staged.values(not_before=database_now() + LEASE_SECONDS)
 
     def prolong(self, connection: Connection, keys: Sequence[ObjectKey]) -> None:
         """Renew the leases of those objects that are still staged; rows may have taken the others meanwhile."""
@@ -723,8 +735,13 @@ def _zero(name: str) -> sa.ColumnElement[int]:
     return sa.literal_column("0", sa.BigInteger).label(name)
 
 
-def _require(connection: Connection, statement: sa.Update | sa.Delete, count: int) -> None:
-    if count_changed(connection, statement) != count:
+def _require(
+    connection: Connection,
+    statement: sa.Update | sa.Delete,
+    count: int,
+    parameters: Mapping[str, object] | None = None,
+) -> None:
+    if count_changed(connection, statement, parameters) != count:
         raise LinkLostError(
             "The upload was given up before it was complete, because its lease ran out: store the file again"
         )
@@ -735,6 +752,11 @@ def count_changed(
 ) -> int:
     """Run a conditional statement, and return how many rows met its condition."""
     return cast("CursorResult[object]", connection.execute(statement, parameters)).rowcount
+
+
+@lru_cache(maxsize=64)
+def _record_statement(table: Table) -> sa.Update:
+    return Ledger(table).recording()
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ import logging
 import secrets
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import sqlalchemy as sa
@@ -30,7 +30,7 @@ from litestar_filestore.ledger.table import State, database_now, upload_parts_of
 from litestar_filestore.orm.bridge import call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection, Engine, Table
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -160,6 +160,48 @@ class Uploads:
         self._table = cast("Table", uploads_of(metadata))  # made together with the ledger
         self._parts = cast("Table", upload_parts_of(metadata))
         self._c = self._table.c
+        # Statements that requests need are made once: to build them anew costs more than to run them.
+        is_owner = self._c.owner.is_not_distinct_from(sa.bindparam("this_owner"))
+        is_id = self._c.id == sa.bindparam("this_id")
+        named = sa.and_(is_id, self._c.place == sa.bindparam("this_place"), is_owner)
+        self._named = self._selection().where(named)
+        self._new = self._selection().where(is_id)
+        self._take_named = self._taking(HOLD_SECONDS, named)
+        self._take_expired = self._taking(_CLAIM_SECONDS, sa.and_(is_id, sa.not_(self._is_alive)))
+        self._changing = {
+            (let_go, lives): self._changing_mine(let_go=let_go, lives=lives)
+            for let_go in (False, True)
+            for lives in (False, True)
+        }
+        expires = database_now() + sa.bindparam("this_life", type_=sa.Double())
+        self._inserting = sa.insert(self._table).values(held_until=0.0, is_wanted=False, expires_at=expires)
+
+    def _selection(self) -> sa.Select[Any]:
+        names = [each.name for each in fields(Upload) if each.name not in _COMPUTED]
+        # By what is committed, not by a counter: a part that a killed request has stored, or that a silent one may
+        # still be storing, is put again under its number. Beside the others it would be one that nobody lists, and then
+        # Ceph does not complete the object. A part that comes late is refused at the end, by its receipt.
+        last = sa.select(sa.func.max(self._parts.c.number)).where(self._parts.c.upload == self._c.id).scalar_subquery()
+        return sa.select(
+            *(self._c[name] for name in names),
+            (sa.func.coalesce(last, 0) + 1).label("next_part"),
+            self._is_held.label("is_held"),
+            sa.not_(self._is_alive).label("is_expired"),
+        )
+
+    def _taking(self, seconds: float, wanted: ColumnElement[bool]) -> sa.Update:
+        values = {"holder": sa.bindparam("this_holder"), "held_until": database_now() + seconds, "is_wanted": False}
+        return sa.update(self._table).where(wanted, sa.not_(self._is_held)).values(values)
+
+    def _changing_mine(self, *, let_go: bool, lives: bool) -> sa.Update:
+        """Return the statement that changes an upload that is held; its other parameters are the columns to change."""
+        mine = sa.and_(self._c.id == sa.bindparam("this_id"), self._c.holder == sa.bindparam("this_holder"))
+        values: dict[str, Any] = {"held_until": database_now() + HOLD_SECONDS}
+        if let_go:
+            values = {"holder": None, "held_until": 0.0}
+        if lives:
+            values["expires_at"] = database_now() + sa.bindparam("this_life", type_=sa.Double())
+        return sa.update(self._table).where(mine).values(values)
 
     # -- one upload
 
@@ -184,10 +226,10 @@ class Uploads:
         if not upload.is_complete:
             # Its object is entered with its first bytes; this only spares the client to send them for nothing.
             ask_quota(self._ledger, connection, upload.owner, announced_bytes=upload.length or 0)
-        values = {name: getattr(upload, name) for name in _CREATED}
-        free = {"held_until": 0.0, "is_wanted": False, "expires_at": database_now() + life_seconds}
-        connection.execute(sa.insert(self._table).values(**values, **free))
-        return cast("Upload", self._find(connection, self._c.id == upload.id))
+        connection.execute(
+            self._inserting, {name: getattr(upload, name) for name in _CREATED} | {"this_life": life_seconds}
+        )
+        return cast("Upload", _read(connection, self._new, {"this_id": upload.id}))
 
     def open(self, connection: Connection, upload: Upload, *, life_seconds: float, max_open: int | None) -> None:
         """Enter an upload whose bytes the client puts into the store, and stage its objects before they begin there.
@@ -257,26 +299,7 @@ class Uploads:
 
     def find(self, connection: Connection, name: UploadName) -> Upload | None:
         """Return an upload."""
-        return self._find(connection, self._is(name))
-
-    def _find(self, connection: Connection, wanted: ColumnElement[bool]) -> Upload | None:
-        names = [each.name for each in fields(Upload) if each.name not in _COMPUTED]
-        # By what is committed, not by a counter: a part that a killed request has stored, or that a silent one may
-        # still be storing, is put again under its number. Beside the others it would be one that nobody lists, and then
-        # Ceph does not complete the object. A part that comes late is refused at the end, by its receipt.
-        last = sa.select(sa.func.max(self._parts.c.number)).where(self._parts.c.upload == self._c.id).scalar_subquery()
-        statement = sa.select(
-            *(self._c[name] for name in names),
-            (sa.func.coalesce(last, 0) + 1).label("next_part"),
-            self._is_held.label("is_held"),
-            sa.not_(self._is_alive).label("is_expired"),
-        ).where(wanted)
-        row = connection.execute(statement).mappings().one_or_none()
-        if row is None:
-            return None
-        known: dict[str, Any] = {**row, "head": None if row["head"] is None else b64decode(row["head"])}
-        known |= {name: bool(known[name]) for name in ("is_held", "is_expired")}  # MySQL has no booleans
-        return Upload(**known)
+        return _read(connection, self._named, _parameters(name))
 
     def parts(self, connection: Connection, id_: str) -> list[Part]:
         """Return the parts of an upload in their order."""
@@ -298,17 +321,14 @@ class Uploads:
 
     def take(self, connection: Connection, name: UploadName, holder: str) -> Upload | None:
         """Take an upload that nobody holds, and return it as it is now; ``None`` if somebody does."""
-        return self._take(connection, holder, HOLD_SECONDS, self._is(name))
+        these = _parameters(name)
+        taken = count_changed(connection, self._take_named, {**these, "this_holder": holder})
+        return _read(connection, self._named, these) if taken else None
 
     def claim(self, connection: Connection, id_: str, holder: str) -> Upload | None:
         """Take an upload that has expired, to remove it; ``None`` if it has not, or somebody else does that."""
-        expired = sa.and_(self._c.id == id_, sa.not_(self._is_alive))
-        return self._take(connection, holder, _CLAIM_SECONDS, expired)
-
-    def _take(self, connection: Connection, holder: str, seconds: float, wanted: ColumnElement[bool]) -> Upload | None:
-        values = {"holder": holder, "held_until": database_now() + seconds, "is_wanted": False}
-        statement = sa.update(self._table).where(wanted, sa.not_(self._is_held)).values(values)
-        return self._find(connection, wanted) if count_changed(connection, statement) else None
+        taken = count_changed(connection, self._take_expired, {"this_id": id_, "this_holder": holder})
+        return _read(connection, self._new, {"this_id": id_}) if taken else None
 
     def want(self, connection: Connection, name: UploadName) -> Upload | None:
         """Ask the holder of an upload to let go, and return the upload as it is now."""
@@ -332,11 +352,14 @@ class Uploads:
 
     # -- what comes
 
-    def begin(self, connection: Connection, upload: Upload, holder: str, *, life_seconds: float) -> None:
+    def begin(
+        self, connection: Connection, before: str | None, upload: Upload, holder: str, *, life_seconds: float
+    ) -> None:
         """Stage the object of an upload, before its first byte goes to the store.
 
         Args:
             connection: A transaction.
+            before: The key that it had when it was taken.
             upload: The upload with its new key.
             holder: Who holds it.
             life_seconds: How long it is kept if nothing more comes.
@@ -345,7 +368,6 @@ class Uploads:
             QuotaExceededError: If its owner may not store that much.
             TusError: 423 if somebody else holds it by now.
         """
-        before = connection.execute(sa.select(self._c.key).where(self._c.id == upload.id)).scalar()
         values = {"key": upload.key, "content_type": upload.content_type, "part_bytes": upload.part_bytes}
         self._change(connection, upload.id, holder, values)
         if before is not None:  # a holder was killed, or is still writing: its object is nobody's
@@ -359,13 +381,8 @@ class Uploads:
         self._stage(connection, upload, key, None, life_seconds)
 
     def _stage(self, connection: Connection, upload: Upload, key: str, size: int | None, life_seconds: float) -> None:
-        self._ledger.insert(
-            connection,
-            {ObjectKey(upload.backend, key): Facts(size, None)},
-            State.STAGED,
-            owner=upload.owner,
-            lease_seconds=life_seconds + LEASE_SECONDS,
-        )
+        these = {"this_backend": upload.backend, "this_key": key, "this_owner": upload.owner, "size": size}
+        connection.execute(_staging(self._ledger.table, life_seconds + LEASE_SECONDS), these)
 
     def commit(
         self,
@@ -398,8 +415,7 @@ class Uploads:
         """
         values = {name: getattr(after, name) for name in _KEPT}
         values["head"] = None if after.head is None else b64encode(after.head).decode()
-        expires_at = database_now() + life_seconds
-        self._change(connection, after.id, holder, {**values, "expires_at": expires_at}, let_go=let_go)
+        self._change(connection, after.id, holder, values, let_go=let_go, life_seconds=life_seconds)
         self._insert_parts(connection, after.id, parts, instead_of=sa.true() if all_parts else None)
         size = after.length if after.length is not None else after.offset
         sized = None if before.length is not None else size
@@ -429,13 +445,14 @@ class Uploads:
             TusError: 423 if somebody else holds it by now.
         """
         values = {"result": upload.result, "offset": upload.length, "length": upload.length, "head": None}
-        gone = {"store_upload": None, "tail_key": None, "expires_at": database_now() + life_seconds}
-        self._change(connection, upload.id, holder, {**values, **gone}, let_go=True)
+        values |= {"store_upload": None, "tail_key": None}
+        self._change(connection, upload.id, holder, values, let_go=True, life_seconds=life_seconds)
         key = ObjectKey(upload.backend, cast("str", upload.key))
         self._ledger.record(connection, key, facts)
         if upload.is_partial:  # no row takes it: it waits for the others
             self._ledger.extend(connection, [key], life_seconds + LEASE_SECONDS)
-        connection.execute(sa.delete(self._parts).where(self._parts.c.upload == upload.id))
+        if upload.store_upload is not None:
+            connection.execute(sa.delete(self._parts).where(self._parts.c.upload == upload.id))
 
     # -- the end
 
@@ -445,7 +462,7 @@ class Uploads:
         Raises:
             TusError: 423 if somebody else holds it by now.
         """
-        self._change(connection, id_, holder, {"expires_at": database_now() - 1})
+        self._change(connection, id_, holder, {}, life_seconds=-1.0)
 
     def remove(self, connection: Connection, upload: Upload, *, give_up: bool) -> None:
         """Forget an upload whose parts are removed.
@@ -480,21 +497,50 @@ class Uploads:
         return self._c.expires_at > database_now()
 
     def _change(
-        self, connection: Connection, id_: str, holder: str, values: dict[str, Any], *, let_go: bool = False
+        self,
+        connection: Connection,
+        id_: str,
+        holder: str,
+        values: Mapping[str, Any],
+        *,
+        let_go: bool = False,
+        life_seconds: float | None = None,
     ) -> None:
-        """Change an upload that is still held.
+        """Change an upload that is still held, and let it live from now on.
 
         Raises:
             TusError: 423 if it is not: what was stored meanwhile does not count.
         """
-        mine = sa.and_(self._c.id == id_, self._c.holder == holder)
-        values |= {"held_until": database_now() + HOLD_SECONDS}
-        if let_go:
-            values |= {"holder": None, "held_until": 0.0}
-        if not count_changed(connection, sa.update(self._table).where(mine).values(**values)):
+        these = {"this_id": id_, "this_holder": holder, **values}
+        if life_seconds is not None:
+            these["this_life"] = life_seconds
+        if not count_changed(connection, self._changing[let_go, life_seconds is not None], these):
             raise TusError(
                 "Another request has taken over this upload: ask for its offset, and go on from there", status_code=423
             )
+
+
+def _parameters(name: UploadName) -> dict[str, Any]:
+    return {"this_id": name.id, "this_place": name.place, "this_owner": name.owner}
+
+
+def _read(connection: Connection, statement: sa.Select[Any], parameters: Mapping[str, Any]) -> Upload | None:
+    row = connection.execute(statement, parameters).mappings().one_or_none()
+    if row is None:
+        return None
+    known: dict[str, Any] = {**row, "head": None if row["head"] is None else b64decode(row["head"])}
+    known |= {name: bool(known[name]) for name in ("is_held", "is_expired")}  # MySQL has no booleans
+    return Upload(**known)
+
+
+@lru_cache(maxsize=64)
+def _staging(table: Table, lease_seconds: float) -> sa.Insert:
+    return Ledger(table).staging_for(lease_seconds)
+
+
+@lru_cache(maxsize=16)
+def _uploads_beside(table: Table) -> Uploads:
+    return Uploads(table)
 
 
 class UploadLedger:
@@ -503,7 +549,7 @@ class UploadLedger:
     def __init__(self, database: Engine | AsyncEngine, table: Table) -> None:
         """Use the uploads beside the ledger in `table`."""
         self._engine = sync_engine(database)
-        self.uploads = Uploads(table)
+        self.uploads = _uploads_beside(table)
         """The statements."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -536,7 +582,7 @@ def sweep_uploads(engine: Engine, table: Table, registry: StorageRegistry, backe
     Returns:
         How many were removed.
     """
-    uploads, holder, removed = Uploads(table), new_holder(), 0
+    uploads, holder, removed = _uploads_beside(table), new_holder(), 0
     while removed < limit:
         ids = _transact(engine, lambda connection: uploads.expired(connection, backend, _AT_A_TIME))
         ended = [_end(engine, uploads, registry, id_, holder) for id_ in ids]

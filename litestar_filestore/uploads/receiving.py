@@ -500,8 +500,8 @@ class Receiver:
             content_type=file.content_type,
             part_bytes=self._now.part_bytes or part_bytes_of(self._to, self._now.length),
         )
-        holder = self._hold.holder
-        await book.run(lambda c: book.uploads.begin(c, now, holder, life_seconds=life))
+        before, holder = self._hold.upload.key, self._hold.holder
+        await book.run(lambda c: book.uploads.begin(c, before, now, holder, life_seconds=life))
         reach("upload.staged")
 
     def _file(self, checked: CheckedType | None, content: bytes) -> FileObject:

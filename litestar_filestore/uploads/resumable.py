@@ -223,6 +223,12 @@ def _unknown() -> HTTPException:
     return NotFoundException("There is no such upload: begin again", headers=_NO_STORE)
 
 
+def _alive(upload: Upload) -> Upload:
+    if upload.is_expired:
+        raise _gone("This upload has expired: begin again")
+    return upload
+
+
 def _gone(detail: str) -> HTTPException:
     return ClientException(detail=detail, status_code=410, headers=_NO_STORE)
 
@@ -261,9 +267,7 @@ class Exchange:
         upload = await self._book.run(lambda c: self._book.uploads.find(c, name))
         if upload is None:
             raise _unknown()
-        if upload.is_expired:
-            raise _gone("This upload has expired: begin again")
-        return upload
+        return _alive(upload)
 
     async def _hold(self, name: UploadName) -> Hold:
         hold = await take_hold(self._book, name, patience_seconds=_PATIENCE_SECONDS)
@@ -382,13 +386,13 @@ class _TusExchange(Exchange):
     async def append(self, upload_id: str) -> _Answer:
         """Answer PATCH."""
         asked, name = tus.read_append(self.headers), await self._name(upload_id)
-        upload = await self._find(name)
-        await self._allow(upload.metadata, "write")
-        if upload.is_complete:
-            return await self._append_nothing(upload, asked)
+        if self._routes.authorize is not None:  # before the request takes the upload from another one
+            await self._allow((await self._find(name)).metadata, "write")
         async with await self._hold(name) as hold:
-            upload = hold.upload
-            if upload.is_complete or upload.offset != asked.offset:
+            upload = _alive(hold.upload)
+            if upload.is_complete:
+                return await self._append_nothing(upload, asked)
+            if upload.offset != asked.offset:
                 raise _elsewhere(upload)
             return _answer(204, self._progress(await self._take(hold, asked)))
 

@@ -25,6 +25,8 @@ def test_no_request_is_above_its_ceiling() -> None:
     found = json.loads(done.stdout)
     assert found.keys() == CEILINGS.keys() | BASES
     assert all(each["python_calls"] > 0 for each in found.values())
+    # Its creation, its bytes and the form with its reference, beside the one form that has the bytes in it.
+    assert found["resumable upload 1 KiB"]["python_calls"] <= 3 * found["upload 1 KiB"]["python_calls"]
 
 
 def test_a_planted_slowdown_is_found() -> None:
