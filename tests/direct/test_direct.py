@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from litestar import Litestar
 
-from litestar_filestore import MemoryBackend
+from litestar_filestore import FilestoreConfig, FilestorePlugin, MemoryBackend, create_upload_router
 from tests.direct.conftest import Direct, Serve
 from tests.tus.tus_app import PATH
 
@@ -207,3 +208,16 @@ def test_abort(direct: Direct) -> None:
     assert direct.ask("DELETE", f"/s3/multipart/{ticket}").status_code == 204
     assert direct.ask("DELETE", f"/s3/multipart/{ticket}").status_code == 404
     assert direct.site.states() == ["doomed"]
+
+
+def test_document() -> None:
+    """The routes are in the OpenAPI document, with the types of what they take and answer."""
+    router = create_upload_router("/uploads", backend="documents", public=True, include_in_schema=True)
+    plugin = FilestorePlugin(FilestoreConfig([MemoryBackend("documents")], ledger=None))
+    document = Litestar([router], plugins=[plugin]).openapi_schema.to_schema()
+    begin = document["paths"]["/uploads/begin"]["post"]
+    assert begin["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("NewUpload")
+    assert begin["responses"]["201"]["content"]["application/json"]["schema"]["$ref"].endswith("BegunUpload")
+    listed = document["paths"]["/uploads/s3/multipart/{ticket}"]["get"]["responses"]["200"]["content"]
+    assert listed["application/json"]["schema"]["items"]["$ref"].endswith("UppyListedPart")
+    assert "PartNumber" in document["components"]["schemas"]["UppyListedPart"]["properties"]
