@@ -66,8 +66,10 @@ def test_uppy_decides_parts(direct: Direct) -> None:
 
 def test_uppy_posts_small_file(direct: Direct) -> None:
     """A small file comes in a form; the ticket among its fields finishes it."""
+    assert direct.ask("POST", "/s3/form/x", files={"file": ("a.txt", b"no ticket")}).status_code == 404
     asked = direct.ask("GET", "/s3/params", params={"filename": "a.txt", "type": "text/plain", "metadata[x]": "1"})
     assert asked.status_code == 200, asked.text
+    assert "tus-resumable" not in asked.headers
     url, fields = asked.json()["url"], asked.json()["fields"]
     assert direct.site.states() == []  # a page of another origin can make a browser ask
     answer = direct.ask("POST", url, data=fields, files={"file": ("a.txt", b"small")})
@@ -82,7 +84,7 @@ def test_uppy_posts_small_file(direct: Direct) -> None:
 def test_plain_form(direct: Direct) -> None:
     """A form goes to the application where the store takes none; its size is checked while it comes."""
     form = direct.ask("POST", "/form", json={"filename": "a.txt"}).json()
-    assert form["url"].endswith("/documents/uploads/s3/form/")
+    assert form["url"].endswith(f"/documents/uploads/s3/form/{form['ticket']}")
     assert direct.finish(form["ticket"]).status_code == 404  # nothing is kept before the file comes
     answer = direct.ask("POST", form["url"], data=form["fields"], files={"file": ("a.txt", b"%PDF-1.7")})
     assert answer.status_code == 415
