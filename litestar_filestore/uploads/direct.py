@@ -601,11 +601,14 @@ class _DirectExchange(Exchange):
             if hold.upload.tail_key is not None:
                 return await self._complete_form(hold, hold.upload.tail_key)
             await self._add_up(hold)
-            return await Receiver(hold, self._to, reads_all=not self._signs).complete()
+            return await self._receiver(hold, reads_all=not self._signs).complete()
         except ObjectChangedError as error:
             raise Conflict("The file has changed meanwhile: finish again") from error
         except InvalidArgumentError as error:
             raise Conflict(error.detail) from error
+
+    def _receiver(self, hold: Hold, *, reads_all: bool) -> Receiver:
+        return Receiver(hold, self._to, reads_all=reads_all, transport="direct")
 
     async def _add_up(self, hold: Hold) -> None:
         """Commit which parts make up the file, before the store makes it: what is too large never exists."""
@@ -648,7 +651,7 @@ class _DirectExchange(Exchange):
         made = await backend.head_async(key)
         if made.size != size:
             raise ObjectChangedError("The form was sent again while it was copied")
-        done = await Receiver(hold, self._to, reads_all=False).complete(made)
+        done = await self._receiver(hold, reads_all=False).complete(made)
         with suppress(StorageError):  # then its lease runs out
             await backend.delete_async(posted)
         return done
