@@ -23,8 +23,9 @@ __all__ = (
     "UploadEnded",
 )
 
-Transport: TypeAlias = Literal["form", "body", "link", "resumable"]
-"""``form``: a part of a form; ``body``: a request whose body is the file; ``link``: through an upload link."""
+Transport: TypeAlias = Literal["form", "body", "link", "resumable", "direct"]
+"""``form``: a part of a form; ``body``: a request whose body is the file; ``link``: through an upload link; ``direct``:
+put into the store, or to the application in its place, in parts that the client has cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class UploadEnded:
     size: int
     """Bytes that were stored; 0 unless the outcome is ``ok``."""
     seconds: float | None
-    """From the first byte to the last; ``None`` for a resumable upload, which takes several requests."""
+    """From the first byte to the last; ``None`` for a resumable or direct upload, which takes several requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,11 +268,11 @@ class DirectRoutes:
             with refusing():
                 return _fresh(await _DirectExchange(self.routes, request).uppy_form(filename, file_type))
 
-        @post("/s3/form", status_code=204, **large)
-        async def take_form(request: _Request) -> None:
+        @post("/s3/form/{ticket:str}", status_code=204, **large)
+        async def take_form(request: _Request, ticket: FromPath[str]) -> None:
             """Take a file from a form."""
             with refusing():
-                await _DirectExchange(self.routes, request).take_form()
+                await _DirectExchange(self.routes, request).take_form(ticket)
 
         return [begin, form, finish, uppy_form, take_form]
 
@@ -394,7 +394,7 @@ class _DirectExchange(Exchange):
         if Capability.SIGN_FORM not in backend.capabilities:
             await self._new(metadata, None)
             ticket = self._links.ticket_for(secrets.token_hex(16), metadata)
-            return UploadFormFields(ticket=ticket, url=self._base("/form") + "/s3/form/", fields={"key": ticket})
+            return UploadFormFields(ticket=ticket, url=f"{self._base('/form')}/s3/form/{ticket}", fields={})
         upload = await self._new(metadata, None)
         # Until its policy expires, a form can be sent again. So it writes an object of its own, which is copied at the
         # end, and whose entry in the ledger outlives the policy: what comes late is swept.
@@ -544,28 +544,31 @@ class _DirectExchange(Exchange):
         metadata = _metadata({**said, "filename": filename, "filetype": file_type})
         await self._new(metadata, None)
         ticket = self._links.ticket_for(secrets.token_hex(16), metadata)
-        return UppyForm(url=self._base("/params") + "/form/", fields={"key": ticket})
+        # Uppy reports ``url`` and ``key``, one after the other, as the location of the file.
+        return UppyForm(url=f"{self._base('/params')}/form/{ticket}?key=", fields={"key": ticket})
 
-    async def take_form(self) -> None:
+    async def take_form(self, ticket: str) -> None:
         """Take the file of a form, as other forms are taken: checked while it comes, and stored once."""
+        # Before anything is read: a page of another origin can send forms with the user's cookies, but has no ticket.
+        id_, metadata = self._read(ticket)
+        await self._allow(metadata, "write")
+        name = await self._name(id_)
+        if await self._book.run(lambda c: self._book.uploads.find(c, name)):
+            raise Conflict("This form has been sent before: begin another upload", headers=_NO_STORE)
         planned = replace(self._to.planned, name="file", backend=self._to.backend.key)
         form = UploadForm(files=(planned,), texts=frozenset({"key"}))
-        token = owner_of_new_objects.set(owner := await self._owner())
+        token = owner_of_new_objects.set(name.owner)
         try:
             values = await form_reader(form, self._files.settings.limits, None)(self._request)
         finally:
             owner_of_new_objects.reset(token)
-        id_, metadata = self._read(str(values.get("key", "")))
         file: FileObject = values["file"]
-        await self._allow(metadata, "write")
-        if await self._book.run(lambda c: self._book.uploads.find(c, UploadName(id_, self._routes.path, owner))):
-            raise Conflict("This form has been sent before: begin another upload", headers=_NO_STORE)
         await self._insert(
             Upload(
                 id=id_,
-                place=self._routes.path,
-                owner=owner,
-                opener=owner or "",
+                place=name.place,
+                owner=name.owner,
+                opener=name.owner or "",
                 backend=self._to.backend.key,
                 length=file.size,
                 offset=file.size or 0,
@@ -598,11 +601,14 @@ class _DirectExchange(Exchange):
             if hold.upload.tail_key is not None:
                 return await self._complete_form(hold, hold.upload.tail_key)
             await self._add_up(hold)
-            return await Receiver(hold, self._to, reads_all=not self._signs).complete()
+            return await self._receiver(hold, reads_all=not self._signs).complete()
         except ObjectChangedError as error:
             raise Conflict("The file has changed meanwhile: finish again") from error
         except InvalidArgumentError as error:
             raise Conflict(error.detail) from error
+
+    def _receiver(self, hold: Hold, *, reads_all: bool) -> Receiver:
+        return Receiver(hold, self._to, reads_all=reads_all, transport="direct")
 
     async def _add_up(self, hold: Hold) -> None:
         """Commit which parts make up the file, before the store makes it: what is too large never exists."""
@@ -645,7 +651,7 @@ class _DirectExchange(Exchange):
         made = await backend.head_async(key)
         if made.size != size:
             raise ObjectChangedError("The form was sent again while it was copied")
-        done = await Receiver(hold, self._to, reads_all=False).complete(made)
+        done = await self._receiver(hold, reads_all=False).complete(made)
         with suppress(StorageError):  # then its lease runs out
             await backend.delete_async(posted)
         return done

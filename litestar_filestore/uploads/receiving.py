@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from litestar_filestore.core.backend import StorageBackend
+    from litestar_filestore.core.file_events import Transport
     from litestar_filestore.core.rule import Rule
     from litestar_filestore.core.types import Block, ObjectInfo, Part
     from litestar_filestore.ledger.uploads import Committed, Upload, UploadLedger, UploadName
@@ -306,15 +307,18 @@ class Receiver:
     is too little for a part. If an upload is complete before it has a part, it is stored like any other file.
     """
 
-    def __init__(self, hold: Hold, to: Destination, *, reads_all: bool = True) -> None:
+    def __init__(
+        self, hold: Hold, to: Destination, *, reads_all: bool = True, transport: Transport = "resumable"
+    ) -> None:
         """Prepare; call `load` first.
 
         Args:
             hold: The hold of the request.
             to: Where the upload goes.
             reads_all: Whether the stored bytes are all read at the end, for their digest, if this has not seen them.
+            transport: The way on which the bytes come, for events.
         """
-        self._reads_all = reads_all
+        self._reads_all, self._transport = reads_all, transport
         self._hold = hold
         self._to = to
         self._now = hold.upload
@@ -575,7 +579,7 @@ class Receiver:
         await book.run(lambda c: book.uploads.complete(c, done, holder, facts, life_seconds=life))
         self._hold.upload, self._hold.is_over = done, True
         reach("upload.completed")
-        tell(UploadEnded(self._to.backend.key, "resumable", "ok", file.size or 0, None))
+        tell(UploadEnded(self._to.backend.key, self._transport, "ok", file.size or 0, None))
         return done
 
     async def _put_whole(self) -> FileObject:

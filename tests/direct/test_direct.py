@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from litestar import Litestar
 
-from litestar_filestore import MemoryBackend
+from litestar_filestore import FilestoreConfig, FilestorePlugin, MemoryBackend, create_upload_router
 from tests.direct.conftest import Direct, Serve
 from tests.tus.tus_app import PATH
 
@@ -65,8 +66,10 @@ def test_uppy_decides_parts(direct: Direct) -> None:
 
 def test_uppy_posts_small_file(direct: Direct) -> None:
     """A small file comes in a form; the ticket among its fields finishes it."""
+    assert direct.ask("POST", "/s3/form/x", files={"file": ("a.txt", b"no ticket")}).status_code == 404
     asked = direct.ask("GET", "/s3/params", params={"filename": "a.txt", "type": "text/plain", "metadata[x]": "1"})
     assert asked.status_code == 200, asked.text
+    assert "tus-resumable" not in asked.headers
     url, fields = asked.json()["url"], asked.json()["fields"]
     assert direct.site.states() == []  # a page of another origin can make a browser ask
     answer = direct.ask("POST", url, data=fields, files={"file": ("a.txt", b"small")})
@@ -81,7 +84,7 @@ def test_uppy_posts_small_file(direct: Direct) -> None:
 def test_plain_form(direct: Direct) -> None:
     """A form goes to the application where the store takes none; its size is checked while it comes."""
     form = direct.ask("POST", "/form", json={"filename": "a.txt"}).json()
-    assert form["url"].endswith("/documents/uploads/s3/form/")
+    assert form["url"].endswith(f"/documents/uploads/s3/form/{form['ticket']}")
     assert direct.finish(form["ticket"]).status_code == 404  # nothing is kept before the file comes
     answer = direct.ask("POST", form["url"], data=form["fields"], files={"file": ("a.txt", b"%PDF-1.7")})
     assert answer.status_code == 415
@@ -207,3 +210,16 @@ def test_abort(direct: Direct) -> None:
     assert direct.ask("DELETE", f"/s3/multipart/{ticket}").status_code == 204
     assert direct.ask("DELETE", f"/s3/multipart/{ticket}").status_code == 404
     assert direct.site.states() == ["doomed"]
+
+
+def test_document() -> None:
+    """The routes are in the OpenAPI document, with the types of what they take and answer."""
+    router = create_upload_router("/uploads", backend="documents", public=True, include_in_schema=True)
+    plugin = FilestorePlugin(FilestoreConfig([MemoryBackend("documents")], ledger=None))
+    document = Litestar([router], plugins=[plugin]).openapi_schema.to_schema()
+    begin = document["paths"]["/uploads/begin"]["post"]
+    assert begin["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("NewUpload")
+    assert begin["responses"]["201"]["content"]["application/json"]["schema"]["$ref"].endswith("BegunUpload")
+    listed = document["paths"]["/uploads/s3/multipart/{ticket}"]["get"]["responses"]["200"]["content"]
+    assert listed["application/json"]["schema"]["items"]["$ref"].endswith("UppyListedPart")
+    assert "PartNumber" in document["components"]["schemas"]["UppyListedPart"]["properties"]

@@ -42,6 +42,7 @@ def sent(direct: Direct, content: bytes, begun: dict[str, Any]) -> str:
     return str(begun["ticket"])
 
 
+@pytest.mark.slow
 @MAKERS
 def test_parts_go_to_the_store(s3: Callable[..., Direct], make: Make) -> None:
     """The client puts the parts into the store by itself; the row takes the file, and only it is there."""
@@ -61,6 +62,7 @@ def test_parts_go_to_the_store(s3: Callable[..., Direct], make: Make) -> None:
     assert b"".join(direct.site.backend.get(key)) == content
 
 
+@pytest.mark.slow
 def test_parts_of_other_lengths(s3: Callable[..., Direct]) -> None:
     """The length of each part is signed; without a declared size, the sum is refused before the object exists."""
     direct = s3(max_bytes=100)
@@ -78,6 +80,7 @@ def test_parts_of_other_lengths(s3: Callable[..., Direct]) -> None:
     assert len(direct.site.keys()) == 1
 
 
+@pytest.mark.slow
 def test_wrong_content(s3: Callable[..., Direct]) -> None:
     """Content of a wrong type is found out by a look at its first bytes; the object is deleted."""
     direct = s3()
@@ -88,6 +91,7 @@ def test_wrong_content(s3: Callable[..., Direct]) -> None:
     assert direct.site.keys() == []
 
 
+@pytest.mark.slow
 def test_small_parts_and_gaps(s3: Callable[..., Direct]) -> None:
     """Parts that the store would not join are refused with a reason, and the upload goes on."""
     direct = s3()
@@ -101,12 +105,14 @@ def test_small_parts_and_gaps(s3: Callable[..., Direct]) -> None:
     assert direct.ask("DELETE", f"/s3/multipart/{ticket}").status_code == 204
 
 
+@pytest.mark.slow
 def test_empty_file(s3: Callable[..., Direct]) -> None:
     """A file of no bytes has no parts."""
     direct = s3()
     assert direct.finish(sent(direct, b"", direct.begin(0))).json()["size"] == 0
 
 
+@pytest.mark.slow
 @MAKERS
 def test_form_goes_to_the_store(s3: Callable[..., Direct], make: Make) -> None:
     """A plain form puts the file into the store, within a limit; sending it again changes nothing that counts."""
@@ -137,7 +143,7 @@ def test_form_goes_to_the_store(s3: Callable[..., Direct], make: Make) -> None:
 def test_stores_without_forms() -> None:
     """Cloudflare's R2 and Backblaze's B2 refuse forms, and take parts."""
     for host in ("x.r2.cloudflarestorage.com", "s3.us-west-002.backblazeb2.com"):
-        keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_region": "auto"}
+        keys: dict[str, Any] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_region": "auto"}
         obstore = ObstoreBackend("documents", "s3://b/", aws_endpoint=f"https://{host}", **keys)
         fsspec = FSSpecBackend("documents", "s3://b", username="k", password="s", endpoint_url=f"https://{host}")
         for backend in (obstore, fsspec):

@@ -95,7 +95,7 @@ def test_uppy(page: Page, store: str) -> None:
     puts: list[str] = []
     page.on("request", lambda request: puts.append(request.url) if request.method == "PUT" else None)
     rows = page.evaluate(UPLOAD, [[12_000_000, 10], True])
-    assert sorted(row["size"] for row in rows) == [10, 12_000_000]
+    assert sorted(row["size"] for row in rows) == [10, 12_000_000], rows
     assert {row["type"] for row in rows} == {"text/plain"}
     assert len(puts) == 3
     assert all("X-Amz-Signature" in url for url in puts)

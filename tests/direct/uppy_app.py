@@ -22,7 +22,7 @@ __all__ = ("app",)
 PAGE = '<!doctype html><title>Uppy</title><script src="/uppy.js"></script>'
 
 engine = create_async_engine(f"sqlite+aiosqlite:///{os.environ['DIRECT_FOLDER']}/rows.db")
-made = async_sessionmaker(engine)
+made = async_sessionmaker(engine, expire_on_commit=False)
 
 
 @get("/page", media_type=MediaType.HTML)

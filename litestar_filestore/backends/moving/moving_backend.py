@@ -22,7 +22,7 @@ from litestar_filestore.core.types import Capability, PartLimits, PutOptions
 from litestar_filestore.errors import ConfigurationError, ObjectExistsError, ObjectNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -361,6 +361,11 @@ class MovingDriver(Driver):
         side, name = self._owner(upload)
         with side.guard():
             return await side.driver.list_parts_async(side.path(path), name)
+
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Ask the store that is written to, and perhaps set its rules."""
+        with self.now.guard():
+            return await self.now.driver.cors_async(rules)
 
     # -- life
 
