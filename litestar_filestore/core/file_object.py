@@ -139,9 +139,16 @@ class _Stored(type):
         return f"{super().__repr__()} (Litestar handles files with {_PLUGIN})"
 
 
-def _refuse_without_plugin(_type: Any, value: Any) -> Any:
-    """Stand in for the decoder that the plugin brings."""
-    raise ValueError(f"Litestar takes no {type(value).__name__} as a file before it has {_PLUGIN}")
+def _decode(type_: Any, value: Any) -> Any:
+    """Stand in for the decoder that the plugin brings.
+
+    Litestar puts that one here only for handlers with an argument that is a file; files inside of one come here.
+    """
+    if answering.get() is None:
+        raise ValueError(f"Litestar takes no {type(value).__name__} as a file before it has {_PLUGIN}")
+    if not isinstance(file := sent_file(value), type_):
+        raise ValueError(_EXPECTED)  # noqa: TRY004  # becomes a validation error
+    return file
 
 
 class FileObject(metaclass=_Stored):
@@ -157,7 +164,7 @@ class FileObject(metaclass=_Stored):
     """
 
     # Litestar 2 looks there for the decoder of a type, and puts there the one that the plugin brings.
-    _decoder = staticmethod(_refuse_without_plugin)
+    _decoder = staticmethod(_decode)
 
     __slots__ = (
         "__weakref__",

@@ -157,10 +157,10 @@ def instrument(mapper: Mapper[Any], class_: type[Any]) -> tuple[FileColumn, ...]
 
 
 def _resolve_ids(key: str, attribute: Any) -> None:
-    """Resolve the ids in a list that is assigned, if the row's own list is loaded; otherwise the flush does it."""
+    """Resolve the ids in a list that is assigned, if the row's own files are known; otherwise the flush does it."""
 
     def assigned(_state: InstanceState[Any], value: Any, before: Any, *_: Any) -> Any:
-        if not (isinstance(before, list) and names_entries(value)):
+        if not names_entries(value) or not isinstance(before, list) or names_entries(before):
             return value
         files = [*value]
         put_held_files(key, files, files_in(before))

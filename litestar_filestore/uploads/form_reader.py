@@ -124,7 +124,8 @@ async def _read_url_encoded(
         if len(text.encode()) > limits.max_field_bytes:
             raise too_large(f"The field is larger than {limits.max_field_bytes} bytes: shorten its text", name)
         if name not in form.spooled:
-            values.add(*_entry(form, name, text))
+            field, file_id = form.entry(name)
+            values.add(field, text, file_id)
     return values.by_name()
 
 
@@ -148,7 +149,13 @@ class _Values:
         if allowed is not None and count > allowed:
             raise refused(f"Only {allowed} files are allowed here", name)
 
-    def add(self, name: str, value: Any) -> None:
+    def add(self, name: str, value: Any, file_id: str | None = None) -> None:
+        """Add the value of a part; of a part about one file of a list, what JSON has in its place.
+
+        Without a file, as a page sends an untouched input, it keeps the one that is there.
+        """
+        if file_id is not None:
+            value = {"id": file_id, "file": None if value == "" else value}
         self._values.setdefault(name, []).append(value)
 
     def by_name(self) -> dict[str, Any]:
@@ -172,16 +179,16 @@ class _PartReader:
 
     async def take(self, part: Part) -> None:
         """Read one part to its end."""
-        form, name = self._form, part.name
-        field, _ = form.entry(name)
-        planned = form.planned(field)
+        form = self._form
+        name, file_id = form.entry(part.name)
+        planned = form.planned(name)
         if part.filename is not None and planned is not None:
             self.values.count_file(name, planned)
-            self.values.add(*_entry(form, name, await part.store_as(planned)))
+            self.values.add(name, await part.store_as(planned), file_id)
         elif part.filename is not None and name in form.spooled:
             self.values.add(name, await self._spool(part))
-        elif field in form.by_name:
-            self.values.add(*_entry(form, name, await self._reference(part)))
+        elif name in form.by_name:
+            self.values.add(name, await self._reference(part), file_id)
         elif part.filename is None or name in form.texts:
             self.values.add(name, await self._text(part))
 
@@ -216,15 +223,6 @@ class _PartReader:
             await upload.write(block)
         await upload.seek(0)
         return upload
-
-
-def _entry(form: UploadForm, name: str, value: Any) -> tuple[str, Any]:
-    """Return field and value of a part: for a part about one file of a list, the mapping that JSON has there.
-
-    Without a file, as a page sends an untouched input, it keeps the one that is there.
-    """
-    field, file_id = form.entry(name)
-    return field, value if file_id is None else {"id": file_id, "file": None if value == "" else value}
 
 
 def _nameless(part: Part) -> HTTPException:

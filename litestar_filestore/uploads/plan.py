@@ -90,7 +90,7 @@ class UploadForm:
 
     def entry(self, name: str) -> tuple[str, str | None]:
         """Return the field of a part, and the id of the file in its list that the part is about: ``pages[id]``."""
-        found = _ENTRY.fullmatch(name)
+        found = _ENTRY.fullmatch(name) if name.endswith("]") else None
         planned = None if found is None else self.by_name.get(found[1])
         return (name, None) if found is None or planned is None or not planned.many else (found[1], found[2])
 

@@ -35,6 +35,7 @@ def _by_attribute(session: Session, pages: list[FileObject]) -> None:
 def _unloaded(session: Session, pages: list[FileObject]) -> None:
     document = session.get_one(Document, 1, options=[defer(Document.pages)])
     document.pages = FileObjectList(pages)
+    document.pages = FileObjectList(pages)  # what is there now is not known yet either
     session.commit()
 
 
