@@ -22,14 +22,18 @@ PYTEST := $(RUN) -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pip processes in one environment break it
-.PHONY: help run test test-all conformance stress bench bench-full check lint format type docs docs-serve clean
+.PHONY: help run run-s3 test test-all conformance stress bench bench-full check lint format type docs docs-serve clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(HAVE_RUN) ## Serve the example app (PORT=8000)
 	@echo 'Example app: http://127.0.0.1:$(PORT)'
 	@$(RUN) -m litestar --app example_app.app:app run --host 127.0.0.1 --port '$(PORT)'
+
+# The servers are those of the tests, and so are the packages that drive them.
+run-s3: $(HAVE_TEST) ## Serve the example app on Ceph and PostgreSQL, where those are installed (PORT=8000)
+	@$(RUN) -m tests.example_app.run_on_servers --port '$(PORT)'
 
 test: $(HAVE_TEST) ## Run the tests (ARGS=... goes to pytest, WORKERS=0 runs them in one process)
 	$(PYTEST) --numprocesses $(WORKERS) --dist worksteal -m 'not slow and not stress' $(ARGS)

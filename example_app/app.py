@@ -1,49 +1,21 @@
 """The application. ``litestar --app example_app.app:app run`` serves it; `Settings` lists the variables it reads."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from advanced_alchemy.extensions.litestar import (
     AsyncSessionConfig,
     EngineConfig,
     SQLAlchemyAsyncConfig,
     SQLAlchemyPlugin,
 )
-from litestar import Litestar, MediaType, get
+from litestar import Litestar
 from litestar.datastructures import State
-from litestar.openapi.config import OpenAPIConfig
-from litestar.response import File
 
-from example_app.documents import DocumentController
+from example_app import pages, previews, schema, shares
+from example_app.documents import DocumentController, downloads, uploads
+from example_app.operations import SWEEP
 from example_app.settings import Settings
+from example_app.trash import Trash
 from litestar_filestore import FilestoreConfig, FilestorePlugin, MaxSize
-
-PAGE = Path(__file__).with_name("page.html")
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-
-@dataclass
-class Limits:
-    """What the application accepts."""
-
-    max_bytes: int
-    """Largest file in bytes."""
-
-
-@get("/", include_in_schema=False)
-async def page() -> File:
-    """Show the page."""
-    headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff"}
-    return File(PAGE, media_type=MediaType.HTML, content_disposition_type="inline", headers=headers)
-
-
-@get("/limits", tags=["documents"])
-async def limits(state: State) -> Limits:
-    """Tell a client what not to try."""
-    return Limits(max_bytes=state.max_bytes)
+from litestar_filestore.ledger import LedgerConfig
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -56,11 +28,19 @@ def create_app(settings: Settings | None = None) -> Litestar:
         session_config=AsyncSessionConfig(expire_on_commit=False),
         create_all=True,
     )
-    storage = FilestoreConfig([settings.backend()], secret=settings.secret, rules=[MaxSize(settings.max_bytes)])
+    storage = FilestoreConfig(
+        [settings.backend()],
+        secret=settings.secret,
+        rules=[MaxSize(settings.max_bytes)],
+        downloads=previews.DOWNLOADS,
+        ledger=LedgerConfig(sweep=SWEEP),
+    )
     return Litestar(
-        [page, limits, DocumentController],
+        [DocumentController, downloads, uploads, previews.show, shares.share, schema.viewer_file, *pages.routers],
         plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)],
-        openapi_config=OpenAPIConfig("Documents", "1.0", use_handler_docstrings=True),
+        template_config=pages.templates,
+        openapi_config=schema.openapi,
+        lifespan=[Trash(database, settings.trash_seconds).emptied],
         state=State({"max_bytes": settings.max_bytes}),
     )
 

@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_urlsafe
+from tempfile import NamedTemporaryFile
 from typing import Any, Self
 
 from litestar_filestore import ObstoreBackend, StorageBackend
 
-DEFAULT_MAX_BYTES = 10**9
+DEFAULT_MAX_BYTES = 10**10
+DEFAULT_TRASH_SECONDS = 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,26 @@ class Settings:
     """URL of an S3 server that is not Amazon's."""
     max_bytes: int = DEFAULT_MAX_BYTES
     """Largest file in bytes."""
+    trash_seconds: float = DEFAULT_TRASH_SECONDS
+    """How long a deleted document can be brought back."""
     secret: str = field(default_factory=token_urlsafe, repr=False)
-    """What signs links. A random one lasts as long as the process, and suits a single one."""
+    """What signs links and references of uploads: the same in all processes."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read DATABASE_URL, FILESTORE_URL, FILESTORE_DATA, FILESTORE_MAX_BYTES, FILESTORE_SECRET and AWS_ENDPOINT_URL.
+        """Read DATABASE_URL, FILESTORE_URL, AWS_ENDPOINT_URL and FILESTORE_DATA, _MAX_BYTES, _TRASH_SECONDS, _SECRET.
 
         Credentials for S3 come from the usual AWS_* variables; the storage library reads those itself.
         """
         data = Path(environment.get("FILESTORE_DATA") or Path(__file__).with_name("data")).resolve()
-        if "DATABASE_URL" not in environment:
-            data.mkdir(parents=True, exist_ok=True)  # SQLite makes files, not folders
+        data.mkdir(parents=True, exist_ok=True)  # SQLite makes files, not folders
         return cls(
-            database_url=environment.get("DATABASE_URL", f"sqlite+aiosqlite:///{data / 'documents.sqlite'}"),
-            filestore_url=environment.get("FILESTORE_URL", (data / "files").as_uri()),
+            database_url=environment.get("DATABASE_URL", f"sqlite+aiosqlite:///{data / 'library.sqlite'}"),
+            filestore_url=environment.get("FILESTORE_URL", (data / "library").as_uri()),
             s3_endpoint=environment.get("AWS_ENDPOINT_URL"),
             max_bytes=int(environment.get("FILESTORE_MAX_BYTES", DEFAULT_MAX_BYTES)),
-            secret=environment.get("FILESTORE_SECRET") or token_urlsafe(),
+            trash_seconds=float(environment.get("FILESTORE_TRASH_SECONDS", DEFAULT_TRASH_SECONDS)),
+            secret=environment.get("FILESTORE_SECRET") or kept_secret(data / "secret"),
         )
 
     def backend(self) -> StorageBackend:
@@ -51,3 +56,18 @@ class Settings:
             # An endpoint without TLS has to be allowed on purpose; naming one is the purpose.
             options["client_options"] = {"allow_http": self.s3_endpoint.startswith("http://")}
         return ObstoreBackend("documents", self.filestore_url, max_bytes=self.max_bytes, **options)
+
+
+def kept_secret(path: Path) -> str:
+    """Return the secret in a file, which is made first if it is missing.
+
+    A secret for each process would make each worker refuse the links of the others. Several hosts need the variable.
+    """
+    if not path.exists():
+        with NamedTemporaryFile("w", dir=path.parent) as new:  # readable for its owner only
+            new.write(token_urlsafe(32))
+            new.flush()
+            # A link appears whole or not at all, so of two workers that start together both read the same secret.
+            with suppress(FileExistsError):
+                path.hardlink_to(new.name)
+    return path.read_text()

@@ -59,12 +59,14 @@ def serve_on_disk(directory: Path) -> Iterator[Example]:
     """Run the app as ``make run`` does: rows in SQLite, files in a folder."""
     data = directory / "data"
     with _serving(directory, {"FILESTORE_DATA": str(data)}) as (url, process):
-        yield Example(url, partial(LocalBackend, "documents", data / "files"), data, process)
+        yield Example(url, partial(LocalBackend, "documents", data / "library"), data, process)
 
 
 @contextmanager
-def serve_on_cloud(directory: Path, s3: S3Server, postgres: PostgresServer) -> Iterator[Example]:
-    """Run the app with rows in PostgreSQL and files in a bucket."""
+def serve_on_cloud(
+    directory: Path, s3: S3Server, postgres: PostgresServer, *, port: int | None = None, max_bytes: int = MAX_BYTES
+) -> Iterator[Example]:
+    """Run the app with rows in PostgreSQL and files in a bucket, on any port unless one is given."""
     s3.create_bucket("example-app")
     postgres.create_database("example_app")
     environment = {
@@ -74,6 +76,8 @@ def serve_on_cloud(directory: Path, s3: S3Server, postgres: PostgresServer) -> I
         "AWS_ACCESS_KEY_ID": s3.access_key,
         "AWS_SECRET_ACCESS_KEY": s3.secret_key,
         "AWS_REGION": s3.region,
+        "FILESTORE_DATA": str(directory / "data"),
+        "FILESTORE_MAX_BYTES": str(max_bytes),
     }
     connect = partial(
         ObstoreBackend,
@@ -85,13 +89,15 @@ def serve_on_cloud(directory: Path, s3: S3Server, postgres: PostgresServer) -> I
         aws_region=s3.region,
         client_options={"allow_http": True},
     )
-    with _serving(directory, environment) as (url, process):
+    with _serving(directory, environment, port) as (url, process):
         yield Example(url, connect, directory, process)
 
 
 @contextmanager
-def _serving(directory: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, RunningProcess]]:
-    port = free_port()
+def _serving(
+    directory: Path, environment: Mapping[str, str], port: int | None = None
+) -> Iterator[tuple[str, RunningProcess]]:
+    port = port or free_port()
     command = [sys.executable, "-P", "-m", "uvicorn", "example_app.app:app", "--host", HOST, "--port", str(port)]
     surroundings = Surroundings(
         environment={**TESTS_IMPORTABLE, "FILESTORE_MAX_BYTES": str(MAX_BYTES), "NO_PROXY": HOST, **environment}

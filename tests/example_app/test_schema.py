@@ -16,10 +16,15 @@ from tests.example_app.example import Example, serve_on_disk
 OPERATIONS = [
     ("GET", "/documents"),
     ("POST", "/documents"),
-    ("GET", "/documents/{id}/file"),
-    ("GET", "/documents/{id}/link"),
+    ("GET", "/documents/{id}"),
     ("DELETE", "/documents/{id}"),
-    ("GET", "/limits"),
+    ("POST", "/documents/{id}/files"),
+    ("GET", "/documents/{id}/downloads/{file_id}"),
+    ("PUT", "/documents/{id}/files/{file_id}"),
+    ("DELETE", "/documents/{id}/files/{file_id}"),
+    ("GET", "/documents/{id}/previews/{file_id}"),
+    ("POST", "/documents/{id}/restore"),
+    ("POST", "/documents/{id}/shares"),
 ]
 
 EXAMPLES = settings(
