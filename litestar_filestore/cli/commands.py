@@ -33,6 +33,7 @@ from litestar_filestore.cli.reports import (
     LedgerUsage,
     ListReport,
     MigrateReport,
+    MissingEntry,
     OwnerUsage,
     SharedEntry,
     Skipped,
@@ -108,7 +109,7 @@ def list_backends(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
             place=place_of(backend),
             can=[str(each.name).lower() for each in Capability if each in backend.capabilities],
         )
-        for backend in _config(app).backends
+        for backend in _config(app).known_backends
     ]
     finish(ListReport(entries), _show_list, as_json=as_json)
 
@@ -129,7 +130,7 @@ def check(app: Litestar, as_json: bool, timeout: float, without_ledger: bool) ->
 
 async def _check(app: Litestar, *, seconds: float, without_ledger: bool) -> CheckReport:
     # One after the other: the backends may share a store, and a slow one should not make the others late.
-    backends = [await probe(backend, seconds=seconds) for backend in _config(app).backends]
+    backends = [await probe(backend, seconds=seconds) for backend in _config(app).known_backends]
     databases, orphans = await _check_ledgers(app)
     missing = [] if without_ledger else orphans
     return CheckReport(
@@ -235,13 +236,15 @@ def adopt_command(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
     """Adopt rows that were written before there was a ledger."""
 
     async def run(session: _Session) -> AdoptReport:
-        return AdoptReport([await _adopt(place) for place in session.places])
+        ledgers = [await _adopt(place, session.backends) for place in session.places]
+        return AdoptReport(ledgers, session.skipped)
 
-    finish(anyio.run(partial(_with_places, app, run, needs_stores=False)), _show_adopt, as_json=as_json)
+    finish(anyio.run(_with_places, app, run), _show_adopt, as_json=as_json)
 
 
-async def _adopt(place: Place) -> AdoptedLedger:
-    done = await run_on(place.database, partial(adopt, table=place.table, mappers=place.mappers))
+async def _adopt(place: Place, backends: list[StorageBackend]) -> AdoptedLedger:
+    work = partial(adopt, table=place.table, mappers=place.mappers, backends=backends)
+    done = await run_on(place.database, work)
     shared = [SharedEntry(*each.object, holders=each.holders, places=list(each.places)) for each in done.shared]
     return AdoptedLedger(
         database=repr(place.database.url),
@@ -249,6 +252,8 @@ async def _adopt(place: Place) -> AdoptedLedger:
         known=done.known,
         shared_count=done.shared_count,
         shared=shared,
+        missing_count=done.missing_count,
+        missing=[MissingEntry(*each.object, places=list(each.places)) for each in done.missing],
     )
 
 
@@ -260,6 +265,11 @@ def _show_adopt(report: AdoptReport) -> None:
             say(f"  {each.backend}:{each.key} is held by {', '.join(each.places)}{more}")
         if ledger.shared_count:
             say(_SHARED)
+        for lost in ledger.missing:
+            say(f"  {lost.backend}:{lost.key} has no bytes, and is held by {', '.join(lost.places)}", style="red")
+        if ledger.missing_count:
+            say(f"{ledger.missing_count} objects have no bytes: restore them, or clear the columns that hold them")
+    _show_skipped(report.skipped)
 
 
 @click.command(
@@ -336,7 +346,7 @@ def _show_fsck(report: CheckedLedgers) -> None:
 
 def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None:
     """Refuse to check a backend that several ledgers share: each would take the objects of the others for orphans."""
-    for backend in config.backends:
+    for backend in config.known_backends:
         if len({place.identity for place in places if place.stores_in(backend.key)}) > 1:
             raise LedgerError(
                 "Several ledgers store in this backend: give each database its own",
@@ -513,7 +523,7 @@ async def _with_places(
     config = _config(app)
     databases = find_databases(config.ledger or LedgerConfig(), app.plugins)
     if only is None:
-        usable, skipped = await _usable(config.backends if needs_stores else ())
+        usable, skipped = await _usable(config.known_backends if needs_stores else ())
     else:
         usable, skipped = list(only), []
     async with open_backends(config.registry, usable):

@@ -23,6 +23,7 @@ __all__ = (
     "LedgerUsage",
     "ListReport",
     "MigrateReport",
+    "MissingEntry",
     "OwnerUsage",
     "SharedEntry",
     "Skipped",
@@ -140,6 +141,15 @@ class SharedEntry(msgspec.Struct, frozen=True):
     """The first of them, as ``Document(5).file``."""
 
 
+class MissingEntry(msgspec.Struct, frozen=True):
+    """An object that rows hold, and that its backend does not."""
+
+    backend: str
+    key: str
+    places: list[str]
+    """The first of them, as ``Document(5).file``."""
+
+
 class AdoptedLedger(msgspec.Struct, frozen=True, kw_only=True):
     """What was entered into one ledger."""
 
@@ -149,12 +159,17 @@ class AdoptedLedger(msgspec.Struct, frozen=True, kw_only=True):
     shared_count: int
     shared: list[SharedEntry]
     """The first thousand."""
+    missing_count: int
+    missing: list[MissingEntry]
+    """The first thousand."""
 
 
 class AdoptReport(msgspec.Struct, frozen=True):
     """``adopt``."""
 
     ledgers: list[AdoptedLedger]
+    skipped: list[Skipped]
+    """Backends that could not be compared with the rows."""
 
 
 class FindingEntry(msgspec.Struct, frozen=True):
