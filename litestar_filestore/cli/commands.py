@@ -80,10 +80,6 @@ _SHARED = (
     "Shared objects stay as long as a row holds them. To give each row a file of its own, assign a copy "
     "(row.file = row.file.copy()); afterwards 'fsck --repair' hands each object to the row that is left, or deletes it."
 )
-_MISSING = (
-    "{} objects of rows have no bytes: those files were lost before. Restore the objects from a backup, or set the "
-    "columns of these rows to None."
-)
 _NO_LEDGER = (
     "have file columns, and no ledger was found for them: nothing is swept, and a crash leaves objects behind. Name "
     "their databases in LedgerConfig(databases=[engine]) and create the ledger's tables, or pass --without-ledger if "
@@ -113,7 +109,7 @@ def list_backends(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
             place=place_of(backend),
             can=[str(each.name).lower() for each in Capability if each in backend.capabilities],
         )
-        for backend in _config(app).backends
+        for backend in _config(app).known_backends
     ]
     finish(ListReport(entries), _show_list, as_json=as_json)
 
@@ -134,7 +130,7 @@ def check(app: Litestar, as_json: bool, timeout: float, without_ledger: bool) ->
 
 async def _check(app: Litestar, *, seconds: float, without_ledger: bool) -> CheckReport:
     # One after the other: the backends may share a store, and a slow one should not make the others late.
-    backends = [await probe(backend, seconds=seconds) for backend in _config(app).backends]
+    backends = [await probe(backend, seconds=seconds) for backend in _config(app).known_backends]
     databases, orphans = await _check_ledgers(app)
     missing = [] if without_ledger else orphans
     return CheckReport(
@@ -240,7 +236,8 @@ def adopt_command(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
     """Adopt rows that were written before there was a ledger."""
 
     async def run(session: _Session) -> AdoptReport:
-        return AdoptReport([await _adopt(place, session.backends) for place in session.places], session.skipped)
+        ledgers = [await _adopt(place, session.backends) for place in session.places]
+        return AdoptReport(ledgers, session.skipped)
 
     finish(anyio.run(_with_places, app, run), _show_adopt, as_json=as_json)
 
@@ -269,9 +266,9 @@ def _show_adopt(report: AdoptReport) -> None:
         if ledger.shared_count:
             say(_SHARED)
         for lost in ledger.missing:
-            say(f"  {lost.backend}:{lost.key} has no bytes; {', '.join(lost.places)} holds it", style="red")
+            say(f"  {lost.backend}:{lost.key} has no bytes, and is held by {', '.join(lost.places)}", style="red")
         if ledger.missing_count:
-            say(_MISSING.format(ledger.missing_count), style="red")
+            say(f"{ledger.missing_count} objects have no bytes: restore them, or clear the columns that hold them")
     _show_skipped(report.skipped)
 
 
@@ -349,7 +346,7 @@ def _show_fsck(report: CheckedLedgers) -> None:
 
 def _check_one_ledger_each(places: list[Place], config: FilestoreConfig) -> None:
     """Refuse to check a backend that several ledgers share: each would take the objects of the others for orphans."""
-    for backend in config.backends:
+    for backend in config.known_backends:
         if len({place.identity for place in places if place.stores_in(backend.key)}) > 1:
             raise LedgerError(
                 "Several ledgers store in this backend: give each database its own",
@@ -526,7 +523,7 @@ async def _with_places(
     config = _config(app)
     databases = find_databases(config.ledger or LedgerConfig(), app.plugins)
     if only is None:
-        usable, skipped = await _usable(config.backends if needs_stores else ())
+        usable, skipped = await _usable(config.known_backends if needs_stores else ())
     else:
         usable, skipped = list(only), []
     async with open_backends(config.registry, usable):

@@ -147,7 +147,7 @@ class MissingEntry(msgspec.Struct, frozen=True):
     backend: str
     key: str
     places: list[str]
-    """The first rows that hold it, as ``Document(5).file``."""
+    """The first of them, as ``Document(5).file``."""
 
 
 class AdoptedLedger(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +169,7 @@ class AdoptReport(msgspec.Struct, frozen=True):
 
     ledgers: list[AdoptedLedger]
     skipped: list[Skipped]
-    """Backends that could not be asked for the bytes of rows."""
+    """Backends that could not be compared with the rows."""
 
 
 class FindingEntry(msgspec.Struct, frozen=True):

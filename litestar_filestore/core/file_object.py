@@ -139,6 +139,14 @@ class _Stored(type):
         return f"{super().__repr__()} (Litestar handles files with {_PLUGIN})"
 
 
+def _check_pinned(to_filename: object) -> None:
+    if not isinstance(to_filename, str):
+        raise InvalidArgumentError(
+            f"The third argument is to_filename, a key, and not the content: it takes text, not "
+            f"{type(to_filename).__name__}. Write content= for bytes, source_path= for a local file"
+        )
+
+
 def _decode(type_: Any, value: Any) -> Any:
     """Stand in for the decoder that the plugin brings.
 
@@ -232,11 +240,8 @@ class FileObject(metaclass=_Stored):
         """
         if not filename:
             raise InvalidArgumentError("A file needs a filename, for example 'report.pdf'")
-        if to_filename is not None and not isinstance(to_filename, str):
-            raise InvalidArgumentError(
-                f"The third argument is to_filename, a key, and not the content: it takes text, not "
-                f"{type(to_filename).__name__}. Write content= for bytes, source_path= for a local file"
-            )
+        if to_filename is not None:
+            _check_pinned(to_filename)
         if size is not None and size < 0:
             raise InvalidArgumentError(f"size must be 0 bytes or more, not {size}")
         if content is not None and source_path is not None:
@@ -756,8 +761,7 @@ class FileObject(metaclass=_Stored):
         """Return who makes links for a store that cannot sign."""
         if (links := surroundings.link_maker) is None:
             raise UnsupportedOperationError(
-                f"{error.detail if isinstance(error, StorageError) else error or 'This store cannot sign'}. "
-                f"{_WHO_MAKES_LINKS}",
+                f"{error.detail if isinstance(error, StorageError) else error}. {_WHO_MAKES_LINKS}",
                 operation="sign",
                 backend=self.backend_key,
                 key=self.path,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.util import greenlet_spawn
 
-from litestar_filestore.errors import UnsupportedOperationError
+from litestar_filestore.errors import InvalidKeyError, UnsupportedOperationError
 from litestar_filestore.ledger.ledger import Facts, Ledger, ObjectKey
 from litestar_filestore.ledger.staging import transact
 from litestar_filestore.ledger.table import State
@@ -325,8 +325,15 @@ def _missing(held: Survey, backends: Sequence[StorageBackend]) -> Iterator[Objec
             for key in page:
                 if key in seen or (found := by_key.get(key.backend)) is None:
                     continue
-                if not call(partial(found.exists, key.key), partial(found.exists_async, key.key)):
+                if not _is_there(found, key.key):
                     yield key
+
+
+def _is_there(backend: StorageBackend, key: str) -> bool:
+    try:
+        return call(partial(backend.exists, key), partial(backend.exists_async, key))
+    except InvalidKeyError:  # a row may say anything
+        return False
 
 
 def adopt(

@@ -137,6 +137,14 @@ class FilestoreConfig:
         self.links = self.links or LinkConfig()
         return LinkSigner(ring, self.links, self.registry, downloads=self.downloads)
 
+    @property
+    def known_backends(self) -> tuple[StorageBackend, ...]:
+        """The `backends`, and after them those that the program has registered by hand, as with Advanced Alchemy."""
+        known: dict[str, StorageBackend] = {}
+        for backend in (*self.backends, *self.registry.all()):
+            known.setdefault(backend.key, backend)
+        return tuple(known.values())
+
     def provide_registry(self) -> StorageRegistry:
         """Return the registry; the dependency under `registry_dependency_key`."""
         return self.registry

@@ -90,7 +90,7 @@ class ContentTypes(FileRule):
         Raises:
             ConfigurationError: If a pattern is not a media type, or there is no pattern.
         """
-        if not patterns or not all(isinstance(each, str) and _is_type(each) for each in patterns):
+        if not patterns or not all(map(_is_type, patterns)):
             raise ConfigurationError(
                 "ContentTypes takes media types, as in ContentTypes('application/pdf', 'image/*'), not "
                 f"{_shown(patterns)}"
@@ -126,7 +126,7 @@ class Extensions(FileRule):
             ConfigurationError: If there is none, or one is empty.
         """
         dotted = tuple(dict.fromkeys("." + str(each).lower().lstrip(".") for each in extensions))
-        if not dotted or "." in dotted or not all(isinstance(each, str) for each in extensions):
+        if not dotted or "." in dotted or not all(map(_is_text, extensions)):
             raise ConfigurationError(
                 f"Extensions takes extensions, as in Extensions('.pdf', '.tar.gz'), not {_shown(extensions)}"
             )
@@ -153,7 +153,7 @@ class MaxFiles(FileRule):
         Raises:
             ConfigurationError: If it is less than one.
         """
-        if not isinstance(count, int) or count < 1:
+        if not _is_whole(count) or count < 1:
             raise ConfigurationError(f"MaxFiles takes a number of at least 1, as in MaxFiles(10), not {count!r}")
         object.__setattr__(self, "max_files", count)
 
@@ -175,7 +175,20 @@ def _shown(given: tuple[object, ...]) -> str:
     return repr(given[0]) if len(given) == 1 else repr(given)
 
 
-def _is_type(pattern: str) -> bool:
+# The arguments of rules are whatever somebody has written; type checkers see a mistake, and the program starts anyway.
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_type(pattern: object) -> bool:
+    if not isinstance(pattern, str):
+        return False
     kind, slash, subtype = pattern.partition("/")
     return bool(kind and slash and subtype) and "/" not in subtype and not kind.startswith("*")
 
@@ -222,7 +235,7 @@ def parse_size(size: int | str) -> int:
         whole, fraction, unit = cast("tuple[str, str | None, str]", found.groups())
         factor = _UNITS[unit.replace("k", "K")]
         return int(whole) * factor + int((fraction or "").ljust(3, "0")) * factor // 1000
-    if isinstance(size, bool) or not isinstance(size, int):
+    if not _is_whole(size):
         raise ConfigurationError(f"A size is a whole number of bytes, or text such as '25 MB', not {size!r}")
     if size < 0:
         raise ConfigurationError(f"A size must be 0 bytes or more, not {size!r}")

@@ -19,6 +19,7 @@ from litestar_filestore import (
     LocalBackend,
     MovingBackend,
     StoredObject,
+    storages,
 )
 from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger_config import LedgerConfig
@@ -30,6 +31,7 @@ __all__ = (
     "create_app_that_moves_back",
     "create_app_with_a_dead_store",
     "create_app_with_markup",
+    "create_app_with_registered_backend",
     "create_app_with_tenants",
     "create_app_without_deletes",
 )
@@ -49,6 +51,14 @@ def create_app() -> Litestar:
     return Litestar(
         [], plugins=[SQLAlchemyPlugin(database), FilestorePlugin(FilestoreConfig([backend]))], openapi_config=None
     )
+
+
+def create_app_with_registered_backend() -> Litestar:
+    """Make it with its backend registered as in Advanced Alchemy, not configured."""
+    folder = Path(os.environ["PAPERS"])
+    database = SQLAlchemyAsyncConfig(connection_string=f"sqlite+aiosqlite:///{folder}/papers.db", create_all=True)
+    storages.register_backend(LocalBackend("papers", folder / "objects", fsync=False))
+    return Litestar([], plugins=[SQLAlchemyPlugin(database), FilestorePlugin(FilestoreConfig())], openapi_config=None)
 
 
 def create_app_with_tenants() -> Litestar:

@@ -338,6 +338,27 @@ def test_adopt_shared(office: Office) -> None:
     assert office.run("fsck")[0] == 0
 
 
+def test_adopt_names_rows_without_bytes(office: Office) -> None:
+    """``adopt`` says which rows have lost their bytes; they are adopted all the same."""
+    office.add("old", state=None)
+    (office.folder / "objects" / "old").unlink()
+    code, output = office.run("adopt")
+    assert code == 0, output
+    assert "adopted 1, known 0, shared 0" in output
+    assert "papers:old has no bytes, and is held by Paper(1).file" in output
+    assert "1 objects have no bytes: restore them, or clear the columns" in output
+
+
+@pytest.mark.parametrize("command", ["list", "check", "fsck"])
+def test_backends_that_were_registered_by_hand(office: Office, command: str) -> None:
+    """Commands work on backends of ``storages.register_backend`` as on those of the configuration."""
+    office.add("one")
+    (office.folder / "objects" / "one").unlink()
+    code, output = office.run(command, app="create_app_with_registered_backend")
+    expected = {"list": (0, "papers"), "check": (0, "papers"), "fsck": (1, "papers:one")}
+    assert (code, expected[command][1] in output) == (expected[command][0], True), output
+
+
 def test_usage(office: Office) -> None:
     """``usage`` sums up the objects of one owner that are in the store, also those that are to be deleted."""
     office.add("one")

@@ -59,14 +59,13 @@ def test_readme_from_a_wheel_with_two_processes(tmp_path: Path) -> None:
         "FILESTORE_SECRET": secrets.token_urlsafe(32),
     }
     port = free_port()
-    command = [programs / "litestar", "run", "--wc", "2", "--host", HOST, "--port", str(port)]
+    command: list[str | Path] = [programs / "litestar", "run", "--wc", "2", "--host", HOST, "--port", str(port)]
     with (
         running("readme", command, tmp_path, Surroundings(environment=environment), orphan_signal=SIGTERM) as server,
         httpx.Client(base_url=f"http://{HOST}:{port}", timeout=90) as client,
     ):
         server.wait_for_port(port)
-        form = {"data": {"title": "Notes"}, "files": {"file": ("notes.txt", b"hello", "text/plain")}}
-        made = client.post("/documents", **form)
+        made = client.post("/documents", data={"title": "Notes"}, files={"file": ("notes.txt", b"hello", "text/plain")})
         assert made.status_code == 201, server.log.read_text(encoding="utf-8") + made.text
         path = f"/documents/{made.json()['id']}/file"
         assert (client.get(path).content, client.head(path).headers["content-length"]) == (b"hello", "5")

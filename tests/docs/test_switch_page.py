@@ -157,5 +157,9 @@ def test_steps_of_the_page(tmp_path: Path) -> None:
     ]
     assert "adopted 5" in steps[2]
     assert "same.txt is held by Document(" in steps[2]
+    assert "lost.txt has no bytes, and is held by Document(" in steps[2]
+    assert "local" in steps[3]
+    assert "local:lost.txt" in steps[4]
+    assert "local" in shop.shell("litestar --app app:app storages list")
     shop.run(sys.executable, "-c", USE)
     shop.shell(f"{database} downgrade --no-prompt base")

@@ -26,6 +26,9 @@ from litestar_filestore import (
 from litestar_filestore.errors import BackendNotRegisteredError
 from tests.uploads.conftest import Serve
 
+multipart: Any = MultipartBody  # for forms that are values
+json_body: Any = JSONBody
+
 UPLOAD = {"file": ("a.txt", b"hello", "text/plain")}
 
 
@@ -90,13 +93,13 @@ def test_form_that_cannot_work_stops_the_application(form: Any, message: str) ->
     """Litestar would take the files itself, without any rule, or refuse each request."""
     config = FilestoreConfig([MemoryBackend("documents"), MemoryBackend("elsewhere")])
     with pytest.raises(ImproperlyConfiguredException, match=message):
-        Litestar([handler(MultipartBody[form])], plugins=[FilestorePlugin(config)])
+        Litestar([handler(multipart[form])], plugins=[FilestorePlugin(config)])
 
 
 @pytest.mark.parametrize("form", [list[str], list[UploadFile], dict[str, Any], dict[str, UploadFile], dict], ids=str)
 def test_forms_of_litestar_are_left_alone(form: Any, serve: Serve) -> None:
     """A form that says what it holds, and no files of ours, is Litestar's."""
-    assert serve(handler(MultipartBody[form])).post("/", files=UPLOAD).status_code in {201, 400}
+    assert serve(handler(multipart[form])).post("/", files=UPLOAD).status_code in {201, 400}
 
 
 def test_body_that_is_a_tracked_list(serve: Serve) -> None:
@@ -123,7 +126,7 @@ def test_forgotten_multipart_body_stops_the_application(body: Any) -> None:
 @pytest.mark.parametrize("body", [Form, FileObject, Form | None], ids=["form", "file", "nullable"])
 def test_form_for_a_handler_that_reads_json(body: Any, serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     """The answer to a form says how the handler would take it, and not that its JSON is malformed."""
-    answer = serve(handler(JSONBody[body]), logging_config=None).post("/", data={"title": "A"}, files=UPLOAD)
+    answer = serve(handler(json_body[body]), logging_config=None).post("/", data={"title": "A"}, files=UPLOAD)
     assert answer.status_code == 415
     assert "data: MultipartBody[...]" in answer.json()["detail"]
     assert "upload was sent a form, but reads JSON: to take uploads, declare data: MultipartBody[...]" in caplog.text
@@ -149,7 +152,7 @@ def test_json_for_a_handler_with_files_is_read_as_before(serve: Serve) -> None:
 )
 def test_backend_of_a_form_that_is_not_configured_stops_the_start(field: Any, backend: MemoryBackend) -> None:
     """An application whose uploads cannot be stored anywhere does not start, and says which handler it is."""
-    app = Litestar([handler(MultipartBody[field])], plugins=[FilestorePlugin(FilestoreConfig([backend]))])
+    app = Litestar([handler(multipart[field])], plugins=[FilestorePlugin(FilestoreConfig([backend]))])
     message = (
         r"'file' of .*upload stores in a backend that is not configured: add it to FilestoreConfig.*, "
         "or correct the name .*Configured are: 'uploads-together' .*backend='elsewhere'"
