@@ -128,7 +128,7 @@ def _show_list(report: ListReport) -> None:
 @click.option("--without-ledger", is_flag=True, default=False, help="Models with files and no ledger are on purpose.")
 def check(app: Litestar, as_json: bool, timeout: float, without_ledger: bool) -> None:  # noqa: FBT001  # options of click
     """Probe every backend and look for every ledger; fail if something does not work."""
-    report = anyio.run(partial(_check, app, seconds=timeout, without_ledger=without_ledger))
+    report: CheckReport = anyio.run(partial(_check, app, seconds=timeout, without_ledger=without_ledger))
     finish(report, _show_check, ok=report.ok, as_json=as_json)
 
 
@@ -287,14 +287,14 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
     async def run(session: _Session) -> CheckedLedgers:
         _check_one_ledger_each(session.places, session.config)
         ledgers: list[CheckedLedger] = []
-        for place in session.places:
-            with progress("objects") as show:
-                config = FsckConfig(
-                    repair=repair,
-                    minimum_age_seconds=minimum_age,
-                    max_doomed_percent=max_doomed_percent,
-                    on_progress=lambda report, show=show: show(report.objects, None),
-                )
+        with progress("objects") as show:
+            config = FsckConfig(
+                repair=repair,
+                minimum_age_seconds=minimum_age,
+                max_doomed_percent=max_doomed_percent,
+                on_progress=lambda report: show(report.objects, None),
+            )
+            for place in session.places:
                 work = partial(_fsck, place=place, backends=session.backends, config=config)
                 ledgers.append(await run_on(place.database, work))
         clean = all(not ledger.counts for ledger in ledgers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -176,8 +176,8 @@ async def test_a_move(move: Move) -> None:
         move.old.put(content, key=key)
     asked: list[str] = []
 
-    async def facts(keys: object) -> dict[str, KnownFacts]:
-        asked.extend(keys)  # type: ignore[call-overload]
+    async def facts(keys: Sequence[str]) -> dict[str, KnownFacts]:
+        asked.extend(keys)
         return {"03/x.txt": KnownFacts("text/x-special", {"owner": "alice"})}
 
     report = await move.mover(MoveConfig(facts=facts)).run()
@@ -246,7 +246,7 @@ async def test_a_damaged_original_is_named(move: Move) -> None:
     """An object that is not what its row says is not passed off as moved."""
     move.old.put(b"rotten", key="x")
 
-    async def facts(keys: object) -> dict[str, KnownFacts]:
+    async def facts(keys: Sequence[str]) -> dict[str, KnownFacts]:
         return {"x": KnownFacts(checksum="sha256:" + "0" * 64)}
 
     report = await move.mover(MoveConfig(facts=facts)).run()
