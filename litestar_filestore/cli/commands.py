@@ -138,7 +138,7 @@ async def _check(app: Litestar, *, seconds: float, without_ledger: bool) -> Chec
     databases, orphans = await _check_ledgers(app)
     missing = [] if without_ledger else orphans
     return CheckReport(
-        ok=not missing and all(each.ok for each in (*backends, *databases)),
+        ok=not missing and all(backend.ok for backend in backends) and all(database.ok for database in databases),
         backends=backends,
         databases=databases,
         without_ledger=[each.class_.__name__ for each in missing],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +42,11 @@ CANNOT_RUN = 3
 """Exit code: the command could not do its work, because a store or database is away or the set-up is wrong."""
 
 
+_QUIET_SECONDS = 0.1
+"""How long a command waits before it ends. obstore 0.12 frees what it was given in threads of its own, a moment after
+the call; one that does so while the interpreter ends aborts the process, and scripts would see that exit code."""
+
+
 class StoragesCommand(click.Command):
     """A command with ``--json``, whose expected errors end in a sentence and not in a traceback."""
 
@@ -61,6 +67,9 @@ class StoragesCommand(click.Command):
             raise _stop(list(errors.exceptions if errors else ()), as_json=ctx.params["as_json"]) from group
         except (StorageError, SQLAlchemyError) as error:
             raise _stop([error], as_json=ctx.params["as_json"]) from error
+        finally:
+            if "obstore" in sys.modules:
+                time.sleep(_QUIET_SECONDS)
 
 
 def _stop(errors: list[Exception], *, as_json: bool) -> SystemExit:
