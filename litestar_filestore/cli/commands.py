@@ -288,13 +288,14 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
         _check_one_ledger_each(session.places, session.config)
         ledgers: list[CheckedLedger] = []
         with progress("objects") as show:
-            config = FsckConfig(
-                repair=repair,
-                minimum_age_seconds=minimum_age,
-                max_doomed_percent=max_doomed_percent,
-                on_progress=lambda report: show(report.objects, None),
-            )
             for place in session.places:
+                total = await run_on(place.database, partial(_count, place=place))
+                config = FsckConfig(
+                    repair=repair,
+                    minimum_age_seconds=minimum_age,
+                    max_doomed_percent=max_doomed_percent,
+                    on_progress=partial(_show_objects, show, total),
+                )
                 work = partial(_fsck, place=place, backends=session.backends, config=config)
                 ledgers.append(await run_on(place.database, work))
         clean = all(not ledger.counts for ledger in ledgers)
@@ -302,6 +303,16 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
 
     report = anyio.run(_with_places, app, run)
     finish(report, _show_fsck, ok=report.ok, as_json=as_json)
+
+
+def _count(engine: sa.Engine, place: Place) -> int:
+    """Return how many objects the ledger knows: about as many as will be listed."""
+    with engine.connect() as connection:
+        return sum(row[2] for row in Ledger(place.table).totals(connection))
+
+
+def _show_objects(show: Callable[[int, int | None], None], total: int, report: FsckReport) -> None:
+    show(report.objects, max(total, report.objects))
 
 
 def _fsck(engine: sa.Engine, place: Place, backends: list[StorageBackend], config: FsckConfig) -> CheckedLedger:

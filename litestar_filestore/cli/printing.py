@@ -11,7 +11,16 @@ import click
 import msgspec
 from litestar.cli._utils import console  # one of the two names that other plugins' commands use as well
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
@@ -122,6 +131,14 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
+class _Rate(ProgressColumn):
+    """How many there are in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, as far as it is known."""
+        return Text("" if task.speed is None else f"{task.speed:,.1f}/s")
+
+
 @contextmanager
 def progress(unit: str) -> Generator[Callable[[int, int | None], None]]:
     """Show on a terminal how many are done, how fast, and how long it still takes; elsewhere, nothing.
@@ -135,7 +152,7 @@ def progress(unit: str) -> Generator[Callable[[int, int | None], None]]:
         A context with a function to call with the number of those done and the number of all, in any thread.
     """
     columns = (
-        *(TextColumn("{task.completed:,.0f} {task.description}"), BarColumn(), TaskProgressColumn(show_speed=True)),
+        *(TextColumn("{task.completed:,.0f} {task.description}"), BarColumn(), TaskProgressColumn(), _Rate()),
         *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
     )
     errors = Console(stderr=True)
