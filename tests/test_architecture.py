@@ -66,7 +66,6 @@ LONELY = {
     "cli.probes": "proves what a store can do: without a command line",
     "cli.row_facts": "what rows know of objects, for stores that know less",
     "cli.policies": "what each service calls the permissions: a service is changed here",
-    "core.advanced_alchemy": "old forms of Advanced Alchemy, which nobody needs who comes without them",
     "core.reader": "a file that can be sought in, for libraries: nothing of it is needed to stream",
     "downloads.delivery": "who sends the bytes: a mode of delivery is changed here",
     "ledger.reserves": "which keys are reserved, and for how long, apart from how they are entered",

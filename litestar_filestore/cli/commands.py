@@ -124,7 +124,7 @@ def _show_list(report: ListReport) -> None:
 @click.option("--without-ledger", is_flag=True, default=False, help="Models with files and no ledger are on purpose.")
 def check(app: Litestar, as_json: bool, timeout: float, without_ledger: bool) -> None:  # noqa: FBT001  # options of click
     """Probe every backend and look for every ledger; fail if something does not work."""
-    report = anyio.run(partial(_check, app, seconds=timeout, without_ledger=without_ledger))
+    report: CheckReport = anyio.run(partial(_check, app, seconds=timeout, without_ledger=without_ledger))
     finish(report, _show_check, ok=report.ok, as_json=as_json)
 
 
@@ -134,7 +134,7 @@ async def _check(app: Litestar, *, seconds: float, without_ledger: bool) -> Chec
     databases, orphans = await _check_ledgers(app)
     missing = [] if without_ledger else orphans
     return CheckReport(
-        ok=not missing and all(each.ok for each in (*backends, *databases)),
+        ok=not missing and all(backend.ok for backend in backends) and all(database.ok for database in databases),
         backends=backends,
         databases=databases,
         without_ledger=[each.class_.__name__ for each in missing],
@@ -284,13 +284,14 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
     async def run(session: _Session) -> CheckedLedgers:
         _check_one_ledger_each(session.places, session.config)
         ledgers: list[CheckedLedger] = []
-        for place in session.places:
-            with progress("objects") as show:
+        with progress("objects") as show:
+            for place in session.places:
+                total = await run_on(place.database, partial(_count, place=place))
                 config = FsckConfig(
                     repair=repair,
                     minimum_age_seconds=minimum_age,
                     max_doomed_percent=max_doomed_percent,
-                    on_progress=lambda report, show=show: show(report.objects, None),
+                    on_progress=partial(_show_objects, show, total),
                 )
                 work = partial(_fsck, place=place, backends=session.backends, config=config)
                 ledgers.append(await run_on(place.database, work))
@@ -299,6 +300,16 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
 
     report = anyio.run(_with_places, app, run)
     finish(report, _show_fsck, ok=report.ok, as_json=as_json)
+
+
+def _count(engine: sa.Engine, place: Place) -> int:
+    """Return how many objects the ledger knows: about as many as will be listed."""
+    with engine.connect() as connection:
+        return sum(row[2] for row in Ledger(place.table).totals(connection))
+
+
+def _show_objects(show: Callable[[int, int | None], None], total: int, report: FsckReport) -> None:
+    show(report.objects, max(total, report.objects))
 
 
 def _fsck(engine: sa.Engine, place: Place, backends: list[StorageBackend], config: FsckConfig) -> CheckedLedger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,16 @@ import click
 import msgspec
 from litestar.cli._utils import console  # one of the two names that other plugins' commands use as well
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
@@ -41,6 +51,11 @@ CANNOT_RUN = 3
 """Exit code: the command could not do its work, because a store or database is away or the set-up is wrong."""
 
 
+_QUIET_SECONDS = 0.1
+"""How long a command waits before it ends. obstore 0.12 frees what it was given in threads of its own, a moment after
+the call; one that does so while the interpreter ends aborts the process, and scripts would see that exit code."""
+
+
 class StoragesCommand(click.Command):
     """A command with ``--json``, whose expected errors end in a sentence and not in a traceback."""
 
@@ -61,6 +76,9 @@ class StoragesCommand(click.Command):
             raise _stop(list(errors.exceptions if errors else ()), as_json=ctx.params["as_json"]) from group
         except (StorageError, SQLAlchemyError) as error:
             raise _stop([error], as_json=ctx.params["as_json"]) from error
+        finally:
+            if "obstore" in sys.modules:
+                time.sleep(_QUIET_SECONDS)
 
 
 def _stop(errors: list[Exception], *, as_json: bool) -> SystemExit:
@@ -113,6 +131,14 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
+class _Rate(ProgressColumn):
+    """How many there are in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, as far as it is known."""
+        return Text("" if task.speed is None else f"{task.speed:,.1f}/s")
+
+
 @contextmanager
 def progress(unit: str) -> Generator[Callable[[int, int | None], None]]:
     """Show on a terminal how many are done, how fast, and how long it still takes; elsewhere, nothing.
@@ -126,7 +152,7 @@ def progress(unit: str) -> Generator[Callable[[int, int | None], None]]:
         A context with a function to call with the number of those done and the number of all, in any thread.
     """
     columns = (
-        *(TextColumn("{task.completed:,.0f} {task.description}"), BarColumn(), TaskProgressColumn(show_speed=True)),
+        *(TextColumn("{task.completed:,.0f} {task.description}"), BarColumn(), TaskProgressColumn(), _Rate()),
         *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
     )
     errors = Console(stderr=True)

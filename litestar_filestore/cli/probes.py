@@ -257,10 +257,11 @@ class _Probe:
 
 def _advice(error: BaseException) -> str | None:
     """Return what the causes of an error say, in our words."""
-    cause: BaseException | None = error
-    while (cause := cause.__cause__ or cause.__context__) is not None:
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
         said = f"{type(cause).__name__} {cause}"
         for phrases, advice in _ADVICE:
             if any(phrase in said for phrase in phrases):
                 return advice
+        cause = cause.__cause__ or cause.__context__
     return None

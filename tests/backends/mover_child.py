@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,8 @@ async def _main(order: dict[str, Any]) -> None:
     config = MoveConfig(facts=_facts, on_progress=lambda report: print(report.moved, flush=True))
     report = await Mover(backend, config).run()
     await backend.close_async()
-    sys.exit(not report.is_complete)
+    # No orderly end: see the pause at the end of commands.
+    os._exit(not report.is_complete)
 
 
 if __name__ == "__main__":

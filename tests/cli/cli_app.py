@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from advanced_alchemy.base import BigIntBase
 from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlchemyPlugin
@@ -89,7 +89,7 @@ def create_app_with_a_dead_store() -> Litestar:
     """Make the application with another backend, at whose address nothing listens."""
     app = create_app()
     config = next(plugin for plugin in app.plugins if isinstance(plugin, FilestorePlugin)).config
-    client = {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {"max_attempts": 0}}}
+    client: dict[str, Any] = {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {"max_attempts": 0}}}
     dead = FSSpecBackend("dead", "s3://bucket", username="key", password="secret", **client)
     config.backends = (*config.backends, dead)
     return app

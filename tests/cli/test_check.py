@@ -11,12 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import boto3
 import pytest
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from botocore.config import Config
 
 from litestar_filestore import FSSpecBackend, LocalBackend, MemoryBackend, ObstoreBackend, StorageBackend
@@ -309,6 +311,46 @@ async def test_azure_with_a_wrong_key(azure_server: AzureServer) -> None:
     for backend in wrong:
         found = await probe(backend)
         assert "credentials" in reasons(found), found
+
+
+def azure_token(server: AzureServer, container: str, **may: bool) -> str:
+    """Return a token that allows only this in the container."""
+    return generate_container_sas(
+        server.account_name,
+        container,
+        account_key=server.account_key,
+        permission=ContainerSasPermissions(**may),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+        protocol="https,http",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("may", "failed"),
+    [
+        ({"read": True, "list": True}, {"put", "delete"}),
+        ({"write": True, "create": True, "delete": True}, {"read", "range", "list"}),
+    ],
+    ids=["read only", "write only"],
+)
+@pytest.mark.parametrize("library", ["obstore", "fsspec"])
+async def test_azure_with_a_token(
+    azure_server: AzureServer, library: str, may: dict[str, bool], failed: set[str]
+) -> None:
+    """It names the actions that the token does not allow, and the role and the letters that do."""
+    container = obstore_stores.make_container(azure_server)
+    token = azure_token(azure_server, container, **may)
+    if library == "obstore":
+        options: dict[str, Any] = {"azure_storage_account_key": None, "azure_storage_sas_key": token}
+        backend: StorageBackend = obstore_stores.azure_backend(azure_server, container, **options)
+    else:
+        connection = f"BlobEndpoint={azure_server.endpoint};SharedAccessSignature={token}"
+        backend = fsspec_stores.azure_backend(azure_server, container, connection_string=connection)
+    found = await probe(backend)
+    assert permissions(found).keys() - {"sign"} == failed, found
+    assert found.policy is not None
+    assert (container in found.policy, "racwdl" in found.policy) == (True, True)
 
 
 @pytest.mark.slow
