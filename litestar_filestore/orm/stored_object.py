@@ -72,10 +72,12 @@ class TrackedFiles(MutableList[FileObject]):
         self.watch()
 
     def changed(self) -> None:
-        """Flag this list as changed in the rows that hold it."""
+        """Flag this list as changed in the rows that hold it, and resolve ids that were put into it."""
         before = self._before
         self.watch()
         self._flag(before)
+        if names_entries(self) and self._parents and not names_entries(before):
+            put_held_files(next(iter(self._parents.values())), self, before)
 
     def watch(self) -> None:
         """Listen to the files that are in the list now, and give ids to those that have none."""

@@ -77,6 +77,27 @@ def test_new_file_takes_over_the_id_that_it_is_given(engine: sa.Engine) -> None:
         assert new.id != old.id
 
 
+@pytest.mark.parametrize("in_place", [True, False], ids=["in place", "assigned"])
+def test_id_means_the_file_that_is_loaded(engine: sa.Engine, in_place: bool) -> None:  # noqa: FBT001
+    """What was changed in it before a client's list is taken stays changed, and it can be read at once."""
+    with Session(engine) as session:
+        session.add(document := Document(id=1, pages=[a_file(b"1"), a_file(b"2")]))
+        session.commit()
+        pages = document.pages
+        assert pages is not None
+        first = pages[0]
+        first.update_metadata({"rotated": 90})
+        sent = FileObjectList([a_file(b"3"), sent_file(first.id)])
+        if in_place:
+            pages[:] = sent
+        else:
+            document.pages = pages = sent
+        assert document.pages is not None
+        assert document.pages[1] is first
+        session.commit()
+        assert document.pages[1].metadata == {"rotated": 90}
+
+
 def test_two_files_swapped_keep_their_ids() -> None:
     """One file is twice in the list for a moment."""
     pages = TrackedFiles([FileObject(BACKEND, "a"), FileObject(BACKEND, "b")])
