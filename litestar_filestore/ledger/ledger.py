@@ -766,7 +766,8 @@ def _link_statement(table: Table, free: tuple[State, ...]) -> sa.Update:
 
 @lru_cache(maxsize=64)
 def _link_at_once(table: Table, free: tuple[State, ...], dialect: Dialect) -> Prepared:
-    return Prepared.of(_link_statement(table, free).returning(sa.literal_column("1")), dialect)
+    statement: Any = _link_statement(table, free)
+    return Prepared.of(statement.returning(sa.literal_column("1")), dialect)
 
 
 @lru_cache(maxsize=64)

@@ -1,9 +1,9 @@
 """Single statements of the ledger on SQLite's driver itself, compiled once: each costs one worker hop.
 
-Through SQLAlchemy a statement costs three with aiosqlite (cursor, execute, close), and a transaction of its own two more
-(commit, and the rollback with which the pool resets a connection). Such a transaction runs on a line, a connection that
-stays open for it. Servers are asked through SQLAlchemy's pool: there a round trip costs more than the calls, and only
-the pool knows what to do about a connection that has gone silent.
+Through SQLAlchemy a statement costs three with aiosqlite (cursor, execute, close), and a transaction of its own costs
+two more (commit, and the rollback with which the pool resets a connection). Such a transaction runs on a line, which is
+a connection that stays open for it. Servers are asked through SQLAlchemy's pool: there a round trip costs more than the
+calls, and only the pool knows what to do about a connection that has gone silent.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def takes_at_once(connection: Connection) -> bool:
     dialect = connection.dialect
     if dialect.driver not in _DRIVERS or not dialect.update_returning or dialect.dispatch.do_execute:
         return False
-    inside: Any = connection  # SQLAlchemy asks these before each statement
-    if inside._has_events or inside.engine._has_events or inside._echo:
+    inside: Any = connection  # SQLAlchemy itself asks these before each statement; no public name tells the same
+    if inside._has_events or inside.engine._has_events or inside._echo:  # noqa: SLF001
         return False
     return not connection.get_execution_options().get("schema_translate_map")
 

@@ -74,6 +74,7 @@ class _Beside:
             self.line = Line(self.engine)
 
 
+_MARK = "_has_events"
 _engines: WeakKeyDictionary[Engine, _Beside] = WeakKeyDictionary()
 """Engines by the engine that owns a pool. Those that ``execution_options()`` returns share its pool and lifetime."""
 _beside: WeakSet[Engine] = WeakSet()
@@ -140,12 +141,12 @@ def _without_options(engine: Engine) -> Engine:
 
 
 def _dispose_with(engine: Engine) -> None:
-    options: Any = engine
-    had_events: bool = options._has_events
+    was_marked = _MARK in vars(engine)
     event.listen(engine, "engine_disposed", _dispose)
     # For any listener SQLAlchemy (2.1) looks for listeners at every step of every statement on the engine, some sixty
-    # calls for a row. It asks for this one without that mark.
-    options._has_events = had_events
+    # calls for a row. It asks for this one without that mark. Others that come later set it, also on all engines.
+    if not was_marked:
+        vars(engine).pop(_MARK, None)
 
 
 def owner_of_pool(engine: Engine) -> Engine:

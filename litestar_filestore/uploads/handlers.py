@@ -176,8 +176,16 @@ class _ShapedForm(FieldDefinition):
     """
 
     __slots__ = ()
-    is_non_string_sequence = False
-    is_simple_type = False
+
+    @property
+    def is_non_string_sequence(self) -> bool:
+        """Whether Litestar has to make a list of the form."""
+        return False
+
+    @property
+    def is_simple_type(self) -> bool:
+        """Whether Litestar has to take one value out of the form."""
+        return False
 
     def get_type_hints(self, *, include_extras: bool = False, resolve_generics: bool = False) -> dict[str, Any]:
         """Return none for requests, and all for documents."""

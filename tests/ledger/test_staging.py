@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -48,6 +48,33 @@ def test_engines_on_one_pool_share_the_staging_pool(engine: sa.Engine) -> None:
     pool = pool_beside(engine)
     for _ in range(2):
         assert pool_beside(engine.execution_options(isolation_level="SERIALIZABLE")) is pool
+
+
+def test_statements_of_the_application_stay_as_quick_as_they_were(engine: sa.Engine) -> None:
+    """To hear of the end of an engine is no reason for SQLAlchemy to look for listeners at each of its statements."""
+    pool = pool_beside(engine)
+    assert "_has_events" not in vars(engine)  # what SQLAlchemy asks before each step
+    engine.dispose()
+    assert pool.checkedin() == 0
+
+
+@pytest.mark.parametrize("place", ["engine", "all engines"])
+def test_listeners_that_come_later_are_called(engine: sa.Engine, place: str) -> None:
+    """Tracing that begins after the first upload sees the statements of the engine."""
+    pool_beside(engine)
+    seen: list[str] = []
+
+    def look(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        seen.append(sql)
+
+    target = engine if place == "engine" else sa.Engine
+    sa.event.listen(target, "before_cursor_execute", look)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    finally:
+        sa.event.remove(target, "before_cursor_execute", look)
+    assert seen == ["SELECT 1"]
 
 
 def test_waiting_for_a_lock_ends_however_long_an_attempt_takes(

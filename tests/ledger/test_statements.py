@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from litestar_filestore import FileObjectList
+from litestar_filestore.ledger import ledger
+from litestar_filestore.ledger.line import Prepared, changed_at_once
 from litestar_filestore.ledger.table import LEDGER_TABLE, State
 from tests.ledger.async_world import HALVES
 from tests.ledger.models import Document, a_file
@@ -121,6 +123,53 @@ def test_files_replaced_by_keys(world: World) -> None:
     statements_on_ledger(world, add)
     assert statements_on_ledger(world, bulk_update) == [LINK, DOOM]
     assert tags(world) == NEW
+
+
+def add_one(session: Session) -> None:
+    """Flush a new row with one file."""
+    session.add(Document(id=1, file=a_file("old1")))
+    session.flush()
+
+
+def commit_one(session: Session) -> None:
+    """Commit a new row with one file."""
+    add_one(session)
+    session.commit()
+
+
+def replace_one(session: Session) -> None:
+    """Delete the rows, and commit the new row in another transaction."""
+    delete(session)
+    session.commit()
+    commit_one(session)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_single_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is linked on the driver itself, and past no listener: whoever traces statements sees the link as well."""
+    at_once: list[int | None] = []
+
+    def changed(*arguments: Any) -> int | None:
+        at_once.append(changed_at_once(*arguments))
+        return at_once[-1]
+
+    monkeypatch.setattr(ledger, "changed_at_once", changed)
+    assert statements_on_ledger(world, add_one) == [LINK]
+    assert at_once == []
+    # SQLAlchemy leaves these marks when a listener is removed, here and in other tests.
+    vars(world.bind).pop("_has_events")
+    monkeypatch.setattr(sa.Engine, "_has_events", False)
+    world.run(replace_one)
+    assert at_once == [1]
+    assert tags(world) == {"old1"}
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_link_that_the_driver_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLAlchemy repeats it, in the same transaction, and explains what is wrong if it fails again."""
+    monkeypatch.setattr(ledger, "_link_at_once", lambda *_: Prepared("UPDATE nowhere SET it = 1", (), {}))
+    world.run(commit_one)
+    assert tags(world) == {"old1"}
 
 
 @pytest.mark.parametrize("work", [delete, bulk_delete])
