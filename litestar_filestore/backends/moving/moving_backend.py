@@ -291,6 +291,11 @@ class MovingDriver(Driver):
                 self.now.path(path), content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
             )
 
+    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
+        """Show and set what the bucket permits that new objects go to."""
+        with self.now.guard():
+            return await self.now.driver.cors_async(rules)
+
     def _holder(self, path: str) -> Side:
         try:
             with self.now.guard():
@@ -464,7 +469,11 @@ class MovingBackend(StorageBackend):
         self.source = source
         self.target = target
         self.moving_driver = MovingDriver(source, target, writes=writes)
-        defaults = {"key_template": target.key_template, "digest": target.digest, "max_bytes": target.max_bytes}
+        defaults: dict[str, Any] = {
+            "key_template": target.key_template,
+            "digest": target.digest,
+            "max_bytes": target.max_bytes,
+        }
         super().__init__(key, driver=self.moving_driver, **{**defaults, **options})
 
 
