@@ -291,11 +291,6 @@ class MovingDriver(Driver):
                 self.now.path(path), content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
             )
 
-    async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
-        """Show and set what the bucket permits that new objects go to."""
-        with self.now.guard():
-            return await self.now.driver.cors_async(rules)
-
     def _holder(self, path: str) -> Side:
         try:
             with self.now.guard():
