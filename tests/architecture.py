@@ -72,7 +72,7 @@ HOUSE = {
 MORE_LIBRARIES = {
     "core.file_object": ("pydantic_core",),  # what pydantic asks a field's type for; it is installed when pydantic asks
     "sansio.tokens": ("msgspec",),  # writes and reads the claims
-    "backends.moving.mover": ("msgspec",),  # writes and reads the notes of what is moved
+    "backends.moving": ("msgspec",),  # notes of what is moved, and records with another key
     "backends.obstore": ("obstore",),
     "backends.obstore.s3_beside_obstore": ("botocore", "s3fs"),  # for what obstore does not offer
     # fsspec reaches services through implementations of its own; each is known in the module of its service only.

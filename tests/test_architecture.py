@@ -61,6 +61,7 @@ LONELY = {
     "backends.obstore.opening": "from URL and options to a store of obstore's, before there is a driver",
     "backends.obstore.s3_beside_obstore": "requests to S3 that obstore does not make: signed answers, pending uploads",
     "backends.obstore.webdav_servers": "a store: what obstore gets wrong on WebDAV",
+    "cli.cors": "asks and tells a bucket what pages may do, apart from the other commands",
     "cli.commands": "loaded by name, when a command is run",
     "cli.printing": "how commands print and end, apart from what they do",
     "cli.probes": "proves what a store can do: without a command line",

@@ -20,10 +20,11 @@ def test_tables_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are lines around the cells, and what the cells say is text."""
-    console = Console(force_terminal=True, width=60, file=StringIO())
+    screen = StringIO()
+    console = Console(force_terminal=True, width=60, file=screen)
     monkeypatch.setattr("litestar_filestore.cli.printing.console", console)
     show_table(("key", "place"), ROWS)
-    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    shown = screen.getvalue()
     assert "\u2502" in shown
     assert "[bold]two" in shown
     assert "\x1b[2J" not in shown

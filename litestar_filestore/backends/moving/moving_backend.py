@@ -464,7 +464,11 @@ class MovingBackend(StorageBackend):
         self.source = source
         self.target = target
         self.moving_driver = MovingDriver(source, target, writes=writes)
-        defaults = {"key_template": target.key_template, "digest": target.digest, "max_bytes": target.max_bytes}
+        defaults: dict[str, Any] = {
+            "key_template": target.key_template,
+            "digest": target.digest,
+            "max_bytes": target.max_bytes,
+        }
         super().__init__(key, driver=self.moving_driver, **{**defaults, **options})
 
 
