@@ -81,13 +81,19 @@ async function load() {
 
 // -- words
 
+// What is behind a dialog is neither seen nor heard: words come to the front.
+const front = () => [...document.querySelectorAll("dialog[open]")].at(-1);
+
 function complain(error) {
+  if (front()) front().append(find("alert"));
+  else list.before(find("alert"));
   find("alert").textContent = error.message;
   find("alert").hidden = false;
 }
 
 let toastTimer;
 function tell(text, undo) {
+  (front() ?? document.body).append(find("toast"));
   find("toast").firstElementChild.textContent = text;
   find("toast").hidden = false;
   find("undo").hidden = !undo;

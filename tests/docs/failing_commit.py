@@ -35,8 +35,10 @@ def application(name: str) -> Litestar:
 
         return create_app(Settings("sqlite+aiosqlite:///rows.sqlite", Path("files").absolute().as_uri()))
     page = sys.modules["page"] = ModuleType("page")  # decorators look names up there
-    first = next(iter(parse(ROOT / "README.md", lambda _: None).examples()))
-    exec(compile(str(first.parsed), "README.md", "exec", dont_inherit=True), vars(page))  # noqa: S102  # our own page
+    for example in parse(ROOT / "README.md", lambda _: None).examples():
+        exec(compile(str(example.parsed), "README.md", "exec", dont_inherit=True), vars(page))  # noqa: S102  # our own
+        if "app" in vars(page):  # what comes after it is no part of the application
+            break
     found: Litestar = vars(page)["app"]
     return found
 

@@ -451,6 +451,16 @@ def test_shared_page_opens_in_another_browser_until_it_expires(page: Page, examp
         expect(theirs.get_by_text("This link has expired")).to_be_visible()
 
 
+def test_what_fails_is_told_in_front(page: Page, example: Example) -> None:
+    """An open dialog hides nothing: the reason is in it."""
+    put(example, ("a.txt", b"x"))
+    page.reload()
+    page.route("**/shares", lambda route: route.abort("connectionreset"))
+    page.get_by_role("button", name="Share a.txt").click()
+    page.get_by_role("button", name="Make a link").click()
+    expect(page.locator("#share").get_by_role("alert")).to_have_text("The server cannot be reached")
+
+
 # -- for everybody -----------------------------------------------------------------------------------------------------
 
 
