@@ -14,6 +14,7 @@ HAVE_VENV := $(VENV)/.have-venv
 HAVE_RUN := $(VENV)/.have-run
 HAVE_TEST := $(VENV)/.have-test
 HAVE_BENCH := $(VENV)/.have-bench
+HAVE_FLOORS := $(VENV)/.have-floors
 HAVE_LINT := $(VENV)/.have-lint
 HAVE_DOCS := $(VENV)/.have-docs
 
@@ -22,7 +23,7 @@ PYTEST := $(RUN) -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # two pip processes in one environment break it
-.PHONY: help run run-s3 test test-all conformance stress bench bench-full check lint format type docs docs-serve clean
+.PHONY: help run run-s3 test test-all test-floors conformance stress bench bench-full check lint format type docs docs-serve clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +47,9 @@ conformance: $(HAVE_TEST) ## Run the definition of a driver against every backen
 
 stress: $(HAVE_TEST) ## Run minutes of concurrency, kills and cancellations
 	$(PYTEST) -m 'stress and not conformance' $(ARGS)
+
+test-floors: $(HAVE_FLOORS) ## Run a selection of the tests on the oldest versions that pyproject.toml allows (a minute)
+	$(RUN) -m tests.floors $(ARGS)
 
 bench: $(HAVE_BENCH) ## Compare with peers and judge by the targets (8 minutes)
 	$(RUN) -m benchmarks.driver $(ARGS)
@@ -103,6 +107,10 @@ $(HAVE_TEST): pyproject.toml | $(HAVE_VENV)
 
 $(HAVE_BENCH): pyproject.toml | $(HAVE_VENV)
 	$(PIP_INSTALL) --group bench --editable '.[all]'
+	@touch $@
+
+$(HAVE_FLOORS): pyproject.toml | $(HAVE_VENV)
+	$(PIP_INSTALL) --group floors
 	@touch $@
 
 $(HAVE_LINT): pyproject.toml | $(HAVE_VENV)

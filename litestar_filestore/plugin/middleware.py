@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -13,9 +14,10 @@ from litestar_filestore.core.file_object import Answering, answering
 from litestar_filestore.core.threads import finish
 from litestar_filestore.downloads.answer import AnswerHeaders, download_context
 from litestar_filestore.downloads.handling import guard_answer
-from litestar_filestore.errors import BackendNotRegisteredError
+from litestar_filestore.errors import BackendNotRegisteredError, ConfigurationError
 from litestar_filestore.ledger.intents import leases_renewed
 from litestar_filestore.links.urls import signer_here
+from litestar_filestore.uploads.arrivals import LEFT_BODY
 from litestar_filestore.uploads.intake import RequestFiles
 from litestar_filestore.uploads.plan import UploadForm
 
@@ -44,6 +46,8 @@ __all__ = (
 
 logger = logging.getLogger("litestar_filestore")
 
+_STUCK_SECONDS = 0.1
+"""After this time an answer to a body that was not read counts as stuck."""
 _RELEASE_SECONDS = 10.0
 """How long the end of a request waits for a store or a database that does not answer."""
 
@@ -70,6 +74,7 @@ class FilestoreMiddleware:
         *,
         build: URLBuilder | None = None,
         links: LinkSigner | None = None,
+        expected: Sequence[StorageBackend] = (),
         new_files: type[RequestFiles] = RequestFiles,
     ) -> None:
         """Prepare for all connections.
@@ -80,6 +85,7 @@ class FilestoreMiddleware:
             downloads: The application's settings for downloads.
             build: Makes the `url` of files in answers; ``None`` lets `links` make it.
             links: Makes everything else that is a link; ``None`` for no links.
+            expected: The backends that the start of the application registers.
             new_files: What owns the files of a request.
         """
         self._storer = storer
@@ -87,6 +93,7 @@ class FilestoreMiddleware:
         self._headers = AnswerHeaders(downloads)
         self._build = build
         self._links = links
+        self._expected = expected
         self._new_files = new_files
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
@@ -96,6 +103,8 @@ class FilestoreMiddleware:
             if scope["type"] != ScopeType.HTTP:
                 await self._answer_other(app, scope, receive, send)
                 return
+            if not self._storer.has_started:
+                self._check_start()
             files = self._new_files(self._storer, self._settings)
             files.attach(scope)
             context = download_context(scope, self._headers)
@@ -107,7 +116,10 @@ class FilestoreMiddleware:
                     status = message["status"]
                     if context.is_download:
                         guard_answer(message)
-                await send(message)
+                if LEFT_BODY in scope:
+                    await _send_past_body(receive, send, message)
+                else:
+                    await send(message)
 
             token = answering.set(Answering(files, *self._links_in(scope)))
             try:
@@ -119,6 +131,21 @@ class FilestoreMiddleware:
                     await _give_up(files, count, scope, status)
 
         return answer
+
+    def _check_start(self) -> None:
+        """Make sure that the backends are registered although nobody has started the application.
+
+        Raises:
+            ConfigurationError: If one is not.
+        """
+        registry = self._settings.registry
+        if any(each.key not in registry for each in self._expected):
+            raise ConfigurationError(
+                "The application was not started, so its backends are not open. Daphne sends no ASGI lifespan events: "
+                "use another server, such as uvicorn, granian or hypercorn. In a test, write "
+                "'with TestClient(app) as client'"
+            )
+        self._storer.has_started = True
 
     async def _answer_other(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         here = answering.get()
@@ -146,6 +173,26 @@ def _url_of(
     if not made:
         made.append(ASGIConnection(scope))
     return build(file, made[0])
+
+
+async def _send_past_body(receive: Receive, send: Send, message: Message) -> None:
+    """Send, and drop what comes of a body that nobody reads any more if the server does not get on without that.
+
+    Hypercorn (0.18) puts what it reads into a queue of ten. When the answer ends it puts one thing more there, and if
+    the queue is full waits for the application to take something out, from within `send`: the client would hang.
+    """
+    sending = asyncio.ensure_future(send(message))
+    try:
+        await asyncio.wait({sending}, timeout=_STUCK_SECONDS)
+        while not sending.done():
+            taking = asyncio.ensure_future(receive())
+            try:
+                await asyncio.wait({sending, taking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                taking.cancel()
+    finally:
+        sending.cancel()
+    await sending
 
 
 async def _give_up(files: RequestFiles, count: int, scope: Scope, status: int) -> None:

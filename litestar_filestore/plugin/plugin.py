@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import import_module
@@ -146,6 +147,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
                 config.downloads,
                 build=config.url_builder,
                 links=config.signer,
+                expected=config.backends,
                 new_files=WatchedFiles if config.watchers else RequestFiles,
             ),
         )
@@ -176,7 +178,9 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
     @asynccontextmanager
     async def _lifespan(self, storer: ApplicationStorer, app: Litestar) -> AsyncGenerator[None]:
+        _check_loop()
         keep_memory_of_messages()
+        storer.has_started = True
         async with end_watched(), self._config.lifespan(app):
             try:
                 with self._config.registry.kept_by(storer), telling(app, self._config):
@@ -237,3 +241,18 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         if self._uploads.takes(field_definition):
             return self._uploads.schema(field_definition, schema_creator, self)
         return file_schema(field_definition, schema_creator)
+
+
+def _check_loop() -> None:
+    """Make sure that asyncio runs the application.
+
+    Raises:
+        ConfigurationError: If another library does.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            "litestar-filestore needs asyncio, as SQLAlchemy does, and this server runs another event loop, such as "
+            "trio's: choose asyncio or uvloop, for example 'hypercorn --worker-class asyncio'"
+        ) from error

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import PartBuffers
     from litestar_filestore.uploads.limits import Slot, UploadLimits
 
-__all__ = ("Arrivals", "form_before", "form_values", "keep_memory_of_messages")
+__all__ = ("LEFT_BODY", "Arrivals", "form_before", "form_values", "keep_memory_of_messages")
+
+LEFT_BODY = "litestar_filestore.left_body"
+"""In the scope of a request whose body nobody reads to its end."""
 
 # A block is passed on when it is full, when nothing has come during the pause, or when its first bytes are this old. A
 # fast client fills it sooner, and a slow one delays nothing.
@@ -140,6 +143,8 @@ class Arrivals(LiveSource):
     async def aclose(self) -> None:
         """Stop reading. The server discards what the client still sends."""
         self._give_back()
+        if self._more:
+            cast("dict[str, Any]", self._request.scope)[LEFT_BODY] = True
         if (slot := self._slot) is not None:
             self._slot = None
             self._more = False

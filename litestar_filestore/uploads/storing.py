@@ -153,6 +153,8 @@ class ApplicationStorer:
 
     def __init__(self) -> None:
         """Store without a ledger until `open` has found the places."""
+        self.has_started = False
+        """Whether the application was started by its server."""
         self._places: Sequence[Place] = ()
         self._chosen: dict[tuple[type | None, str], LedgerStorer] = {}
         """The storers that were chosen, until `open` brings other places."""
