@@ -130,13 +130,13 @@ def checked_rules(rules: object, of: str) -> tuple[Rule, ...]:
         raise ConfigurationError(f"rules= of {of} takes a list, even for one rule, not {kind}: rules=[{kind}(...)]")
     checked = tuple(cast("Iterable[object]", rules))
     for each in checked:
-        if isinstance(each, type) and issubclass(each, FileRule):
-            raise ConfigurationError(
-                f"rules= of {of} holds the class {each.__name__}: call it, as in {each.__name__}(...)"
-            )
         if not isinstance(each, FileRule) and not callable(each):
             raise ConfigurationError(
                 f"rules= of {of} holds {each!r}, which is no rule: give rules such as MaxSize('25 MB'), or functions"
+            )
+        if isinstance(each, type) and issubclass(each, FileRule):
+            raise ConfigurationError(
+                f"rules= of {of} holds the class {each.__name__}: call it, as in {each.__name__}(...)"
             )
     return cast("tuple[Rule, ...]", checked)
 

@@ -202,17 +202,17 @@ _HOW_TO_MAKE_A_FILE = "write FileObject(backend, 'name.txt', content=...), or so
 
 def not_a_file(place: str, value: object) -> SourceTypeError:
     """Return the error for a value that is no file, in a place for one."""
-    if isinstance(value, (list, tuple)):
+    type_ = type(value)
+    if issubclass(type_, (list, tuple)):
         return SourceTypeError(
-            f"{place} holds one FileObject, not {type(value).__name__}: assign one of its files, or declare the column "
+            f"{place} holds one FileObject, not {type_.__name__}: assign one of its files, or declare the column "
             "as StoredObject(..., multiple=True)"
         )
-    if type(value).__name__ == FileObject.__name__:
+    if type_.__name__ == FileObject.__name__:
         return SourceTypeError(
-            f"{place} takes the FileObject of litestar_filestore, not that of {type(value).__module__}: change the "
-            "import"
+            f"{place} takes the FileObject of litestar_filestore, not that of {type_.__module__}: change the import"
         )
-    return SourceTypeError(f"{place} takes a FileObject, not {type(value).__name__}: {_HOW_TO_MAKE_A_FILE}")
+    return SourceTypeError(f"{place} takes a FileObject, not {type_.__name__}: {_HOW_TO_MAKE_A_FILE}")
 
 
 KeyMaker: TypeAlias = Callable[[FileObject], str]
@@ -227,7 +227,9 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
     without it.
     """
 
-    class comparator_factory(sa.TypeDecorator.Comparator[Any], sa.JSON.Comparator[Any]):  # noqa: N801  # SQLAlchemy's name
+    class comparator_factory(  # noqa: N801  # SQLAlchemy's name  # pyright: ignore[reportIncompatibleVariableOverride]
+        sa.TypeDecorator.Comparator[Any], sa.JSON.Comparator[Any]
+    ):
         """Compares as JSON does, except that no file is no file: SQL NULL, or the JSON ``null`` of Advanced Alchemy."""
 
         def operate(self, op: OperatorType, *other: Any, **options: Any) -> sa.ColumnElement[Any]:
