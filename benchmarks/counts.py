@@ -93,7 +93,7 @@ class Counts(NamedTuple):
 
 CEILINGS = {
     "upload 1 KiB": Counts(2370, 30, 11, 3, 2),
-    "resumable upload 1 KiB": Counts(6300, 130, 52, 10, 5),
+    "resumable upload 1 KiB": Counts(5280, 100, 42, 8, 5),
     "upload 1 KiB without a ledger": Counts(2040, 20, 7, 1, 1),
     "download 1 KiB by row": Counts(1070, 16, 7, 1, 0),
     "range by row": Counts(1082, 16, 7, 1, 0),
