@@ -93,7 +93,7 @@ class Counts(NamedTuple):
 
 CEILINGS = {
     "upload 1 KiB": Counts(1925, 26, 9, 3, 2),
-    "resumable upload 1 KiB": Counts(6300, 130, 52, 10, 5),
+    "resumable upload 1 KiB": Counts(5280, 100, 42, 8, 5),
     "upload 1 KiB without a ledger": Counts(1765, 20, 7, 1, 1),
     "download 1 KiB by row": Counts(1020, 16, 7, 1, 0),
     "range by row": Counts(1032, 16, 7, 1, 0),

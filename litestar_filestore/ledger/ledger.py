@@ -177,8 +177,8 @@ class Ledger:
 
     def staging_for(self, lease_seconds: float) -> sa.Insert:
         """Return the statement that stages one new object for a time; parameters are ``this_key`` ... and ``size``."""
-        backend, key, owner = (sa.bindparam(f"this_{name}") for name in ("backend", "key", "owner"))
-        entry = _entry(backend, key, State.STAGED, owner=owner, lease_seconds=lease_seconds)
+        these: list[Any] = [sa.bindparam(f"this_{name}") for name in ("backend", "key", "owner")]
+        entry = _entry(these[0], these[1], State.STAGED, owner=these[2], lease_seconds=lease_seconds)
         return sa.insert(self.table).values(**entry, checksum=None)
 
     def forgetting(self, keys: Iterable[ObjectKey]) -> sa.Delete:

@@ -164,9 +164,11 @@ class Uploads:
         is_owner = self._c.owner.is_not_distinct_from(sa.bindparam("this_owner"))
         is_id = self._c.id == sa.bindparam("this_id")
         named = sa.and_(is_id, self._c.place == sa.bindparam("this_place"), is_owner)
-        self._named = self._selection().where(named)
-        self._new = self._selection().where(is_id)
+        known = self._columns()
+        self._named = sa.select(*known).where(named)
+        self._new = sa.select(*known).where(is_id)
         self._take_named = self._taking(HOLD_SECONDS, named)
+        self._take_and_read = self._take_named.returning(*known)
         self._take_expired = self._taking(_CLAIM_SECONDS, sa.and_(is_id, sa.not_(self._is_alive)))
         self._changing = {
             (let_go, lives): self._changing_mine(let_go=let_go, lives=lives)
@@ -174,20 +176,21 @@ class Uploads:
             for lives in (False, True)
         }
         expires = database_now() + sa.bindparam("this_life", type_=sa.Double())
-        self._inserting = sa.insert(self._table).values(held_until=0.0, is_wanted=False, expires_at=expires)
+        self._insert = sa.insert(self._table).values(held_until=0.0, is_wanted=False, expires_at=expires)
+        self._insert_and_read = self._insert.returning(*known)
 
-    def _selection(self) -> sa.Select[Any]:
+    def _columns(self) -> list[ColumnElement[Any]]:
         names = [each.name for each in fields(Upload) if each.name not in _COMPUTED]
         # By what is committed, not by a counter: a part that a killed request has stored, or that a silent one may
         # still be storing, is put again under its number. Beside the others it would be one that nobody lists, and then
         # Ceph does not complete the object. A part that comes late is refused at the end, by its receipt.
-        last = sa.select(sa.func.max(self._parts.c.number)).where(self._parts.c.upload == self._c.id).scalar_subquery()
-        return sa.select(
+        last = sa.select(sa.func.max(self._parts.c.number)).where(self._parts.c.upload == self._c.id)
+        return [
             *(self._c[name] for name in names),
-            (sa.func.coalesce(last, 0) + 1).label("next_part"),
+            (sa.func.coalesce(last.correlate(self._table).scalar_subquery(), 0) + 1).label("next_part"),
             self._is_held.label("is_held"),
             sa.not_(self._is_alive).label("is_expired"),
-        )
+        ]
 
     def _taking(self, seconds: float, wanted: ColumnElement[bool]) -> sa.Update:
         values = {"holder": sa.bindparam("this_holder"), "held_until": database_now() + seconds, "is_wanted": False}
@@ -226,9 +229,10 @@ class Uploads:
         if not upload.is_complete:
             # Its object is entered with its first bytes; this only spares the client to send them for nothing.
             ask_quota(self._ledger, connection, upload.owner, announced_bytes=upload.length or 0)
-        connection.execute(
-            self._inserting, {name: getattr(upload, name) for name in _CREATED} | {"this_life": life_seconds}
-        )
+        these = {name: getattr(upload, name) for name in _CREATED} | {"this_life": life_seconds}
+        if connection.dialect.update_returning:
+            return cast("Upload", _read(connection, self._insert_and_read, these))
+        connection.execute(self._insert, these)
         return cast("Upload", _read(connection, self._new, {"this_id": upload.id}))
 
     def open(self, connection: Connection, upload: Upload, *, life_seconds: float, max_open: int | None) -> None:
@@ -321,9 +325,11 @@ class Uploads:
 
     def take(self, connection: Connection, name: UploadName, holder: str) -> Upload | None:
         """Take an upload that nobody holds, and return it as it is now; ``None`` if somebody does."""
-        these = _parameters(name)
-        taken = count_changed(connection, self._take_named, {**these, "this_holder": holder})
-        return _read(connection, self._named, these) if taken else None
+        these = {**_parameters(name), "this_holder": holder}
+        if connection.dialect.update_returning:
+            return _read(connection, self._take_and_read, these)
+        taken = count_changed(connection, self._take_named, these)
+        return _read(connection, self._named, _parameters(name)) if taken else None
 
     def claim(self, connection: Connection, id_: str, holder: str) -> Upload | None:
         """Take an upload that has expired, to remove it; ``None`` if it has not, or somebody else does that."""
@@ -524,7 +530,7 @@ def _parameters(name: UploadName) -> dict[str, Any]:
     return {"this_id": name.id, "this_place": name.place, "this_owner": name.owner}
 
 
-def _read(connection: Connection, statement: sa.Select[Any], parameters: Mapping[str, Any]) -> Upload | None:
+def _read(connection: Connection, statement: sa.Executable, parameters: Mapping[str, Any]) -> Upload | None:
     row = connection.execute(statement, parameters).mappings().one_or_none()
     if row is None:
         return None

@@ -148,15 +148,21 @@ class Hold:
         """What the holder waits for; cancelled once somebody else asks."""
         self._asked_at = asyncio.get_running_loop().time()
         self._beat: asyncio.Task[None] | None = None
+        # Most requests are over before the first beat, and need no task.
+        self._first_beat = asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._begin_to_watch)
 
     async def __aenter__(self) -> Self:
-        self._beat = asyncio.create_task(self._watch())
         return self
+
+    def _begin_to_watch(self) -> None:
+        self._beat = asyncio.create_task(self._watch())
 
     async def __aexit__(
         self, type_: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await finish(self._end())
+        self._first_beat.cancel()
+        if self._beat is not None or not self.is_over:
+            await finish(self._end())
 
     async def _end(self) -> None:
         if self._beat is not None:
@@ -168,15 +174,17 @@ class Hold:
 
     async def _watch(self) -> None:
         while True:
+            if asyncio.get_running_loop().time() - self._asked_at >= _BEAT_SECONDS:  # no commit has asked
+                await self._ask()
             await asyncio.sleep(_BEAT_SECONDS)
-            if asyncio.get_running_loop().time() - self._asked_at < _BEAT_SECONDS:
-                continue  # a commit has asked
-            try:
-                self.note(await self._book.run(lambda c: self._book.uploads.renew(c, self.upload.id, self.holder)))
-            except TusError:
-                self.note(True)
-            except StorageError as error:
-                logger.info("It is not known whether somebody wants an upload: %s", error)
+
+    async def _ask(self) -> None:
+        try:
+            self.note(await self._book.run(lambda c: self._book.uploads.renew(c, self.upload.id, self.holder)))
+        except TusError:
+            self.note(True)
+        except StorageError as error:
+            logger.info("It is not known whether somebody wants an upload: %s", error)
 
     def note(self, is_wanted: bool) -> None:  # noqa: FBT001  # what a commit returns
         """Take note of what the database has answered."""
