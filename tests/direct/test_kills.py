@@ -48,9 +48,7 @@ def die_and_go_on(serve: Serve, store: str, folder: Path, point: str, way: str =
 
 
 @pytest.mark.matrix(cases=1)
-@pytest.mark.parametrize(
-    "point", ["direct.staged", "direct.begun", "direct.part", "direct.added", "upload.joined", "upload.completed"]
-)
+@pytest.mark.parametrize("point", ["direct.staged", "direct.begun", "direct.part", "direct.added"])
 def test_killed(request: pytest.FixtureRequest, tmp_path: Path, serve: Serve, point: str) -> None:
     """What has come counts; the end can be asked for again; the sweep clears object, parts and row."""
     backend = die_and_go_on(serve, describe(request, "local", tmp_path), tmp_path, point)

@@ -143,8 +143,9 @@ def test_form_goes_to_the_store(s3: Callable[..., Direct], make: Make) -> None:
 def test_stores_without_forms() -> None:
     """Cloudflare's R2 and Backblaze's B2 refuse forms, and take parts."""
     for host in ("x.r2.cloudflarestorage.com", "s3.us-west-002.backblazeb2.com"):
-        keys: dict[str, Any] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_region": "auto"}
-        obstore = ObstoreBackend("documents", "s3://b/", aws_endpoint=f"https://{host}", **keys)
+        keys = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "aws_region": "auto"}
+        options: Any = {**keys, "aws_endpoint": f"https://{host}"}
+        obstore = ObstoreBackend("documents", "s3://b/", **options)
         fsspec = FSSpecBackend("documents", "s3://b", username="k", password="s", endpoint_url=f"https://{host}")
         for backend in (obstore, fsspec):
             assert Capability.SIGN_PARTS in backend.capabilities

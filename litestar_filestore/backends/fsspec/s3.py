@@ -305,7 +305,8 @@ class S3Store(ObjectStore):
     @classmethod
     def capabilities_with(cls, options: dict[str, Any]) -> Capability:
         """Return what the store can do: it does not sign without credentials."""
-        endpoint = options.get("endpoint_url") or (options.get("client_kwargs") or {}).get("endpoint_url")
+        of_client: dict[str, Any] = options.get("client_kwargs") or {}
+        endpoint = options.get("endpoint_url") or of_client.get("endpoint_url")
         capabilities = cls.capabilities if takes_forms(endpoint) else cls.capabilities & ~Capability.SIGN_FORM
         return capabilities & ~SIGNING if options.get("anon") else capabilities
 
