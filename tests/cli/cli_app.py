@@ -15,9 +15,9 @@ from litestar_filestore import (
     FileObject,
     FilestoreConfig,
     FilestorePlugin,
-    FSSpecBackend,
     LocalBackend,
     MovingBackend,
+    ObstoreBackend,
     StoredObject,
     storages,
 )
@@ -89,8 +89,9 @@ def create_app_with_a_dead_store() -> Litestar:
     """Make the application with another backend, at whose address nothing listens."""
     app = create_app()
     config = next(plugin for plugin in app.plugins if isinstance(plugin, FilestorePlugin)).config
-    client: dict[str, Any] = {"endpoint_url": "http://127.0.0.1:9", "config_kwargs": {"retries": {"max_attempts": 0}}}
-    dead = FSSpecBackend("dead", "s3://bucket", username="key", password="secret", **client)
+    options: dict[str, Any] = {"retry_config": {"max_retries": 0}, "client_options": {"allow_http": True}}
+    account: dict[str, Any] = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "aws_region": "us-east-1"}
+    dead = ObstoreBackend("dead", "s3://bucket/", aws_endpoint="http://127.0.0.1:9", **account, **options)
     config.backends = (*config.backends, dead)
     return app
 
