@@ -51,7 +51,7 @@ SERVERS = "ceph or azurite or gcs or mariadb or postgres or pgbouncer"
 def _uv(*arguments: str, **options: str) -> None:
     program = shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv"
     environment = {**os.environ, "UV_CACHE_DIR": str(CACHE / "uv"), "UV_PYTHON_DOWNLOADS": "never"}
-    subprocess.run([program, *arguments], cwd=ROOT, env=environment, text=True, check=True, **options)  # noqa: S603
+    subprocess.run([program, *arguments], cwd=ROOT, env=environment, text=True, check=True, **options)
 
 
 def install() -> Path:
