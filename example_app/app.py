@@ -37,10 +37,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     return Litestar(
         [DocumentController, downloads, uploads, previews.show, shares.share, schema.viewer_file, *pages.routers],
-        plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage)],
+        plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage), Trash(database, settings.trash_seconds)],
         template_config=pages.templates,
         openapi_config=schema.openapi,
-        lifespan=[Trash(database, settings.trash_seconds).emptied],
         state=State({"max_bytes": settings.max_bytes}),
     )
 

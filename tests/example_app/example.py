@@ -55,10 +55,10 @@ class Example:
 
 
 @contextmanager
-def serve_on_disk(directory: Path) -> Iterator[Example]:
+def serve_on_disk(directory: Path, **environment: str) -> Iterator[Example]:
     """Run the app as ``make run`` does: rows in SQLite, files in a folder."""
     data = directory / "data"
-    with _serving(directory, {"FILESTORE_DATA": str(data)}) as (url, process):
+    with _serving(directory, {"FILESTORE_DATA": str(data), **environment}) as (url, process):
         yield Example(url, partial(LocalBackend, "documents", data / "library"), data, process)
 
 

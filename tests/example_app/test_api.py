@@ -427,3 +427,14 @@ def test_documents_survive_a_restart(tmp_path: Path) -> None:
         document = post(client, "kept.txt", b"kept")
     with serve_on_disk(tmp_path) as second, second.client() as client:
         assert client.get(path_of(document)).content == b"kept"
+
+
+@pytest.mark.slow
+def test_trash_is_emptied_after_its_time(tmp_path: Path) -> None:
+    """What was deleted goes for ever by itself, with its bytes, and the rest stays."""
+    with serve_on_disk(tmp_path, FILESTORE_TRASH_SECONDS="0.5") as example, example.client() as client:
+        kept, deleted = (post(client, name, name.encode()) for name in ("kept.txt", "deleted.txt"))
+        client.delete(f"/documents/{deleted['id']}")
+        example.process.wait_until(lambda: len(example.keys) == 1)
+        assert client.post(f"/documents/{deleted['id']}/restore").status_code == 404
+        assert client.get(path_of(kept)).content == b"kept.txt"

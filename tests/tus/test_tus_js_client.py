@@ -34,7 +34,7 @@ def test_every_way_of_sending(request: pytest.FixtureRequest, tmp_path: Path, ki
     engine = sa.create_engine(database := f"sqlite:///{tmp_path / 'rows.db'}", poolclass=sa.NullPool)
     Base.metadata.create_all(engine)
     with serving(tmp_path, store := describe(request, kind, tmp_path), database) as (port, _):
-        command = [node, SCRIPT, module, f"http://{HOST}:{port}", tmp_path]
+        command = [node, str(SCRIPT), str(module), f"http://{HOST}:{port}", str(tmp_path)]
         ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
         assert ended.returncode == 0, ended.stderr
     storages.register_backend(backend := open_store(store))

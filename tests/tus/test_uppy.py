@@ -43,8 +43,9 @@ def test_uppy_uploads(request: pytest.FixtureRequest, tmp_path: Path, kind: str)
     store = describe(request, kind, tmp_path)
     with serving(tmp_path, store, database) as (port, _), sync_playwright() as playwright:
         origin = f"http://{HOST}:{port}"
-        options = {"executable_path": chromium.executable(), "args": list(chromium.ARGUMENTS)}
-        with playwright.chromium.launch(**options) as browser, browser.new_context(base_url=origin) as context:
+        program, arguments = chromium.executable(), list(chromium.ARGUMENTS)
+        launched = playwright.chromium.launch(executable_path=program, args=arguments)
+        with launched as browser, browser.new_context(base_url=origin) as context:
             page = context.new_page()
             page.route("**/page", lambda route: route.fulfill(body="<!doctype html><title>Page</title>"))
             page.goto("/page")
