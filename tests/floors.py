@@ -48,10 +48,10 @@ SELECTION = (
 SERVERS = "ceph or azurite or gcs or mariadb or postgres or pgbouncer"
 
 
-def _uv(*arguments: str, **options: str) -> None:
+def _uv(*arguments: str, content: str | None = None) -> None:
     program = shutil.which("uv", path=sysconfig.get_path("scripts")) or "uv"
     environment = {**os.environ, "UV_CACHE_DIR": str(CACHE / "uv"), "UV_PYTHON_DOWNLOADS": "never"}
-    subprocess.run([program, *arguments], cwd=ROOT, env=environment, text=True, check=True, **options)
+    subprocess.run([program, *arguments], cwd=ROOT, env=environment, text=True, check=True, input=content)
 
 
 def install() -> Path:
@@ -59,11 +59,12 @@ def install() -> Path:
     python, floors = HOME / "bin" / "python", CACHE / "floors.txt"
     _uv("venv", "--quiet", "--allow-existing", "--python", sys.executable, str(HOME))
     wanted = ("--python", str(python), "--group", "run", "--group", "beside", "--output-file", str(floors))
-    _uv("pip", "compile", "--quiet", "--resolution", "lowest-direct", *wanted, "-", input="-e .[all,standard]\n")
+    _uv("pip", "compile", "--quiet", "--resolution", "lowest-direct", *wanted, "-", content="-e .[all,standard]\n")
     # A constraint has a name, and the package itself has a path.
     pinned = [line for line in floors.read_text("utf-8").splitlines() if "==" in line]
     floors.write_text("\n".join(pinned), "utf-8")
-    _uv("pip", "install", "--quiet", "--python", str(python), "-e", ".[all,standard]", "--group", "test", "-c", str(floors))
+    needed = ("-e", ".[all,standard]", "--group", "test", "--constraint", str(floors))
+    _uv("pip", "install", "--quiet", "--python", str(python), *needed)
     return python
 
 

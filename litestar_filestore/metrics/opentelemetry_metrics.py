@@ -28,7 +28,7 @@ class OpenTelemetryMetrics(Metrics):
             prefix: First word of the names.
         """
         meter = meter or get_meter("litestar_filestore")
-        make = {
+        make: dict[Kind, Any] = {
             Kind.COUNTER: meter.create_counter,
             Kind.HISTOGRAM: meter.create_histogram,
             Kind.GAUGE: meter.create_gauge,

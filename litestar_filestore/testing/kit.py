@@ -97,7 +97,8 @@ class Filestore:
         Raises:
             ConfigurationError: If it has no such plugin.
         """
-        configs = [config for plugin in app.plugins if hasattr(config := getattr(plugin, "config", None), "signer")]
+        found: list[Any] = [getattr(plugin, "config", None) for plugin in app.plugins]
+        configs = [config for config in found if hasattr(config, "signer")]
         if not configs:
             raise ConfigurationError("This application has no FilestorePlugin: add it to plugins=[...]")
         for config in configs:

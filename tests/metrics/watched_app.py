@@ -103,7 +103,7 @@ def make_app(folder: Path, backend: StorageBackend, watchers: Sequence[Any] = ()
     )
     ledger = LedgerConfig(sweep_interval_seconds=0.05)
     storage = FilestoreConfig(backends=[backend], secret=SECRET, watchers=watchers, ledger=ledger)
-    routes = [create, replace, undone, raw, create_upload_router("/tus", Document.file, public=True)]
+    routes: list[Any] = [create, replace, undone, raw, create_upload_router("/tus", Document.file, public=True)]
 
     async def dispose() -> None:
         await alchemy.get_engine().dispose()

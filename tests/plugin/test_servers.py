@@ -69,8 +69,8 @@ async def _fill(queue: asyncio.Queue[Any]) -> None:
 
 async def test_application_that_was_not_started(caplog: pytest.LogCaptureFixture) -> None:
     """A server without lifespan events (Daphne) gets 500, and the log says why."""
-    transport = httpx.ASGITransport(make_app())
-    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+    app: Any = make_app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as client:
         answer = await client.post("/", files={"data": ("a.txt", b"hello")})
     assert answer.status_code == 500
     assert "The application was not started" in caplog.text
