@@ -57,7 +57,7 @@ HOLD_SECONDS = 15.0
 _CLAIM_SECONDS = 300.0
 """After this time another sweep may claim an upload; longer than a store takes to remove its parts."""
 _AT_A_TIME = 100
-_SECONDS: Any = sa.Double()
+_SECONDS = sa.Double[float]()
 """Type of times, as parameters."""
 
 
