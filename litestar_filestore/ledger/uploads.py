@@ -57,6 +57,8 @@ HOLD_SECONDS = 15.0
 _CLAIM_SECONDS = 300.0
 """After this time another sweep may claim an upload; longer than a store takes to remove its parts."""
 _AT_A_TIME = 100
+_SECONDS = sa.Double[float]()
+"""Type of times, as parameters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +177,7 @@ class Uploads:
             for let_go in (False, True)
             for lives in (False, True)
         }
-        expires = database_now() + sa.bindparam("this_life", type_=sa.Double())
+        expires = database_now() + sa.bindparam("this_life", type_=_SECONDS)
         self._insert = sa.insert(self._table).values(held_until=0.0, is_wanted=False, expires_at=expires)
         self._insert_and_read = self._insert.returning(*known)
 
@@ -193,7 +195,8 @@ class Uploads:
         ]
 
     def _taking(self, seconds: float, wanted: ColumnElement[bool]) -> sa.Update:
-        values = {"holder": sa.bindparam("this_holder"), "held_until": database_now() + seconds, "is_wanted": False}
+        values: dict[str, Any] = {"holder": sa.bindparam("this_holder"), "is_wanted": False}
+        values["held_until"] = database_now() + seconds
         return sa.update(self._table).where(wanted, sa.not_(self._is_held)).values(values)
 
     def _changing_mine(self, *, let_go: bool, lives: bool) -> sa.Update:
@@ -203,7 +206,7 @@ class Uploads:
         if let_go:
             values = {"holder": None, "held_until": 0.0}
         if lives:
-            values["expires_at"] = database_now() + sa.bindparam("this_life", type_=sa.Double())
+            values["expires_at"] = database_now() + sa.bindparam("this_life", type_=_SECONDS)
         return sa.update(self._table).where(mine).values(values)
 
     # -- one upload

@@ -10,7 +10,7 @@ from tests.servers.processes import missing
 __all__ = ("find_node", "find_package_file")
 
 CACHE = Path(__file__).parents[2] / ".cache" / "npm"
-PACKAGES = "terser@5.51.4 htmx.org@4.0.1 react@19.3.1 react-dom@19.3.1"
+PACKAGES = "terser@5.51.4 htmx.org@4.0.1 react@19.3.1 react-dom@19.3.1 tus-js-client@4.3.1 uppy@6.0.1"
 """Pinned, as `.ci/run` has them: another release of terser may write the same script in another way."""
 
 
