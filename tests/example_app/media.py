@@ -56,9 +56,9 @@ _FRAMES = """async ([seconds, rate]) => {
     for (let number = 0; number < seconds * rate; number++) {
         context.fillStyle = `hsl(${number * 3} 60% 45%)`;
         context.fillRect(0, 0, 640, 360);
-        for (let spot = 0; spot < 800; spot++) {
+        for (let spot = 0; spot < 2500; spot++) {
             context.fillStyle = `hsl(${Math.random() * 360} 70% 60%)`;
-            context.fillRect(Math.random() * 640, Math.random() * 360, 9, 9);
+            context.fillRect(Math.random() * 640, Math.random() * 360, 5, 5);
         }
         context.fillStyle = 'white';
         context.font = '120px sans-serif';
@@ -91,7 +91,7 @@ def sound(seconds: int) -> bytes:
     return file.getvalue()
 
 
-def film(page: Page, seconds: int, rate: int = 3) -> bytes:
+def film(page: Page, seconds: int, rate: int = 5) -> bytes:
     """Make a film that shows its seconds, as WebM with an index: browsers find any moment without reading all before.
 
     The page has to be of this machine or of https: browsers encode films for no others.
