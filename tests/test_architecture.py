@@ -89,7 +89,6 @@ LONELY = {
     "testing.pytest_plugin": "loaded by pytest, so it imports nothing",
     "testing.slow_put": "a program: the process that a conformance test kills",
     "tracking.flush": "what a flush does to files, apart from who listens",
-    "cli.cors": "the one command that asks a browser's questions of a bucket",
     "uploads.direct": "the routes of direct uploads, apart from where they are mounted",
     "uploads.watched_files": "what it costs to watch uploads, apart from what nobody watches",
     "uploads.handlers": "what the application start does to handlers that take uploads",
