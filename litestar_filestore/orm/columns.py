@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -160,7 +160,8 @@ def _resolve_ids(key: str, attribute: Any) -> None:
     """Resolve the ids in a list that is assigned, if the row's own files are known; otherwise the flush does it."""
 
     def assigned(_state: InstanceState[Any], value: Any, before: Any, *_: Any) -> Any:
-        if not names_entries(value) or not isinstance(before, list) or names_entries(before):
+        held: Any = before
+        if not names_entries(value) or not isinstance(held, list) or names_entries(cast("Any", held)):
             return value
         files = [*value]
         put_held_files(key, files, files_in(before))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("telling",)
 
-_NAMES = {FileLinked: "filestore.linked", FileDoomed: "filestore.doomed"}
+_NAMES: dict[type[Event], str] = {FileLinked: "filestore.linked", FileDoomed: "filestore.doomed"}
 """Events that are told after a commit, by the names under which listeners of Litestar wait for them."""
 
 

@@ -326,7 +326,8 @@ class Receiver:
             reads_all: Whether the stored bytes are all read at the end, for their digest, if this has not seen them.
             transport: The way on which the bytes come, for events.
         """
-        self._reads_all, self._transport = reads_all, transport
+        self._reads_all = reads_all
+        self._transport: Transport = transport
         self._hold = hold
         self._to = to
         self._now = hold.upload

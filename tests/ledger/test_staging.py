@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from litestar_filestore.ledger.staging import patiently, staging_engine
@@ -68,12 +69,12 @@ def test_listeners_that_come_later_are_called(engine: sa.Engine, place: str) -> 
         seen.append(sql)
 
     target = engine if place == "engine" else sa.Engine
-    sa.event.listen(target, "before_cursor_execute", look)
+    event.listen(target, "before_cursor_execute", look)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
     finally:
-        sa.event.remove(target, "before_cursor_execute", look)
+        event.remove(target, "before_cursor_execute", look)
     assert seen == ["SELECT 1"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -233,7 +233,7 @@ def test_row_without_the_file_that_it_needs(db: Database) -> None:
 
     def update(session: Session) -> None:
         contract = session.get_one(Contract, 1)
-        contract.file = None  # type: ignore[assignment]
+        contract.file = cast("Any", None)
         with pytest.raises(InvalidArgumentError, match=message):
             session.flush()
 
