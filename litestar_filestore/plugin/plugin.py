@@ -225,8 +225,6 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
 
     def on_cli_init(self, cli: Any) -> None:
         """Add the command group ``storages``."""
-        commands: Any = import_module(_COMMANDS)  # needs click and rich, which are optional in Litestar 3
-        cli.add_command(commands.storages_group)
         # By its name, and only now: the commands are in a layer above the plugin, and need click and rich, which are
         # optional in Litestar 3.
         cli.add_command(import_module(_COMMANDS).storages_group)
