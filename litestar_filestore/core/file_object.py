@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import AsyncDataLike, DataLike, ObjectInfo, PathLike
 
 __all__ = (
+    "ID_IN_METADATA",
     "Answering",
     "Disposition",
     "FileObject",
@@ -123,6 +124,8 @@ class LinkWish:
 
 _PLUGIN = "FilestorePlugin: Litestar(..., plugins=[FilestorePlugin(FilestoreConfig(backends=[...]))])"
 
+ID_IN_METADATA = "litestar-filestore.id"
+"""Where a row keeps the id of a file in a list: Advanced Alchemy refuses members that it does not know, but no metadata."""
 _FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
 """Of a row, beside names and backend."""
 
@@ -390,12 +393,12 @@ class FileObject(metaclass=_Stored):
         It is for the database only, because it contains key and backend; clients get `public_file` instead.
         """
         result: dict[str, Any] = {"filename": self._filename}
-        if self.id is not None:
-            result["id"] = self.id
         if self.path != self._filename:
             result["to_filename"] = self.path
         for name in _FIELDS:
             result[name] = getattr(self, name)
+        if self.id is not None:
+            result["metadata"] = {**self.metadata, ID_IN_METADATA: self.id}
         result["backend"] = self.backend_key
         return result
 
@@ -408,6 +411,8 @@ class FileObject(metaclass=_Stored):
             backend: Used if `data` names no backend.
         """
         get = data.get
+        metadata = {**(get("metadata") or {})}
+        file_id = metadata.pop(ID_IN_METADATA, None)
         file = cls(
             get("backend") or backend or "",
             data["filename"],
@@ -416,10 +421,10 @@ class FileObject(metaclass=_Stored):
             checksum=get("checksum"),
             etag=get("etag"),
             version_id=get("version_id"),
-            metadata=get("metadata"),
+            metadata=metadata,
         )
         file.size = get("size")
-        file.id = get("id")
+        file.id = file_id
         # Not as `to_filename`: this program did not pin the key of a row, so new content gets a new one.
         file._key = get("to_filename") or file._key
         return file

@@ -19,7 +19,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import Null
 
 from litestar_filestore.core.file_ids import file_id_of, new_file_id
-from litestar_filestore.core.file_object import FileObject, KeptFile
+from litestar_filestore.core.file_object import ID_IN_METADATA, FileObject, KeptFile
 from litestar_filestore.core.keys import check_key_template
 from litestar_filestore.core.registry import storages
 from litestar_filestore.core.rule import Rule, checked_rules
@@ -361,7 +361,7 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
         if self.multiple:
             return [_row(each) for each in _items(value)]
         row = _row(value)
-        row.pop("id", None)  # of a list that it was in before
+        row["metadata"].pop(ID_IN_METADATA, None)  # of a list that it was in before
         return row
 
     def process_result_value(

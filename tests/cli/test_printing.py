@@ -35,6 +35,8 @@ def test_progress(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     with progress("objects") as show:
         show(1, 4)
     assert capsys.readouterr() == ("", "")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
     with progress("objects") as show:
         show(1, 4)

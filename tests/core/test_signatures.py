@@ -18,6 +18,7 @@ from litestar_filestore.testing.faults import FaultyDriver
 CLASSES = (Driver, StorageBackend, FileObject, MemoryDriver, LegacyDriver, FaultyDriver)
 WITHOUT_TWIN = {"public_url", "make_key", "local_path", "translate"} | {
     "complete",
+    "driven_by",
     "from_dict",
     "pending_content",
     "prepare_key",
@@ -29,8 +30,16 @@ WITHOUT_TWIN = {"public_url", "make_key", "local_path", "translate"} | {
     "version_at_hand",
 }
 """Methods that wait for nothing."""
-ONLY_ASYNC = {"begin_parts_async", "put_part_async", "finish_parts_async", "open_version_async"}
-"""What only requests do: put objects in parts, and open them for an answer. Sweeps give parts up in both halves."""
+ONLY_ASYNC = {"begin_parts_async", "put_part_async", "finish_parts_async", "open_version_async"} | {
+    "cors_async",
+    "list_parts_async",
+    "sign_form_async",
+    "sign_part_async",
+}
+"""What only requests and commands do: put objects in parts, open them for an answer, let clients write into the store.
+
+Sweeps give parts up in both halves.
+"""
 
 
 def methods(cls: type) -> Iterator[tuple[str, Any]]:
