@@ -125,7 +125,7 @@ class LinkWish:
 _PLUGIN = "FilestorePlugin: Litestar(..., plugins=[FilestorePlugin(FilestoreConfig(backends=[...]))])"
 
 ID_IN_METADATA = "litestar-filestore.id"
-"""Where a row keeps the id of a file in a list: Advanced Alchemy refuses members that it does not know, but no metadata."""
+"""Where a row keeps the id of a file in a list: Advanced Alchemy reads any metadata, but no members of others."""
 _FIELDS = ("content_type", "size", "last_modified", "checksum", "etag", "version_id", "metadata")
 """Of a row, beside names and backend."""
 
