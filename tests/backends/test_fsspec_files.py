@@ -159,7 +159,8 @@ def test_replaced_object_is_read_as_it_was(backend: FSSpecBackend) -> None:
     try:
         read.extend(reading)
     except ObjectChangedError:
-        assert backend.protocol == "other"  # only a file system that nobody knows has to guess
+        # A file system that nobody knows has to guess, and FTP compares times: it asks whether the second has changed.
+        assert backend.protocol in {"other", "ftp"}
     else:
         assert b"".join(read) == old
     assert backend.get_content("a") == new
