@@ -411,8 +411,8 @@ class FileObject(metaclass=_Stored):
             backend: Used if `data` names no backend.
         """
         get = data.get
-        metadata = {**(get("metadata") or {})}
-        file_id = metadata.pop(ID_IN_METADATA, None)
+        metadata: dict[str, Any] = dict(get("metadata") or {})
+        file_id: str | None = metadata.pop(ID_IN_METADATA, None)
         file = cls(
             get("backend") or backend or "",
             data["filename"],
