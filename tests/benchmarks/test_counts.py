@@ -29,6 +29,7 @@ def test_no_request_is_above_its_ceiling() -> None:
     assert found["resumable upload 1 KiB"]["python_calls"] <= 3 * found["upload 1 KiB"]["python_calls"]
 
 
+@pytest.mark.slow
 def test_a_planted_slowdown_is_found() -> None:
     """Three hundred calls more for each request exceed the ceiling of each."""
     done = counted("--slow")

@@ -14,7 +14,7 @@ from tests.docs.run_page import ROOT, parse
 from tests.docs.test_pages import PAGES
 
 
-@pytest.mark.matrix(cases=2)
+@pytest.mark.matrix(cases=1)
 @pytest.mark.parametrize(("app", "without_delete"), [("README", 404), ("example", 500)])
 def test_failing_commit_is_no_success(app: str, without_delete: int, tmp_path: Path) -> None:
     """What the database refuses at COMMIT is answered with an error, and changes nothing."""

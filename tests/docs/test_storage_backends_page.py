@@ -135,6 +135,7 @@ def test_multiple_backends_block(user_module: UserModule, environment: S3Server,
         storages.get("uploads").put(CONTENT)
 
 
+@pytest.mark.slow
 def test_in_memory_block(pytester: pytest.Pytester) -> None:
     """Testing: the fixture and the test of the page pass in a project of their own."""
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")

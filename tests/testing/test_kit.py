@@ -186,6 +186,7 @@ def test_pytest_finds_the_fixture() -> None:
     assert import_module(PLUGIN).__all__ == ("filestore",)
 
 
+@pytest.mark.slow
 def test_project_with_an_application(others: pytest.Pytester) -> None:
     """An application keeps its files in memory, without a change to it: its own folder stays empty."""
     others.makepyfile(application=APPLICATION, test_application=TESTS)

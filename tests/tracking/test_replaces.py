@@ -64,6 +64,7 @@ def test_replacing_a_deferred_value_deletes_the_old_object(db: Database, backend
     assert read(db, backend, 1) == b"new"
 
 
+@pytest.mark.slow
 def test_many_rows_are_deleted_in_one_flush(db: Database) -> None:
     """More rows than one statement takes parameters for."""
     db.run(lambda session: insert(session, *[b"content"] * 450))
