@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 
@@ -26,15 +27,20 @@ def _name(case: Case) -> str:
     return f"{case.driver}-{case.operation}-{case.point}".replace(" ", "_")
 
 
+def _is_in_ci(case: Case) -> bool:
+    """Return whether ``make test-all`` kills there: at every second of the points that are worth it."""
+    return case.is_selected and crc32(_name(case).encode()) % 2 == 0
+
+
 @pytest.mark.matrix(cases=8)
-@pytest.mark.parametrize("case", [case for case in CASES if case.is_selected], ids=_name)
+@pytest.mark.parametrize("case", [case for case in CASES if _is_in_ci(case)], ids=_name)
 def test_kill(arena_of: ArenaOf, case: Case) -> None:
     """After SIGKILL rows, ledger and objects fit together, and sweeps remove whatever is left over."""
     kill(arena_of(case.driver), case)
 
 
 @pytest.mark.stress
-@pytest.mark.parametrize("case", [case for case in CASES if not case.is_selected], ids=_name)
+@pytest.mark.parametrize("case", [case for case in CASES if not _is_in_ci(case)], ids=_name)
 def test_kill_everywhere(arena_of: ArenaOf, case: Case) -> None:
     """The same at the points that are left."""
     kill(arena_of(case.driver), case)
