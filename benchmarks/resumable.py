@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from litestar.params import MultipartBody
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from benchmarks.servers import Server
 from litestar_filestore import (
     FileObject,
     FilestoreConfig,
@@ -101,9 +101,9 @@ def create_app() -> Litestar:
 class _Client:
     """Uploads on one connection, and reads the memory of the server."""
 
-    def __init__(self, port: int, pid: int, size: int) -> None:
-        self._connection = HTTPConnection(HOST, port, timeout=600)
-        self._pid = pid
+    def __init__(self, server: Server, size: int) -> None:
+        self._connection = HTTPConnection(HOST, server.port, timeout=600)
+        self.server = server
         self._size = size
 
     def form(self) -> None:
@@ -121,15 +121,10 @@ class _Client:
 
     def growth_bytes(self, work: Any) -> int:
         """Return how far the server's memory grew at most while `work` was done."""
-        before = self._memory("VmRSS")
-        Path(f"/proc/{self._pid}/clear_refs").write_text("5", encoding="ascii")
+        before = self.server.memory_bytes("VmRSS")
+        self.server.forget_peak()
         work()
-        return max(0, self._memory("VmHWM") - before)
-
-    def cpu_seconds(self) -> float:
-        """Return how much the server has computed so far."""
-        fields = Path(f"/proc/{self._pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return max(0, self.server.memory_bytes("VmHWM") - before)
 
     def _post_form(self, headers: str, content: bytes | int) -> None:
         opening = f"--b\r\nContent-Disposition: form-data; {headers}\r\n\r\n".encode()
@@ -151,10 +146,6 @@ class _Client:
             raise RuntimeError(f"{method} {path} was answered {answer.status}: {text!r}")
         return {name.lower(): value for name, value in answer.getheaders()}
 
-    def _memory(self, name: str) -> int:
-        status = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii")
-        return int(re.findall(rf"{name}:\s+([0-9]+) kB", status)[0]) * 1024
-
 
 def _around(opening: bytes, blocks: Iterator[bytes], closing: bytes) -> Iterator[bytes]:
     yield opening
@@ -172,10 +163,11 @@ def _served(size: int) -> Iterator[_Client]:
         options = ["--host", HOST, "--port", str(port), "--log-level", "warning"]
         with running("uvicorn", [*command, *options], folder, surroundings) as process:
             process.wait_for_port(port)
-            warm = _Client(port, process.pid, 9 * MIB)
+            server = Server(port, folder)
+            warm = _Client(server, 9 * MIB)
             warm.form()
             warm.resumable()
-            yield _Client(port, process.pid, size)
+            yield _Client(server, size)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,10 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _served(options.mib * MIB) as client:
         for _ in range(options.rounds):
             for name, taken in seconds.items():
-                start, computed = time.perf_counter(), client.cpu_seconds()
+                start, computed = time.perf_counter(), client.server.usage().cpu_seconds
                 growth[name] = max(growth[name], client.growth_bytes(getattr(client, name)))
                 taken.append(time.perf_counter() - start)
-                cpu[name] += (client.cpu_seconds() - computed) / options.rounds
+                cpu[name] += (client.server.usage().cpu_seconds - computed) / options.rounds
     speeds = {name: options.mib / median(taken) for name, taken in seconds.items()}
     for name, speed in speeds.items():
         sys.stdout.write(

@@ -63,7 +63,6 @@ LONELY = {
     "backends.obstore.webdav_servers": "a store: what obstore gets wrong on WebDAV",
     "cli.cors": "asks and tells a bucket what pages may do, apart from the other commands",
     "cli.commands": "loaded by name, when a command is run",
-    "cli.printing": "how commands print and end, apart from what they do",
     "cli.probes": "proves what a store can do: without a command line",
     "cli.row_facts": "what rows know of objects, for stores that know less",
     "cli.policies": "what each service calls the permissions: a service is changed here",

@@ -19,7 +19,16 @@ from sqlalchemy.orm import Mapper, configure_mappers
 from litestar_filestore.backends.moving.mover import MoveConfig, Mover, MoveReport
 from litestar_filestore.backends.moving.moving_backend import MovingBackend
 from litestar_filestore.cli.cors import cors_command
-from litestar_filestore.cli.printing import StoragesCommand, finish, printable, progress, reason_of, say, show_table
+from litestar_filestore.cli.printing import (
+    StoragesCommand,
+    finish,
+    is_shown,
+    printable,
+    progress,
+    reason_of,
+    say,
+    show_table,
+)
 from litestar_filestore.cli.probes import place_of, probe
 from litestar_filestore.cli.reports import (
     AdoptedLedger,
@@ -64,7 +73,7 @@ from litestar_filestore.ledger.table import ledger_of
 from litestar_filestore.orm.columns import configured_mappers, single_table_columns
 from litestar_filestore.plugin.config import FilestoreConfig, open_backends
 from litestar_filestore.plugin.keeper import find_databases
-from litestar_filestore.plugin.plugin import FilestorePlugin
+from litestar_filestore.plugin.plugin import config_of
 from litestar_filestore.plugin.sweeper import sweep_places
 from litestar_filestore.validation.rules import parse_size
 
@@ -109,7 +118,7 @@ def list_backends(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
             place=place_of(backend),
             can=[str(each.name).lower() for each in Capability if each in backend.capabilities],
         )
-        for backend in _config(app).known_backends
+        for backend in config_of(app).known_backends
     ]
     finish(ListReport(entries), _show_list, as_json=as_json)
 
@@ -130,7 +139,7 @@ def check(app: Litestar, as_json: bool, timeout: float, without_ledger: bool) ->
 
 async def _check(app: Litestar, *, seconds: float, without_ledger: bool) -> CheckReport:
     # One after the other: the backends may share a store, and a slow one should not make the others late.
-    backends = [await probe(backend, seconds=seconds) for backend in _config(app).known_backends]
+    backends = [await probe(backend, seconds=seconds) for backend in config_of(app).known_backends]
     databases, orphans = await _check_ledgers(app)
     missing = [] if without_ledger else orphans
     return CheckReport(
@@ -144,7 +153,7 @@ async def _check(app: Litestar, *, seconds: float, without_ledger: bool) -> Chec
 
 async def _check_ledgers(app: Litestar) -> tuple[list[DatabaseCheck], list[Mapper[Any]]]:
     """Look for the ledgers, and return what each database has, and the classes with files that have no ledger."""
-    ledger = _config(app).ledger or LedgerConfig()
+    ledger = config_of(app).ledger or LedgerConfig()
     databases = find_databases(ledger, app.plugins)
     places: list[Place] = []
     failures: dict[Database, str] = {}
@@ -286,7 +295,7 @@ def fsck_command(app: Litestar, as_json: bool, repair: bool, minimum_age: float,
         ledgers: list[CheckedLedger] = []
         with progress("objects") as show:
             for place in session.places:
-                total = await run_on(place.database, partial(_count, place=place))
+                total = await run_on(place.database, partial(_count, place=place)) if is_shown() else 0
                 config = FsckConfig(
                     repair=repair,
                     minimum_age_seconds=minimum_age,
@@ -411,13 +420,6 @@ def _show_usage(report: UsageReport) -> None:
             )
 
 
-def _config(app: Litestar) -> FilestoreConfig:
-    for plugin in app.plugins:
-        if isinstance(plugin, FilestorePlugin):
-            return plugin.config
-    raise ConfigurationError("The application has no FilestorePlugin: add it to Litestar(plugins=[...])")
-
-
 @click.command(name="migrate", cls=StoragesCommand, help="Move the objects of a MovingBackend from SOURCE to TARGET.")
 @click.argument("source")
 @click.argument("target")
@@ -436,7 +438,7 @@ async def _migrate(
     app: Litestar, source: str, target: str, *, status: bool, undo: bool, max_rate: str | None, jobs: int,
     no_read_back: bool,
 ) -> MigrateReport:  # fmt: skip
-    moving = _moving(_config(app), source, target)
+    moving = _moving(config_of(app), source, target)
     there = (target, source) if undo else (source, target)
     way = moving.moving_driver.then.backend.key, moving.moving_driver.now.backend.key
     if not status and way != there:
@@ -531,7 +533,7 @@ async def _with_places(
     only: Sequence[StorageBackend] | None = None,
 ) -> T:
     """Open the backends and find the ledgers outside the application's lifespan, then await `work` on them."""
-    config = _config(app)
+    config = config_of(app)
     databases = find_databases(config.ledger or LedgerConfig(), app.plugins)
     if only is None:
         usable, skipped = await _usable(config.known_backends if needs_stores else ())

@@ -12,12 +12,10 @@ from urllib.parse import urlsplit
 import anyio
 import click
 from litestar import Litestar
-from litestar.cli._utils import console  # what other plugins' commands use as well
-from rich.text import Text
 
+from litestar_filestore.cli.printing import say
 from litestar_filestore.core.threads import run_blocking
-from litestar_filestore.errors import ConfigurationError
-from litestar_filestore.plugin.plugin import FilestorePlugin
+from litestar_filestore.plugin.plugin import config_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,23 +46,21 @@ def _checked(origin: str) -> str:
 
 
 async def _cors(app: Litestar, key: str, origin: str, applies: bool) -> bool:  # noqa: FBT001  # as above
-    config = next((plugin.config for plugin in app.plugins if isinstance(plugin, FilestorePlugin)), None)
-    if config is None:
-        raise ConfigurationError("The application has no FilestorePlugin: add it to Litestar(plugins=[...])")
+    config = config_of(app)
     async with config.opened():
         backend, rule = config.registry.get_backend(key), _rule(origin)
-        console.print(Text(json.dumps([rule], indent=2)), soft_wrap=True)
+        click.echo(json.dumps([rule], indent=2))
         rules = await backend.cors_async()
         if applies:
             others = [each for each in rules if each.get("AllowedOrigins") != [origin]]
             rules = await backend.cors_async([*others, rule])
         missing = [*_unexposed(rules, origin), *await _refused(backend, origin)]
     for each in missing:
-        console.print(Text(each, style="red"), soft_wrap=True)
+        say(each, style="red")
     if missing and not applies:
-        console.print(Text("Set the rule above in the bucket, or add --apply."), soft_wrap=True)
+        say("Set the rule above in the bucket, or add --apply.")
     if not missing:
-        console.print(Text(f"{key}: pages of {origin} may upload", style="green"), soft_wrap=True)
+        say(f"{key}: pages of {origin} may upload", style="green")
     return not missing
 
 

@@ -36,6 +36,7 @@ __all__ = (
     "FOUND_SOMETHING",
     "StoragesCommand",
     "finish",
+    "is_shown",
     "printable",
     "progress",
     "reason_of",
@@ -137,6 +138,11 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate, as far as it is known."""
         return Text("" if task.speed is None else f"{task.speed:,.1f}/s")
+
+
+def is_shown() -> bool:
+    """Return whether `progress` shows anything, so that nobody counts for it in vain."""
+    return Console(stderr=True).is_terminal
 
 
 @contextmanager

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.ledger.places import Place
 
-__all__ = ("FilestorePlugin",)
+__all__ = ("FilestorePlugin", "config_of")
 
 _COMMANDS = "litestar_filestore.cli.commands"
 """The module of the commands, imported only by the command line."""
@@ -167,7 +167,8 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         app_config.signature_namespace = {**_NAMES, **app_config.signature_namespace}
         app_config.type_encoders = {**TYPE_ENCODERS, **(app_config.type_encoders or {})}
         app_config.type_decoders = [*(app_config.type_decoders or ()), *TYPE_DECODERS]
-        # For files inside of forms Litestar asks the class before these; it says only that the plugin is missing.
+        # For files inside of forms Litestar asks the class before these, and leaves there what a handler of another
+        # application of the process decodes files with.
         setattr(FileObject, "_decoder", None)  # noqa: B010  # of Litestar, which has no public name for it
         if config.set_default_exception_handlers:
             defaults: dict[Any, Any] = dict.fromkeys(ANSWERS, answer_storage_error)
@@ -239,6 +240,18 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         if self._uploads.takes(field_definition):
             return self._uploads.schema(field_definition, schema_creator, self)
         return file_schema(field_definition, schema_creator)
+
+
+def config_of(app: Litestar) -> FilestoreConfig:
+    """Return the configuration of an application's plugin.
+
+    Raises:
+        ConfigurationError: If it has none.
+    """
+    for plugin in app.plugins:
+        if isinstance(plugin, FilestorePlugin):
+            return plugin.config
+    raise ConfigurationError("The application has no FilestorePlugin: add it to Litestar(plugins=[...])")
 
 
 def _check_loop() -> None:

@@ -32,15 +32,19 @@ def telling(app: Litestar, config: FilestoreConfig) -> Generator[None]:
     Without watchers and listeners it does nothing, and nothing is measured.
     """
     ours = list(config.watchers)
-    if ours:
-        for backend in config.backends:
-            backend.guards = WatchedGuard
-    if any(name in app.event_emitter.listeners for name in _NAMES.values()):
-        ours.append(_Emitter(app))
     with ExitStack() as stack:
+        if ours:
+            stack.callback(_end_watching, config)
+            for backend in config.backends:
+                backend.guards = WatchedGuard
+        if any(name in app.event_emitter.listeners for name in _NAMES.values()):
+            ours.append(_Emitter(app))
         for watcher in ours:
             stack.enter_context(watched_by(_Filter(watcher, config)))
         yield
+
+
+def _end_watching(config: FilestoreConfig) -> None:
     if not watchers:  # otherwise another application may share a backend
         for backend in config.backends:
             backend.guards = Guard

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
 from litestar import Request, Response, delete, get, post, put
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import NotFoundException
 from litestar.exceptions.http_exceptions import ClientException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
@@ -41,7 +41,7 @@ from litestar_filestore.uploads.form_reader import form_reader
 from litestar_filestore.uploads.plan import UploadForm
 from litestar_filestore.uploads.receiving import Receiver, give_up, new_file_of, part_bytes_of
 from litestar_filestore.uploads.refusals import Conflict, UnsupportedMediaType, too_large
-from litestar_filestore.uploads.resumable import DIRECT, Exchange, refusing
+from litestar_filestore.uploads.resumable import DIRECT, NO_STORE, Exchange, refusing, unknown_upload
 from litestar_filestore.validation.media_types import UNKNOWN
 from litestar_filestore.validation.rules import too_large_message
 
@@ -81,7 +81,6 @@ _MOST_PARTS = 10_000
 _LARGEST_PART_BYTES = 64 * 1024 * 1024
 """Largest part that comes through the application: some drivers hold it in memory."""
 _MOST_JSON_BYTES = 64 * 1024
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 class NewUpload(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,11 +319,7 @@ class DirectRoutes:
 
 
 def _fresh(content: Any) -> Response[Any]:
-    return Response(content, headers=_NO_STORE)
-
-
-def _unknown() -> HTTPException:
-    return NotFoundException("There is no such upload: begin again", headers=_NO_STORE)
+    return Response(content, headers=NO_STORE)
 
 
 class _DirectExchange(Exchange):
@@ -341,7 +336,7 @@ class _DirectExchange(Exchange):
         try:
             return self._links.read_ticket(ticket)
         except InvalidTokenError as error:
-            raise _unknown() from error
+            raise unknown_upload() from error
 
     async def _open(self, ticket: str, action: Any) -> tuple[UploadName, Upload]:
         """Return the upload of a ticket; that of another owner or router does not exist."""
@@ -354,8 +349,7 @@ class _DirectExchange(Exchange):
 
     async def begin(self, new: NewUpload) -> BegunUpload:
         """Answer where the parts of a file go."""
-        if new.size > self._to.max_bytes:
-            raise FileTooLargeError(too_large_message(self._to.max_bytes), max_bytes=self._to.max_bytes)
+        self._check_size(new.size)
         metadata = _metadata({**new.metadata, "filename": new.filename, "filetype": new.type})
         ticket, upload = await self._begin(metadata, new.size)
         part_bytes, base = cast("int", upload.part_bytes), self._base("/begin")
@@ -387,15 +381,11 @@ class _DirectExchange(Exchange):
     async def form(self, new: NewForm) -> UploadFormFields:
         """Answer a form that uploads one file."""
         self._require_json()
-        metadata, backend = (
-            _metadata({**new.metadata, "filename": new.filename, "filetype": new.type}),
-            self._to.backend,
-        )
+        metadata = _metadata({**new.metadata, "filename": new.filename, "filetype": new.type})
+        upload, backend = await self._new(metadata, None), self._to.backend
         if Capability.SIGN_FORM not in backend.capabilities:
-            await self._new(metadata, None)
             ticket = self._links.ticket_for(secrets.token_hex(16), metadata)
             return UploadFormFields(ticket=ticket, url=f"{self._base('/form')}/s3/form/{ticket}", fields={})
-        upload = await self._new(metadata, None)
         # Until its policy expires, a form can be sent again. So it writes an object of its own, which is copied at the
         # end, and whose entry in the ledger outlives the policy: what comes late is swept.
         upload = replace(upload, tail_key=f"{upload.key}.form-{secrets.token_hex(8)}")
@@ -447,11 +437,14 @@ class _DirectExchange(Exchange):
     async def part_url(self, ticket: str, number: int) -> UppyPart:
         """Answer where a part goes, and keep the upload for longer."""
         name, upload = await self._open(ticket, "write")
-        if not 1 <= number <= min(_MOST_PARTS, self._to.backend.part_limits.max_parts or _MOST_PARTS):
-            raise NotFoundException(f"There is no part {number}: number them from 1, and use larger ones")
+        self._check_number(number)
         await self._touch(name)
         base = self._base(f"/s3/multipart/{ticket}/{number}")
         return UppyPart(url=await self._part_url(upload, ticket, number, base))
+
+    def _check_number(self, number: int) -> None:
+        if not 1 <= number <= min(_MOST_PARTS, self._to.backend.part_limits.max_parts or _MOST_PARTS):
+            raise NotFoundException(f"There is no part {number}: number them from 1, and use larger ones")
 
     async def _part_url(self, upload: Upload, ticket: str, number: int, base: str) -> str:
         if not self._signs:
@@ -465,7 +458,7 @@ class _DirectExchange(Exchange):
             lambda c: uploads.touch(c, name, life_seconds=life, part=part, part_bytes=part_bytes)
         )
         if open_ is None:
-            raise Conflict("This upload is finished, or just being finished: begin another one", headers=_NO_STORE)
+            raise Conflict("This upload is finished, or just being finished: begin another one", headers=NO_STORE)
 
     async def list_parts(self, ticket: str) -> list[UppyListedPart]:
         """Answer which parts have come."""
@@ -484,17 +477,17 @@ class _DirectExchange(Exchange):
         """Take a part for a store that takes none from clients."""
         name, upload = await self._open(ticket, "write")
         if self._signs or upload.is_complete or upload.store_upload is None:
-            raise Conflict("No part of this upload is taken here: ask for its URL", headers=_NO_STORE)
+            raise Conflict("No part of this upload is taken here: ask for its URL", headers=NO_STORE)
         size = self._announced()
         offset = self._place(upload, number, size)
         part_bytes = size if upload.part_bytes is None else None
         try:
             part = await self._take(upload, number, offset, size)
         except ObjectNotFoundError as error:
-            raise _unknown() from error
+            raise unknown_upload() from error
         reach("direct.part")
         await self._touch(name, part, part_bytes)
-        headers = {**_NO_STORE, "ETag": f'"{part.receipt or secrets.token_hex(8)}"'}
+        headers = {**NO_STORE, "ETag": f'"{part.receipt or secrets.token_hex(8)}"'}
         return Response(None, headers={**headers, "Access-Control-Expose-Headers": "ETag"})
 
     def _announced(self) -> int:
@@ -510,8 +503,7 @@ class _DirectExchange(Exchange):
             HTTPException: If it cannot be a part of this upload.
         """
         part_bytes = size if upload.part_bytes is None and number == 1 else upload.part_bytes
-        if not 1 <= number <= min(_MOST_PARTS, self._to.backend.part_limits.max_parts or _MOST_PARTS):
-            raise NotFoundException(f"There is no part {number}: number them from 1, and use larger ones")
+        self._check_number(number)
         if part_bytes is None:
             raise Conflict("Send part 1 first: its size tells where the others belong")
         if size > part_bytes:
@@ -554,7 +546,7 @@ class _DirectExchange(Exchange):
         await self._allow(metadata, "write")
         name = await self._name(id_)
         if await self._book.run(lambda c: self._book.uploads.find(c, name)):
-            raise Conflict("This form has been sent before: begin another upload", headers=_NO_STORE)
+            raise Conflict("This form has been sent before: begin another upload", headers=NO_STORE)
         planned = replace(self._to.planned, name="file", backend=self._to.backend.key)
         form = UploadForm(files=(planned,), texts=frozenset({"key"}))
         token = owner_of_new_objects.set(name.owner)
@@ -619,11 +611,9 @@ class _DirectExchange(Exchange):
             if upload.offset == upload.length:
                 return  # the store has made it, for a request that was killed then
             await give_up(hold, self._to)
-            raise _unknown() from error
+            raise unknown_upload() from error
         size = sum(each.size for each in parts)
-        if size > self._to.max_bytes:
-            await give_up(hold, self._to)
-            raise FileTooLargeError(too_large_message(self._to.max_bytes), max_bytes=self._to.max_bytes)
+        await self._give_up_if_too_large(hold, size)
         gap = next((n for n, each in enumerate(parts, 1) if each.number != n), None)
         if gap is not None:
             raise Conflict(f"Part {gap} has not come: send it, and finish again")
@@ -634,6 +624,17 @@ class _DirectExchange(Exchange):
         )
         reach("direct.added")
 
+    def _check_size(self, size: int) -> None:
+        if size > self._to.max_bytes:
+            raise FileTooLargeError(too_large_message(self._to.max_bytes), max_bytes=self._to.max_bytes)
+
+    async def _give_up_if_too_large(self, hold: Hold, size: int) -> None:
+        try:
+            self._check_size(size)
+        except FileTooLargeError:
+            await give_up(hold, self._to)
+            raise
+
     async def _complete_form(self, hold: Hold, posted: str) -> Upload:
         """Make the file of what a form has sent to the store."""
         upload, backend, life = hold.upload, self._to.backend, self._to.life_seconds
@@ -641,9 +642,7 @@ class _DirectExchange(Exchange):
             size = (await backend.head_async(posted)).size
         except ObjectNotFoundError as error:
             raise Conflict("The form has not been sent: send it, and finish again") from error
-        if size > self._to.max_bytes:
-            await give_up(hold, self._to)
-            raise FileTooLargeError(too_large_message(self._to.max_bytes), max_bytes=self._to.max_bytes)
+        await self._give_up_if_too_large(hold, size)
         await hold.commit(replace(upload, length=size, offset=size), [], life_seconds=life)
         reach("direct.added")
         key = await backend.copy_async(posted, cast("str", upload.key), overwrite=True)

@@ -56,7 +56,17 @@ if TYPE_CHECKING:
     from litestar_filestore.uploads.intake import RequestFiles
     from litestar_filestore.uploads.receiving import Hold
 
-__all__ = ("DIRECT", "AuthorizeUpload", "Exchange", "OwnerOf", "ResumableRoutes", "TusMiddleware", "refusing")
+__all__ = (
+    "DIRECT",
+    "NO_STORE",
+    "AuthorizeUpload",
+    "Exchange",
+    "OwnerOf",
+    "ResumableRoutes",
+    "TusMiddleware",
+    "refusing",
+    "unknown_upload",
+)
 
 OwnerOf: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any]], str | Awaitable[str]]
 """Returns the owner of what a connection uploads; the uploads of others do not exist for it."""
@@ -73,7 +83,7 @@ _PATIENCE_SECONDS = 10.0
 """How long a request waits for another one to let go of its upload."""
 _LOOK_SECONDS = 3.0
 """How long a HEAD waits for that; then it tells what is committed, because the other request may not answer at all."""
-_NO_STORE = {"Cache-Control": "no-store"}
+NO_STORE = {"Cache-Control": "no-store"}
 DIRECT = "filestore_direct_upload"
 """Option of the routes of the same router that do not speak tus."""
 
@@ -207,7 +217,7 @@ def refusing() -> Generator[None]:
 
 def _refusal(error: TusError) -> HTTPException:
     headers = {"Tus-Version": tus.VERSION} if error.status_code == 412 else {}  # noqa: PLR2004  # as HTTP names it
-    return ClientException(detail=error.detail, status_code=error.status_code, headers={**_NO_STORE, **headers})
+    return ClientException(detail=error.detail, status_code=error.status_code, headers={**NO_STORE, **headers})
 
 
 def _elsewhere(upload: Upload) -> HTTPException:
@@ -215,12 +225,13 @@ def _elsewhere(upload: Upload) -> HTTPException:
     return ClientException(
         detail=f"The upload is at {upload.offset}: send the bytes from there on",
         status_code=409,
-        headers={**_NO_STORE, "Upload-Offset": str(upload.offset)},
+        headers={**NO_STORE, "Upload-Offset": str(upload.offset)},
     )
 
 
-def _unknown() -> HTTPException:
-    return NotFoundException("There is no such upload: begin again", headers=_NO_STORE)
+def unknown_upload() -> HTTPException:
+    """Return the answer to who asks for an upload that does not exist, or is not for them."""
+    return NotFoundException("There is no such upload: begin again", headers=NO_STORE)
 
 
 def _alive(upload: Upload) -> Upload:
@@ -230,7 +241,7 @@ def _alive(upload: Upload) -> Upload:
 
 
 def _gone(detail: str) -> HTTPException:
-    return ClientException(detail=detail, status_code=410, headers=_NO_STORE)
+    return ClientException(detail=detail, status_code=410, headers=NO_STORE)
 
 
 class Exchange:
@@ -266,13 +277,13 @@ class Exchange:
     async def _find(self, name: UploadName) -> Upload:
         upload = await self._book.run(lambda c: self._book.uploads.find(c, name))
         if upload is None:
-            raise _unknown()
+            raise unknown_upload()
         return _alive(upload)
 
     async def _hold(self, name: UploadName) -> Hold:
         hold = await take_hold(self._book, name, patience_seconds=_PATIENCE_SECONDS)
         if hold is None:
-            raise _unknown()
+            raise unknown_upload()
         return hold
 
     def _check_names(self, metadata: str | None, size: int | None) -> None:
@@ -460,7 +471,7 @@ class _TusExchange(Exchange):
         while upload.is_held and not upload.is_complete and loop.time() < end:
             found = await self._book.run(lambda c: self._book.uploads.want(c, name))
             if found is None:
-                raise _unknown()
+                raise unknown_upload()
             upload = found
             if upload.is_held:
                 await asyncio.sleep(0.1)
@@ -468,7 +479,7 @@ class _TusExchange(Exchange):
 
     def _progress(self, upload: Upload) -> dict[str, str]:
         """Return the headers that tell how far an upload is, with the reference if it is complete."""
-        headers = {**_NO_STORE, "Upload-Offset": str(upload.offset)}
+        headers = {**NO_STORE, "Upload-Offset": str(upload.offset)}
         if not upload.is_complete:
             headers["Upload-Expires"] = tus.http_date(upload.expires_at)
         elif not upload.is_partial:
