@@ -229,7 +229,13 @@ def _dispose(engine: Engine) -> None:
     if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
         found.leave_to_parent()
         found.line.close()
+        # SQLAlchemy leaves a connection that comes back after this to the garbage collector, and drivers warn of it.
+        event.listen(found.engine.pool, "checkin", _close)
         found.engine.dispose()
+
+
+def _close(_connection: Any, record: Any) -> None:
+    record.close()
 
 
 def _wait_shortly(connection: Any, _record: Any) -> None:

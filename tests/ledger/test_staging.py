@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlite3 import ProgrammingError
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,6 +43,19 @@ def test_dispose_closes_the_staging_pool(engine: sa.Engine, used: str, disposed:
     pool = pool_beside(engines[used])
     engines[disposed].dispose()
     assert pool.checkedin() == 0
+
+
+def test_connection_that_comes_back_late_is_closed(engine: sa.Engine) -> None:
+    """An upload that ends after its engine was disposed of leaves no open connection behind."""
+    beside = staging_engine(engine)
+    assert beside is not None
+    connection = beside.connect()
+    driven = connection.connection.driver_connection
+    assert driven is not None
+    engine.dispose()
+    connection.close()
+    with pytest.raises(ProgrammingError, match="closed"):
+        driven.execute("SELECT 1")
 
 
 def test_engines_on_one_pool_share_the_staging_pool(engine: sa.Engine) -> None:
