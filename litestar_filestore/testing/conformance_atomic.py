@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from litestar_filestore.errors import FileTooLargeError, ObjectChangedError, ObjectNotFoundError, SourceTypeError
-from litestar_filestore.testing.contents import MIB, content
+from litestar_filestore.testing.contents import MIB, content, matching
 from litestar_filestore.testing.halves import Gate
 from litestar_filestore.testing.harness import Harness, async_forms, in_loop, once_each
 
@@ -150,7 +150,8 @@ class AtomicConformance(Harness):
         put = asyncio.create_task(storage.put(source(), key=storage.key("a"), overwrite=True))
         await asyncio.wait({put})
         outcomes = [OLD, content(size)] if put.cancelled() else [content(put.result().size)]
-        assert await storage.read(storage.key("a")) in outcomes
+        seen = await storage.read(storage.key("a"))
+        assert seen in outcomes, f"{len(seen)} bytes, at first {[matching(seen, each) for each in outcomes]} as put"
         assert await storage.names() == ["a"]
         await assert_clean(storage, leftovers)
 
@@ -238,7 +239,7 @@ class ReaderConformance(Harness):
                 except ObjectNotFoundError:
                     assert not self.server_replaces_atomically
                     continue
-                assert seen in contents
+                assert seen in contents, f"{len(seen)} bytes, at first {[matching(seen, each) for each in contents]}"
 
         writer = asyncio.create_task(write())
         await asyncio.gather(writer, read(), read(), read())

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.types import AsyncSource, Block, Source
 
-__all__ = ("ASYNC_SOURCE_KINDS", "MIB", "SOURCE_KINDS", "AsyncFile", "content", "several_at_once", "source_of")
+__all__ = (
+    "ASYNC_SOURCE_KINDS",
+    "MIB",
+    "SOURCE_KINDS",
+    "AsyncFile",
+    "content",
+    "matching",
+    "several_at_once",
+    "source_of",
+)
 
 MIB = 1024 * 1024
 IN_FLIGHT = 10
@@ -31,6 +40,12 @@ _ODD_BYTES = 2 * BLOCK_BYTES + 12_346
 def content(size: int = _ODD_BYTES, seed: int = 0) -> bytes:
     """Return `size` bytes without repetition, so that a wrong offset shows; equal for equal `seed`."""
     return random.Random(seed).randbytes(size)  # noqa: S311 - no secret, but the same in every run
+
+
+def matching(seen: bytes, wanted: bytes) -> int:
+    """Return how many bytes at the beginning are equal, to say where large contents differ."""
+    shorter = min(len(seen), len(wanted))
+    return next((at for at in range(shorter) if seen[at] != wanted[at]), shorter)
 
 
 async def several_at_once(names: Sequence[str], action: Callable[[str], Awaitable[None]]) -> None:
