@@ -166,10 +166,11 @@ class MultipartLimitError(MultipartError):
 
 
 class TusError(InvalidArgumentError):
-    """A request that does not follow tus 1.0.0, the protocol for resumable uploads.
+    """A request that does not follow tus 1.0.0, the protocol for resumable uploads, or the draft of its successor.
 
     Attributes:
-        status_code: Status of the answer, as the protocol wants it.
+        status_code: Status of the answer, as tus wants it.
+        problem: Name of the problem type (RFC 9457), if the draft has one for this.
     """
 
     def __init__(
@@ -177,12 +178,14 @@ class TusError(InvalidArgumentError):
         detail: str,
         *,
         status_code: int = 400,
+        problem: str | None = None,
         operation: str | None = None,
         backend: str | None = None,
         key: str | None = None,
     ) -> None:
         super().__init__(detail, operation=operation, backend=backend, key=key)
         self.status_code = status_code
+        self.problem = problem
 
 
 class RangeNotSatisfiableError(InvalidArgumentError):

@@ -13,6 +13,7 @@ from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.orm.stored_object import StoredObject
 from litestar_filestore.router.router import check_access
 from litestar_filestore.uploads.direct import DirectRoutes
+from litestar_filestore.uploads.experimental_uploads import ExperimentalMiddleware, ExperimentalRoutes
 from litestar_filestore.uploads.forms import FileField, plan_file
 from litestar_filestore.uploads.resumable import ResumableRoutes, TusMiddleware
 
@@ -42,6 +43,7 @@ def create_upload_router(
     max_bytes: int | None = None,
     expires_in: int = _DAY,
     max_open_per_owner: int | None = 100,
+    experimental_http_uploads: bool = False,
     tags: Sequence[str] | None = None,
     include_in_schema: bool = False,
     security: Sequence[dict[str, list[str]]] | None = None,
@@ -71,6 +73,8 @@ def create_upload_router(
         expires_in: Seconds after which an upload to which nothing comes is removed.
         max_open_per_owner: How many unfinished uploads an owner, or else a client's address, may have; ``None`` for any
             number.
+        experimental_http_uploads: Whether the routes also speak the IETF's draft "Resumable Uploads for HTTP" in its
+            interop version 8. It changes with the draft, whatever the version of this package.
         tags: As in Litestar, like all arguments below.
         include_in_schema: Whether the routes are in the OpenAPI document.
         security: Security requirements of the OpenAPI document.
@@ -91,7 +95,11 @@ def create_upload_router(
         raise ConfigurationError("expires_in and max_open_per_owner must be at least 1")
     planned = replace(_planned(column, FileField(backend, tuple(rules), key_template)), max_bytes=max_bytes)
     place = "/" + path.strip("/")
-    routes = ResumableRoutes(place, planned, owner, authorize, expires_in, max_open_per_owner)
+    of_all = place, planned, owner, authorize, expires_in, max_open_per_owner
+    routes, spoken = ResumableRoutes(*of_all), TusMiddleware()
+    if experimental_http_uploads:
+        routes = ExperimentalRoutes(*of_all)
+        spoken = ExperimentalMiddleware(routes)
     return router_class(
         path=path,
         route_handlers=[*routes.handlers(guards), *DirectRoutes(routes).handlers(guards)],
@@ -99,7 +107,7 @@ def create_upload_router(
         include_in_schema=include_in_schema,
         security=security,
         opt=opt,
-        middleware=[TusMiddleware(), *(middleware or ())],
+        middleware=[spoken, *(middleware or ())],
         exception_handlers=dict(exception_handlers) if exception_handlers else None,
     )
 

@@ -77,6 +77,20 @@ class AnnouncedDigests:
             )
         self._expected.setdefault(name, set()).add(digest)
 
+    @property
+    def strongest(self) -> tuple[str, bytes] | None:
+        """The announced digest that is hardest to forge, with hashlib's name; ``None`` if none is known.
+
+        Raises:
+            InvalidArgumentError: If there are several of that name: content has only one.
+        """
+        name = next((each for each in _ALGORITHMS.values() if each in self._expected), None)
+        if name is None:
+            return None
+        if len(digests := self._expected[name]) > 1:
+            raise InvalidArgumentError("Several digests of one algorithm are announced: send the right one")
+        return name, next(iter(digests))
+
     def update(self, block: bytes) -> None:
         """Take the next block of the content."""
         for each in self._computed.values():

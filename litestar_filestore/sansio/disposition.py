@@ -10,14 +10,21 @@ import mimetypes
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from litestar_filestore.sansio.active_types import INLINE_EXTENSIONS, is_active
 
 if TYPE_CHECKING:
     from typing import Literal
 
-__all__ = ("DEFAULT_FILENAME", "MAX_FILENAME_BYTES", "aligned_filename", "content_disposition", "safe_filename")
+__all__ = (
+    "DEFAULT_FILENAME",
+    "MAX_FILENAME_BYTES",
+    "aligned_filename",
+    "content_disposition",
+    "declared_filename",
+    "safe_filename",
+)
 
 MAX_FILENAME_BYTES: Final = 200
 """Longest display name in UTF-8 bytes: file systems allow 255, and browsers add `` (1)``."""
@@ -38,6 +45,9 @@ _EDGES = " .\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9\u00b9\u00b2\u00b3])")
 # RFC 8187 section 3.2.1: attr-char, besides letters and digits.
 _ATTR_CHARS = "!#$&+-.^_`|~"
+_MAX_HEADER_CHARS = 2048
+_PARAMETER = re.compile(r';[ \t]*(filename\*?)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;" \t]+))', re.IGNORECASE)
+_EXTENDED = re.compile(r"(utf-8|iso-8859-1)'[^']*'(.*)", re.IGNORECASE)
 
 
 def safe_filename(name: str) -> str:
@@ -78,6 +88,29 @@ def _shortened(name: str) -> str:
     room = MAX_FILENAME_BYTES - len(suffix.encode()) - len(dot)
     # Cut between characters: "ignore" drops half of one.
     return stem.encode()[:room].decode(errors="ignore").rstrip(_EDGES) + dot + suffix
+
+
+def declared_filename(header: str | None) -> str:
+    """Return the filename that a client gives in ``Content-Disposition`` (RFC 6266), which is not safe to use.
+
+    Args:
+        header: The header as it was received, in ISO-8859-1. Many clients send UTF-8.
+
+    Returns:
+        ``filename*`` if it can be read, else ``filename``; empty if there is none.
+    """
+    if header is None or len(header) > _MAX_HEADER_CHARS:
+        return ""
+    found = {each[1].lower(): each for each in _PARAMETER.finditer(header)}
+    if "filename*" in found and (extended := _EXTENDED.fullmatch(found["filename*"][3] or "")) is not None:
+        return unquote(extended[2], extended[1], "replace")
+    if (plain := found.get("filename")) is None:
+        return ""
+    name = plain[3] if plain[2] is None else re.sub(r"\\(.)", r"\1", plain[2])
+    try:
+        return name.encode("latin-1").decode("utf-8")
+    except ValueError:
+        return name
 
 
 def aligned_filename(name: str, content_type: str) -> str:

@@ -13,8 +13,9 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from litestar_filestore.errors import TusError
+from litestar_filestore.errors import InvalidArgumentError, TusError
 from litestar_filestore.sansio.declared import declared_type
+from litestar_filestore.sansio.digests import AnnouncedDigests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,10 @@ __all__ = (
     "Append",
     "Checksum",
     "Creation",
+    "announced_bytes",
     "capabilities",
     "check_version",
+    "content_checksum",
     "http_date",
     "new_length",
     "overridden_method",
@@ -158,7 +161,7 @@ def read_creation(headers: Mapping[str, str], *, max_bytes: int) -> Creation:
     length = _new_length(headers, is_final=concat not in {None, "partial"})
     if length is not None and length > max_bytes:
         raise too_long(max_bytes)
-    announced = _announced(headers)
+    announced = announced_bytes(headers)
     has_body = declared_type(headers.get("content-type")) == _OFFSET_TYPE
     if not has_body and (announced or "transfer-encoding" in headers):
         raise _wrong_type()
@@ -166,7 +169,7 @@ def read_creation(headers: Mapping[str, str], *, max_bytes: int) -> Creation:
         raise TusError("The body is longer than Upload-Length", status_code=413)
     metadata = headers.get("upload-metadata") or None
     parse_metadata(metadata)
-    return Creation(length, metadata, concat, has_body, _checksum(headers.get("upload-checksum")))
+    return Creation(length, metadata, concat, has_body, _checksum(headers))
 
 
 def _new_length(headers: Mapping[str, str], *, is_final: bool) -> int | None:
@@ -198,8 +201,8 @@ def read_append(headers: Mapping[str, str]) -> Append:
     return Append(
         offset=_number("Upload-Offset", offset),
         length=None if length is None else _number("Upload-Length", length),
-        announced=_announced(headers),
-        checksum=_checksum(headers.get("upload-checksum")),
+        announced=announced_bytes(headers),
+        checksum=_checksum(headers),
     )
 
 
@@ -244,14 +247,39 @@ def _number(name: str, value: str) -> int:
     return int(value)
 
 
-def _announced(headers: Mapping[str, str]) -> int | None:
+def announced_bytes(headers: Mapping[str, str]) -> int | None:
+    """Return the length of a body; ``None`` if it is not known before its end.
+
+    Raises:
+        TusError: 400 if ``Content-Length`` is no number.
+    """
     length = headers.get("content-length")
     return None if length is None else _number("Content-Length", length)
 
 
-def _checksum(value: str | None) -> Checksum | None:
-    if value is None:
+def content_checksum(headers: Mapping[str, str], *others: str) -> Checksum | None:
+    """Return the digest that a body must have by RFC 9530 or RFC 1864; ``None`` if none is announced.
+
+    Args:
+        headers: The headers.
+        others: Further headers that announce it.
+
+    Raises:
+        TusError: 400 if one is malformed.
+    """
+    names = {"content-digest", "content-md5", *others}.intersection(headers)
+    if not names:
         return None
+    try:
+        strongest = AnnouncedDigests((name, headers[name]) for name in names).strongest
+    except InvalidArgumentError as error:
+        raise TusError(error.detail) from error
+    return None if strongest is None else Checksum(*strongest)
+
+
+def _checksum(headers: Mapping[str, str]) -> Checksum | None:
+    if (value := headers.get("upload-checksum")) is None:
+        return content_checksum(headers)
     algorithm, _, encoded = value.strip().partition(" ")
     if algorithm not in ALGORITHMS:
         raise TusError(f"The algorithm of Upload-Checksum must be one of {', '.join(ALGORITHMS)}")

@@ -51,15 +51,19 @@ class Arrivals(LiveSource):
     from the client. Iterate once, and call `aclose` in any case.
     """
 
-    def __init__(self, request: Request[Any, Any, Any], limits: UploadLimits, *, max_bytes: int) -> None:
+    def __init__(
+        self, request: Request[Any, Any, Any], limits: UploadLimits, *, max_bytes: int, checks_digests: bool = True
+    ) -> None:
         """Prepare to read; nothing is read or counted yet.
 
         Args:
             request: The request whose body it is; the body may have been read as a whole already.
             limits: Limits of idle time, rate, memory and number of uploads.
             max_bytes: Longest body.
+            checks_digests: Whether the digests that the headers announce are compared at the end.
         """
         self._request = request
+        self._checks_digests = checks_digests
         self._receive: Callable[[], Awaitable[Any]] = request.receive
         self._limits = limits
         self._max_bytes = max_bytes
@@ -108,7 +112,7 @@ class Arrivals(LiveSource):
             self._announced = int(announced)
         if self._announced is not None and self._announced > self._max_bytes:
             raise self._too_large()
-        if digests := [each for each in DIGEST_HEADERS if each in headers]:
+        if self._checks_digests and (digests := [each for each in DIGEST_HEADERS if each in headers]):
             self._digests = _announced(headers, digests)
         client = self._request.client
         self._slot = self._limits.slots.enter(client_address(client.host if client is not None else None))

@@ -341,6 +341,7 @@ class Receiver:
         """Sees all content; ``None`` if some has passed in another request."""
         self._reading: asyncio.Future[Block | None] | None = None
         self._has_ended = False
+        self._ends: bool | None = None
         self._committed_at = asyncio.get_running_loop().time()
         limits = to.backend.part_limits
         self._takes_any_size = limits.min_bytes <= 1 and not limits.equal_sizes
@@ -358,9 +359,14 @@ class Receiver:
                     await self._add(bytes(block))
         self._stored_bytes = upload.offset - self._pending_bytes
 
-    def declare(self, length: int | None) -> None:
-        """Take note of the length of the whole."""
-        self._now = replace(self._now, length=length)
+    def declare(self, length: int | None, *, ends: bool | None = None) -> None:
+        """Take note of what a request says of the whole.
+
+        Args:
+            length: Its length; ``None`` if that is not known yet.
+            ends: Whether it ends with the body of this request; ``None`` if it ends when its length has come.
+        """
+        self._now, self._ends = replace(self._now, length=length), ends
 
     @property
     def _come_bytes(self) -> int:
@@ -369,7 +375,7 @@ class Receiver:
     @property
     def is_complete(self) -> bool:
         """Whether everything has come."""
-        return self._come_bytes == self._now.length
+        return self._ends is not False and self._come_bytes == self._now.length
 
     # -- what a request brings
 
@@ -385,6 +391,8 @@ class Receiver:
         """
         try:
             await (self._receive(arrivals) if checksum is None else self._receive_checked(arrivals, checksum))
+            if self._ends and self._has_ended and self._now.length is None:
+                self.declare(self._come_bytes)
             if not self.is_complete:
                 await self._keep(let_go=True)
                 return self._hold.upload
@@ -420,7 +428,7 @@ class Receiver:
             )
         if content.digest() != checksum.digest:
             raise TusError(
-                "The bytes do not have the checksum that Upload-Checksum announces: send them again", status_code=460
+                "The bytes do not have the checksum that the request announces: send them again", status_code=460
             )
 
     async def _next(self, arrivals: Arrivals, *, may_keep: bool) -> Block | None:

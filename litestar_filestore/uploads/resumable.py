@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
 from mimetypes import guess_type
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 
 from litestar import Request, Response, delete, head, patch, post, route
@@ -46,13 +47,14 @@ from litestar_filestore.validation.media_types import UNKNOWN
 from litestar_filestore.validation.rules import ContentTypes, Extensions, effective_rules
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Mapping
+    from collections.abc import AsyncGenerator, Mapping
+    from types import TracebackType
 
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from litestar_filestore.core.file_object import LinkMaker
     from litestar_filestore.core.types import Block, PartBuffers
-    from litestar_filestore.sansio.tus import Append, Creation
+    from litestar_filestore.sansio.tus import Append, Checksum, Creation
     from litestar_filestore.uploads.intake import RequestFiles
     from litestar_filestore.uploads.receiving import Hold
 
@@ -60,11 +62,16 @@ __all__ = (
     "DIRECT",
     "NO_STORE",
     "AuthorizeUpload",
+    "Body",
     "Exchange",
     "OwnerOf",
+    "Refusing",
     "ResumableRoutes",
+    "StreamedExchange",
     "TusMiddleware",
+    "answer_with",
     "refusing",
+    "unexpired",
     "unknown_upload",
 )
 
@@ -93,16 +100,21 @@ class TusMiddleware(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
     exclude_opt_key = DIRECT
+    exposed: ClassVar[str] = tus.EXPOSED_HEADERS
+    """Headers that scripts of pages from other origins have to see."""
+
+    def headers_of(self, scope: Scope, _status: int) -> list[tuple[bytes, bytes]]:
+        """Return what an answer with a status carries, besides the exposed headers."""
+        is_asked = scope.get("method") == "OPTIONS"
+        return [] if is_asked else [(b"tus-resumable", tus.VERSION.encode())]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the request."""
-        of_all = [(b"access-control-expose-headers", tus.EXPOSED_HEADERS.encode())]
-        if cast("dict[str, Any]", scope)["method"] != "OPTIONS":
-            of_all.append((b"tus-resumable", tus.VERSION.encode()))
+        exposed = (b"access-control-expose-headers", self.exposed.encode())
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *of_all]
+                message["headers"] = [*message["headers"], exposed, *self.headers_of(scope, message["status"])]
             await send(message)
 
         await next_app(scope, receive, sending)
@@ -118,6 +130,10 @@ class ResumableRoutes:
     authorize: AuthorizeUpload | None
     expires_in: int
     max_open_per_owner: int | None
+    description: ClassVar[str | None] = None
+    """What the OpenAPI document says of the routes."""
+    exception_handlers: ClassVar[dict[type[Exception], Any] | None] = None
+    """How errors of the protocol are answered, if not as the application answers others."""
 
     def handlers(self, guards: Sequence[Callable[..., Any]] | None) -> list[Any]:
         """Return the handlers.
@@ -125,49 +141,61 @@ class ResumableRoutes:
         Args:
             guards: Their guards. OPTIONS has none: it says only what the server can do.
         """
-        opt: dict[str, Any] = {"guards": guards}
+        of_all: dict[str, Any] = {"guards": guards, "description": self.description}
+        of_all["exception_handlers"] = self.exception_handlers
+        with_body: dict[str, Any] = {**of_all, "request_max_body_size": None}
 
-        @route(["/", _ONE], http_method="OPTIONS", status_code=200)
+        @route(["/", _ONE], http_method="OPTIONS", status_code=200, description=self.description)
         async def capabilities(request: _Request) -> _Answer:
             """Tell what the server can do."""
-            return _answer(200, tus.capabilities(self._max_bytes(owned_by(request.scope))))
+            return answer_with(200, self.capabilities(owned_by(request.scope)))
 
-        @post("/", status_code=201, request_max_body_size=None, **opt)
+        @post("/", status_code=201, **with_body)
         async def create(request: _Request) -> _Answer:
             """Create an upload."""
-            with refusing():
-                return await _TusExchange(self, request).create()
+            with self.refusing(request):
+                return await self.exchange(request).create()
 
-        @head(_ONE, **opt)
+        @head(_ONE, **of_all)
         async def look(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Tell how much of an upload has come."""
-            with refusing():
-                return await _TusExchange(self, request).look(upload_id)
+            with self.refusing(request):
+                return await self.exchange(request).look(upload_id)
 
-        @patch(_ONE, status_code=204, request_max_body_size=None, **opt)
+        @patch(_ONE, status_code=204, **with_body)
         async def append(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Take the next bytes of an upload."""
-            with refusing():
-                return await _TusExchange(self, request).append(upload_id)
+            with self.refusing(request):
+                return await self.exchange(request).append(upload_id)
 
-        @delete(_ONE, **opt)
+        @delete(_ONE, **of_all)
         async def terminate(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Remove an upload."""
-            with refusing():
-                return await _TusExchange(self, request).terminate(upload_id)
+            with self.refusing(request):
+                return await self.exchange(request).terminate(upload_id)
 
-        @post(_ONE, status_code=204, request_max_body_size=None, **opt)
+        @post(_ONE, status_code=204, **with_body)
         async def overridden(request: _Request, upload_id: FromPath[str]) -> Response[None]:
             """Do what the request would do with the method that its header names."""
-            with refusing():
-                exchange = _TusExchange(self, request)
-                method = tus.overridden_method(exchange.headers)
-                ways = {"HEAD": exchange.look, "PATCH": exchange.append, "DELETE": exchange.terminate}
-                return await ways[method](upload_id)
+            with self.refusing(request):
+                return await self.exchange(request).overridden(upload_id)
 
         return [capabilities, create, look, append, terminate, overridden]
 
-    def _max_bytes(self, files: RequestFiles) -> int:
+    def capabilities(self, files: RequestFiles) -> dict[str, str]:
+        """Return the headers that tell what the server can do."""
+        return tus.capabilities(self.max_bytes(files))
+
+    def refusing(self, _request: _Request) -> Refusing:
+        """Return the context that answers errors of the protocol that a request speaks."""
+        return _REFUSING
+
+    def exchange(self, request: _Request) -> StreamedExchange:
+        """Return the request, read by the protocol that it speaks."""
+        return _TusExchange(self, request)
+
+    def max_bytes(self, files: RequestFiles) -> int:
+        """Return the size of the largest file."""
         limits = files.settings.limits
         most = file_limit(effective_rules(self.planned.rules, files.settings.rules), limits, self.planned.max_bytes)
         of_backend = files.backend_for(self.planned).max_bytes
@@ -195,29 +223,40 @@ class ResumableRoutes:
             planned=self.planned,
             rules=effective_rules(self.planned.rules, settings.rules),
             detector=settings.detector,
-            max_bytes=self._max_bytes(files),
+            max_bytes=self.max_bytes(files),
             # A store may forget unfinished objects on its own.
             life_seconds=float(min(self.expires_in, backend.part_limits.keeps_seconds or self.expires_in)),
         )
 
 
-def _answer(status_code: int, headers: Mapping[str, str]) -> _Answer:
+def answer_with(status_code: int, headers: Mapping[str, str]) -> _Answer:
     """Return an answer without content."""
     return Response(None if status_code == 204 else b"", status_code=status_code, headers=headers)  # noqa: PLR2004
 
 
-@contextmanager
-def refusing() -> Generator[None]:
-    """Answer errors of the protocol; the others are the application's."""
-    try:
-        yield
-    except TusError as error:
-        raise _refusal(error) from error
+class Refusing:
+    """A context that answers errors of tus; the others are the application's."""
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        """Turn an error of the protocol into one of HTTP."""
+        if isinstance(error, TusError):
+            raise self.refusal_for(error) from error
+
+    def refusal_for(self, error: TusError) -> HTTPException:
+        """Return the answer to an error of the protocol."""
+        headers = {"Tus-Version": tus.VERSION} if error.status_code == 412 else {}  # noqa: PLR2004  # as HTTP names it
+        return ClientException(detail=error.detail, status_code=error.status_code, headers={**NO_STORE, **headers})
 
 
-def _refusal(error: TusError) -> HTTPException:
-    headers = {"Tus-Version": tus.VERSION} if error.status_code == 412 else {}  # noqa: PLR2004  # as HTTP names it
-    return ClientException(detail=error.detail, status_code=error.status_code, headers={**NO_STORE, **headers})
+_REFUSING = Refusing()
+
+
+def refusing() -> Refusing:
+    """Return the context that answers errors of tus."""
+    return _REFUSING
 
 
 def _elsewhere(upload: Upload) -> HTTPException:
@@ -234,7 +273,8 @@ def unknown_upload() -> HTTPException:
     return NotFoundException("There is no such upload: begin again", headers=NO_STORE)
 
 
-def _alive(upload: Upload) -> Upload:
+def unexpired(upload: Upload) -> Upload:
+    """Return an upload, or refuse it with 410 if it has expired."""
     if upload.is_expired:
         raise _gone("This upload has expired: begin again")
     return upload
@@ -242,6 +282,17 @@ def _alive(upload: Upload) -> Upload:
 
 def _gone(detail: str) -> HTTPException:
     return ClientException(detail=detail, status_code=410, headers=NO_STORE)
+
+
+class Body(NamedTuple):
+    """What a request says of the bytes that it brings."""
+
+    length: int | None
+    """Length of the whole content, as it is known with the request."""
+    checksum: Checksum | None
+    """Checksum of the bytes."""
+    ends: bool | None = None
+    """Whether the content ends with them; ``None`` if it ends when its length has come."""
 
 
 class Exchange:
@@ -254,6 +305,8 @@ class Exchange:
         self._files = owned_by(request.scope)
         self._to = routes.destination(self._files)
         self._book = self._to.book
+        self._home = routes.path
+        """Names the uploads of these routes among others."""
 
     # -- who asks
 
@@ -264,7 +317,7 @@ class Exchange:
         return await owner if isawaitable(owner) else owner
 
     async def _name(self, upload_id: str) -> UploadName:
-        return UploadName(upload_id, self._routes.path, await self._owner())
+        return UploadName(upload_id, self._home, await self._owner())
 
     async def _allow(self, metadata: str | None, action: Literal["read", "write", "delete"]) -> None:
         if self._routes.authorize is None:
@@ -278,7 +331,7 @@ class Exchange:
         upload = await self._book.run(lambda c: self._book.uploads.find(c, name))
         if upload is None:
             raise unknown_upload()
-        return _alive(upload)
+        return unexpired(upload)
 
     async def _hold(self, name: UploadName) -> Hold:
         hold = await take_hold(self._book, name, patience_seconds=_PATIENCE_SECONDS)
@@ -345,100 +398,86 @@ class Exchange:
         return before + quote(self._request.scope["path"]).rstrip("/")
 
 
-class _TusExchange(Exchange):
-    """A request by tus 1.0.0."""
+class StreamedExchange(Exchange, ABC):
+    """A request about an upload whose bytes come through the application, whatever protocol it speaks."""
 
-    def __init__(self, routes: ResumableRoutes, request: _Request) -> None:
-        self.headers = joined_headers(request.scope["headers"])
-        tus.check_version(self.headers)
-        super().__init__(routes, request)
+    ends_by_length: ClassVar[bool]
+    """Whether an upload is complete once all its bytes are there, without a word of its client."""
+    headers: Mapping[str, str]
+    """The headers of the request by name in lower case."""
+
+    @abstractmethod
+    async def create(self) -> _Answer:
+        """Answer POST."""
+
+    @abstractmethod
+    async def append(self, upload_id: str) -> _Answer:
+        """Answer PATCH."""
+
+    @abstractmethod
+    def _state(self, upload: Upload) -> _Answer:
+        """Answer how far an upload is."""
+
+    async def overridden(self, upload_id: str) -> _Answer:
+        """Answer POST to an upload."""
+        ways = {"HEAD": self.look, "PATCH": self.append, "DELETE": self.terminate}
+        return await ways[tus.overridden_method(self.headers)](upload_id)
 
     # -- creation
 
-    async def create(self) -> _Answer:
-        """Answer POST."""
-        asked = tus.read_creation(self.headers, max_bytes=self._to.max_bytes)
-        await self._allow(asked.metadata, "write")
-        owner = await self._owner()
-        if asked.concat != "partial":
-            self._check_names(asked.metadata, asked.length)
-        if asked.is_final:
-            return self._created(await self._join(asked, owner))
-        upload = Upload(
-            id=secrets.token_hex(16),
-            place=self._routes.path,
-            owner=owner,
-            opener=self._opener(owner),
-            backend=self._to.backend.key,
-            length=asked.length,
-            metadata=asked.metadata,
-            concat=asked.concat,
+    def _open(
+        self, owner: str | None, *, length: int | None, metadata: str | None, concat: str | None = None
+    ) -> Awaitable[Upload]:
+        """Enter an upload."""
+        return self._insert(
+            Upload(
+                id=secrets.token_hex(16),
+                place=self._home,
+                owner=owner,
+                opener=self._opener(owner),
+                backend=self._to.backend.key,
+                length=length,
+                metadata=metadata,
+                concat=concat,
+            )
         )
-        upload = await self._insert(upload)
-        if not asked.has_body and asked.length != 0:
-            return self._created(upload)
-        async with await self._hold(UploadName(upload.id, upload.place, owner)) as hold:
+
+    async def _take_first(self, upload: Upload, body: Body | None) -> Upload:
+        """Take the body of the request that has created an upload."""
+        async with await self._hold(UploadName(upload.id, upload.place, upload.owner)) as hold:
             try:
-                body = tus.Append(0, None, None, asked.checksum) if asked.has_body else None
-                return self._created(await self._take(hold, body), offset=True)
+                return await self._take(hold, body)
             except (TusError, HTTPException):
                 if not hold.is_over:
                     await give_up(hold, self._to)  # the client does not know its URL
                 raise
 
-    def _created(self, upload: Upload, *, offset: bool = False) -> _Answer:
-        headers = self._progress(upload)
-        if not (offset or upload.is_complete):
-            del headers["Upload-Offset"]
-        return _answer(201, {"Location": f"{self._here}/{upload.id}", **headers})
-
     # -- what comes
 
-    async def append(self, upload_id: str) -> _Answer:
-        """Answer PATCH."""
-        asked, name = tus.read_append(self.headers), await self._name(upload_id)
-        if self._routes.authorize is not None:  # before the request takes the upload from another one
-            await self._allow((await self._find(name)).metadata, "write")
-        async with await self._hold(name) as hold:
-            upload = _alive(hold.upload)
-            if upload.is_complete:
-                return await self._append_nothing(upload, asked)
-            if upload.offset != asked.offset:
-                raise _elsewhere(upload)
-            return _answer(204, self._progress(await self._take(hold, asked)))
-
-    async def _append_nothing(self, upload: Upload, asked: Append) -> _Answer:
-        """Answer a PATCH to a complete upload: whose answer was lost may ask once more."""
-        if upload.concat is not None and not upload.is_partial:
-            raise PermissionDeniedException("A final upload takes no bytes: it has those of its parts")
-        await self._require_free(upload)
-        if asked.offset != upload.offset or asked.announced != 0:
-            raise _elsewhere(upload)
-        return _answer(204, self._progress(upload))
-
-    async def _take(self, hold: Hold, asked: Append | None) -> Upload:
+    async def _take(self, hold: Hold, body: Body | None) -> Upload:
         """Take the body of the request, if it has one."""
         try:
             receiver = Receiver(hold, self._to)
             await receiver.load()
-            return await (receiver.complete() if asked is None else self._receive(hold, receiver, asked))
+            return await (receiver.complete() if body is None else self._receive(hold, receiver, body))
         except (ObjectNotFoundError, ObjectChangedError) as error:
             # The store has removed the unfinished object, as a rule of a bucket may want it. Or a part came late, of a
             # request that was taken for dead, and replaced the one that counts: then the store refuses to finish.
             await give_up(hold, self._to)
             raise _gone("What had come of this upload is lost: begin again") from error
 
-    async def _receive(self, hold: Hold, receiver: Receiver, asked: Append) -> Upload:
-        length = tus.new_length(hold.upload.length, asked, max_bytes=self._to.max_bytes)
-        receiver.declare(length)
-        left = (self._to.max_bytes if length is None else length) - asked.offset
+    async def _receive(self, hold: Hold, receiver: Receiver, body: Body) -> Upload:
+        receiver.declare(body.length, ends=body.ends)
+        left = (self._to.max_bytes if body.length is None else body.length) - hold.upload.offset
         limits = self._files.settings.limits
-        arrivals = Arrivals(self._request, limits, max_bytes=left)
+        # At the end of the body it would be too late for a digest: what has come may be committed by then. And of the
+        # whole content no single request tells.
+        arrivals = Arrivals(self._request, limits, max_bytes=left, checks_digests=False)
         try:
             arrivals.start()
             arrivals.go_to(self._to.backend.key)
             async with arrivals.part_memory(part_memory_of(self._to), left):
-                return await receiver.receive(arrivals, asked.checksum)
+                return await receiver.receive(arrivals, body.checksum)
         finally:
             await arrivals.aclose()
 
@@ -452,14 +491,11 @@ class _TusExchange(Exchange):
         upload = await self._settled(name, upload)
         if upload.is_complete:
             await self._require_free(upload)
-        elif upload.offset == upload.length:
+        elif self.ends_by_length and upload.offset == upload.length:
             async with await self._hold(name) as hold:  # the request that had its last bytes was killed
                 upload = hold.upload
                 upload = upload if upload.is_complete else await self._take(hold, None)
-        headers = tus.state_headers(
-            offset=upload.offset, length=upload.length, metadata=upload.metadata, concat=upload.concat
-        )
-        return _answer(200, {**headers, **self._progress(upload)})
+        return self._state(upload)
 
     async def _settled(self, name: UploadName, upload: Upload) -> Upload:
         """Ask the request that is sending to an upload to let go, and return the upload as it is then.
@@ -480,9 +516,7 @@ class _TusExchange(Exchange):
     def _progress(self, upload: Upload) -> dict[str, str]:
         """Return the headers that tell how far an upload is, with the reference if it is complete."""
         headers = {**NO_STORE, "Upload-Offset": str(upload.offset)}
-        if not upload.is_complete:
-            headers["Upload-Expires"] = tus.http_date(upload.expires_at)
-        elif not upload.is_partial:
+        if upload.is_complete and not upload.is_partial:
             headers[tus.RESULT_HEADER] = self._reference(upload)
         return headers
 
@@ -497,7 +531,80 @@ class _TusExchange(Exchange):
             if hold.upload.is_complete:
                 await self._require_free(hold.upload)
             await give_up(hold, self._to)
-        return _answer(204, {})
+        return answer_with(204, {})
+
+
+class _TusExchange(StreamedExchange):
+    """A request by tus 1.0.0."""
+
+    ends_by_length = True
+
+    def __init__(self, routes: ResumableRoutes, request: _Request) -> None:
+        self.headers = joined_headers(request.scope["headers"])
+        tus.check_version(self.headers)
+        super().__init__(routes, request)
+
+    # -- creation
+
+    async def create(self) -> _Answer:
+        asked = tus.read_creation(self.headers, max_bytes=self._to.max_bytes)
+        await self._allow(asked.metadata, "write")
+        owner = await self._owner()
+        if asked.concat != "partial":
+            self._check_names(asked.metadata, asked.length)
+        if asked.is_final:
+            return self._created(await self._join(asked, owner))
+        upload = await self._open(owner, length=asked.length, metadata=asked.metadata, concat=asked.concat)
+        if not asked.has_body and asked.length != 0:
+            return self._created(upload)
+        body = Body(asked.length, asked.checksum) if asked.has_body else None
+        return self._created(await self._take_first(upload, body), offset=True)
+
+    def _created(self, upload: Upload, *, offset: bool = False) -> _Answer:
+        headers = self._progress(upload)
+        if not (offset or upload.is_complete):
+            del headers["Upload-Offset"]
+        return answer_with(201, {"Location": f"{self._here}/{upload.id}", **headers})
+
+    # -- what comes
+
+    async def append(self, upload_id: str) -> _Answer:
+        asked, name = tus.read_append(self.headers), await self._name(upload_id)
+        if self._routes.authorize is not None:  # before the request takes the upload from another one
+            await self._allow((await self._find(name)).metadata, "write")
+        async with await self._hold(name) as hold:
+            upload = unexpired(hold.upload)
+            if upload.is_complete:
+                return await self._append_nothing(upload, asked)
+            if upload.offset != asked.offset:
+                raise _elsewhere(upload)
+            length = tus.new_length(upload.length, asked, max_bytes=self._to.max_bytes)
+            return answer_with(204, self._progress(await self._take(hold, Body(length, asked.checksum))))
+
+    async def _append_nothing(self, upload: Upload, asked: Append) -> _Answer:
+        """Answer a PATCH to a complete upload: whose answer was lost may ask once more."""
+        if upload.concat is not None and not upload.is_partial:
+            raise PermissionDeniedException("A final upload takes no bytes: it has those of its parts")
+        await self._require_free(upload)
+        if asked.offset != upload.offset or asked.announced != 0:
+            raise _elsewhere(upload)
+        return answer_with(204, self._progress(upload))
+
+    # -- how far it is
+
+    def _state(self, upload: Upload) -> _Answer:
+        headers = tus.state_headers(
+            offset=upload.offset, length=upload.length, metadata=upload.metadata, concat=upload.concat
+        )
+        return answer_with(200, {**headers, **self._progress(upload)})
+
+    def _progress(self, upload: Upload) -> dict[str, str]:
+        headers = super()._progress(upload)
+        if not upload.is_complete:
+            headers["Upload-Expires"] = tus.http_date(upload.expires_at)
+        return headers
+
+    # -- the end
 
     async def _join(self, asked: Creation, owner: str | None) -> Upload:
         """Store the contents of partial uploads as one file, and return its upload."""

@@ -13,6 +13,7 @@ from litestar_filestore.sansio.disposition import (
     MAX_FILENAME_BYTES,
     aligned_filename,
     content_disposition,
+    declared_filename,
     safe_filename,
 )
 from tests.effort import effort
@@ -125,3 +126,40 @@ ALIGNED = [
 def test_extensions_follow_the_type(name: str, content_type: str, aligned: str) -> None:
     """A saved file is opened by its extension, so that may not promise more than the content."""
     assert aligned_filename(name, content_type) == aligned
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, ""),
+        ("", ""),
+        ("inline", ""),
+        ("inline; filename=a.txt", "a.txt"),
+        ('attachment; FileName = "a b.txt"; size=3', "a b.txt"),
+        (r'inline; filename="a\"b\\c.txt"', 'a"b\\c.txt'),
+        ('inline; filename="x;y.txt"', "x;y.txt"),
+        ("inline; filename=x; filename*=UTF-8''na%C3%AFve.txt", "na\u00efve.txt"),
+        ("inline; filename*=iso-8859-1'en'na%EFve.txt; filename=x", "na\u00efve.txt"),
+        ("inline; filename*=utf-16''x; filename=y", "y"),
+        ("inline; filename*=UTF-8''%FF", "\ufffd"),
+        ('inline; filename="na\u00c3\u00afve.txt"', "na\u00efve.txt"),
+        ('inline; filename="na\u00efve.txt"', "na\u00efve.txt"),
+        ('inline; filename="unclosed', ""),
+        (f"inline; filename={'a' * 3000}", ""),
+    ],
+)
+def test_declared_filename(header: str | None, expected: str) -> None:
+    """The name that a client gives, in any of the ways that clients have."""
+    assert declared_filename(header) == expected
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_any_header_has_a_filename_or_none(header: str) -> None:
+    """Whatever it is: a text."""
+    assert isinstance(declared_filename(f"inline; {header}"), str)
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_written_filename_is_read_back(name: str) -> None:
+    """What this package writes it reads."""
+    assert declared_filename(content_disposition("inline", name)) == safe_filename(name)

@@ -122,4 +122,5 @@ def _do_not_sync(connection: Any, _: Any) -> None:
 def create_app_from_environment() -> Litestar:
     """Return the application on the database and the store that the environment names, for a server."""
     store, engine = open_store(os.environ["TUS_STORE"]), create_async_engine(os.environ["TUS_DATABASE"])
-    return make_app(store, engine, max_open_per_owner=int(os.environ["TUS_MAX_OPEN"]))
+    both = bool(int(os.environ["TUS_EXPERIMENTAL"]))
+    return make_app(store, engine, max_open_per_owner=int(os.environ["TUS_MAX_OPEN"]), experimental_http_uploads=both)
