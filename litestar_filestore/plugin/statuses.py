@@ -83,7 +83,9 @@ _STORE_AWAY = Answer(503, ServiceUnavailableException, "The file storage is unav
 ANSWERS: Mapping[type[StorageError], Answer] = {
     errors.MultipartError: Answer(400, ClientException, "The form cannot be read: correct it and send it again"),
     errors.InvalidKeyError: Answer(400, ClientException, "This cannot be the name of a file: choose another one"),
-    errors.TusError: Answer(400, ClientException, "The request does not follow tus 1.0.0: correct it"),
+    errors.TusError: Answer(
+        400, ClientException, "The request does not follow the protocol of resumable uploads: correct it"
+    ),
     errors.FileRejectedError: Answer(400, ValidationException, "The file is not acceptable"),
     errors.InvalidTokenError: Answer(
         403, PermissionDeniedException, "This link is not valid, or no longer valid: ask for a new one"

@@ -121,7 +121,7 @@ def test_digest_of_the_whole_is_that_of_the_body_if_all_comes_at_once() -> None:
 def test_length_is_one_or_none(
     known: int | None,
     offset: int,
-    ends: bool,
+    ends: bool,  # noqa: FBT001  # as hypothesis calls it
     length: int | None,
     announced: int | None,
 ) -> None:

@@ -112,6 +112,15 @@ def test_patch_with_a_checksum_keeps_nothing_of_a_wrong_body(store: Site) -> Non
     assert content_of(store) == content
 
 
+def test_patch_with_a_digest_keeps_nothing_of_a_wrong_body(store: Site) -> None:
+    """So it is with the digest that RFC 9530 has for a body; one of the whole file is not compared with a part."""
+    url = store.create(11)
+    other = "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"
+    assert store.append(url, 0, b"Hello, ", Content_Digest=other).status_code == 460
+    assert store.offset(url) == 0
+    assert store.append(url, 0, b"Hello, ", Repr_Digest=other).status_code == 204
+
+
 def test_expired_upload_is_swept_with_its_parts(store: Site) -> None:
     """Of an upload that has expired nothing stays: no object, no part, no tail, no row."""
     urls = [store.create(20 * MIB) for _ in range(3)]
