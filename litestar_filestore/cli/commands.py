@@ -69,6 +69,7 @@ from litestar_filestore.ledger.places import (
     run_on,
     unhoused,
 )
+from litestar_filestore.ledger.sweep import SweepResult, count_due
 from litestar_filestore.ledger.table import ledger_of
 from litestar_filestore.orm.columns import configured_mappers, single_table_columns
 from litestar_filestore.plugin.config import FilestoreConfig, open_backends
@@ -219,8 +220,7 @@ def sweep_command(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
     """Sweep every ledger once; fail if something that is due could not be deleted."""
 
     async def run(session: _Session) -> SweepReport:
-        config = session.config
-        result = await sweep_places(session.places, config.registry, config.ledger or LedgerConfig())
+        result = await _sweep(session)
         return SweepReport(
             ok=not (result.failed or session.skipped), ledgers=len(session.places), skipped=session.skipped,
             **result._asdict(),
@@ -228,6 +228,23 @@ def sweep_command(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
 
     report = anyio.run(_with_places, app, run)
     finish(report, _show_sweep, ok=report.ok, as_json=as_json)
+
+
+async def _sweep(session: _Session) -> SweepResult:
+    registry, config = session.config.registry, session.config.ledger or LedgerConfig()
+    if not is_shown():
+        return await sweep_places(session.places, registry, config)
+    work = partial(count_due, backends=registry.registered_backends(), config=config.sweep)
+    due = sum([await run_on(place.database, partial(work, table=place.table)) for place in session.places])
+    with progress("objects") as show:
+        done = 0
+
+        def count(batch: SweepResult) -> None:
+            nonlocal done
+            done += sum(batch)
+            show(done, max(due, done))
+
+        return await sweep_places(session.places, registry, config, on_batch=count)
 
 
 def _show_sweep(report: SweepReport) -> None:
@@ -245,14 +262,17 @@ def adopt_command(app: Litestar, as_json: bool) -> None:  # noqa: FBT001  # an o
     """Adopt rows that were written before there was a ledger."""
 
     async def run(session: _Session) -> AdoptReport:
-        ledgers = [await _adopt(place, session.backends) for place in session.places]
+        with progress("objects") as show:
+            ledgers = [await _adopt(place, session.backends, show) for place in session.places]
         return AdoptReport(ledgers, session.skipped)
 
     finish(anyio.run(_with_places, app, run), _show_adopt, as_json=as_json)
 
 
-async def _adopt(place: Place, backends: list[StorageBackend]) -> AdoptedLedger:
-    work = partial(adopt, table=place.table, mappers=place.mappers, backends=backends)
+async def _adopt(
+    place: Place, backends: list[StorageBackend], show: Callable[[int, int | None], None]
+) -> AdoptedLedger:
+    work = partial(adopt, table=place.table, mappers=place.mappers, backends=backends, on_progress=show)
     done = await run_on(place.database, work)
     shared = [SharedEntry(*each.object, holders=each.holders, places=list(each.places)) for each in done.shared]
     return AdoptedLedger(
@@ -562,6 +582,7 @@ async def _usable(backends: Iterable[StorageBackend]) -> tuple[list[StorageBacke
     return usable, skipped
 
 
-for _command in (list_backends, check, sweep_command, adopt_command, fsck_command, usage_command, migrate_command):
+for _command in (
+    *(list_backends, check, sweep_command, adopt_command, fsck_command, usage_command, migrate_command, cors_command),
+):
     storages_group.add_command(cast("Any", _command))  # any kind of command will do
-storages_group.add_command(cast("Any", cors_command))

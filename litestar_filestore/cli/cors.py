@@ -13,8 +13,10 @@ import anyio
 import click
 from litestar import Litestar
 
-from litestar_filestore.cli.printing import say
+from litestar_filestore.cli.printing import StoragesCommand, finish, say
+from litestar_filestore.cli.reports import CorsReport
 from litestar_filestore.core.threads import run_blocking
+from litestar_filestore.plugin.config import open_backends
 from litestar_filestore.plugin.plugin import config_of
 
 if TYPE_CHECKING:
@@ -28,14 +30,18 @@ _METHODS = ("PUT", "POST")
 _SECONDS = 10.0
 
 
-@click.command(name="cors", help="Show, set and try what a bucket permits to pages of an origin that upload to it.")
+@click.command(
+    name="cors",
+    cls=StoragesCommand,
+    help="Show, set and try what a bucket permits to pages of an origin that upload to it.",
+)
 @click.argument("key")
 @click.option("--origin", required=True, help="Scheme, host and port of the pages, as https://www.example.com.")
 @click.option("--apply", "applies", is_flag=True, default=False, help="Set the rule; the bucket's others stay.")
-def cors_command(app: Litestar, key: str, origin: str, applies: bool) -> None:  # noqa: FBT001  # an option of click
+def cors_command(app: Litestar, as_json: bool, key: str, origin: str, applies: bool) -> None:  # noqa: FBT001  # options of click
     """Print the rule that direct uploads need, set it if asked to, and try it; fail if the bucket refuses."""
-    if not anyio.run(_cors, app, key, _checked(origin), applies):
-        raise SystemExit(1)
+    report = anyio.run(_cors, app, key, _checked(origin), applies)
+    finish(report, _show_cors, ok=report.ok, as_json=as_json)
 
 
 def _checked(origin: str) -> str:
@@ -45,23 +51,26 @@ def _checked(origin: str) -> str:
     return origin
 
 
-async def _cors(app: Litestar, key: str, origin: str, applies: bool) -> bool:  # noqa: FBT001  # as above
+async def _cors(app: Litestar, key: str, origin: str, applies: bool) -> CorsReport:  # noqa: FBT001  # as above
     config = config_of(app)
-    async with config.opened():
+    async with open_backends(config.registry, [each for each in config.known_backends if each.key == key]):
         backend, rule = config.registry.get_backend(key), _rule(origin)
-        click.echo(json.dumps([rule], indent=2))
         rules = await backend.cors_async()
         if applies:
             others = [each for each in rules if each.get("AllowedOrigins") != [origin]]
             rules = await backend.cors_async([*others, rule])
         missing = [*_unexposed(rules, origin), *await _refused(backend, origin)]
-    for each in missing:
+    return CorsReport(ok=not missing, backend=key, origin=origin, rule=rule, applied=applies, missing=missing)
+
+
+def _show_cors(report: CorsReport) -> None:
+    click.echo(json.dumps([report.rule], indent=2))
+    for each in report.missing:
         say(each, style="red")
-    if missing and not applies:
+    if report.missing and not report.applied:
         say("Set the rule above in the bucket, or add --apply.")
-    if not missing:
-        say(f"{key}: pages of {origin} may upload", style="green")
-    return not missing
+    if report.ok:
+        say(f"{report.backend}: pages of {report.origin} may upload", style="green")
 
 
 def _rule(origin: str) -> dict[str, Any]:

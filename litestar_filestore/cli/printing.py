@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from litestar_filestore.cli.reports import ErrorReport
 from litestar_filestore.errors import StorageError
+from litestar_filestore.ledger.outages import explain_database_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -70,12 +71,14 @@ class StoragesCommand(click.Command):
         """Run the command; say why it could not do its work."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # whoever reads the output has gone, which click knows how to end
+            raise
         except ExceptionGroup as group:
             errors, others = group.split((StorageError, SQLAlchemyError, OSError))
             if others is not None:
                 raise
             raise _stop(list(errors.exceptions if errors else ()), as_json=ctx.params["as_json"]) from group
-        except (StorageError, SQLAlchemyError) as error:
+        except (StorageError, SQLAlchemyError, OSError) as error:
             raise _stop([error], as_json=ctx.params["as_json"]) from error
         finally:
             if "obstore" in sys.modules:
@@ -83,7 +86,7 @@ class StoragesCommand(click.Command):
 
 
 def _stop(errors: list[Exception], *, as_json: bool) -> SystemExit:
-    for error in errors:
+    for error in map(explain_database_error, errors):
         if as_json:
             click.echo(msgspec.json.encode(_report_of(error)))
         else:

@@ -5,7 +5,7 @@ Fields are added in later releases, and none is removed or gets another meaning.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,7 @@ __all__ = (
     "CheckReport",
     "CheckedLedger",
     "CheckedLedgers",
+    "CorsReport",
     "DatabaseCheck",
     "ErrorReport",
     "FindingEntry",
@@ -243,6 +244,21 @@ class UsageReport(msgspec.Struct, frozen=True):
     """``usage``."""
 
     ledgers: list[LedgerUsage]
+
+
+class CorsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``cors``."""
+
+    ok: bool
+    """Whether pages of the origin may upload."""
+    backend: str
+    origin: str
+    rule: dict[str, Any]
+    """What the bucket has to permit, as S3 calls it."""
+    applied: bool
+    """Whether this run has set the rule."""
+    missing: list[str]
+    """What the bucket refuses to those pages."""
 
 
 class MigrateReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,13 @@ __all__ = (
 
 _PAGE = 500
 
+OnProgress: TypeAlias = "Callable[[int, int | None], object]"
+"""Called with the number of objects that a step has dealt with, and with all of them as far as that is known."""
+
+
+def _tell_nobody(_done: int, _total: int | None) -> None:
+    pass
+
 
 class Held(NamedTuple):
     """One file in a row."""
@@ -283,16 +290,21 @@ def _snapshot(engine: Engine) -> Generator[Connection]:
         connection.rollback()
 
 
-def survey_rows(engine: Engine, mappers: Sequence[Mapper[Any]], held: Survey) -> None:
+def survey_rows(
+    engine: Engine, mappers: Sequence[Mapper[Any]], held: Survey, on_progress: OnProgress = _tell_nobody
+) -> None:
     """Record what rows hold, in one snapshot.
 
     An object in the ledger gets no further holder: another row that wants it is refused. So the number of holders of an
     existing entry can only decrease later.
     """
+    read = 0
     with _snapshot(engine) as connection:
         for mapper in mappers:
             for page in _pages_of_files(mapper, lambda statement: connection.execute(statement).all()):
                 held.hold(page)
+                read += len(page)
+                on_progress(read, None)
 
 
 def listed_pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
@@ -312,14 +324,17 @@ def listed_pages(backend: StorageBackend) -> Iterator[list[ObjectInfo]]:
         yield page
 
 
-def _missing(held: Survey, backends: Sequence[StorageBackend]) -> Iterator[ObjectKey]:
+def _missing(held: Survey, backends: Sequence[StorageBackend], on_progress: OnProgress) -> Iterator[ObjectKey]:
     """Yield the objects of these backends that rows hold and that are not there."""
     by_key = {backend.key: backend for backend in backends}
+    count, total = 0, len(held)
     with Survey() as listed:
         for backend in backends:
             with suppress(UnsupportedOperationError):  # of a backend that cannot list, each object is looked up
                 for infos in listed_pages(backend):
                     listed.add((ObjectKey(backend.key, info.key), info.size) for info in infos)
+                    count += len(infos)
+                    on_progress(count, max(count, total))
         for page in held.pages():
             seen = listed.sizes(page)
             for key in page:
@@ -337,7 +352,11 @@ def _is_there(backend: StorageBackend, key: str) -> bool:
 
 
 def adopt(
-    engine: Engine, table: Table, mappers: Sequence[Mapper[Any]], backends: Sequence[StorageBackend] = ()
+    engine: Engine,
+    table: Table,
+    mappers: Sequence[Mapper[Any]],
+    backends: Sequence[StorageBackend] = (),
+    on_progress: OnProgress = _tell_nobody,
 ) -> Adoption:
     """Enter the files of existing rows into the ledger, for data that is older than the ledger.
 
@@ -352,12 +371,15 @@ def adopt(
             out, objects that it shares with others are not recognised as shared.
         backends: Backends whose objects are compared with the rows, to find rows that have lost their bytes; the
             comparison lists each of them once. None are compared unless you give some.
+        on_progress: Called after each page of the rows, of the ledger and of the stores, one after the other, with the
+            number of objects so far and in all; ``None`` while that is not known.
     """
     ledger = Ledger(table)
     adopted = known = shared_count = 0
     named: list[SharedObject] = []
     with Survey() as held:
-        survey_rows(engine, mappers, held)
+        survey_rows(engine, mappers, held, on_progress)
+        total = len(held)
         for page in held.pages():
             entered = enter(engine, ledger, held, page)
             adopted += entered
@@ -366,9 +388,10 @@ def adopt(
             shared_count += len(shared)
             room = shared[: _MAX_NAMED - len(named)]
             named += [SharedObject(key, held.places(key, _MAX_PLACES), count) for key, count in room]
+            on_progress(adopted + known, total)
         lost: list[MissingObject] = []
         missing_count = 0
-        for key in _missing(held, backends) if backends else ():
+        for key in _missing(held, backends, on_progress) if backends else ():
             missing_count += 1
             if len(lost) < _MAX_NAMED:
                 lost.append(MissingObject(key, held.places(key, _MAX_PLACES)))
@@ -394,7 +417,11 @@ def _enter(ledger: Ledger, held: Survey, page: Sequence[ObjectKey], connection: 
 
 
 async def adopt_async(
-    engine: AsyncEngine, table: Table, mappers: Sequence[Mapper[Any]], backends: Sequence[StorageBackend] = ()
+    engine: AsyncEngine,
+    table: Table,
+    mappers: Sequence[Mapper[Any]],
+    backends: Sequence[StorageBackend] = (),
+    on_progress: OnProgress = _tell_nobody,
 ) -> Adoption:
     """`adopt` without blocking the event loop."""
-    return await greenlet_spawn(partial(adopt, engine.sync_engine, table, mappers, backends))
+    return await greenlet_spawn(partial(adopt, engine.sync_engine, table, mappers, backends, on_progress))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = (
     "SweepConfig",
     "SweepResult",
+    "count_due",
     "count_ledger",
     "on_doomed",
     "sweep",
@@ -209,6 +210,16 @@ def count_ledger(
         if State(state) in _SWEPT:
             lags[backend] = max(lags.get(backend, 0.0), float(late) - config.retention(State(state)))
     return LedgerCounted(str(engine.url), states, lags)
+
+
+def count_due(engine: Engine, table: Table, backends: Iterable[str], config: SweepConfig | None = None) -> int:
+    """Return how many objects a sweep would deal with now; the index for sweeps answers."""
+    config, c = config or SweepConfig(), table.c
+    late = (sa.and_(c.state == state, c.not_before <= database_now() - config.retention(state)) for state in _SWEPT)
+    found = sa.select(sa.func.count()).select_from(table)
+    found = found.where(is_pending(table), c.backend.in_([*backends]), sa.or_(*late))
+    with _in_time(engine), engine.connect() as connection:
+        return connection.execute(found).scalar_one()
 
 
 @contextmanager

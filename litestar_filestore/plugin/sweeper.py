@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from litestar_filestore.core.file_events import SweepEnded
@@ -17,7 +18,7 @@ from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import SweepResult, count_ledger, on_doomed, sweep_backend, sweep_notes, total_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import sqlalchemy as sa
 
@@ -44,14 +45,25 @@ _OBJECTS_AT_A_TIME = 1_000
 """Most deletes that stopping waits for: a sync engine sweeps in a thread, which cannot be cancelled."""
 
 
-async def sweep_places(places: Sequence[Place], registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
+async def sweep_places(
+    places: Sequence[Place],
+    registry: StorageRegistry,
+    config: LedgerConfig,
+    on_batch: Callable[[SweepResult], object] | None = None,
+) -> SweepResult:
     """Sweep everything that is due in every ledger, once. No ledger or store waits for another.
+
+    Args:
+        places: The ledgers.
+        registry: The backends.
+        config: How to sweep.
+        on_batch: Called on the event loop with what each batch has done.
 
     Raises:
         ExceptionGroup: With the errors of ledgers that could not be swept; the others are swept.
     """
     outcomes = await asyncio.gather(
-        *(_sweep_place(place, registry, config) for place in places), return_exceptions=True
+        *(_sweep_place(place, registry, config, on_batch) for place in places), return_exceptions=True
     )
     failures: list[Exception] = []
     for place, outcome in zip(places, outcomes, strict=True):
@@ -65,24 +77,37 @@ async def sweep_places(places: Sequence[Place], registry: StorageRegistry, confi
     return total_of(outcome for outcome in outcomes if isinstance(outcome, SweepResult))
 
 
-async def _sweep_place(place: Place, registry: StorageRegistry, config: LedgerConfig) -> SweepResult:
+async def _sweep_place(
+    place: Place, registry: StorageRegistry, config: LedgerConfig, on_batch: Callable[[SweepResult], object] | None
+) -> SweepResult:
     await _sweep_notes(place, config)
-    backends = registry.registered_backends()
-    return total_of(await asyncio.gather(*(_sweep_backend(place, registry, backend, config) for backend in backends)))
+    work = partial(_sweep_backend, place, registry, config=config, on_batch=on_batch)
+    return total_of(await asyncio.gather(*map(work, registry.registered_backends())))
 
 
 async def _sweep_notes(place: Place, config: LedgerConfig) -> None:
     await run_on(place.database, lambda engine: sweep_notes(_beside(engine), place.table, config.sweep))
 
 
-async def _sweep_backend(place: Place, registry: StorageRegistry, backend: str, config: LedgerConfig) -> SweepResult:
+async def _sweep_backend(
+    place: Place,
+    registry: StorageRegistry,
+    backend: str,
+    config: LedgerConfig,
+    on_batch: Callable[[SweepResult], object] | None = None,
+) -> SweepResult:
+    limit = _OBJECTS_AT_A_TIME if on_batch is None else config.sweep.batch_size
+
     def run(engine: sa.Engine) -> SweepResult:
-        return sweep_backend(_beside(engine), place.table, registry, backend, config.sweep, limit=_OBJECTS_AT_A_TIME)
+        return sweep_backend(_beside(engine), place.table, registry, backend, config.sweep, limit=limit)
 
     begin = time.monotonic()
-    results = [await run_on(place.database, run)]
-    while sum(results[-1]) >= _OBJECTS_AT_A_TIME:
+    results: list[SweepResult] = []
+    # A batch of which nothing could be deleted is the last one, as in `sweep_backend`.
+    while not results or (sum(results[-1]) >= limit and results[-1].failed < limit):
         results.append(await run_on(place.database, run))
+        if on_batch is not None:
+            on_batch(results[-1])
     total = total_of(results)
     seconds = time.monotonic() - begin
     tell(SweepEnded(str(place.database.url), backend, total.deleted, total.failed, seconds))

@@ -9,6 +9,7 @@ from advanced_alchemy.extensions.litestar import SQLAlchemyAsyncConfig, SQLAlche
 from litestar import Litestar
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Mapped, mapped_column
 
 from litestar_filestore import (
@@ -18,6 +19,7 @@ from litestar_filestore import (
     LocalBackend,
     MovingBackend,
     ObstoreBackend,
+    StorageBackend,
     StoredObject,
     storages,
 )
@@ -29,6 +31,8 @@ __all__ = (
     "create_app",
     "create_app_that_moves",
     "create_app_that_moves_back",
+    "create_app_that_moves_without_a_database",
+    "create_app_with_a_dead_database",
     "create_app_with_a_dead_store",
     "create_app_with_markup",
     "create_app_with_registered_backend",
@@ -118,3 +122,17 @@ def create_app_that_moves(writes: Literal["target", "source"] = "target") -> Lit
 def create_app_that_moves_back() -> Litestar:
     """Make the same on the way back."""
     return create_app_that_moves("source")
+
+
+def create_app_with_a_dead_database(*backends: StorageBackend) -> Litestar:
+    """Make one whose database is on a server that does not run."""
+    engine = create_async_engine("postgresql+asyncpg://127.0.0.1:9/papers")
+    backend = LocalBackend("papers", Path(os.environ["PAPERS"]) / "objects", fsync=False)
+    config = FilestoreConfig(backends or [backend], ledger=LedgerConfig(databases=[engine]))
+    return Litestar([], plugins=[FilestorePlugin(config)], openapi_config=None)
+
+
+def create_app_that_moves_without_a_database() -> Litestar:
+    """Make the same with objects that move to another store."""
+    stores = [LocalBackend(key, Path(os.environ["PAPERS"]) / key, fsync=False) for key in ("disk", "new")]
+    return create_app_with_a_dead_database(MovingBackend("papers", source=stores[0], target=stores[1]))

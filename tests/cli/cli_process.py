@@ -1,7 +1,7 @@
 """Runs commands in a process of its own: ``python -m tests.cli.cli_process``.
 
-It reads one JSON object per line, ``{"folder": ..., "app": ..., "arguments": [...]}``, and answers with exit code and
-output.
+It reads one JSON object per line, ``{"folder": ..., "app": ..., "arguments": [...], "terminal": ...}``, and answers
+with exit code and output.
 """
 
 import json
@@ -19,7 +19,8 @@ def _serve() -> None:
         order = json.loads(line)
         os.environ.update(PAPERS=order["folder"], COLUMNS="200")
         arguments = ["--app", f"tests.cli.cli_app:{order['app']}", "storages", *order["arguments"]]
-        result = CliRunner().invoke(litestar_group, arguments)
+        terminal = {"FORCE_COLOR": "1", "TERM": "xterm", "NO_COLOR": None} if order["terminal"] else None
+        result = CliRunner(env=terminal).invoke(litestar_group, arguments)
         print(json.dumps([result.exit_code, result.output]), flush=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -80,11 +81,12 @@ class Office:
         """Return the keys of all objects."""
         return {path.name for path in (self.folder / "objects").iterdir() if path.is_file()}
 
-    def run(self, *arguments: str, app: str = "create_app") -> tuple[int, str]:
+    def run(self, *arguments: str, app: str = "create_app", terminal: bool = False) -> tuple[int, str]:
         """Run a command and return its exit code and what it printed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"folder": str(self.folder), "app": app, "arguments": arguments}) + "\n")
+        order = {"folder": str(self.folder), "app": app, "arguments": arguments, "terminal": terminal}
+        self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         code, output = json.loads(self._process.stdout.readline())
         return code, output
@@ -165,6 +167,35 @@ def test_a_dead_store(office: Office) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["sweep"], ["adopt"], ["fsck"], ["usage"], ["migrate", "disk", "new"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_dead_database(office: Office, arguments: list[str]) -> None:
+    """A database that does not answer ends no command in a traceback."""
+    app = "create_app_that_moves_without_a_database" if arguments[0] == "migrate" else "create_app_with_a_dead_database"
+    code, output = office.run(*arguments, app=app)
+    assert (code, "Traceback" in output) == (3, False), output
+    assert office.document(*arguments, app=app, code=3)["error"] == "DatabaseUnavailableError"
+
+
+@pytest.mark.parametrize(
+    ("key", "app", "error"),
+    [
+        ("papers", "create_app", "UnsupportedOperationError"),
+        ("other", "create_app", "BackendNotRegisteredError"),
+        ("dead", "create_app_with_a_dead_store", "BackendUnavailableError"),
+    ],
+)
+def test_cors_of_a_store_that_has_none(office: Office, key: str, app: str, error: str) -> None:
+    """``cors`` says why it cannot do its work, as all commands do, and other stores do not matter to it."""
+    arguments = ["cors", key, "--origin", "https://www.example.com"]
+    assert office.document(*arguments, app=app, code=3)["error"] == error
+    code, output = office.run(*arguments, app=app)
+    assert (code, "Traceback" in output) == (3, False), output
+
+
 def test_check_of_a_database_that_is_not_migrated(office: Office) -> None:
     """``check`` fails where models have file columns and the database has none of their tables."""
     office.execute("DROP TABLE paper; DROP TABLE filestore_object")
@@ -209,6 +240,18 @@ def test_sweep(office: Office) -> None:
     assert code == 0, output
     assert "deleted 2, forgotten 0, failed 0" in output
     assert office.objects() == {"kept"}
+
+
+@pytest.mark.parametrize("command", ["sweep", "adopt", "fsck"])
+def test_progress(office: Office, command: str) -> None:
+    """On a terminal, commands that take their time tell how far they are and what is left; elsewhere they do not."""
+    state = {"sweep": "doomed", "adopt": None, "fsck": "linked"}[command]
+    for number in range(3):
+        office.add(f"{number}", state=state, row=command != "sweep")
+    code, output = office.run(command, terminal=True)
+    assert code == 0, output
+    assert re.search(r"3 objects.*━.*left", output), output
+    assert "left" not in office.run(command)[1]
 
 
 def test_fsck_of_a_clean_ledger(office: Office) -> None:

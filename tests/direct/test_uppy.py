@@ -43,7 +43,7 @@ def permit(backend: StorageBackend, origin: str, *, apply: bool) -> None:
     """Run the command."""
     app = Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=None))], openapi_config=None)
     assert cors_command.callback is not None
-    cors_command.callback(app, backend.key, origin, apply)
+    cors_command.callback(app, as_json=False, key=backend.key, origin=origin, applies=apply)
 
 
 @pytest.fixture

@@ -82,6 +82,16 @@ def test_rows_without_bytes_are_reported(old: World) -> None:
     old.backend.put(content, key=file.path)
 
 
+def test_progress(old: World) -> None:
+    """Who asks hears how far the rows are read, the entries made and the stores compared, one after the other."""
+    told: list[tuple[int, int | None]] = []
+    adopt(old.engine, LEDGER, MAPPERS, [old.backend], on_progress=lambda done, total: told.append((done, total)))
+    read = [done for done, total in told if total is None]
+    assert told == [*((done, None) for done in read), (5, 5), (5, 5)]
+    assert read[-1] >= 5
+    assert read == sorted(read)
+
+
 @pytest.mark.slow
 def test_all_pages_are_read(world: World) -> None:
     """Tables of more rows than one page are read to their end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from litestar import Litestar, asgi, get
+from litestar import Litestar, Request, Response, asgi, get
 from litestar.types import Receive, Scope, Send
 
 from litestar_filestore import FileObject, FileRedirect, FilestoreConfig, FilestorePlugin, MemoryBackend, storages
@@ -32,10 +32,17 @@ async def invite() -> str:
     return storages.url_for(FileObject("documents", "a.txt"), for_upload=True)
 
 
+@asgi(["/admin", "/more/admin"], is_mount=True, copy_scope=True)
+async def admin(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stand for a program of another framework that shows a link."""
+    url = (await FileObject("documents", "a.txt", content=b"abc").save_async()).url()
+    await Response(url, media_type="text/plain").to_asgi_response(None, Request(scope))(scope, receive, send)
+
+
 def build(path: str = "/", **options: Any) -> Litestar:
     """Return the application, which puts `path` before its routes."""
     config = FilestoreConfig([MemoryBackend("documents")], secret=SECRET, **options)
-    return Litestar([show, lead, invite], path=path, plugins=[FilestorePlugin(config)])
+    return Litestar([show, lead, invite, admin], path=path, plugins=[FilestorePlugin(config)])
 
 
 def mounted(inner: Litestar, at: str, path: str = "/") -> Litestar:

@@ -62,6 +62,18 @@ def test_links_of_an_application_that_litestar_has_mounted(path: str, outer: str
         check(client, at)
 
 
+@pytest.mark.parametrize("at", ["/admin", "/admin/list/", "/more/admin/a%20b"])
+@pytest.mark.parametrize(("path", "outer"), [("/", None), ("/api", None), ("/api", "/mnt")])
+def test_links_of_what_an_application_has_mounted(path: str, outer: str | None, at: str) -> None:
+    """Links that something mounted in the application makes lead to the application, and so do all later ones."""
+    inner, prefix = build(path), f"{outer or ''}{path.rstrip('/')}"
+    with TestClient(inner if outer is None else mounted(inner, outer)) as client:
+        url = client.get(f"{prefix}{at}").text
+        assert url.startswith(f"{prefix}/filestore/")
+        assert client.get(url).content == b"abc"
+        check(client, prefix)
+
+
 @pytest.mark.parametrize("path", ["/", "/api"])
 def test_links_of_an_application_that_starlette_has_mounted(path: str) -> None:
     """The same for ``root_path``, with or without a path of the application."""

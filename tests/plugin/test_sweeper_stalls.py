@@ -15,7 +15,7 @@ from litestar_filestore.errors import BackendUnavailableError
 from litestar_filestore.ledger.ledger import Ledger, ObjectKey
 from litestar_filestore.ledger.ledger_config import LedgerConfig
 from litestar_filestore.ledger.places import find_places
-from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, sweep, sweep_async
+from litestar_filestore.ledger.sweep import SweepConfig, SweepResult, count_due, sweep, sweep_async
 from litestar_filestore.ledger.table import State
 from litestar_filestore.plugin.sweeper import sweep_places
 from litestar_filestore.testing import Fault, FaultyBackend, FaultyDriver
@@ -137,6 +137,25 @@ async def test_store_that_nobody_knows_here(world: World) -> None:
     registry.register_backend(MemoryBackend("elsewhere"))
     assert await sweep_places(places, registry, config) == SweepResult(deleted=3)
     forget(world, "elsewhere")
+
+
+async def test_batches(world: World) -> None:
+    """Who asks hears of each batch, and how much is due; a store of which nothing can be deleted is left alone."""
+    doom(world, OTHER, 5)
+    config = LedgerConfig([world.engine], sweep=SweepConfig(batch_size=2, backoff_seconds=0))
+    places = await find_places(config.engines)
+    registry, memory = StorageRegistry(), MemoryBackend(OTHER)
+    registry.register_backend(FaultyBackend(memory, [Fault("delete", BackendUnavailableError("away"), times=None)]))
+    batches: list[SweepResult] = []
+    assert count_due(world.engine, LEDGER, [OTHER]) == 5
+    await sweep_places(places, registry, config, batches.append)
+    assert batches.pop() == SweepResult(failed=2)
+    assert batches == []
+    registry.register_backend(memory)
+    await sweep_places(places, registry, config, batches.append)
+    assert batches == [SweepResult(deleted=2), SweepResult(deleted=2), SweepResult(deleted=1)]
+    assert count_due(world.engine, LEDGER, [OTHER]) == 0
+    forget(world, OTHER)
 
 
 async def test_locked_database(world: World, driver: TellingDriver, monkeypatch: pytest.MonkeyPatch) -> None:
