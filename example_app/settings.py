@@ -36,8 +36,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read DATABASE_URL, AWS_ENDPOINT_URL and FILESTORE_URL, _BUCKET_ORIGIN, _DATA, _MAX_BYTES, _TRASH_SECONDS, _SECRET.
+        """Read DATABASE_URL, FILESTORE_URL, AWS_ENDPOINT_URL and FILESTORE_DATA, _MAX_BYTES, _TRASH_SECONDS, _SECRET.
 
+        FILESTORE_BUCKET_ORIGIN lets browsers put files into the bucket, whose CORS has to permit the pages' origin.
         Credentials for S3 come from the usual AWS_* variables; the storage library reads those itself.
         """
         data = Path(environment.get("FILESTORE_DATA") or Path(__file__).with_name("data")).resolve()

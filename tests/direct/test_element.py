@@ -22,7 +22,8 @@ PATIENCE_MS = 60_000
 MAKE_ROW = """async () => {
     const reference = document.querySelector('filestore-upload').value[0];
     const answer = await fetch('/documents', {
-        method: 'POST', headers: {'content-type': 'application/json'}, body: JSON.stringify({title: 'T', file: reference}),
+        method: 'POST', headers: {'content-type': 'application/json'},
+        body: JSON.stringify({title: 'T', file: reference}),
     });
     return answer.json();
 }"""
