@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def create_upload_router(
     max_bytes: int | None = None,
     expires_in: int = _DAY,
     max_open_per_owner: int | None = 100,
+    form_page: str | None = None,
     tags: Sequence[str] | None = None,
     include_in_schema: bool = False,
     security: Sequence[dict[str, list[str]]] | None = None,
@@ -71,6 +73,8 @@ def create_upload_router(
         expires_in: Seconds after which an upload to which nothing comes is removed.
         max_open_per_owner: How many unfinished uploads an owner, or else a client's address, may have; ``None`` for any
             number.
+        form_page: Path of the page of this site to which browsers go after they have sent a plain form, with the
+            ``reference`` of the file among the parameters of its query. ``None`` lets them stay where they are.
         tags: As in Litestar, like all arguments below.
         include_in_schema: Whether the routes are in the OpenAPI document.
         security: Security requirements of the OpenAPI document.
@@ -89,9 +93,12 @@ def create_upload_router(
         )
     if expires_in < 1 or (max_open_per_owner is not None and max_open_per_owner < 1):
         raise ConfigurationError("expires_in and max_open_per_owner must be at least 1")
+    # Browsers take //host, and /\\host as well, for another site, which would get references to files.
+    if form_page is not None and not re.fullmatch(r"/([\w.~-][\w.~/-]*)?", form_page, re.ASCII):
+        raise ConfigurationError(f"form_page must be a path of this site, such as /documents/new, not {form_page!r}")
     planned = replace(_planned(column, FileField(backend, tuple(rules), key_template)), max_bytes=max_bytes)
     place = "/" + path.strip("/")
-    routes = ResumableRoutes(place, planned, owner, authorize, expires_in, max_open_per_owner)
+    routes = ResumableRoutes(place, planned, owner, authorize, expires_in, max_open_per_owner, form_page)
     return router_class(
         path=path,
         route_handlers=[*routes.handlers(guards), *DirectRoutes(routes).handlers(guards)],

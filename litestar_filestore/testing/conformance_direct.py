@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from litestar_filestore.core.types import Capability
+from litestar_filestore.core.types import Capability, FormPolicy
 from litestar_filestore.errors import InvalidArgumentError, ObjectNotFoundError, UnsupportedOperationError
 from litestar_filestore.testing.conformance_parts import Unfinished
 from litestar_filestore.testing.conformance_sign import request, tampered, wait_until_refused
@@ -41,10 +41,9 @@ async def _arrived(whole: Unfinished) -> list[tuple[int, int]]:
     return [(part.number, part.size) for part in await whole.backend.list_parts_async(whole.key, whole.upload)]
 
 
-async def _form(storage: AsyncHalf, *, expires_in: int = LIFE_SECONDS) -> SignedForm:
-    return await storage.backend.sign_form_async(
-        storage.key("a"), content_type="text/plain", max_bytes=MAX_BYTES, expires_in=expires_in
-    )
+async def _form(storage: AsyncHalf, *, expires_in: int = LIFE_SECONDS, redirect: str | None = None) -> SignedForm:
+    policy = FormPolicy(content_type="text/plain", max_bytes=MAX_BYTES, expires_in=expires_in, redirect=redirect)
+    return await storage.backend.sign_form_async(storage.key("a"), policy)
 
 
 async def _send(form: SignedForm, content: bytes, **changed: str) -> httpx.Response:
@@ -212,6 +211,20 @@ class DirectConformance(Harness):
                 answer = await request("POST", form.url, data=fields, files={"file": ("a", b"evil", "text/plain")})
                 assert answer.is_client_error, name
         assert await storage.names() == []
+
+    @async_once
+    @in_loop
+    async def test_form_redirects(self, storage: AsyncHalf) -> None:
+        """The store sends the browser where the policy says, and nowhere else."""
+        require(storage, Capability.SIGN_FORM)
+        form = await _form(storage, redirect="https://www.example.com/sent")
+        answer = await _send(form, b"abc")
+        assert answer.status_code == HTTPStatus.SEE_OTHER
+        assert answer.headers["location"].partition("?")[0] == "https://www.example.com/sent"
+        assert await storage.read(storage.key("a")) == b"abc"
+        self.require_checks(storage, Capability.SIGN_FORM)
+        (name,) = (name for name, value in form.fields.items() if value == "https://www.example.com/sent")
+        assert (await _send(form, b"evil", **{name: "https://evil.example.com/"})).is_client_error
 
     @async_once
     @in_loop

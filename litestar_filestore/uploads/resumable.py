@@ -118,6 +118,7 @@ class ResumableRoutes:
     authorize: AuthorizeUpload | None
     expires_in: int
     max_open_per_owner: int | None
+    form_page: str | None
 
     def handlers(self, guards: Sequence[Callable[..., Any]] | None) -> list[Any]:
         """Return the handlers.
