@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         plugins=[SQLAlchemyPlugin(database), FilestorePlugin(storage), Trash(database, settings.trash_seconds)],
         template_config=pages.templates,
         openapi_config=schema.openapi,
-        state=State({"max_bytes": settings.max_bytes}),
+        state=State({"max_bytes": settings.max_bytes, "bucket_origin": settings.bucket_origin}),
     )
 
 

@@ -178,5 +178,6 @@ def is_in_library(_: ASGIConnection[Any, Any, Any, Any], document: Document, __:
 downloads = create_file_router(
     "/documents/{id:uuid}/downloads", Document.files, public=True, authorize=is_in_library, tags=["documents"]
 )
-# Where `<filestore-upload>` sends files: it goes on after a broken connection, and after the page was loaded again.
+# Where `<filestore-upload>` sends files, or asks where in the bucket their parts go: it goes on after a broken
+# connection, and after the page was loaded again.
 uploads = create_upload_router("/documents/uploads", Document.files, public=True)

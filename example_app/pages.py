@@ -54,13 +54,21 @@ static = create_static_files_router(
 @get("/", include_in_schema=False)
 async def library(state: State) -> Template:
     """Show the documents."""
-    return Template("library.html", context={"max_bytes": state.max_bytes, "is_trash": False})
+    return _library(state, is_trash=False)
 
 
 @get("/trash", include_in_schema=False)
 async def trash(state: State) -> Template:
     """Show what was deleted."""
-    return Template("library.html", context={"max_bytes": state.max_bytes, "is_trash": True})
+    return _library(state, is_trash=True)
+
+
+def _library(state: State, *, is_trash: bool) -> Template:
+    context = {"max_bytes": state.max_bytes, "is_trash": is_trash, "direct": state.bucket_origin is not None}
+    # Where the browser puts files into the bucket itself, the page may send requests there, and nowhere else.
+    reached = f"connect-src 'self' {state.bucket_origin}" if state.bucket_origin else "connect-src 'self'"
+    policy = POLICY.replace("connect-src 'self'", reached)
+    return Template("library.html", context=context, headers={"Content-Security-Policy": policy})
 
 
 pages = Router(

@@ -25,6 +25,8 @@ class Settings:
     """``file:///folder``, ``s3://bucket/folder``, ``gs://...`` or ``az://...``."""
     s3_endpoint: str | None = None
     """URL of an S3 server that is not Amazon's."""
+    bucket_origin: str | None = None
+    """Scheme, host and port to which browsers put files themselves; without it, the application takes them."""
     max_bytes: int = DEFAULT_MAX_BYTES
     """Largest file in bytes."""
     trash_seconds: float = DEFAULT_TRASH_SECONDS
@@ -36,6 +38,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Read DATABASE_URL, FILESTORE_URL, AWS_ENDPOINT_URL and FILESTORE_DATA, _MAX_BYTES, _TRASH_SECONDS, _SECRET.
 
+        FILESTORE_BUCKET_ORIGIN lets browsers put files into the bucket, whose CORS has to permit the pages' origin.
         Credentials for S3 come from the usual AWS_* variables; the storage library reads those itself.
         """
         data = Path(environment.get("FILESTORE_DATA") or Path(__file__).with_name("data")).resolve()
@@ -44,6 +47,7 @@ class Settings:
             database_url=environment.get("DATABASE_URL", f"sqlite+aiosqlite:///{data / 'library.sqlite'}"),
             filestore_url=environment.get("FILESTORE_URL", (data / "library").as_uri()),
             s3_endpoint=environment.get("AWS_ENDPOINT_URL"),
+            bucket_origin=environment.get("FILESTORE_BUCKET_ORIGIN"),
             max_bytes=int(environment.get("FILESTORE_MAX_BYTES", DEFAULT_MAX_BYTES)),
             trash_seconds=float(environment.get("FILESTORE_TRASH_SECONDS", DEFAULT_TRASH_SECONDS)),
             secret=environment.get("FILESTORE_SECRET") or kept_secret(data / "secret"),

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         AsyncDataLike,
         AsyncSource,
         DataLike,
+        FormPolicy,
         PathLike,
         SignedForm,
         SignMethod,
@@ -850,7 +851,7 @@ class StorageBackend:
         with self._guard("list_parts", key):
             return await self.storage_driver.list_parts_async(path, upload)
 
-    async def sign_form_async(self, key: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+    async def sign_form_async(self, key: str, policy: FormPolicy) -> SignedForm:
         """Return a form of the store that puts one object; see `Driver.sign_form_async`.
 
         Raises:
@@ -858,9 +859,7 @@ class StorageBackend:
         """
         path = self._path(key)
         with self._guard("sign", key):
-            return await self.storage_driver.sign_form_async(
-                path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
-            )
+            return await self.storage_driver.sign_form_async(path, policy)
 
     async def cors_async(self, rules: Sequence[Mapping[str, Any]] | None = None) -> Sequence[Mapping[str, Any]]:
         """Return, and perhaps set, what the bucket permits to pages of other origins; see `Driver.cors_async`."""

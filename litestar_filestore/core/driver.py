@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from litestar_filestore.core.types import (
         Block,
+        FormPolicy,
         ObjectInfo,
         Part,
         PartBuffers,
@@ -332,7 +333,9 @@ class Driver(ABC):
         raise self._without_parts()
 
     async def list_parts_async(self, path: str, upload: str) -> Sequence[Part]:
-        """Return the parts that have come, in their order and without gaps, for `Capability.SIGN_PARTS`.
+        """Return the parts that have come, by their numbers, for `Capability.SIGN_PARTS`.
+
+        Each begins where the one before it ends; the numbers show whether one is missing between them.
 
         Raises:
             ObjectNotFoundError: If there is no such unfinished object.
@@ -340,12 +343,12 @@ class Driver(ABC):
         del path, upload
         raise self._without_parts()
 
-    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
-        """Return a form that puts an object of up to `max_bytes`, for `Capability.SIGN_FORM`.
+    async def sign_form_async(self, path: str, policy: FormPolicy) -> SignedForm:
+        """Return a form that puts an object, for `Capability.SIGN_FORM`.
 
         Until it expires, the form can be sent again and then replaces the object.
         """
-        del path, content_type, max_bytes, expires_in
+        del path, policy
         raise UnsupportedOperationError(
             f"{self.protocol} storage takes no forms: put parts, or send the file to the application"
         )

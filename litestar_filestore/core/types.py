@@ -19,6 +19,7 @@ __all__ = (
     "Block",
     "Capability",
     "DataLike",
+    "FormPolicy",
     "ObjectInfo",
     "Part",
     "PartBuffers",
@@ -199,6 +200,19 @@ class SignedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """POSIX time in seconds (UTC) from which the link is valid; not in the future."""
     expires_in: int
     """Lifetime of the link in seconds."""
+
+
+class FormPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a form may put into a store, signed so that its sender cannot change it."""
+
+    content_type: str
+    """The only media type."""
+    max_bytes: int
+    """Largest length in bytes."""
+    expires_in: int
+    """Lifetime of the form in seconds. Until then it can be sent again, and replaces the object."""
+    redirect: str | None = None
+    """URL to which the store sends the browser afterwards, with parameters of its own; ``None`` for no redirect."""
 
 
 class SignedForm(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,10 @@
-// <filestore-upload>: a form control that uploads files while the form is filled in. It speaks tus 1.0.0
-// (https://tus.io/protocols/resumable-upload), and its form value is the reference of each finished upload.
+// <filestore-upload>: a form control that uploads files while the form is filled in. Its form value is the reference of
+// each finished upload. It speaks tus 1.0.0 (https://tus.io/protocols/resumable-upload), or puts the parts of files where
+// the routes for direct uploads say, as a rule into the bucket.
 //
-// Browsers get `filestore-upload.min.js`, which is this file without comments and with short names:
-//     terser filestore-upload.js --module --compress passes=3 --mangle --output filestore-upload.min.js
+// Browsers get one of two files, which are this one without comments, with short names and with one way of sending:
+//     terser filestore-upload.js --module --compress passes=3 --mangle --define DIRECT=false > filestore-upload.min.js
+//     terser filestore-upload.js --module --compress passes=3 --mangle --define DIRECT=true > filestore-upload-direct.min.js
 
 const RESULT_HEADER = 'Filestore-Reference';
 const ATTEMPTS = 8;
@@ -94,6 +96,7 @@ customElements.define('filestore-upload', class extends HTMLElement {
     const root = host.attachShadow({ mode: 'open', delegatesFocus: true });
     const attribute = name => host.getAttribute(name) || '';
     const text = key => attribute('text-' + key) || TEXTS[key];
+    const beginning = () => DIRECT ? attribute('endpoint') + '/begin' : attribute('endpoint');
     // Files go up one after the other.
     let queue;
 
@@ -105,7 +108,7 @@ customElements.define('filestore-upload', class extends HTMLElement {
     const add = files => {
       if (button.disabled) return;
       for (const file of input.multiple ? files : [...files].slice(0, 1)) {
-        const key = [attribute('endpoint'), file.name, file.size, file.lastModified].join();
+        const key = [beginning(), file.name, file.size, file.lastModified].join();
         const known = [...items].find(item => item.key == key);
         if (known) known.resume();
         else {
@@ -202,11 +205,12 @@ customElements.define('filestore-upload', class extends HTMLElement {
         };
         const token = /\bcsrftoken=([^;]+)/.exec(document.cookie);
         sent.open(method, to);
-        headers = { 'Tus-Resumable': '1.0.0', ...headers };
+        // A bucket lets pages send no header that it does not know.
+        headers = DIRECT ? { ...headers } : { 'Tus-Resumable': '1.0.0', ...headers };
         // The token is for this site only.
         if (token && new URL(to, document.baseURI).origin == location.origin) headers['x-csrftoken'] = token[1];
         for (const name in headers) sent.setRequestHeader(name, headers[name]);
-        if (body)
+        if (DIRECT ? body?.size : body)
           sent.upload.onprogress = ({ loaded }) => {
             watch();
             progress(offset + loaded);
@@ -221,8 +225,37 @@ customElements.define('filestore-upload', class extends HTMLElement {
         sent.send(body);
       });
 
+      const ask = async (method, to, headers, body) => JSON.parse((await send(method, to, headers, body)).responseText);
+
       // One attempt, from what the server has to the last byte. Rejects with the answer that ended it.
-      const transfer = async () => {
+      const transfer = DIRECT ? async () => {
+        // Behind the # of the URL stands what only the page needs; browsers do not send it.
+        const at = path => url.replace('#', path + '#');
+        const finish = async () => item.reference = (await ask('POST', at('/complete'))).key;
+        url ||= storage('getItem', key);
+        if (url)
+          // It may be complete: the page was loaded again, or the answer was lost. 409 says that something is missing.
+          await finish().catch(refusal => {
+            if (isGone(refusal.status)) url = storage('removeItem', key);
+            else if (refusal.status != 409) throw refusal;
+          });
+        if (!url) {
+          const { ticket, part_bytes } = await ask('POST', beginning(), { 'Content-Type': 'application/json' },
+            JSON.stringify({ filename: name, size, type: file.type }));
+          url = new URL(`${attribute('endpoint')}/s3/multipart/${ticket}#${part_bytes}`, document.baseURI).href;
+          storage('setItem', key, url);
+        }
+        if (item.reference) return;
+        const bytes = url.split('#')[1];
+        const arrived = (await ask('GET', url)).map(part => part.PartNumber);
+        for (let number = 1; (offset = (number - 1) * bytes) < size; number++) {
+          progress(offset);
+          if (!arrived.includes(number))
+            await send('PUT', (await ask('GET', at('/' + number))).url, {}, file.slice(offset, number * bytes));
+        }
+        progress(size);
+        await finish();
+      } : async () => {
         let answer;
         url ||= storage('getItem', key);
         if (url)
@@ -231,7 +264,7 @@ customElements.define('filestore-upload', class extends HTMLElement {
             url = storage('removeItem', key);
           });
         if (!url) {
-          answer = await send('POST', attribute('endpoint'), {
+          answer = await send('POST', beginning(), {
             'Upload-Length': size,
             'Upload-Metadata': `filename ${base64(name)},filetype ${base64(file.type)}`,
           });

@@ -18,7 +18,7 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.registry import StorageRegistry
 from litestar_filestore.core.threads import end_watched
 from litestar_filestore.downloads.handling import DownloadHandlers
-from litestar_filestore.element.script import make_script_route
+from litestar_filestore.element.script import make_script_routes
 from litestar_filestore.errors import ConfigurationError
 from litestar_filestore.links.routes import make_link_routes
 from litestar_filestore.orm.stored_object import FileObjectList
@@ -155,7 +155,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         if config.signer is not None:
             app_config.route_handlers.extend(make_link_routes(config.signer))
         if config.upload_element_path is not None:
-            app_config.route_handlers.append(make_script_route(config.upload_element_path))
+            app_config.route_handlers.extend(make_script_routes(config.upload_element_path))
             # Not before the start: a plugin that comes later may configure the templates.
             app_config.on_startup.append(teach_templates)
         app_config.state.setdefault(config.registry_state_key, config.registry)

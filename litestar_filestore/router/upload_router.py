@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ def create_upload_router(
     expires_in: int = _DAY,
     max_open_per_owner: int | None = 100,
     experimental_http_uploads: bool = False,
+    form_page: str | None = None,
     tags: Sequence[str] | None = None,
     include_in_schema: bool = False,
     security: Sequence[dict[str, list[str]]] | None = None,
@@ -75,6 +77,8 @@ def create_upload_router(
             number.
         experimental_http_uploads: Whether the routes also speak the IETF's draft "Resumable Uploads for HTTP" in its
             interop version 8. It changes with the draft, whatever the version of this package.
+        form_page: Path of the page of this site to which browsers go after they have sent a plain form, with the
+            ``reference`` of the file among the parameters of its query. ``None`` lets them stay where they are.
         tags: As in Litestar, like all arguments below.
         include_in_schema: Whether the routes are in the OpenAPI document.
         security: Security requirements of the OpenAPI document.
@@ -93,9 +97,12 @@ def create_upload_router(
         )
     if expires_in < 1 or (max_open_per_owner is not None and max_open_per_owner < 1):
         raise ConfigurationError("expires_in and max_open_per_owner must be at least 1")
+    # Browsers take //host, and /\\host as well, for another site, which would get references to files.
+    if form_page is not None and not re.fullmatch(r"/([\w.~-][\w.~/-]*)?", form_page, re.ASCII):
+        raise ConfigurationError(f"form_page must be a path of this site, such as /documents/new, not {form_page!r}")
     planned = replace(_planned(column, FileField(backend, tuple(rules), key_template)), max_bytes=max_bytes)
     place = "/" + path.strip("/")
-    of_all = place, planned, owner, authorize, expires_in, max_open_per_owner
+    of_all = place, planned, owner, authorize, expires_in, max_open_per_owner, form_page
     routes, spoken = ResumableRoutes(*of_all), TusMiddleware()
     if experimental_http_uploads:
         routes = ExperimentalRoutes(*of_all)

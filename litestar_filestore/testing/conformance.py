@@ -35,6 +35,7 @@ from litestar_filestore.testing.conformance_atomic import AtomicConformance, Rea
 from litestar_filestore.testing.conformance_concurrency import ConcurrencyConformance
 from litestar_filestore.testing.conformance_copy import CopyConformance
 from litestar_filestore.testing.conformance_crash import CrashConformance
+from litestar_filestore.testing.conformance_direct import DirectConformance
 from litestar_filestore.testing.conformance_get import GetConformance
 from litestar_filestore.testing.conformance_head import HeadConformance
 from litestar_filestore.testing.conformance_keys import KeyConformance
@@ -62,5 +63,6 @@ class BackendConformance(
     SignConformance,
     ConcurrencyConformance,
     PartsConformance,
+    DirectConformance,
 ):
     """Tests of everything that a driver must do; see the module docstring for how to use them."""

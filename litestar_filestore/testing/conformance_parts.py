@@ -327,11 +327,6 @@ class PartsConformance(Harness):
         assert await storage.names() == ["a"]
         await assert_clean(storage, leftovers)
 
-    def require_upload_ids(self) -> None:
-        """Skip the test on servers that break when they do not know an unfinished object."""
-        if not self.server_misses_uploads:
-            pytest.skip("the server breaks when it does not know an unfinished object")
-
 
 async def _broken() -> AsyncIterator[bytes]:
     yield bytes(BLOCK_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import pytest
@@ -16,27 +16,35 @@ from litestar_filestore.testing.contents import content
 from litestar_filestore.testing.harness import Harness, in_loop, require
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable
 
     import httpx
 
     from litestar_filestore.testing.halves import AsyncHalf
 
-__all__ = ("SignConformance",)
+__all__ = ("SignConformance", "request", "tampered", "wait_until_refused")
 
 ODD_NAMES = ("a b+c", "a%2Fb", "ü/日本語", "a&b=c;d", "it's (1)", "a#b", "a?b", "~a*")
 REQUEST_SECONDS = 30
 EXPIRY_POLLS = 50
 
 
-async def _request(
-    method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> httpx.Response:
+async def request(method: str, url: str, **options: Any) -> httpx.Response:
+    """Send a request as a stranger would, with the options of httpx."""
     import httpx
 
     # trust_env: a proxy in the environment must not see test traffic.
     async with httpx.AsyncClient(trust_env=False, timeout=REQUEST_SECONDS) as client:
-        return await client.request(method, url, content=content, headers=headers)
+        return await client.request(method, url, **options)
+
+
+async def wait_until_refused(send: Callable[[], Awaitable[httpx.Response]]) -> None:
+    """Send the same request until its signature has expired."""
+    for _ in range(EXPIRY_POLLS):
+        if (await send()).is_client_error:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail("the signature still works seconds after its end")
 
 
 class SignConformance(Harness):
@@ -47,7 +55,7 @@ class SignConformance(Harness):
         """A signed URL reads the object."""
         require(storage, Capability.SIGN_GET)
         await storage.put(content(), key=storage.key("a"))
-        answer = await _request("GET", await storage.sign(storage.key("a")))
+        answer = await request("GET", await storage.sign(storage.key("a")))
         assert (answer.status_code, answer.content) == (HTTPStatus.OK, content())
 
     @in_loop
@@ -56,7 +64,7 @@ class SignConformance(Harness):
         require(storage, Capability.SIGN_GET)
         await storage.put(content(), key=storage.key("a"))
         url = await storage.sign(storage.key("a"), expires_in=60)
-        answer = await _request("GET", url, headers={"Range": "bytes=5-14"})
+        answer = await request("GET", url, headers={"Range": "bytes=5-14"})
         assert (answer.status_code, answer.content) == (HTTPStatus.PARTIAL_CONTENT, content()[5:15])
 
     @in_loop
@@ -69,7 +77,7 @@ class SignConformance(Harness):
                 url = await storage.sign(storage.key(name))
             except UnsupportedOperationError:
                 continue
-            answer = await _request("GET", url)
+            answer = await request("GET", url)
             assert (answer.status_code, answer.content) == (HTTPStatus.OK, name.encode())
 
     @in_loop
@@ -77,7 +85,7 @@ class SignConformance(Harness):
         """A signed URL for upload writes the object."""
         require(storage, Capability.SIGN_PUT)
         url = await storage.sign(storage.key("a"), for_upload=True)
-        answer = await _request("PUT", url, content=content(), headers=self.signed_put_headers)
+        answer = await request("PUT", url, content=content(), headers=self.signed_put_headers)
         assert answer.is_success
         assert await storage.read(storage.key("a")) == content()
 
@@ -88,7 +96,7 @@ class SignConformance(Harness):
         for name in "ab":
             await storage.put(name.encode(), key=storage.key(name))
         urls = await storage.sign([storage.key("a"), storage.key("b")])
-        assert [(await _request("GET", url)).content for url in urls] == [b"a", b"b"]
+        assert [(await request("GET", url)).content for url in urls] == [b"a", b"b"]
 
     @pytest.mark.parametrize("for_upload", [False, True], ids=["GET", "PUT"])
     @in_loop
@@ -112,40 +120,40 @@ class SignConformance(Harness):
     @in_loop
     async def test_tampered_url_is_refused(self, storage: AsyncHalf) -> None:
         """A URL of which any part of the signature, expiry or scope was changed opens nothing."""
-        self._require_checks(storage, Capability.SIGN_GET)
+        self.require_checks(storage, Capability.SIGN_GET)
         await storage.put(b"secret", key=storage.key("a"))
         url = await storage.sign(storage.key("a"))
-        answers = [(name, await _request("GET", changed)) for name, changed in _tampered(url)]
+        answers = [(name, await request("GET", changed)) for name, changed in tampered(url)]
         assert answers
         assert [name for name, answer in answers if answer.is_success or b"secret" in answer.content] == []
 
     @in_loop
     async def test_url_without_signature_is_refused(self, storage: AsyncHalf) -> None:
         """The store refuses requests without a signature."""
-        self._require_checks(storage, Capability.SIGN_GET)
+        self.require_checks(storage, Capability.SIGN_GET)
         await storage.put(b"secret", key=storage.key("a"))
         bare, _, _ = (await storage.sign(storage.key("a"))).partition("?")
-        assert (await _request("GET", bare)).is_client_error
+        assert (await request("GET", bare)).is_client_error
 
     @in_loop
     async def test_signature_of_another_key_is_refused(self, storage: AsyncHalf) -> None:
         """A signature for one object does not open its neighbour."""
-        self._require_checks(storage, Capability.SIGN_GET)
+        self.require_checks(storage, Capability.SIGN_GET)
         for name in ("mine", "your"):
             await storage.put(name.encode(), key=storage.key(name))
         url = await storage.sign(storage.key("mine"))
         moved = url.replace("/mine?", "/your?")
         assert moved != url
-        assert (await _request("GET", moved)).is_client_error
+        assert (await request("GET", moved)).is_client_error
 
     @pytest.mark.parametrize("method", ["PUT", "DELETE"])
     @in_loop
     async def test_signature_of_get_allows_nothing_else(self, storage: AsyncHalf, method: str) -> None:
         """A URL to read neither writes nor deletes."""
-        self._require_checks(storage, Capability.SIGN_GET)
+        self.require_checks(storage, Capability.SIGN_GET)
         await storage.put(b"abc", key=storage.key("a"))
         url = await storage.sign(storage.key("a"))
-        answer = await _request(method, url, content=b"evil", headers=self.signed_put_headers)
+        answer = await request(method, url, content=b"evil", headers=self.signed_put_headers)
         assert answer.is_client_error
         assert await storage.read(storage.key("a")) == b"abc"
 
@@ -153,32 +161,23 @@ class SignConformance(Harness):
     @in_loop
     async def test_signature_of_put_allows_nothing_else(self, storage: AsyncHalf, method: str) -> None:
         """A URL to write neither reads nor deletes."""
-        self._require_checks(storage, Capability.SIGN_PUT)
+        self.require_checks(storage, Capability.SIGN_PUT)
         await storage.put(b"abc", key=storage.key("a"))
-        answer = await _request(method, await storage.sign(storage.key("a"), for_upload=True))
+        answer = await request(method, await storage.sign(storage.key("a"), for_upload=True))
         assert answer.is_client_error
         assert await storage.exists(storage.key("a"))
 
     @in_loop
     async def test_url_expires(self, storage: AsyncHalf) -> None:
         """A URL stops working when it expires."""
-        self._require_checks(storage, Capability.SIGN_GET)
+        self.require_checks(storage, Capability.SIGN_GET)
         await storage.put(b"abc", key=storage.key("a"))
         url = await storage.sign(storage.key("a"), expires_in=1)
-        for _ in range(EXPIRY_POLLS):
-            if (await _request("GET", url)).is_client_error:
-                return
-            await asyncio.sleep(0.1)
-        pytest.fail("the URL still works seconds after its end")
-
-    def _require_checks(self, storage: AsyncHalf, capability: Capability) -> None:
-        require(storage, capability)
-        if not self.server_checks_signatures:
-            pytest.skip("the server does not check signatures")
+        await wait_until_refused(lambda: request("GET", url))
 
 
-def _tampered(url: str) -> list[tuple[str, str]]:
-    """Change one character in the middle of each parameter of the query in turn.
+def tampered(url: str) -> list[tuple[str, str]]:
+    """Return URLs with one character changed in the middle of each parameter of the query in turn, by its name.
 
     Not the last character: in base64 it may hold bits that do not count.
     """

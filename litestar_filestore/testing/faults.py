@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from litestar_filestore.core.types import ObjectInfo, Part, PutOptions, SignedAnswer, SignedForm, SignMethod
+    from litestar_filestore.core.types import (
+        FormPolicy,
+        ObjectInfo,
+        Part,
+        PutOptions,
+        SignedAnswer,
+        SignedForm,
+        SignMethod,
+    )
     from litestar_filestore.errors import StorageError
 
 __all__ = ("Call", "Fault", "FaultyBackend", "FaultyDriver", "Operation")
@@ -282,12 +290,10 @@ class FaultyDriver(Driver):
         """Ask the real driver."""
         return await self.wrapped.cors_async(rules)
 
-    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+    async def sign_form_async(self, path: str, policy: FormPolicy) -> SignedForm:
         """Sign with the real driver."""
-        async with self._call_async("sign_form", path, details=(content_type, max_bytes, expires_in)):
-            return await self.wrapped.sign_form_async(
-                path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
-            )
+        async with self._call_async("sign_form", path, details=(policy,)):
+            return await self.wrapped.sign_form_async(path, policy)
 
     def local_path(self, path: str) -> Path:
         """Ask the real driver; recorded like the others."""

@@ -129,6 +129,17 @@ class Harness:
         """Return whether the driver must refuse keys of that name."""
         return any(character in name for character in self.refused_characters)
 
+    def require_checks(self, storage: AsyncHalf, capability: Capability) -> None:
+        """Skip the test if the driver does not claim `capability`, or if the server believes every signature."""
+        require(storage, capability)
+        if not self.server_checks_signatures:
+            pytest.skip("the server does not check signatures")
+
+    def require_upload_ids(self) -> None:
+        """Skip the test on servers that break when they do not know an unfinished object."""
+        if not self.server_misses_uploads:
+            pytest.skip("the server breaks when it does not know an unfinished object")
+
     @pytest.fixture
     def spec(self) -> BackendSpec | None:
         """Build the backend here and in a child process; ``None`` leaves out the tests that kill one."""

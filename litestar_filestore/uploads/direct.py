@@ -15,6 +15,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Request, Response, delete, get, post, put
@@ -22,7 +23,7 @@ from litestar.exceptions import NotFoundException
 from litestar.exceptions.http_exceptions import ClientException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from litestar_filestore.core.types import Capability, PartBuffers
+from litestar_filestore.core.types import Capability, FormPolicy, PartBuffers
 from litestar_filestore.errors import (
     FileTooLargeError,
     InvalidArgumentError,
@@ -268,12 +269,19 @@ class DirectRoutes:
                 return _fresh(await _DirectExchange(self.routes, request).uppy_form(filename, file_type))
 
         @post("/s3/form/{ticket:str}", status_code=204, **large)
-        async def take_form(request: _Request, ticket: FromPath[str]) -> None:
+        async def take_form(request: _Request, ticket: FromPath[str]) -> Response[None]:
             """Take a file from a form."""
             with refusing():
-                await _DirectExchange(self.routes, request).take_form(ticket)
+                return await _DirectExchange(self.routes, request).take_form(ticket)
 
-        return [begin, form, finish, uppy_form, take_form]
+        @get("/s3/form/{ticket:str}/sent", **of_all)
+        async def form_sent(request: _Request, ticket: FromPath[str]) -> Response[None]:
+            """Finish an upload whose form was sent, and send the browser to the page that takes the reference."""
+            with refusing():
+                return await _DirectExchange(self.routes, request).form_sent(ticket)
+
+        sent = [] if self.routes.form_page is None else [form_sent]
+        return [begin, form, finish, uppy_form, take_form, *sent]
 
     def _in_parts(self, of_all: dict[str, Any], small: dict[str, Any], large: dict[str, Any]) -> list[Any]:
         """Return the handlers for files that come in parts, by the names that Uppy gives them."""
@@ -392,10 +400,12 @@ class _DirectExchange(Exchange):
         await self._open_row(upload)
         reach("direct.staged")
         seconds = int(min(_URL_SECONDS, self._to.life_seconds))
-        signed = await backend.sign_form_async(
-            cast("str", upload.tail_key), content_type=UNKNOWN, max_bytes=self._to.max_bytes, expires_in=seconds
-        )
-        return UploadFormFields(ticket=self._links.ticket_for(upload.id), url=signed.url, fields=dict(signed.fields))
+        ticket = self._links.ticket_for(upload.id)
+        # The browser comes to this application first: what the store has taken is not a file before it is checked.
+        after = None if self._routes.form_page is None else f"{self._base('/form')}/s3/form/{ticket}/sent"
+        policy = FormPolicy(content_type=UNKNOWN, max_bytes=self._to.max_bytes, expires_in=seconds, redirect=after)
+        signed = await backend.sign_form_async(cast("str", upload.tail_key), policy)
+        return UploadFormFields(ticket=ticket, url=signed.url, fields=dict(signed.fields))
 
     def _require_json(self) -> None:
         if declared_type(self._request.headers.get("content-type")) != "application/json":
@@ -539,7 +549,7 @@ class _DirectExchange(Exchange):
         # Uppy reports ``url`` and ``key``, one after the other, as the location of the file.
         return UppyForm(url=f"{self._base('/params')}/form/{ticket}?key=", fields={"key": ticket})
 
-    async def take_form(self, ticket: str) -> None:
+    async def take_form(self, ticket: str) -> Response[None]:
         """Take the file of a form, as other forms are taken: checked while it comes, and stored once."""
         # Before anything is read: a page of another origin can send forms with the user's cookies, but has no ticket.
         id_, metadata = self._read(ticket)
@@ -570,8 +580,16 @@ class _DirectExchange(Exchange):
             )
         )
         await self._files.hand_over(file)
+        is_of_uppy = "key" in self._request.query_params  # no browser follows where its script is sent
+        return Response(None) if is_of_uppy or self._routes.form_page is None else await self.form_sent(ticket)
 
     # -- the end
+
+    async def form_sent(self, ticket: str) -> Response[None]:
+        """Send the browser to the page that takes the reference: one that the application has named, no other."""
+        done = await self.finish(ticket)
+        to = f"{self._routes.form_page}?{urlencode({'reference': done.reference})}"
+        return Response(None, status_code=303, headers={**NO_STORE, "Location": to, "Referrer-Policy": "no-referrer"})
 
     async def finish(self, ticket: str) -> FinishedUpload:
         """Make the file of what has come, and answer the reference to it."""

@@ -130,6 +130,7 @@ class ResumableRoutes:
     authorize: AuthorizeUpload | None
     expires_in: int
     max_open_per_owner: int | None
+    form_page: str | None
     description: ClassVar[str | None] = None
     """What the OpenAPI document says of the routes."""
     exception_handlers: ClassVar[dict[type[Exception], Any] | None] = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from litestar import Litestar
 
 from litestar_filestore import FilestoreConfig, FilestorePlugin, MemoryBackend, create_upload_router
+from litestar_filestore.errors import ConfigurationError
 from tests.direct.conftest import Direct, Serve
 from tests.tus.tus_app import PATH
 
@@ -91,6 +93,30 @@ def test_plain_form(direct: Direct) -> None:
     answer = direct.ask("POST", form["url"], data=form["fields"], files={"file": ("a.txt", b"text")})
     assert answer.status_code == 204
     assert direct.finish(form["ticket"]).json()["size"] == 4
+
+
+def test_plain_form_leads_to_a_page(serve: Serve) -> None:
+    """The browser goes to the page that the application has named, with a reference that a row takes; Uppy stays."""
+    direct = Direct(serve(form_page="/documents/new"))
+    direct.site.client.follow_redirects = False
+    form = direct.ask("POST", "/form", json={"filename": "a.txt"}).json()
+    answer = direct.ask("POST", form["url"], data=form["fields"], files={"file": ("a.txt", b"text")})
+    page, _, query = answer.headers["location"].partition("?")
+    assert (answer.status_code, page, answer.headers["cache-control"]) == (303, "/documents/new", "no-store")
+    assert take(direct, *parse_qs(query)["reference"])["size"] == 4
+    of_uppy = direct.ask("GET", "/s3/params", params={"filename": "a.txt", "type": "text/plain"}).json()
+    answer = direct.ask("POST", of_uppy["url"], data=of_uppy["fields"], files={"file": ("a.txt", b"text")})
+    assert answer.status_code == 204
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["", "documents", "//evil.example.com/", "/\\evil.example.com", "https://evil.example.com/", "/a?b", "/a\nb"],
+)
+def test_form_page_of_another_site(page: str) -> None:
+    """References go to pages of this site only: whatever browsers may take for another one is refused."""
+    with pytest.raises(ConfigurationError, match="path of this site"):
+        create_upload_router(PATH, backend="documents", public=True, form_page=page)
 
 
 def test_memory(serve: Serve) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -138,6 +139,32 @@ def test_form_goes_to_the_store(s3: Callable[..., Direct], make: Make) -> None:
     direct.site.sweep()
     (key,) = direct.site.keys()
     assert b"".join(direct.site.backend.get(key)) == b"from a form"
+
+
+@pytest.mark.slow
+def test_form_leads_to_a_page(s3: Callable[..., Direct]) -> None:
+    """The store sends the browser to the application, which checks the file and only then names its page."""
+    direct = s3(form_page="/documents/new")
+    direct.site.client.follow_redirects = False
+    new = {"filename": "a.txt"}
+    form, wrong = (direct.ask("POST", "/form", json=new).json() for _ in range(2))
+    assert direct.ask("GET", f"/s3/form/{form['ticket']}/sent").status_code == 409
+
+    def send(form: dict[str, Any], content: bytes, **changed: str) -> httpx.Response:
+        return httpx.post(form["url"], data={**form["fields"], **changed}, files={"file": ("a.txt", content)})
+
+    assert send(form, b"text", success_action_redirect="https://evil.example.com/").status_code == 403
+    sent = send(form, b"from a form").headers["location"]
+    assert sent.partition("?")[0].endswith(f"/documents/uploads/s3/form/{form['ticket']}/sent")
+    done = direct.ask("GET", sent)
+    assert (done.status_code, done.headers["referrer-policy"]) == (303, "no-referrer")
+    page, _, query = done.headers["location"].partition("?")
+    (reference,) = parse_qs(query)["reference"]
+    assert page == "/documents/new"
+    answer = direct.site.client.post("/documents", files={"title": (None, "T"), "file": (None, reference)})
+    assert answer.json()["size"] == 11
+    assert Direct(direct.site, "bob").ask("GET", sent).status_code == 404
+    assert direct.ask("GET", send(wrong, b"%PDF-1.7").headers["location"]).status_code == 415
 
 
 def test_stores_without_forms() -> None:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from litestar import Litestar
 from playwright.sync_api import Page, sync_playwright
 
-from litestar_filestore import FilestoreConfig, FilestorePlugin, StorageBackend
-from litestar_filestore.cli.cors import cors_command
+from tests.direct.cors import permit
 from tests.servers import chromium
 from tests.servers.npm import find_package_file
 from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, find_package, free_port, running
@@ -37,13 +35,6 @@ async ([sizes, multipart]) => {
     return rows;
 }
 """
-
-
-def permit(backend: StorageBackend, origin: str, *, apply: bool) -> None:
-    """Run the command."""
-    app = Litestar([], plugins=[FilestorePlugin(FilestoreConfig([backend], ledger=None))], openapi_config=None)
-    assert cors_command.callback is not None
-    cors_command.callback(app, as_json=False, key=backend.key, origin=origin, applies=apply)
 
 
 @pytest.fixture

@@ -1,17 +1,17 @@
-"""An application with a page of Uppy, whose files go to the store that the environment describes."""
+"""An application with a page of Uppy and one of the element, whose files go to the store of the environment."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-from litestar import Litestar, MediaType, get, post
+from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.config.csrf import CSRFConfig
 from litestar.params import JSONBody
 from litestar.response import File
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-from litestar_filestore import FilestoreConfig, FilestorePlugin, create_upload_router
+from litestar_filestore import FilestoreConfig, FilestorePlugin, create_upload_router, filestore_upload_script
 from litestar_filestore.ledger import LedgerConfig
 from tests.servers.npm import find_package_file
 from tests.tus.stores import open_store
@@ -21,6 +21,9 @@ __all__ = ("app",)
 
 PAGE = '<!doctype html><title>Uppy</title><script src="/uppy.js"></script>'
 
+ELEMENT = """<!doctype html><title>Element</title>{script}
+<filestore-upload name="file" endpoint="/documents/uploads" multiple></filestore-upload>"""
+
 engine = create_async_engine(f"sqlite+aiosqlite:///{os.environ['DIRECT_FOLDER']}/rows.db")
 made = async_sessionmaker(engine, expire_on_commit=False)
 
@@ -29,6 +32,13 @@ made = async_sessionmaker(engine, expire_on_commit=False)
 async def page() -> str:
     """Show the page."""
     return PAGE
+
+
+@get("/element", media_type=MediaType.HTML)
+async def element(request: Request[Any, Any, Any]) -> Response[str]:
+    """Show the element, below a policy that lets it reach this application only."""
+    policy = {"Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'"}
+    return Response(ELEMENT.format(script=filestore_upload_script(request, direct=True)), headers=policy)
 
 
 @get("/uppy.js")
@@ -54,7 +64,7 @@ async def create_tables() -> None:
 
 
 app = Litestar(
-    [page, script, create, create_upload_router(PATH, Document.file, public=True, owner=user_of)],
+    [page, element, script, create, create_upload_router(PATH, Document.file, public=True, owner=user_of)],
     plugins=[
         FilestorePlugin(
             FilestoreConfig(

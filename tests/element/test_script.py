@@ -29,13 +29,20 @@ from tests.links.test_places import mount_like_starlette
 from tests.servers import npm
 
 ELEMENT = Path(str(files("litestar_filestore.element")))
-SOURCE, SHIPPED = (ELEMENT / name for name in ("filestore-upload.js", "filestore-upload.min.js"))
+SOURCE, SHIPPED, SHIPPED_DIRECT = (
+    ELEMENT / name for name in ("filestore-upload.js", "filestore-upload.min.js", "filestore-upload-direct.min.js")
+)
+EACH = pytest.mark.parametrize(("direct", "shipped"), [(False, SHIPPED), (True, SHIPPED_DIRECT)], ids=["tus", "direct"])
 
 
 @get("/tag", media_type=MediaType.HTML)
-async def tag(request: Request[Any, Any, Any], nonce: FromQuery[str | None] = None) -> str:
+async def tag(
+    request: Request[Any, Any, Any],
+    nonce: FromQuery[str | None] = None,
+    direct: FromQuery[bool] = False,  # noqa: FBT002  # a parameter of the query
+) -> str:
     """Return the tag."""
-    return filestore_upload_script(request, nonce=nonce)
+    return filestore_upload_script(request, nonce=nonce, direct=direct)
 
 
 def _application(path: str = "", **options: Any) -> Litestar:
@@ -46,21 +53,23 @@ def _attributes(html: str) -> dict[str, str]:
     return {name: unescape(value) for name, value in re.findall(r'([a-z]+)="([^"]*)"', html)}
 
 
-def test_size() -> None:
-    """The script is small: with gzip, three kilobytes of 1024 bytes at most."""
-    assert len(gzip.compress(SHIPPED.read_bytes(), mtime=0)) <= 3 * 1024
+@EACH
+def test_size(shipped: Path, *, direct: bool) -> None:
+    """Each script is small: with gzip, three kilobytes of 1024 bytes at most."""
+    assert len(gzip.compress(shipped.read_bytes(), mtime=0)) <= 3 * 1024
 
 
+@EACH
 @pytest.mark.slow
-def test_the_shipped_script_is_made_from_its_source() -> None:
+def test_the_shipped_script_is_made_from_its_source(shipped: Path, *, direct: bool) -> None:
     """What browsers get is what `filestore-upload.js` says, in fewer bytes."""
     terser = npm.find_package_file("terser/bin/terser")
-    command = next(line for line in SOURCE.read_text().splitlines() if line.startswith("//     terser "))
-    options = command.partition(SOURCE.name)[2].partition("--output")[0].split()
+    command = next(line for line in SOURCE.read_text().splitlines() if line.endswith(f" > {shipped.name}"))
+    options = command.partition(SOURCE.name)[2].partition(">")[0].split()
     made = subprocess.run(
         [npm.find_node(), terser, SOURCE.name, *options], cwd=ELEMENT, capture_output=True, check=True, timeout=60
     )
-    assert made.stdout == SHIPPED.read_bytes()
+    assert made.stdout == shipped.read_bytes()
 
 
 def test_the_header_of_results_is_the_servers() -> None:
@@ -68,13 +77,14 @@ def test_the_header_of_results_is_the_servers() -> None:
     assert f"'{RESULT_HEADER}'" in SOURCE.read_text()
 
 
-def test_get_script() -> None:
+@EACH
+def test_get_script(shipped: Path, *, direct: bool) -> None:
     """The script is sent with its type and may be kept for ever; its integrity is in the tag."""
     with TestClient(_application()) as client:
-        found = _attributes(client.get("/tag").text)
+        found = _attributes(client.get("/tag", params={"direct": direct}).text)
         answer = client.get(found["src"])
     assert answer.status_code == 200
-    assert answer.content == SHIPPED.read_bytes()
+    assert answer.content == shipped.read_bytes()
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -111,8 +121,8 @@ def test_nonce() -> None:
 @pytest.mark.parametrize(
     ("engine", "source"),
     [
-        (JinjaTemplateEngine, "{{ filestore_upload_script() }}"),
-        (MakoTemplateEngine, "${ filestore_upload_script() }"),
+        (JinjaTemplateEngine, "{{ filestore_upload_script(direct=True) }}"),
+        (MakoTemplateEngine, "${ filestore_upload_script(direct=True) }"),
     ],
 )
 def test_templates(engine: Any, source: str, tmp_path: Path) -> None:
@@ -126,7 +136,7 @@ def test_templates(engine: Any, source: str, tmp_path: Path) -> None:
     plugins = [FilestorePlugin(FilestoreConfig())]
     config = TemplateConfig(directory=tmp_path, engine=engine)
     with TestClient(Litestar([page, tag], plugins=plugins, template_config=config)) as client:
-        assert client.get("/page").text == client.get("/tag").text
+        assert client.get("/page").text == client.get("/tag", params={"direct": True}).text
 
 
 def test_another_path_and_none() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from litestar_filestore import LocalBackend, ObstoreBackend, StorageBackend
+from tests.direct.cors import permit
 from tests.servers.postgres import PostgresServer
 from tests.servers.processes import HOST, TESTS_IMPORTABLE, RunningProcess, Surroundings, free_port, running
 from tests.servers.s3 import S3Server
@@ -58,7 +59,7 @@ class Example:
 def serve_on_disk(directory: Path, **environment: str) -> Iterator[Example]:
     """Run the app as ``make run`` does: rows in SQLite, files in a folder."""
     data = directory / "data"
-    with _serving(directory, {"FILESTORE_DATA": str(data), **environment}) as (url, process):
+    with _serving(directory, {"FILESTORE_DATA": str(data), **environment}, free_port()) as (url, process):
         yield Example(url, partial(LocalBackend, "documents", data / "library"), data, process)
 
 
@@ -66,7 +67,11 @@ def serve_on_disk(directory: Path, **environment: str) -> Iterator[Example]:
 def serve_on_cloud(
     directory: Path, s3: S3Server, postgres: PostgresServer, *, port: int | None = None, max_bytes: int = MAX_BYTES
 ) -> Iterator[Example]:
-    """Run the app with rows in PostgreSQL and files in a bucket, on any port unless one is given."""
+    """Run the app with rows in PostgreSQL and files in a bucket, on any port unless one is given.
+
+    Browsers put files into the bucket themselves: it permits pages of this app to do so.
+    """
+    port = port or free_port()
     s3.create_bucket("example-app")
     postgres.create_database("example_app")
     environment = {
@@ -76,6 +81,7 @@ def serve_on_cloud(
         "AWS_ACCESS_KEY_ID": s3.access_key,
         "AWS_SECRET_ACCESS_KEY": s3.secret_key,
         "AWS_REGION": s3.region,
+        "FILESTORE_BUCKET_ORIGIN": s3.endpoint,
         "FILESTORE_DATA": str(directory / "data"),
         "FILESTORE_MAX_BYTES": str(max_bytes),
     }
@@ -89,15 +95,13 @@ def serve_on_cloud(
         aws_region=s3.region,
         client_options={"allow_http": True},
     )
+    permit(connect(), f"http://{HOST}:{port}", apply=True)
     with _serving(directory, environment, port) as (url, process):
         yield Example(url, connect, directory, process)
 
 
 @contextmanager
-def _serving(
-    directory: Path, environment: Mapping[str, str], port: int | None = None
-) -> Iterator[tuple[str, RunningProcess]]:
-    port = port or free_port()
+def _serving(directory: Path, environment: Mapping[str, str], port: int) -> Iterator[tuple[str, RunningProcess]]:
     command = [sys.executable, "-P", "-m", "uvicorn", "example_app.app:app", "--host", HOST, "--port", str(port)]
     surroundings = Surroundings(
         environment={**TESTS_IMPORTABLE, "FILESTORE_MAX_BYTES": str(MAX_BYTES), "NO_PROXY": HOST, **environment}

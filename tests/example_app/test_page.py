@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 
+from tests.example_app.conftest import PATIENCE_MS, Choose, card, choose_in, slow_line, stored
 from tests.example_app.example import MAX_BYTES, Example, serve_on_disk
 from tests.example_app.media import film, picture, sound
-from tests.servers import chromium
 
 pytestmark = pytest.mark.slow
 
-Choose = Callable[[Mapping[str, bytes | int]], None]
-"""Takes the content of files by their names; a number stands for so many zero bytes."""
-
-PATIENCE_MS = 30_000
 MARKUP = '<img src=x onerror="document.title=1">.png'
 LONG_NAME = "a-name-that-is-much-longer-than-a-telephone-is-wide-because-somebody-meant-it-well.pdf"
 PROGRAM = b"\x7fELF\x02\x01\x01".ljust(4096, b"\0")
@@ -36,79 +31,10 @@ PDF = (
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The system's browser."""
-    executable = chromium.executable()
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(chromium.ARGUMENTS))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     """An app for all tests of this module."""
     with serve_on_disk(tmp_path_factory.mktemp("example-page")) as running:
         yield running
-
-
-@pytest.fixture
-def example(running: Example) -> Example:
-    """The app without any documents."""
-    with running.client() as client:
-        for deleted in (False, True):
-            while documents := client.get("/documents", params={"deleted": deleted}).json()["items"]:
-                for document in documents:
-                    client.delete(f"/documents/{document['id']}", params={"forever": True})
-    running.wait_until_only(set())
-    return running
-
-
-@pytest.fixture
-def context(browser: Browser, example: Example) -> Iterator[BrowserContext]:
-    """A browser that has seen nothing; a script error, or something that a page's policy refuses, fails the test."""
-    complaints: list[str] = []
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-        page.on("filechooser", lambda _: None)  # from now on, not a moment after the first dialog has been opened
-
-    context = browser.new_context(base_url=example.url, has_touch=True)
-    context.set_default_timeout(PATIENCE_MS)
-    context.on("page", watch)
-    yield context
-    context.close()
-    assert complaints == []
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    """The library, ready."""
-    page = context.new_page()
-    page.goto("/")
-    expect(page.get_by_text("Nothing here yet")).to_be_visible()
-    return page
-
-
-@pytest.fixture
-def choose(page: Page, tmp_path: Path) -> Choose:
-    """Choose files in the dialog that the button opens."""
-    return lambda files: choose_in(page, page.locator("#upload"), tmp_path, files)
-
-
-def choose_in(page: Page, place: Locator, folder: Path, files: Mapping[str, bytes | int]) -> None:
-    """Choose files for one of the page's elements."""
-    paths = [folder / name for name in files]
-    for path, content in zip(paths, files.values(), strict=True):
-        path.write_bytes(b"" if isinstance(content, int) else content)
-        if isinstance(content, int):
-            os.truncate(path, content)
-        os.utime(path, (1, 1))  # the same file when it is chosen again
-    with page.expect_file_chooser() as chooser:
-        place.locator("filestore-upload [part=button]").click()
-    chooser.value.set_files(paths)
 
 
 def put(example: Example, *files: tuple[str, bytes], title: str = "") -> dict[str, Any]:
@@ -121,11 +47,6 @@ def put(example: Example, *files: tuple[str, bytes], title: str = "") -> dict[st
         return document
 
 
-def card(page: Page, name: str) -> Locator:
-    """Return the card of a document."""
-    return page.locator(".card").filter(has=page.locator(".name").get_by_text(name, exact=True))
-
-
 def open_viewer(page: Page, name: str) -> Locator:
     """Open a document and return the dialog."""
     page.get_by_role("button", name=name, exact=True).click()
@@ -134,26 +55,12 @@ def open_viewer(page: Page, name: str) -> Locator:
     return viewer
 
 
-def slow_line(page: Page, bytes_per_second: int) -> None:
-    """Let uploads be slow."""
-    page.context.new_cdp_session(page).send(
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second},
-    )
-
-
 def wait_for(page: Page, script: str) -> None:
     """Return when a script returns true. Playwright's own way has the page evaluate text, which its policy forbids."""
     end = time.monotonic() + PATIENCE_MS / 1000
     while not page.evaluate(script):
         assert time.monotonic() < end, script
         page.wait_for_timeout(50)
-
-
-def stored(example: Example) -> list[bytes]:
-    """Return the digests of all stored objects, sorted."""
-    backend = example.connect()
-    return sorted(hashlib.sha256(b"".join(backend.get(key))).digest() for key in example.keys)
 
 
 # -- uploads -----------------------------------------------------------------------------------------------------------

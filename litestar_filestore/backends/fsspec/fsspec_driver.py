@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from litestar_filestore.core.types import (
         Block,
         Capability,
+        FormPolicy,
         ObjectInfo,
         Part,
         PartBuffers,
@@ -196,12 +197,10 @@ class FSSpecDriver(Driver):
         store, runner = await self._open_async()
         return await runner.call_async(store.cors, rules)
 
-    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+    async def sign_form_async(self, path: str, policy: FormPolicy) -> SignedForm:
         """Return a form that puts an object."""
         store, runner = await self._open_async()
-        return await runner.call_async(
-            store.sign_form, path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
-        )
+        return await runner.call_async(store.sign_form, path, policy)
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes]:
         """Yield the bytes of a range."""

@@ -41,7 +41,7 @@ from litestar_filestore.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from litestar_filestore.core.types import PutOptions, SignedAnswer, SignMethod
+    from litestar_filestore.core.types import FormPolicy, PutOptions, SignedAnswer, SignMethod
 
 __all__ = (
     "BUFFERS",
@@ -498,15 +498,18 @@ class S3Store(ObjectStore):
         found: list[dict[str, Any]] = answer.get("CORSRules", [])
         return found
 
-    async def sign_form(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
-        """Return a form with a signed policy: one key, one media type, a limited length."""
-        where, fields = self.where(path), {"Content-Type": content_type}
+    async def sign_form(self, path: str, policy: FormPolicy) -> SignedForm:
+        """Return a form with a signed policy: one key, one media type, a limited length, at most one redirect."""
+        where, fields = self.where(path), {"Content-Type": policy.content_type}
+        if policy.redirect is not None:
+            fields["success_action_redirect"] = policy.redirect
+        fixed = [{name: value} for name, value in fields.items()]
         client = await self._signer(where["Bucket"])
         signed = await client.generate_presigned_post(
             **where,
-            Fields=dict(fields),
-            Conditions=[fields, ["content-length-range", 0, max_bytes]],
-            ExpiresIn=expires_in,
+            Fields=fields,
+            Conditions=[*fixed, ["content-length-range", 0, policy.max_bytes]],
+            ExpiresIn=policy.expires_in,
         )
         return SignedForm(url=signed["url"], fields=signed["fields"])
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec.running import Outcome, Runner
     from litestar_filestore.core.types import (
         Block,
+        FormPolicy,
         Part,
         PartBuffers,
         PartLimits,
@@ -262,7 +263,7 @@ class Store(ABC):
         del rules
         raise UnsupportedOperationError("This file system has no rules for origins that could be set here")
 
-    def sign_form(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> Outcome[SignedForm]:
+    def sign_form(self, path: str, policy: FormPolicy) -> Outcome[SignedForm]:
         """Return a form that puts an object."""
         raise NotImplementedError
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from litestar_filestore.core.driver import ObjectVersion
-    from litestar_filestore.core.types import Block, ObjectInfo, Part, SignedAnswer, SignedForm, SignMethod
+    from litestar_filestore.core.types import Block, FormPolicy, ObjectInfo, Part, SignedAnswer, SignedForm, SignMethod
     from litestar_filestore.errors import StorageError
 
 __all__ = ("MovingBackend", "MovingDriver", "Side")
@@ -284,12 +284,10 @@ class MovingDriver(Driver):
         with side.guard():
             return await side.driver.sign_answer_async(side.path(path), answer)
 
-    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+    async def sign_form_async(self, path: str, policy: FormPolicy) -> SignedForm:
         """Sign a form that puts into the store that is written to."""
         with self.now.guard():
-            return await self.now.driver.sign_form_async(
-                self.now.path(path), content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
-            )
+            return await self.now.driver.sign_form_async(self.now.path(path), policy)
 
     def _holder(self, path: str) -> Side:
         try:

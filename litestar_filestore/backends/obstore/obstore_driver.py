@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from litestar_filestore.backends.fsspec.fsspec_driver import FSSpecDriver
     from litestar_filestore.backends.obstore.gets import StoredVersion
     from litestar_filestore.backends.obstore.kinds import Kind
-    from litestar_filestore.core.types import Block, Part, PutOptions, SignedAnswer, SignedForm, SignMethod
+    from litestar_filestore.core.types import Block, FormPolicy, Part, PutOptions, SignedAnswer, SignedForm, SignMethod
 
 __all__ = ("ObstoreDriver",)
 
@@ -260,11 +260,9 @@ class ObstoreDriver(Driver):
             return await super().cors_async(rules)
         return await (await self._s3fs_async()).cors_async(rules)
 
-    async def sign_form_async(self, path: str, *, content_type: str, max_bytes: int, expires_in: int) -> SignedForm:
+    async def sign_form_async(self, path: str, policy: FormPolicy) -> SignedForm:
         """Return a form that puts an object into S3."""
-        return await (await self._s3fs_async()).sign_form_async(
-            path, content_type=content_type, max_bytes=max_bytes, expires_in=expires_in
-        )
+        return await (await self._s3fs_async()).sign_form_async(path, policy)
 
     def delete(self, paths: Sequence[str]) -> None:
         """Delete in bulk, or one by one if that fails for some of the objects."""
