@@ -107,12 +107,12 @@ _ALL = (
 FULL = tuple(replace(each, seconds=2.0) for each in _ALL)
 """All sizes and numbers of connections."""
 
-_S3 = ("ours, S3", "ours, S3, sha256")
+_S3 = ("ours, S3", "raw ASGI, obstore, S3", "ours, S3, sha256")
 S3_QUICK = (
     Case("S3 upload 256 MB", "upload", 256 * MEGABYTE, _S3, base="obstore alone", rounds=3),
-    Case("S3 download 256 MB", "download", 256 * MEGABYTE, _S3[:1], base="obstore alone", rounds=3),
+    Case("S3 download 256 MB", "download", 256 * MEGABYTE, _S3[:2], base="obstore alone", rounds=3),
 )
 S3_FULL = (
     Case("S3 upload 1 GB", "upload", GIGABYTE, _S3, base="obstore alone"),
-    Case("S3 download 1 GB", "download", GIGABYTE, _S3[:1], base="obstore alone"),
+    Case("S3 download 1 GB", "download", GIGABYTE, _S3[:2], base="obstore alone"),
 )

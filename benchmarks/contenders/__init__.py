@@ -48,6 +48,7 @@ CONTENDERS = {
         Contender("raw ASGI, cold allocator", "raw_asgi", {"is_warm": False}, upload="raw"),
         Contender("raw ASGI, granian", "raw_asgi", server="granian", upload="raw"),
         Contender("raw ASGI, obstore", "raw_obstore", upload="raw"),
+        Contender("raw ASGI, obstore, S3", "raw_obstore", {"is_remote": True}, upload="raw"),
         Contender("nginx", "", server="nginx", upload="put"),
         Contender("aiohttp", "aiohttp_app", server="own"),
         Contender("Litestar, row", "litestar_plain", read="/rows/{id}"),

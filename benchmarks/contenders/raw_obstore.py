@@ -1,4 +1,4 @@
-"""obstore's local store behind a bare ASGI application: the body as it comes, and obstore's own stream. No row."""
+"""A store of obstore behind a bare ASGI application: the body as it comes, and obstore's own stream. No row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.store import LocalStore
+from obstore.store import LocalStore, S3Store
+
+from benchmarks.places import place_from_environment, s3_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
 __all__ = ("create_app",)
 
 
-def create_app(folder: Path) -> Callable[..., Any]:
-    """Return the application."""
-    numbers, store = itertools.count(1), LocalStore(folder)
+def create_app(folder: Path, *, is_remote: bool = False) -> Callable[..., Any]:
+    """Return the application, which stores in `folder`, or in the S3 server of the benchmarks."""
+    place = place_from_environment() if is_remote else None
+    store = LocalStore(folder) if place is None else S3Store(place.bucket, **s3_options(place))
+    numbers = itertools.count(1)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -387,6 +387,29 @@ class FileObject(metaclass=_Stored):
 
     # -- as data
 
+    def linked_facts(self) -> tuple[str, str, int | None, str | None, float | None]:
+        """Return what a link tells about the object: filename, content type, size, entity tag, last write."""
+        return self._filename, self._content_type or self.content_type, self.size, self.etag, self.last_modified
+
+    def shown(self) -> PublicFile:
+        """Return what a client may know about the file."""
+        # Slots instead of properties: this runs for each file of a list.
+        here = answering.get()
+        if self._content is not None or self._source_path is not None:
+            logger.warning(
+                "%r is in an answer, but is not stored yet: it has no size and no URL. Call 'await session.flush()' "
+                "after adding its row, or 'await file.save_async()'",
+                self,
+            )
+        return PublicFile(
+            filename=self._filename,
+            content_type=self._content_type or self.content_type,
+            size=self.size,
+            etag=self.etag,
+            url=here.build_url(self) if here is not None and here.build_url is not None else None,
+            id=msgspec.UNSET if self.id is None else self.id,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a row keeps, as Advanced Alchemy wrote it, with the key as ``to_filename``.
 
@@ -403,31 +426,35 @@ class FileObject(metaclass=_Stored):
         return result
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], backend: str | StorageBackend | None = None) -> Self:
+    def from_dict(
+        cls, data: Mapping[str, Any], backend: str | StorageBackend | None = None, *, in_row: bool = False
+    ) -> Self:
         """Return the stored file that `to_dict` described; rows written by Advanced Alchemy load unchanged.
 
         Args:
             data: Data from a trusted source, the database. Unknown names are ignored.
             backend: Used if `data` names no backend.
+            in_row: Whether `data` is what a row holds.
         """
-        get = data.get
-        metadata: dict[str, Any] = dict(get("metadata") or {})
-        file_id: str | None = metadata.pop(ID_IN_METADATA, None)
-        file = cls(
-            get("backend") or backend or "",
-            data["filename"],
-            content_type=get("content_type"),
-            last_modified=get("last_modified"),
-            checksum=get("checksum"),
-            etag=get("etag"),
-            version_id=get("version_id"),
-            metadata=metadata,
-        )
-        file.size = get("size")
-        file.id = file_id
-        # Not as `to_filename`: this program did not pin the key of a row, so new content gets a new one.
-        file._key = get("to_filename") or file._key
+        # Past `__init__`, which checks what programs say and costs as much again for every row that is loaded.
+        file = cls.__new__(cls)
+        file._load(data.get, data.get("backend") or backend or "", in_row=in_row)  # noqa: SLF001  # of this class
         return file
+
+    def _load(self, get: Callable[[str], Any], backend: str | StorageBackend, *, in_row: bool) -> None:
+        self._backend = backend
+        self.backend_key = backend if isinstance(backend, str) else backend.key
+        self._filename = get("filename")
+        self._key = get("to_filename") or self._filename
+        self._content_type, self.size, self.last_modified = get("content_type"), get("size"), get("last_modified")
+        self.checksum, self.etag, self.version_id = get("checksum"), get("etag"), get("version_id")
+        self._metadata = dict(get("metadata") or {})
+        self.id = self._metadata.pop(ID_IN_METADATA, None)
+        # Not `to_filename`: this program did not pin the key of a row, so new content gets a new one.
+        self._pinned = self._content = self._source_path = self.key_template = None
+        self.given_id = self.referred = self.on_change = None
+        self._fresh = self._made_here = False
+        self.in_row, self.key_ext, self.passed_rules = in_row, "", ()
 
     def complete(self, info: ObjectInfo) -> Self:
         """Take over a backend's information about the stored content, and return the same file."""
@@ -1125,23 +1152,8 @@ class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
     """Names it in its list; missing outside of lists."""
 
 
-def public_file(file: FileObject) -> PublicFile:
-    """Return what a client may know about `file`."""
-    here = answering.get()
-    if file.has_pending_data:
-        logger.warning(
-            "%r is in an answer, but is not stored yet: it has no size and no URL. Call 'await session.flush()' after "
-            "adding its row, or 'await file.save_async()'",
-            file,
-        )
-    return PublicFile(
-        filename=file.filename,
-        content_type=file.content_type,
-        size=file.size,
-        etag=file.etag,
-        url=here.build_url(file) if here is not None and here.build_url is not None else None,
-        id=msgspec.UNSET if file.id is None else file.id,
-    )
+public_file = FileObject.shown
+"""Returns what a client may know about a file."""
 
 
 def _pydantic_core_schema(cls: type[FileObject]) -> Any:

@@ -128,7 +128,7 @@ class StorageRegistry:
         Raises:
             BackendNotRegisteredError: If there is none.
         """
-        return find_backend(key, self._backends)
+        return self._backends.get(key) or find_backend(key, self._backends)
 
     def get(self, key: str) -> StorageBackend:
         """Return the backend of that key; short for `get_backend`.

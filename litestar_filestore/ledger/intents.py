@@ -98,7 +98,7 @@ _MOST_ON_LINE = 64
 class _Entry:
     """The work of one statement that waits for a shared transaction."""
 
-    __slots__ = ("done", "intent", "is_left", "staged", "work")
+    __slots__ = ("done", "intent", "is_left", "is_new", "staged", "work")
 
     def __init__(
         self,
@@ -113,6 +113,8 @@ class _Entry:
         """The work, if it is nothing but to stage a new object."""
         self.is_left = False
         """Whether its upload no longer waits for it."""
+        self.is_new = intent is not None
+        """Whether its intent was never sent, so that it can be entered unseen, in one statement with others."""
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # Retrieved, so that asyncio does not report the error of an upload that was cancelled while it waited.
         self.done.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -178,17 +180,18 @@ class Intents:
             sqlalchemy.exc.IntegrityError: If the key is taken, or the link was used before.
         """
         owner = owner_of_new_objects.get()
-        made_at: float | None = None
         is_plain = unique and link is None and not asks_quota(self._ledger.table, owner)
         intent = _Intent(key, owner, more if owner is None else None) if is_plain else None
         if intent is not None and not self._running and (line := self._open_line()) is not None:
             if await self._stage_alone(line, intent):
                 return
-            made_at = 0.0
+            intent = None
+        # A plain one was sent before, on the line or with others.
+        made_at: float | None = 0.0 if is_plain else None
 
         def work(connection: Connection) -> None:
             nonlocal made_at
-            # Not the first attempt: if the answer to a COMMIT was lost, the entry may exist.
+            # Not at the first attempt: if the answer to a COMMIT was lost, the entry may exist.
             found = self._ledger.staged_at(connection, key) if made_at is not None else None
             if found is None or not (unique or found == made_at):
                 self._ledger.stage(connection, [key], owner=owner)
@@ -432,6 +435,8 @@ class Intents:
                 return
             # It is not known what was committed; all that is written here may safely be written twice.
             batch = again
+            for entry in batch:
+                entry.is_new = False
 
     async def _talk(self, batch: list[_Entry]) -> _Outcomes:
         intents = [entry.intent for entry in batch if entry.intent is not None]
@@ -476,7 +481,10 @@ class Intents:
     def _write_together(self, batch: list[_Entry]) -> list[Any]:
         def write(connection: Connection) -> list[Any]:
             # Whoever has left while the connection was made, or was silent, wants nothing any more.
-            return [None if entry.is_left else entry.work(connection) for entry in batch]
+            intents = [entry.intent for entry in batch if entry.intent and entry.is_new and not entry.is_left]
+            if intents:
+                self._ledger.stage_all(connection, {each.key: each.owner for each in intents})
+            return [None if entry.is_left or entry.is_new else entry.work(connection) for entry in batch]
 
         return transact(staging_engine(self._engine) or self._engine, write)
 

@@ -255,17 +255,8 @@ class LinkSigner:
 
     def _download_url(self, file: FileObject, backend: StorageBackend, key: str, wish: LinkWish, life: int) -> str:
         window = min(self._config.window_seconds, life // 2) or 1
-        token = self._download_token(
-            (int(self.clock()) + life) // window * window,
-            backend.key,
-            key,
-            wish.filename or file.filename,
-            file.content_type,
-            wish.disposition or "attachment",
-            file.size,
-            file.etag,
-            file.last_modified,
-        )
+        end = (int(self.clock()) + life) // window * window
+        token = self._download_token(end, backend.key, key, wish.filename, wish.disposition, *file.linked_facts())
         return f"{self._base}/{token}"
 
     def _make_download_token(  # noqa: PLR0917  # as the key of a cache
@@ -273,9 +264,10 @@ class LinkSigner:
         end: int,
         backend: str,
         key: str,
+        asked_filename: str | None,
+        disposition: Disposition | None,
         filename: str,
         content_type: str,
-        disposition: Disposition,
         size: int | None,
         etag: str | None,
         last_modified: float | None,
@@ -283,9 +275,9 @@ class LinkSigner:
         claims = DownloadClaims(
             backend=backend,
             key=key,
-            filename=safe_filename(filename),
+            filename=safe_filename(asked_filename or filename),
             content_type=content_type,
-            disposition=disposition,
+            disposition=disposition or "attachment",
             size=size,
             etag=etag,
             last_modified=int(last_modified) if last_modified is not None else None,

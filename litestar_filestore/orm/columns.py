@@ -22,7 +22,7 @@ from litestar_filestore.orm.stored_object import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sqlalchemy.orm import InstanceState, Mapper
 
@@ -70,14 +70,12 @@ def file_columns(mapper: Mapper[Any]) -> tuple[FileColumn, ...]:
     return found or ()
 
 
-def files_in(value: Any) -> Iterator[FileObject]:
-    """Yield the files in the value of an attribute: one, several or none."""
+def files_in(value: Any) -> Sequence[FileObject]:
+    """Return the files in the value of an attribute: one, several or none."""
     if isinstance(value, FileObject):
-        yield value
-    elif isinstance(value, list):
-        for each in value:  # pyright: ignore[reportUnknownVariableType]  # whatever the attribute holds
-            if isinstance(each, FileObject):
-                yield each
+        return (value,)
+    held: list[Any] = value if isinstance(value, list) else []
+    return [each for each in held if isinstance(each, FileObject)]
 
 
 def is_modified(state: InstanceState[Any], key: str) -> bool:

@@ -376,18 +376,16 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
             return None
         if self.multiple:
             rows = cast("Iterable[Any]", [value] if isinstance(value, Mapping) else value)
-            return TrackedFiles(_with_ids(self._file(each) for each in rows if each))
+            return TrackedFiles(
+                _with_ids(FileObject.from_dict(each, self._raw_backend, in_row=True) for each in rows if each)
+            )
         if not isinstance(value, (dict, Mapping)):
             raise SourceTypeError(
                 f"A column for one file holds {type(value).__name__}; was it declared multiple before? Declare it so "
                 "again, or migrate its rows"
             )
-        return self._file(value)  # pyright: ignore[reportUnknownArgumentType]  # a row that is no JSON object fails there
-
-    def _file(self, row: Mapping[str, Any]) -> FileObject:
-        file = FileObject.from_dict(row, self._raw_backend)
-        file.in_row = True
-        return file
+        row: Mapping[str, Any] = value  # pyright: ignore[reportUnknownVariableType]  # no JSON object fails there
+        return FileObject.from_dict(row, self._raw_backend, in_row=True)
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Return whether both would be written as the same JSON; unsaved content differs from everything."""

@@ -14,16 +14,20 @@ valid for another.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, InvalidTokenError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 __all__ = ("MAX_TOKEN_CHARACTERS", "MIN_SECRET_BYTES", "KeyRing", "Purpose", "Secret", "hide_tokens")
 
@@ -38,6 +42,7 @@ Secret: TypeAlias = str | bytes
 """At least 32 random bytes; text counts as its UTF-8."""
 
 _VERSION = 1
+_BLOCK_BYTES = 64
 _LABEL = b"litestar-filestore/token/v1\0"
 _MIN_DISTINCT = 8
 _MIN_NEW_TRIPLES = 0.7
@@ -78,6 +83,29 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = str.maketrans("-_", "+/")
 
 
+class _Mac(NamedTuple):
+    """HMAC-SHA-256 with one key (RFC 2104 §2), whose two blocks are hashed once.
+
+    `hmac.digest` hashes them again for each token, and takes six times as long for one that is as short as a link.
+    """
+
+    inner: _Hash
+    outer: _Hash
+
+    @classmethod
+    def of(cls, key: bytes) -> _Mac:
+        """Return that of a key, which is no longer than a block of SHA-256."""
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        return cls(*(hashlib.sha256(bytes(each ^ pad for each in block)) for pad in (0x36, 0x5C)))
+
+    def sign(self, signed: str) -> str:
+        """Return the code of a text."""
+        inner, outer = self.inner.copy(), self.outer.copy()
+        inner.update(signed.encode())
+        outer.update(inner.digest())
+        return _encode(outer.digest())
+
+
 class KeyRing:
     """The secrets of an application. The first one signs; tokens signed with any of them are accepted.
 
@@ -86,7 +114,7 @@ class KeyRing:
 
     __slots__ = ("_keys", "_signing")
 
-    _keys: dict[tuple[str, Purpose], bytes]
+    _keys: dict[tuple[str, Purpose], _Mac]
     """The derived keys by the id of their secret and their purpose."""
 
     def __init__(self, secrets: Secret | Sequence[Secret]) -> None:
@@ -104,7 +132,9 @@ class KeyRing:
         checked = [check_secret(each) for each in listed]
         purposes: tuple[Purpose, ...] = get_args(Purpose)
         self._keys = {
-            (_key_id(secret), each): _derive(secret, f"purpose {each}") for secret in checked for each in purposes
+            (_key_id(secret), each): _Mac.of(_derive(secret, f"purpose {each}"))
+            for secret in checked
+            for each in purposes
         }
         self._signing = _key_id(checked[0])
 
@@ -125,7 +155,7 @@ class KeyRing:
         """
         document = {**claims, "e": expires_at, "p": purpose, "v": _VERSION}
         signed = f"{self._signing}.{_encode(msgspec.json.encode(document, order='sorted'))}"
-        token = f"{signed}.{_mac(self._keys[self._signing, purpose], signed)}"
+        token = f"{signed}.{self._keys[self._signing, purpose].sign(signed)}"
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise InvalidArgumentError(
                 f"A link for this file would be longer than {MAX_TOKEN_CHARACTERS} characters: shorten its key or "
@@ -160,7 +190,7 @@ class KeyRing:
         if found is None or key is None:
             raise InvalidTokenError
         # The duration of a byte-by-byte comparison would reveal how many bytes are right.
-        if not hmac.compare_digest(_mac(key, f"{found[1]}.{found[2]}").encode(), found[3].encode()):
+        if not hmac.compare_digest(key.sign(f"{found[1]}.{found[2]}").encode(), found[3].encode()):
             raise InvalidTokenError
         claims = a2b_base64(found[2].translate(_FROM_URL) + "=" * (-len(found[2]) % 4))
         return msgspec.json.decode(claims, type=dict[str, Any])
@@ -215,10 +245,6 @@ def _derive(secret: bytes, label: str) -> bytes:
 
 def _key_id(secret: bytes) -> str:
     return _encode(_derive(secret, "key id")[:6])
-
-
-def _mac(key: bytes, signed: str) -> str:
-    return _encode(hmac.digest(key, signed.encode(), "sha256"))
 
 
 def _encode(value: bytes) -> str:

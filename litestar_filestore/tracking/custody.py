@@ -96,7 +96,7 @@ def store_pending(custody: Custody, column: FileColumn, value: Any) -> None:
         FileRejectedError: If there are too many, or a rule of the column refuses one.
         InvalidArgumentError: If one is in another backend than the column's.
     """
-    files = list(files_in(value))
+    files = files_in(value)
     if column.type.multiple:
         check_count(column, len(files))
     for file in files:
@@ -253,8 +253,8 @@ class LedgerCustody:
         """Link the files, and return whether the quota has to be checked for any of them."""
         by_key = {_key(file): file for file in files}
         facts = {key: Facts(file.size, file.checksum) for key, file in by_key.items()}
-        direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()}
-        self._unstaged -= direct.keys()
+        direct = {key: facts.pop(key) for key in self._unstaged & facts.keys()} if self._unstaged else {}
+        self._unstaged.difference_update(direct)
         # Entered by another process: it may have no owner, for example if it came through a link without one.
         nobodys = not all(has_owner(by_key[key]) for key in facts)
         owner = owner_of_new_objects.get() if nobodys else None

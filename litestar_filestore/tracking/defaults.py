@@ -16,7 +16,7 @@ from litestar_filestore.errors import ConfigurationError, UnsupportedOperationEr
 from litestar_filestore.orm.columns import FileColumn, file_columns, files_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy.orm import InstanceState, Mapper
 
@@ -47,9 +47,9 @@ def check_defaults(mapper: Mapper[Any]) -> None:
             )
 
 
-def fill_defaults(state: InstanceState[Any]) -> None:
+def fill_defaults(state: InstanceState[Any], columns: Iterable[FileColumn]) -> None:
     """Set the file columns of a new row that have no value but a default."""
-    for column in file_columns(state.mapper):
+    for column in columns:
         # Without a value, SQLAlchemy applies the default to None as well.
         if column.column.default is not None and state.dict.get(column.key) is None:
             value = default_of(column, lambda: _values(state))

@@ -11,7 +11,7 @@ import weakref
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import event
 from sqlalchemy.orm.attributes import instance_state
@@ -73,16 +73,21 @@ def before_flush(session: Session, context: UOWTransaction, _instances: Sequence
     """Store the files of new and changed rows, and lock the rows that give up files."""
     session.info[_FLUSH] = weakref.ref(context)
     session.info.pop(_PLAN, None)
-    rows = (*session.new, *session.dirty, *session.deleted)
-    mappers = {mapper for mapper in {instance_state(row).mapper for row in rows} if file_columns(mapper)}
-    if not mappers:
+    new, gone = session.new, session.deleted
+    states = {instance_state(row): row in gone for row in (*new, *session.dirty, *gone)}
+    columns = {mapper: found for mapper in {state.mapper for state in states} if (found := file_columns(mapper))}
+    if not columns:
         return
-    gone = session.deleted
-    _fill_successors(session, gone)
-    for row in session.new:
-        fill_defaults(instance_state(row))
-    changes = [_change(state, deleted=row in gone) for row in rows if (state := instance_state(row)).mapper in mappers]
-    for mapper in mappers:
+    if gone:
+        _fill_successors(new, gone)
+    for row in new:
+        fill_defaults(state := instance_state(row), columns.get(state.mapper, ()))
+    changes = [
+        _change(state, columns[state.mapper], deleted=deleted)
+        for state, deleted in states.items()
+        if state.mapper in columns
+    ]
+    for mapper in columns:
         _come_last(mapper)
     session.info[_PLAN] = _prepare(session, [change for change in changes if change.columns])
 
@@ -100,7 +105,7 @@ def refuse_unseen(session: Session, transaction: SessionTransaction) -> None:
         unseen_write.set(weakref.ref(transaction))
 
 
-def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
+def _fill_successors(new: Iterable[Any], gone: Iterable[Any]) -> None:
     """Empty the file columns of new rows that replace deleted ones, unless the new rows set them.
 
     SQLAlchemy turns such a pair into one UPDATE that leaves other columns alone: the new row would still point at the
@@ -109,7 +114,7 @@ def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
     identities = {state.key for row in gone if file_columns((state := instance_state(row)).mapper)}
     if not identities:
         return
-    for row in session.new:
+    for row in new:
         state = instance_state(row)
         if state.mapper.identity_key_from_instance(row) in identities:
             for column in file_columns(state.mapper):
@@ -117,8 +122,7 @@ def _fill_successors(session: Session, gone: Iterable[Any]) -> None:
                     setattr(row, column.key, None)
 
 
-def _change(state: InstanceState[Any], *, deleted: bool) -> _Change:
-    columns = file_columns(state.mapper)
+def _change(state: InstanceState[Any], columns: Sequence[FileColumn], *, deleted: bool) -> _Change:
     if not deleted and state.has_identity:
         columns = tuple(column for column in columns if is_modified(state, column.key))
     return _Change(state, deleted, columns)
@@ -168,10 +172,12 @@ def _by_mapper(changes: Iterable[_Change]) -> dict[Mapper[Any], list[_Change]]:
 
 def _may_hold_files(change: _Change) -> bool:
     """Return whether a row may have files, as far as is known before it is looked up."""
-    values = (change.state.dict.get(column.key) for column in change.columns)
-    return change.state.has_identity or any(
-        value is not None and not (isinstance(value, list) and not value) for value in values
-    )
+    values = change.state.dict
+    for column in change.columns:
+        value: object = values.get(column.key)
+        if value is not None and not (isinstance(value, list) and not value):
+            return True
+    return change.state.has_identity
 
 
 def _check_unchanged(change: _Change, row: Mapping[Any, Any]) -> None:
@@ -208,8 +214,10 @@ def _resolve_ids(change: _Change, row: Mapping[Any, Any]) -> None:
         FileRejectedError: If an id names no file of this row.
     """
     for column in change.columns:
-        files = cast("list[FileObject]", change.state.dict.get(column.key))
-        if column.type.multiple and not change.deleted and names_entries(files):
+        if not column.type.multiple or change.deleted:
+            continue
+        files: Any = change.state.dict.get(column.key)
+        if names_entries(files):
             change.new.difference_update(files)
             put_held_files(column.key, files, files_in(row.get(column.key)))
             change.new.update(files)
@@ -250,20 +258,21 @@ def follow_rows(mapper: Mapper[Any]) -> None:
 
 
 def _before_write(_mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
+    columns = file_columns(target.mapper)
     if not target.has_identity:
-        fill_defaults(target)
-    _check_given(target)
-    _settle(target, deleted=False)
+        fill_defaults(target, columns)
+    _check_given(target, columns)
+    _settle(target, columns, deleted=False)
     return EXT_CONTINUE
 
 
-def _check_given(target: InstanceState[Any]) -> None:
+def _check_given(target: InstanceState[Any], columns: Iterable[FileColumn]) -> None:
     """Refuse a row without a file that it must have, in words that say more than those of the database.
 
     Raises:
         InvalidArgumentError: If it has none. All listeners that could have given it one have run.
     """
-    for column in file_columns(target.mapper):
+    for column in columns:
         if (
             column.column.nullable
             or column.column.server_default is not None
@@ -296,16 +305,16 @@ def _is_last(mapper: Mapper[Any], name: str) -> bool:
 
 
 def _before_delete(_mapper: Mapper[Any], _connection: Connection, target: InstanceState[Any]) -> object:
-    _settle(target, deleted=True)
+    _settle(target, file_columns(target.mapper), deleted=True)
     return EXT_CONTINUE
 
 
-def _settle(target: InstanceState[Any], *, deleted: bool) -> None:
+def _settle(target: InstanceState[Any], columns: Sequence[FileColumn], *, deleted: bool) -> None:
     session = target.session
     if session is None:
         return
-    now = _change(target, deleted=deleted)
-    plan = cast("_Plan", session.info.setdefault(_PLAN, {}))
+    now = _change(target, columns, deleted=deleted)
+    plan: _Plan = session.info.setdefault(_PLAN, {})
     planned = plan.get(now.state)
     if planned is not None and planned.deleted and not deleted:
         # Another listener has removed the row from the deleted ones, as soft deletes do.
@@ -328,13 +337,15 @@ def _agree(planned: _Change | None, now: _Change) -> bool:
 
 def after_flush(session: Session, _context: UOWTransaction) -> None:
     """Settle the files of the rows that the flush has written."""
-    plan = cast("Mapping[InstanceState[Any], _Change]", session.info.pop(_PLAN, None))
+    plan: _Plan | None = session.info.pop(_PLAN, None)
     if not plan:
         return
     written = [change for change in plan.values() if change.written]
-    taken = {_identity(change.state) for change in written if not change.deleted}
-    # A new row with the primary key of a deleted one replaces it by an UPDATE, so no DELETE is written.
-    replaced = [each for each in plan.values() if each.deleted and not each.written and each.state.key in taken]
+    replaced = [change for change in plan.values() if change.deleted and not change.written]
+    if replaced:
+        # A new row with the primary key of a deleted one replaces it by an UPDATE, so no DELETE is written.
+        taken = {_identity(change.state) for change in written if not change.deleted}
+        replaced = [change for change in replaced if change.state.key in taken]
     by_custody: dict[Custody, list[_Change]] = {}
     for change in (*written, *replaced):
         if change.custody is not None:

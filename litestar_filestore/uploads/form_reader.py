@@ -279,6 +279,8 @@ def _settle(planned: PlannedFile, name: str, values: dict[str, Any]) -> None:
     scripts write ``file ?? ""``. If the field may be missing, its default applies: in a partial form, the row keeps its
     file. Only `REMOVE` removes a file, one of a list if the part has its id.
     """
+    if isinstance(values[name], FileObject):
+        return  # as nearly always
     given = [each for each in _flat([values[name]]) if each != ""]
     removed: list[Any] = [each for each in given if isinstance(each, dict) and each["file"] == REMOVE]
     dropped: list[Any] = [REMOVE, *removed, *({**each, "file": None} for each in removed)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -18,7 +18,7 @@ from litestar_filestore.validation.checking import FileCheck
 from litestar_filestore.validation.rules import effective_rules, too_large_message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator, MutableMapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator, Sequence
 
     from litestar_filestore.core.backend import StorageBackend
     from litestar_filestore.core.file_object import FileObject
@@ -126,11 +126,16 @@ class RequestFiles:
         self.add(file)
         return file
 
-    async def _store(
+    def _store(
+        self, backend: StorageBackend, content: AsyncDataLike, new: NewFile, arrivals: Arrivals
+    ) -> Awaitable[FileObject]:
+        if backend.puts_at_once(content):  # a deadline would not end the call
+            return self.storer.store(backend, content, new)
+        return self._store_in_time(backend, content, new, arrivals)
+
+    async def _store_in_time(
         self, backend: StorageBackend, content: AsyncDataLike, new: NewFile, arrivals: Arrivals
     ) -> FileObject:
-        if backend.puts_at_once(content):  # a deadline would not end the call
-            return await self.storer.store(backend, content, new)
         async with _deadline(backend, arrivals.deadline):
             return await self.storer.store(backend, content, new)
 
@@ -213,13 +218,13 @@ class RequestFiles:
         return await self.storer.release(files) if files else 0
 
 
-def owned_by(scope: object) -> RequestFiles:
+def owned_by(scope: Any) -> RequestFiles:
     """Return the files of a connection.
 
     Raises:
         ConfigurationError: If the plugin's middleware has not seen the connection, so nothing would give the files up.
     """
-    found = cast("MutableMapping[str, Any]", scope).get(_SCOPE_KEY)
+    found = scope.get(_SCOPE_KEY)
     if not isinstance(found, RequestFiles):
         raise ConfigurationError(
             "Uploads need FilestorePlugin, which deletes files that no row takes: add it to Litestar(plugins=[...])"

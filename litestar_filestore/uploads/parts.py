@@ -24,7 +24,7 @@ from litestar_filestore.uploads.plan import ANY_FORM, PlannedFile
 from litestar_filestore.uploads.refusals import malformed, not_a_form, refuse_part_of_file, refused, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Iterator, Mapping
 
     from litestar_filestore.core.file_object import FileObject
     from litestar_filestore.core.rule import Rule
@@ -141,9 +141,9 @@ class Part(LiveSource):
         planned = PlannedFile(self.name, backend=backend, rules=tuple(rules), key_template=key_template)
         return await self.store_as(planned)
 
-    async def store_as(self, planned: PlannedFile) -> FileObject:
+    def store_as(self, planned: PlannedFile) -> Awaitable[FileObject]:
         """Like `store`, for a planned field."""
-        return await self._stream.store(self, planned)
+        return self._stream.store(self, planned)
 
 
 class MultipartStream:
@@ -213,10 +213,10 @@ class MultipartStream:
         """Whether the end of the part follows the last piece of its content."""
         return self._parser is not None and self._parser.ends_part
 
-    async def store(self, part: Part, planned: PlannedFile) -> FileObject:
+    def store(self, part: Part, planned: PlannedFile) -> Awaitable[FileObject]:
         """Store a part; see `Part.store`."""
         refuse_part_of_file(self._request)
-        return await self._files.store(
+        return self._files.store(
             part,
             planned,
             filename=part.filename or DEFAULT_FILENAME,

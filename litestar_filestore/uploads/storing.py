@@ -23,7 +23,7 @@ from litestar_filestore.tracking.journal import has_committed_row
 from litestar_filestore.tracking.marks import mark_kept, mark_used
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sequence
 
     import sqlalchemy as sa
 
@@ -59,9 +59,9 @@ class LedgerStorer:
         """The ledger's table."""
         return self._place.table
 
-    async def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> FileObject:
+    def store(self, backend: StorageBackend, source: AsyncDataLike, new: NewFile) -> Awaitable[FileObject]:
         """Stage and store; the row that takes the file records what was written."""
-        return await store_async(self._place.database, self._place.table, backend, source, new)
+        return store_async(self._place.database, self._place.table, backend, source, new)
 
     def has_row(self, file: FileObject) -> bool:
         """Return whether a row is known to have taken a file, without a look into the ledger."""

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.counts import BASES, CEILINGS, Counts, excesses
+from benchmarks.counts import BASES, CEILINGS, ROWS, Counts, excesses
 from tests.docs.run_page import ROOT
 
 
@@ -27,6 +27,10 @@ def test_no_request_is_above_its_ceiling() -> None:
     assert all(each["python_calls"] > 0 for each in found.values())
     # Its creation, its bytes and the form with its reference, beside the one form that has the bytes in it.
     assert found["resumable upload 1 KiB"]["python_calls"] <= 3 * found["upload 1 KiB"]["python_calls"]
+    # Of each file of a list: it is loaded, watched, encoded and linked, and its link is signed once in a minute.
+    plain = found[f"{ROWS} rows of plain JSON"]["python_calls"]
+    assert found[f"{ROWS} rows with links"]["python_calls"] - plain <= 13 * ROWS
+    assert found[f"{ROWS} rows with new links"]["python_calls"] - plain <= 20 * ROWS
 
 
 @pytest.mark.slow

@@ -402,6 +402,16 @@ def test_row_form_loads_again(stored: FileObject) -> None:
     assert again.get_content() == b"abcdef"
 
 
+def test_file_of_a_row_lacks_nothing(stored: FileObject) -> None:
+    """A row's file does not pass `__init__`, but knows what any file knows."""
+    made = FileObject("documents", "a.txt")
+    again = FileObject.from_dict(made.to_dict())
+    unlike = {
+        name for name in FileObject.__slots__ if name != "__weakref__" and getattr(again, name) != getattr(made, name)
+    }
+    assert unlike == set()
+
+
 def test_loaded_key_is_not_pinned(stored: FileObject) -> None:
     """New content of a file from a row gets a new key, and does not collide with the old object."""
     again = FileObject.from_dict(stored.to_dict())

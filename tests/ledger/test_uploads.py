@@ -120,6 +120,19 @@ async def test_intents_that_come_together(world: World, engine: AsyncEngine) -> 
     assert len(commits) == 2
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_intents_that_come_together_are_one_round_trip(world: World, engine: AsyncEngine) -> None:
+    """On a server each statement costs a journey, so those that share a transaction share one."""
+    beside = staging_engine(engine.sync_engine)
+    assert beside is not None
+    sent: list[bool] = []
+    event.listen(beside, "before_cursor_execute", lambda *arguments: sent.append(arguments[-1]))
+    intents = Intents(engine, LEDGER)
+    await asyncio.gather(*(intents.stage(ObjectKey(BACKEND, str(number))) for number in range(20)))
+    assert len(world.snapshot().states) == 20
+    assert sent == [False, True]
+
+
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_lone_upload_on_sqlite(world: World, engine: AsyncEngine) -> None:
     """Its intent is one statement on a connection that stays open, also after the engine was disposed of."""

@@ -118,6 +118,12 @@ def forged(secret: bytes, **changes: Any) -> str:
     return f"{signed}.{encode(hmac.digest(secret, signed.encode(), hashlib.sha256))}"
 
 
+def test_mac_is_the_hmac_of_the_purpose_s_key() -> None:
+    """Tokens outlive a release: the code is HMAC-SHA-256 with the key that HMAC-SHA-256 derives from the secret."""
+    key = hmac.digest(SECRET.encode(), b"litestar-filestore/token/v1\0purpose download", "sha256")
+    assert encode(hmac.digest(key, f"{KEY_ID}.{PAYLOAD}".encode(), "sha256")) == MAC
+
+
 TRICKS = {
     "nothing": "",
     "no MAC": f"{KEY_ID}.{PAYLOAD}",
