@@ -582,7 +582,15 @@ async def _usable(backends: Iterable[StorageBackend]) -> tuple[list[StorageBacke
     return usable, skipped
 
 
-for _command in (
-    *(list_backends, check, sweep_command, adopt_command, fsck_command, usage_command, migrate_command, cors_command),
-):
+_COMMANDS = (
+    list_backends,
+    check,
+    sweep_command,
+    adopt_command,
+    fsck_command,
+    usage_command,
+    migrate_command,
+    cors_command,
+)
+for _command in _COMMANDS:
     storages_group.add_command(cast("Any", _command))  # any kind of command will do
