@@ -66,6 +66,7 @@ MAX_METADATA_CHARACTERS: Final = 8192
 """Longest ``Upload-Metadata``: it is kept with the upload and comes back with every HEAD."""
 _MAX_CONCAT_CHARACTERS: Final = 32768
 
+_DIGESTS: Final = frozenset({"content-digest", "content-md5"})
 _OFFSET_TYPE: Final = "application/offset+octet-stream"
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # fits into BIGINT
 _KEY: Final = re.compile(r"[!-+\--~]+")  # printable ASCII without space and comma
@@ -267,9 +268,7 @@ def content_checksum(headers: Mapping[str, str], *others: str) -> Checksum | Non
     Raises:
         TusError: 400 if one is malformed.
     """
-    names = {"content-digest", "content-md5", *others}.intersection(headers)
-    if not names:
-        return None
+    names = _DIGESTS.union(others).intersection(headers)
     try:
         strongest = AnnouncedDigests((name, headers[name]) for name in names).strongest
     except InvalidArgumentError as error:
@@ -279,7 +278,7 @@ def content_checksum(headers: Mapping[str, str], *others: str) -> Checksum | Non
 
 def _checksum(headers: Mapping[str, str]) -> Checksum | None:
     if (value := headers.get("upload-checksum")) is None:
-        return content_checksum(headers)
+        return None if _DIGESTS.isdisjoint(headers) else content_checksum(headers)
     algorithm, _, encoded = value.strip().partition(" ")
     if algorithm not in ALGORITHMS:
         raise TusError(f"The algorithm of Upload-Checksum must be one of {', '.join(ALGORITHMS)}")

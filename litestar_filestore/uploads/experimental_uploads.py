@@ -10,7 +10,7 @@ come. So only a client that creates its upload first, and then sends the bytes, 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.plugins.problem_details import ProblemDetailsException
@@ -32,6 +32,8 @@ from litestar_filestore.uploads.resumable import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from litestar import Request, Response
     from litestar.exceptions import HTTPException
     from litestar.types import Scope
@@ -78,7 +80,7 @@ def _answer_problem(request: Request[Any, Any, Any], error: ProblemDetailsExcept
     return error.to_response(request)
 
 
-def _is_meant(scope: Scope) -> bool:
+def _is_meant(scope: Mapping[str, Any]) -> bool:
     names = {name for name, _ in scope["headers"]}
     return _NAME in names and b"tus-resumable" not in names
 
@@ -116,12 +118,14 @@ class ExperimentalMiddleware(TusMiddleware):
         """Add to the answers of these routes."""
         self._routes = routes
 
-    def headers_of(self, scope: Scope, status: int) -> list[tuple[bytes, bytes]]:
+    def headers_of(self, scope: Mapping[str, Any], status: int) -> list[tuple[bytes, bytes]]:
         """Return what an answer with a status carries, besides the exposed headers."""
         if not _is_meant(scope):
             return super().headers_of(scope, status)
         # Whoever has refused it: the client may do better if it knows the limits.
-        limit = self._routes.limit(owned_by(scope)) if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE else {}
+        limit = (
+            self._routes.limit(owned_by(cast("Scope", scope))) if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE else {}
+        )
         of_all = {http_uploads.VERSION_HEADER: http_uploads.VERSION, **limit}
         return [(name.lower().encode(), value.encode()) for name, value in of_all.items()]
 

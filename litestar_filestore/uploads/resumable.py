@@ -103,10 +103,9 @@ class TusMiddleware(ASGIMiddleware):
     exposed: ClassVar[str] = tus.EXPOSED_HEADERS
     """Headers that scripts of pages from other origins have to see."""
 
-    def headers_of(self, scope: Scope, _status: int) -> list[tuple[bytes, bytes]]:
+    def headers_of(self, scope: Mapping[str, Any], _status: int) -> list[tuple[bytes, bytes]]:
         """Return what an answer with a status carries, besides the exposed headers."""
-        is_asked = scope.get("method") == "OPTIONS"
-        return [] if is_asked else [(b"tus-resumable", tus.VERSION.encode())]
+        return [] if scope["method"] == "OPTIONS" else [(b"tus-resumable", tus.VERSION.encode())]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Answer the request."""

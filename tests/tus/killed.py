@@ -1,4 +1,7 @@
-"""A process that uploads to itself and is killed at a point: ``python -m tests.tus.killed FOLDER POINT NTH STORE``."""
+"""A process that uploads to itself and is killed at a point.
+
+It is run as ``python -m tests.tus.killed FOLDER POINT NTH STORE PROTOCOL``; the protocol is ``tus`` or ``draft``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from litestar.testing import TestClient
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from litestar_filestore.ledger.points import on_point
+from tests.tus.conftest import OFFSET_TYPE
+from tests.tus.http_upload_client import DRAFT, PARTIAL
 from tests.tus.stores import open_store
 from tests.tus.tus_app import PATH, make_app
 
@@ -27,7 +32,7 @@ def database_in(folder: Path) -> str:
     return f"/{folder}/rows.db"
 
 
-def main(folder: Path, point: str, nth: int, store: str) -> None:
+def main(folder: Path, point: str, nth: int, store: str, protocol: str) -> None:
     """Upload in three requests, and die on the way."""
     reached: list[str] = []
 
@@ -38,18 +43,20 @@ def main(folder: Path, point: str, nth: int, store: str) -> None:
 
     backend = open_store(store)
     engine = create_async_engine(f"sqlite+aiosqlite://{database_in(folder)}")
-    headers = {"Tus-Resumable": "1.0.0"}
-    with TestClient(make_app(backend, engine)) as client:
-        created = client.post(PATH, headers={**headers, "Upload-Length": str(len(CONTENT))})
+    headers, part = ({"Tus-Resumable": "1.0.0"}, OFFSET_TYPE) if protocol == "tus" else (DRAFT, PARTIAL)
+    with TestClient(make_app(backend, engine, experimental_http_uploads=True)) as client:
+        begin = {"Upload-Length": str(len(CONTENT)), "Upload-Complete": "?0"}
+        created = client.post(PATH, headers={**headers, **begin})
         url = created.headers["location"]
         (folder / URL).write_text(url)
         on_point(hook)
         offset = 0
         for end in (100_000, 9_000_000, len(CONTENT)):
-            said = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": str(offset)}
+            ends = f"?{end == len(CONTENT):d}"
+            said = {"Content-Type": part, "Upload-Offset": str(offset), "Upload-Complete": ends}
             answer = client.patch(url, content=CONTENT[offset:end], headers={**headers, **said})
             offset = int(answer.headers["upload-offset"])
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:])

@@ -321,7 +321,8 @@ def test_open_uploads_of_one_owner_are_limited(serve: Serve) -> None:
     """Uploads of both protocols count together."""
     site = serve(experimental_http_uploads=True, max_open_per_owner=2)
     uploads = HttpUploads(site.client)
-    uploads.begin(), site.create(5)
+    uploads.begin()
+    site.create(5)
     assert problem_of(uploads.create()) == (429, None)
     assert site.ask("POST", Upload_Length="5").status_code == 429
 

@@ -13,6 +13,7 @@ import pytest
 from litestar_filestore import StorageBackend
 from tests.servers.processes import TESTS_IMPORTABLE
 from tests.tus.conftest import Serve, Site
+from tests.tus.http_upload_client import HttpUploads
 from tests.tus.killed import CONTENT, URL
 from tests.tus.stores import describe, open_store
 
@@ -43,9 +44,9 @@ BEFORE_THE_FIRST_COMMIT = {
 }
 
 
-def kill(folder: Path, point: str, nth: str, store: str) -> None:
+def kill(folder: Path, point: str, nth: str, store: str, protocol: str = "tus") -> None:
     """Let a process upload to a described store until it dies."""
-    command = [sys.executable, "-m", "tests.tus.killed", str(folder), point, nth, store]
+    command = [sys.executable, "-m", "tests.tus.killed", str(folder), point, nth, store, protocol]
     ended = subprocess.run(command, env=TESTS_IMPORTABLE, check=False, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
@@ -77,6 +78,26 @@ def test_killed_upload_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("kind", "point"), [("local", "upload.committed"), ("picky", "upload.joined")])
+def test_killed_upload_goes_on_by_the_draft(
+    request: pytest.FixtureRequest, tmp_path: Path, serve: Serve, kind: str, point: str
+) -> None:
+    """An upload whose process died is not complete before its client says so once more, even if all bytes are there."""
+    backend = open_store(store := describe(request, kind, tmp_path))
+    site = serve(backend, experimental_http_uploads=True)
+    kill(tmp_path, point, "1", store, "draft")
+    site.change("UPDATE filestore_upload SET held_until = 0")
+    uploads, url = HttpUploads(site.client), (tmp_path / URL).read_text()
+    offset, complete, _ = uploads.look(url)
+    assert (offset == len(CONTENT), complete) == (point == "upload.joined", "?0")
+    reference = uploads.go_on(url, CONTENT, [])
+    assert site.client.post("/documents/json", json={"title": "x", "file": reference}).status_code == 201
+    site.change("UPDATE filestore_object SET not_before = 0 WHERE state = 'doomed'")
+    site.sweep()
+    (key,) = site.keys()
+    assert b"".join(backend.get(key)) == CONTENT
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "nth"), [("s3", "1"), ("s3", "2"), ("azure", "2")])
 def test_killed_upload_goes_on_at_servers(
