@@ -167,6 +167,24 @@ def test_form_leads_to_a_page(s3: Callable[..., Direct]) -> None:
     assert direct.ask("GET", send(wrong, b"%PDF-1.7").headers["location"]).status_code == 415
 
 
+@pytest.mark.slow
+def test_nothing_stays_of_abandoned_uploads(s3: Callable[..., Direct]) -> None:
+    """What clients have put and never finished is swept: the parts, which no listing of objects shows, and the form."""
+    direct = s3()
+    begun = direct.begin(10)
+    sent(direct, b"ten bytes!", begun)
+    form = direct.ask("POST", "/form", json={"filename": "a.txt"}).json()
+    assert httpx.post(form["url"], data=form["fields"], files={"file": ("a.txt", b"text")}).status_code == 204
+    assert len(direct.site.keys()) == 1
+    direct.site.change("UPDATE filestore_upload SET expires_at = 0")
+    for _ in ("staged becomes doomed", "doomed becomes gone"):
+        direct.site.change("UPDATE filestore_object SET not_before = 0")
+        direct.site.sweep()
+    assert direct.site.query("SELECT id FROM filestore_upload") == []
+    assert direct.site.keys() == []
+    assert httpx.put(begun["parts"][0]["url"], content=b"ten bytes!").status_code == 404
+
+
 def test_stores_without_forms() -> None:
     """Cloudflare's R2 and Backblaze's B2 refuse forms, and take parts."""
     for host in ("x.r2.cloudflarestorage.com", "s3.us-west-002.backblazeb2.com"):

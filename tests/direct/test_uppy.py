@@ -37,6 +37,21 @@ async ([sizes, multipart]) => {
 """
 
 
+MAKE_FORM = """
+async () => {
+    const answer = await fetch("/documents/uploads/form", {
+        method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify({filename: "a.txt"}),
+    });
+    const {url, fields} = await answer.json();
+    const make = (tag, values) => Object.assign(document.createElement(tag), values);
+    const form = make("form", {action: url, method: "post", enctype: "multipart/form-data"});
+    for (const name in fields) form.append(make("input", {type: "hidden", name, value: fields[name]}));
+    form.append(make("input", {type: "file", name: "file"}), make("button", {textContent: "Send"}));
+    document.body.append(form);
+}
+"""
+
+
 @pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Ceph, with an empty bucket."""
@@ -78,6 +93,16 @@ def page(store: str, tmp_path: Path) -> Iterator[Page]:
         found.set_default_timeout(120_000)
         found.goto(f"{url}/page")
         yield found
+
+
+@pytest.mark.slow
+def test_plain_form(page: Page, store: str) -> None:
+    """A form goes to the bucket by itself, and the browser comes back by way of the check, to the page it may see."""
+    page.evaluate(MAKE_FORM)
+    page.locator("input[type=file]").set_input_files({"name": "a.txt", "mimeType": "text/plain", "buffer": b"text"})
+    page.get_by_role("button", name="Send").click()
+    page.wait_for_url("**/page?reference=*")
+    assert [info.size for info in open_store(store).list()] == [4]
 
 
 @pytest.mark.slow

@@ -64,7 +64,13 @@ async def create_tables() -> None:
 
 
 app = Litestar(
-    [page, element, script, create, create_upload_router(PATH, Document.file, public=True, owner=user_of)],
+    [
+        page,
+        element,
+        script,
+        create,
+        create_upload_router(PATH, Document.file, public=True, owner=user_of, form_page="/page"),
+    ],
     plugins=[
         FilestorePlugin(
             FilestoreConfig(

@@ -10,6 +10,7 @@ import pytest
 from litestar_filestore.uploads import receiving
 from tests.tus.conftest import OFFSET_TYPE, Serve, Site
 from tests.tus.picky import backend_in
+from tests.tus.tus_app import PATH
 
 MIB = 1024 * 1024
 CONTENT = bytes(2 * MIB + 1)
@@ -54,6 +55,19 @@ def finish_without_a_row(site: Site) -> None:
     site.upload(CONTENT[:MIB])
 
 
+def put_a_part_directly(site: Site) -> None:
+    """Begin a direct upload, and put the last of its parts."""
+    begun = site.client.post(f"{PATH}/begin", json={"filename": "a.bin", "size": MIB + 7}).json()
+    assert site.client.put(begun["parts"][-1]["url"], content=CONTENT[: begun["parts"][-1]["size"]]).status_code == 200
+
+
+def send_a_form(site: Site) -> None:
+    """Send a plain form, and never ask for its reference."""
+    form = site.client.post(f"{PATH}/form", json={"filename": "a.bin"}).json()
+    sent = site.client.post(form["url"], data=form["fields"], files={"file": ("a.bin", CONTENT[:1000])})
+    assert sent.status_code == 204
+
+
 HOURS = [pytest.mark.stress, pytest.mark.timeout(3600)]
 WAYS = [
     only_begin,
@@ -63,6 +77,8 @@ WAYS = [
     send_damaged_parts,
     send_a_partial_upload,
     finish_without_a_row,
+    put_a_part_directly,
+    send_a_form,
 ]
 
 
