@@ -93,15 +93,15 @@ class Counts(NamedTuple):
 
 
 CEILINGS = {
-    "upload 1 KiB": Counts(1925, 26, 9, 3, 2),
-    "resumable upload 1 KiB": Counts(5280, 100, 42, 8, 5),
-    "upload 1 KiB without a ledger": Counts(1765, 20, 7, 1, 1),
+    "upload 1 KiB": Counts(1880, 26, 9, 3, 2),
+    "resumable upload 1 KiB": Counts(5200, 100, 42, 8, 5),
+    "upload 1 KiB without a ledger": Counts(1715, 20, 7, 1, 1),
     "download 1 KiB by row": Counts(1020, 16, 7, 1, 0),
     "range by row": Counts(1032, 16, 7, 1, 0),
     "304 by row": Counts(961, 16, 7, 1, 0),
-    "download 1 KiB by link": Counts(174, 1, 0, 0, 0),
-    "range by link": Counts(185, 1, 0, 0, 0),
-    "304 by link": Counts(154, 1, 0, 0, 0),
+    "download 1 KiB by link": Counts(172, 1, 0, 0, 0),
+    "range by link": Counts(183, 1, 0, 0, 0),
+    "304 by link": Counts(152, 1, 0, 0, 0),
     "download 1 KiB by key": Counts(214, 1, 0, 0, 0),
     "range by key": Counts(225, 1, 0, 0, 0),
     "100 rows with links": Counts(4200, 16, 7, 1, 0),
@@ -221,10 +221,12 @@ async def list_values(db_session: NamedDependency[AsyncSession]) -> list[PlainPa
 
 async def _fill(session: AsyncSession) -> None:
     """Make the rows of the lists. Nothing reads their files."""
+    papers: Any = Paper.__table__
+    plain: Any = PlainPaper.__table__
     for number in range(ROWS):
         file = FileObject("counts", f"{number}.txt", f"papers/{number}", "text/plain", 1024, 1e9, None, f'"{number}"')
-        await session.execute(sa.insert(Paper.__table__).values(file=file))
-        await session.execute(sa.insert(PlainPaper.__table__).values(file=file.to_dict()))
+        await session.execute(sa.insert(papers).values(file=file))
+        await session.execute(sa.insert(plain).values(file=file.to_dict()))
     await session.commit()
 
 
