@@ -10,7 +10,7 @@ come. So only a client that creates its upload first, and then sends the bytes, 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.plugins.problem_details import ProblemDetailsException
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from litestar import Request, Response
     from litestar.exceptions import HTTPException
-    from litestar.types import Scope
 
     from litestar_filestore.errors import TusError
     from litestar_filestore.ledger.uploads import Upload, UploadName
@@ -123,9 +122,7 @@ class ExperimentalMiddleware(TusMiddleware):
         if not _is_meant(scope):
             return super().headers_of(scope, status)
         # Whoever has refused it: the client may do better if it knows the limits.
-        limit = (
-            self._routes.limit(owned_by(cast("Scope", scope))) if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE else {}
-        )
+        limit = self._routes.limit(owned_by(scope)) if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE else {}
         of_all = {http_uploads.VERSION_HEADER: http_uploads.VERSION, **limit}
         return [(name.lower().encode(), value.encode()) for name, value in of_all.items()]
 
