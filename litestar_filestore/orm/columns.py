@@ -74,7 +74,7 @@ def files_in(value: Any) -> Sequence[FileObject]:
     """Return the files in the value of an attribute: one, several or none."""
     if isinstance(value, FileObject):
         return (value,)
-    held: list[Any] = value if isinstance(value, list) else []
+    held: list[Any] = value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType]
     return [each for each in held if isinstance(each, FileObject)]
 
 

@@ -384,8 +384,11 @@ class StoredObject(sa.TypeDecorator["FileObject | TrackedFiles"]):
                 f"A column for one file holds {type(value).__name__}; was it declared multiple before? Declare it so "
                 "again, or migrate its rows"
             )
-        row: Mapping[str, Any] = value  # pyright: ignore[reportUnknownVariableType]  # no JSON object fails there
-        return FileObject.from_dict(row, self._raw_backend, in_row=True)
+        return FileObject.from_dict(  # a row that is no JSON object fails there
+            value,  # pyright: ignore[reportUnknownArgumentType]
+            self._raw_backend,
+            in_row=True,
+        )
 
     def compare_values(self, x: Any, y: Any) -> bool:
         """Return whether both would be written as the same JSON; unsaved content differs from everything."""

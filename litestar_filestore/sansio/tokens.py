@@ -20,14 +20,11 @@ import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
 from litestar_filestore.errors import ConfigurationError, InvalidArgumentError, InvalidTokenError
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 __all__ = ("MAX_TOKEN_CHARACTERS", "MIN_SECRET_BYTES", "KeyRing", "Purpose", "Secret", "hide_tokens")
 
@@ -89,8 +86,9 @@ class _Mac(NamedTuple):
     `hmac.digest` hashes them again for each token, and takes six times as long for one that is as short as a link.
     """
 
-    inner: _Hash
-    outer: _Hash
+    inner: Any
+    """A hash of the standard library, which has no public name for their type."""
+    outer: Any
 
     @classmethod
     def of(cls, key: bytes) -> _Mac:
