@@ -1152,8 +1152,9 @@ class PublicFile(msgspec.Struct, frozen=True, kw_only=True):
     """Names it in its list; missing outside of lists."""
 
 
-public_file = FileObject.shown
-"""Returns what a client may know about a file."""
+def public_file(file: FileObject) -> PublicFile:
+    """Return what a client may know about `file`."""
+    return file.shown()
 
 
 def _pydantic_core_schema(cls: type[FileObject]) -> Any:

@@ -12,7 +12,7 @@ from msgspec import UnsetType
 from sqlalchemy.ext.mutable import MutableList
 from typing_extensions import TypeIs
 
-from litestar_filestore.core.file_object import FileObject, PublicFile, public_file, sent_file
+from litestar_filestore.core.file_object import FileObject, PublicFile, sent_file
 from litestar_filestore.orm.stored_object import TrackedFiles
 from litestar_filestore.uploads.form_reader import WholeBody
 
@@ -67,7 +67,7 @@ def _decode_file_list(_type: Any, value: Any) -> TrackedFiles:
     return TrackedFiles(_decode_file(FileObject, each) for each in value)  # pyright: ignore[reportUnknownVariableType]
 
 
-TYPE_ENCODERS: Mapping[Any, Callable[[Any], Any]] = {FileObject: public_file, TrackedFiles: list}
+TYPE_ENCODERS: Mapping[Any, Callable[[Any], Any]] = {FileObject: FileObject.shown, TrackedFiles: list}
 """Encoders of files, by type."""
 TYPE_DECODERS = (
     (is_file_type, _decode_file),
