@@ -15,7 +15,7 @@ from tests.docs.run_page import ROOT
 def counted(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Count in a process of its own: threads that are there before are not counted."""
     command = [sys.executable, "-m", "benchmarks.counts", "--json", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_no_request_is_above_its_ceiling() -> None:
@@ -34,6 +34,7 @@ def test_no_request_is_above_its_ceiling() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_planted_slowdown_is_found() -> None:
     """Three hundred calls more for each request exceed the ceiling of each."""
     done = counted("--slow")
@@ -50,6 +51,7 @@ def test_a_count_at_its_ceiling_is_no_excess() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_others_are_counted_by_the_same_counter() -> None:
     """The same upload by a plain handler and by Advanced Alchemy, and ours beside 31 others, in the same table."""
     found = json.loads(counted("--contenders", "--load").stdout)

@@ -32,8 +32,8 @@ PATIENCE = 60.0
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lose patience soon."""
-    monkeypatch.setattr("litestar_filestore.ledger.conversations._SILENCE_SECONDS", 1.5)
-    monkeypatch.setattr("litestar_filestore.ledger.intents._WAIT_SECONDS", 4.0)
+    monkeypatch.setattr("litestar_filestore.ledger.conversations._SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr("litestar_filestore.ledger.intents._WAIT_SECONDS", 6.0)
     monkeypatch.setattr("litestar_filestore.ledger.intents._LATE_SECONDS", 0.2)
 
 

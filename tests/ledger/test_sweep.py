@@ -119,9 +119,9 @@ def test_failing_delete_is_noted_and_tried_again(seeded: World) -> None:
         assert attempts == attempt
         assert error is not None
         assert "out of order" in error
-        seeded.pass_time(wait - 10)
+        seeded.pass_time(wait / 2)
         assert seeded.sweep(config) == SweepResult()
-        seeded.pass_time(11)
+        seeded.pass_time(wait / 2)
     assert seeded.sweep(config) == SweepResult(deleted=1)
 
 

@@ -155,7 +155,7 @@ def test_backend_of_a_form_that_is_not_configured_stops_the_start(field: Any, ba
     app = Litestar([handler(multipart[field])], plugins=[FilestorePlugin(FilestoreConfig([backend]))])
     message = (
         r"'file' of .*upload stores in a backend that is not configured: add it to FilestoreConfig.*, "
-        "or correct the name .*Configured are: 'uploads-together' .*backend='elsewhere'"
+        "or correct the name .*Configured are: .*'uploads-together'.*backend='elsewhere'"
     )
     with (
         pytest.RaisesGroup(pytest.RaisesExc(BackendNotRegisteredError, match=message), flatten_subgroups=True),
