@@ -136,6 +136,8 @@ def test_file_that_stays(session: Session, copy: bool) -> None:  # noqa: FBT001
 @pytest.fixture(scope="module")
 def versioned() -> Iterator[tuple[type[Any], type[Any]]]:
     """A class with versions, and one whose versions leave the file out."""
+    # It keeps the class of its transactions for ever, and a worker may come back to this module.
+    sqlalchemy_continuum.versioning_manager.transaction_cls = sqlalchemy_continuum.TransactionFactory()
     sqlalchemy_continuum.make_versioned(user_cls=None)  # pyright: ignore[reportArgumentType]  # None is what its docs say
 
     class Versioned(DeclarativeBase):
