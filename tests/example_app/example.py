@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,12 +72,12 @@ def serve_on_cloud(
 
     Browsers put files into the bucket themselves: it permits pages of this app to do so.
     """
-    port = port or free_port()
-    s3.create_bucket("example-app")
-    postgres.create_database("example_app")
+    port, name = port or free_port(), f"example{uuid.uuid4().hex}"
+    s3.create_bucket(name)
+    postgres.create_database(name)
     environment = {
-        "DATABASE_URL": postgres.url("asyncpg", "example_app"),
-        "FILESTORE_URL": "s3://example-app/documents",
+        "DATABASE_URL": postgres.url("asyncpg", name),
+        "FILESTORE_URL": f"s3://{name}/documents",
         "AWS_ENDPOINT_URL": s3.endpoint,
         "AWS_ACCESS_KEY_ID": s3.access_key,
         "AWS_SECRET_ACCESS_KEY": s3.secret_key,

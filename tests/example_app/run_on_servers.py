@@ -36,7 +36,7 @@ def main() -> None:
         except ServerMissingError as error:
             sys.exit(f"make run-s3 needs both servers, and one is missing: {error}")
         example = stack.enter_context(serve_on_cloud(folder / "app", s3, database, port=port, max_bytes=MAX_BYTES))
-        print(f"Example app: {example.url} (Ctrl+C stops it), files in {s3.endpoint}/example-app", flush=True)
+        print(f"Example app: {example.url} (Ctrl+C stops it), files in {s3.endpoint}", flush=True)
         with suppress(KeyboardInterrupt):
             while not wait_for_end(example.process.pid, timeout_seconds=60):
                 pass
