@@ -44,6 +44,8 @@ class PageRunner:
         self._loops = loops
         # A real module: decorators and type hints look names up in `sys.modules[cls.__module__]`.
         self._module = sys.modules["page"] = ModuleType("page")
+        # As `exec` does it: from Python 3.12 on, a class in a function without builtins is an error at times.
+        vars(self._module)["__builtins__"] = builtins
 
     def __call__(self, example: Example) -> None:
         """Run one block."""
