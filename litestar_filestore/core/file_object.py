@@ -438,13 +438,14 @@ class FileObject(metaclass=_Stored):
         """
         # Past `__init__`, which checks what programs say and costs as much again for every row that is loaded.
         file = cls.__new__(cls)
-        file._load(data.get, data.get("backend") or backend or "", in_row=in_row)  # noqa: SLF001  # of this class
+        file._load(data, data.get("backend") or backend or "", in_row=in_row)  # noqa: SLF001  # of this class
         return file
 
-    def _load(self, get: Callable[[str], Any], backend: str | StorageBackend, *, in_row: bool) -> None:
+    def _load(self, data: Mapping[str, Any], backend: str | StorageBackend, *, in_row: bool) -> None:
+        get = data.get
         self._backend = backend
         self.backend_key = backend if isinstance(backend, str) else backend.key
-        self._filename = get("filename")
+        self._filename = data["filename"]  # without it, this is no file
         self._key = get("to_filename") or self._filename
         self._content_type, self.size, self.last_modified = get("content_type"), get("size"), get("last_modified")
         self.checksum, self.etag, self.version_id = get("checksum"), get("etag"), get("version_id")

@@ -441,6 +441,12 @@ def test_row_without_a_backend_takes_the_column_s() -> None:
     assert FileObject.from_dict({"filename": "a.txt"}, "documents").backend_key == "documents"
 
 
+def test_data_without_a_filename_is_no_file() -> None:
+    """A damaged row fails where it is loaded, and not when its file is read."""
+    with pytest.raises(KeyError, match="filename"):
+        FileObject.from_dict({"backend": "documents", "size": 3})
+
+
 def test_public_form_hides_the_key(stored: FileObject) -> None:
     """Clients see name, type, size, tag and URL, nothing of backend, key or metadata."""
     stored.metadata = {"internal": True}
