@@ -313,6 +313,9 @@ class Receiver:
 
     What has come and is not in a part yet is *pending*: the first bytes while there are too few to judge them, and what
     is too little for a part. If an upload is complete before it has a part, it is stored like any other file.
+
+    While a part is stored and committed, the bytes of the next one are read and judged: one part is on its way at most,
+    and everything else that touches the upload waits for it first (`_settle`).
     """
 
     def __init__(
@@ -335,8 +338,12 @@ class Receiver:
         """Stored, and not committed yet."""
         self._stored_bytes = 0
         """Where the last part ends."""
+        self._storing: asyncio.Task[None] | None = None
+        """Stores a part and commits it."""
         self._pending: list[Block] = []
         self._pending_bytes = 0
+        self._come_bytes = 0
+        """Where the content ends that has come."""
         self._judge: _Judge | None = None
         """Sees all content; ``None`` if some has passed in another request."""
         self._reading: asyncio.Future[Block | None] | None = None
@@ -357,7 +364,7 @@ class Receiver:
             async with aclosing(self._to.backend.get_async(upload.tail_key)) as blocks:
                 async for block in blocks:
                     await self._add(bytes(block))
-        self._stored_bytes = upload.offset - self._pending_bytes
+        self._stored_bytes, self._come_bytes = upload.offset - self._pending_bytes, upload.offset
 
     def declare(self, length: int | None, *, ends: bool | None = None) -> None:
         """Take note of what a request says of the whole.
@@ -367,10 +374,6 @@ class Receiver:
             ends: Whether it ends with the body of this request; ``None`` if it ends when its length has come.
         """
         self._now, self._ends = replace(self._now, length=length), ends
-
-    @property
-    def _come_bytes(self) -> int:
-        return self._stored_bytes + self._pending_bytes
 
     @property
     def is_complete(self) -> bool:
@@ -406,11 +409,12 @@ class Receiver:
             while (block := await self._next(arrivals, may_keep=True)) is not None:
                 await self._add(block)
                 await self._store_full(commit=True)
+            await self._settle()
         except (HTTPException, asyncio.CancelledError):
             await finish(self._keep_if_possible())
             raise
         finally:
-            await self._stop_reading()
+            await self._stop()
 
     async def _receive_checked(self, arrivals: Arrivals, checksum: Checksum) -> None:
         """Take a body that counts only as a whole: none of it is committed before its checksum is known."""
@@ -420,8 +424,9 @@ class Receiver:
                 content.update(block)
                 await self._add(block)
                 await self._store_full(commit=False)
+            await self._settle()
         finally:
-            await self._stop_reading()
+            await self._stop()
         if not self._has_ended:
             raise TusError(
                 "Another request wants this upload: ask for its offset, and go on from there", status_code=423
@@ -433,13 +438,15 @@ class Receiver:
 
     async def _next(self, arrivals: Arrivals, *, may_keep: bool) -> Block | None:
         """Return the next block; ``None`` at the end, and if somebody else wants the upload."""
+        if self._storing is not None and self._storing.done():
+            await self._settle()
         if self._hold.is_wanted:
             return None
         reading = self._reading = self._hold.waiting = asyncio.ensure_future(_first(arrivals))
         while not reading.done():
             await asyncio.wait({reading}, timeout=self._seconds_left if may_keep else None)
-            if not reading.done() and self._seconds_left == 0.0:
-                await self._keep()
+            if not reading.done():
+                await self._keep_in_time()
         self._hold.waiting = None
         if reading.cancelled():
             return None
@@ -447,10 +454,16 @@ class Receiver:
         self._has_ended = block is None
         return block
 
-    async def _stop_reading(self) -> None:
-        if (reading := self._reading) is not None and not reading.done():
-            reading.cancel()
-            await asyncio.wait({reading})
+    async def _stop(self) -> None:
+        """Stop reading, and let the part end that is stored."""
+        if self._reading is not None:
+            self._reading.cancel()
+        if left := {task for task in (self._reading, self._storing) if task is not None and not task.done()}:
+            await finish(asyncio.wait(left))
+        if (storing := self._storing) is not None and not storing.cancelled():  # something else has failed before
+            self._storing = None
+            if (error := storing.exception()) is not None:
+                logger.warning("An upload that has failed could not store a part, either: %s", error)
 
     @property
     def _seconds_left(self) -> float | None:
@@ -463,6 +476,7 @@ class Receiver:
     async def _add(self, block: Block) -> None:
         self._pending.append(block)
         self._pending_bytes += len(block)
+        self._come_bytes += len(block)
         if self._judge is not None:
             await self._judge.feed(block)
 
@@ -470,23 +484,48 @@ class Receiver:
 
     async def _store_full(self, *, commit: bool) -> None:
         part_bytes = self._now.part_bytes or part_bytes_of(self._to, self._now.length)
-        while self._pending_bytes >= part_bytes and not (self.is_complete and self._now.store_upload is None):
-            await self._put_part(part_bytes)
-            if commit:
-                await self._commit(offset=self._stored_bytes)
-        if commit and self._seconds_left == 0.0:
-            await self._keep()
+        while self._pending_bytes >= part_bytes:
+            await self._settle()
+            if self.is_complete and self._now.store_upload is None:
+                break
+            storing = self._storing = asyncio.create_task(self._store(self._cut(part_bytes), part_bytes, commit=commit))
+            storing.add_done_callback(self._stop_if_failed)
+        if commit:
+            await self._keep_in_time()
 
-    async def _put_part(self, size: int) -> None:
+    async def _store(self, blocks: list[Block], size: int, *, commit: bool) -> None:
+        await self._put_part(blocks, size)
+        if commit:
+            await self._commit(offset=self._stored_bytes)
+
+    def _stop_if_failed(self, storing: asyncio.Task[None]) -> None:
+        if (storing.cancelled() or storing.exception() is not None) and self._hold.waiting is not None:
+            self._hold.waiting.cancel()  # nothing more is read; the error is raised by who settles
+
+    async def _settle(self) -> None:
+        """Wait until the part is stored that is on its way, and raise what has come between.
+
+        A caller that is cancelled leaves it on its way.
+        """
+        if (storing := self._storing) is not None:
+            await asyncio.wait({storing})
+            self._storing = None
+            storing.result()
+
+    async def _put_part(self, taken: list[Block], size: int) -> None:
         await self._begin()
         now, number = self._now, self._now.next_part
         key, name = cast("str", now.key), cast("str", now.store_upload)
-        blocks = _each(self._cut(size))
+        blocks = _each(taken)
         part = await self._to.backend.put_part_async(key, name, number, self._stored_bytes, blocks, size=size)
         reach("upload.part")
         self._parts.append(part)
         self._stored_bytes += size
         self._now = replace(now, next_part=number + 1)
+
+    async def _put_pending(self) -> None:
+        if size := self._pending_bytes:
+            await self._put_part(self._cut(size), size)
 
     def _cut(self, size: int) -> list[Block]:
         """Take that many of the pending bytes."""
@@ -540,15 +579,22 @@ class Receiver:
         await self._to.backend.put_async(_each(self._pending), key=key)
         return key
 
+    async def _keep_in_time(self) -> None:
+        """Store and commit what has come if it has waited long enough."""
+        if self._seconds_left == 0.0:
+            await self._settle()  # which may have been what it waited for
+        if self._seconds_left == 0.0:
+            await self._keep()
+
     async def _keep(self, *, let_go: bool = False) -> None:
         """Store and commit everything that has come."""
+        await self._settle()
         if self._come_bytes == self._hold.upload.offset and self._now.length == self._hold.upload.length:
             return
         if self._judge is not None and self._judge.checked is None:
             await self._commit(offset=self._come_bytes, head=b"".join(self._pending), let_go=let_go)
         elif self._takes_any_size:
-            if self._pending_bytes:
-                await self._put_part(self._pending_bytes)
+            await self._put_pending()
             await self._commit(offset=self._stored_bytes, let_go=let_go)
         else:
             tail_key = await self._put_tail()
@@ -609,8 +655,7 @@ class Receiver:
         return file
 
     async def _join(self) -> ObjectInfo:
-        if self._pending_bytes:
-            await self._put_part(self._pending_bytes)
+        await self._put_pending()
         if self._parts:
             await self._commit(offset=self._stored_bytes)
         info = await self._finish_parts()

@@ -50,7 +50,11 @@ class Fault:
 
     method: str
     status: int = 0
-    """The status that is answered; 0 for none yet, until the faults are set anew; `BREAK` for a broken connection."""
+    """The status that is answered; 0 for none yet, until the faults are set anew; `BREAK` for an answer that breaks off.
+
+    The body is read to its end before: a connection that closes with unread bytes is reset, and Chromium may then
+    repeat the request by itself, unseen by the page.
+    """
     detail: str = "On purpose"
     keeps: int = 0
     """How many bytes of the body are kept before."""
@@ -168,7 +172,7 @@ async def append(request: Request[Any, Any, Any], ident: FromPath[str]) -> Respo
     if limit > len(upload.content):
         async for block in request.stream():
             upload.content += block[: limit - len(upload.content)]
-            if fault is not None and len(upload.content) == limit:
+            if fault is not None and fault.status != BREAK and len(upload.content) == limit:
                 break
     return await server.fail("PATCH") or _answer(ident, 204)
 

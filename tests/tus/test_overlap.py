@@ -1,0 +1,159 @@
+"""The next part of an upload is read while one is stored: not more than that, and nothing gets lost between the two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from litestar_filestore import StorageBackend
+from litestar_filestore.backends.local.local_backend import LocalDriver
+from litestar_filestore.core.rule import Answer, Candidate, FileRule, Reading, Wanted
+from litestar_filestore.core.types import Block, Part
+from litestar_filestore.errors import BackendUnavailableError
+from tests.tus.conftest import OFFSET_TYPE
+from tests.tus.tus_app import PATH, Base, make_app
+
+MIB = 1024 * 1024
+PART_BYTES = 8 * MIB
+PIECE = bytes(range(256)) * 4096
+"""What the client sends at a time."""
+
+
+class GatedDriver(LocalDriver):
+    """A local folder in which one part has to wait at a gate."""
+
+    def __init__(self, root: Path) -> None:
+        """Let the first part wait."""
+        super().__init__(root, fsync=False)
+        self.gate = asyncio.Event()
+        self.waiting_part = 1
+        self.begun = 0
+        self.is_broken = False
+
+    async def put_part_async(
+        self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
+    ) -> Part:
+        """Put a part, or fail."""
+        self.begun += 1
+        if self.begun == self.waiting_part:
+            await self.gate.wait()
+            if self.is_broken:
+                raise BackendUnavailableError("On purpose")
+        return await super().put_part_async(path, upload, number, offset, blocks, size=size)
+
+
+class NineMebibytes(FileRule):
+    """A rule that refuses what has a byte at this offset, as soon as that has come."""
+
+    def read(self, file: Candidate) -> Reading[Answer]:
+        """Wait for that byte."""
+        del file
+        piece = yield Wanted(9 * MIB, 1)
+        return "It is too long" if piece.data else None
+
+
+@dataclass
+class Client:
+    """A client in the event loop of the server."""
+
+    http: httpx.AsyncClient
+    driver: GatedDriver
+    backend: StorageBackend
+    taken: int = 0
+    """How many bytes the server has taken of the last body."""
+
+    async def ask(
+        self, method: str, url: str, content: AsyncIterator[bytes] | None = None, **said: str
+    ) -> httpx.Response:
+        """Send a request; underscores in names of headers stand for hyphens."""
+        headers = {name.replace("_", "-"): value for name, value in said.items()}
+        headers["Tus-Resumable"] = "1.0.0"
+        return await self.http.request(method, url, content=content, headers=headers)
+
+    async def create(self, length: int) -> str:
+        """Create an upload, and return its URL."""
+        answer = await self.ask("POST", PATH, Upload_Length=str(length))
+        assert answer.status_code == 201, answer.text
+        return str(answer.headers["location"])
+
+    def append(self, url: str, length: int, *, stalls: bool = False) -> asyncio.Task[httpx.Response]:
+        """Send so many bytes, and then perhaps nothing for ever."""
+
+        async def body() -> AsyncGenerator[bytes]:
+            for sent in range(0, length, MIB):
+                self.taken = sent
+                yield PIECE
+            if stalls:
+                await asyncio.Event().wait()
+
+        sent = self.ask("PATCH", url, body(), Content_Type=OFFSET_TYPE, Upload_Offset="0")
+        return asyncio.create_task(sent)
+
+    async def rest(self) -> int:
+        """Return how many bytes the server has taken once it takes no more for the moment."""
+        taken = -1
+        while taken != self.taken:
+            taken = self.taken
+            await asyncio.sleep(0.2)
+        return taken
+
+
+@asynccontextmanager
+async def serving(folder: Path, **options: Any) -> AsyncGenerator[Client]:
+    """Serve the application."""
+    driver = GatedDriver(folder / "files")
+    backend = StorageBackend("documents", driver=driver)
+    engine = create_async_engine(f"sqlite+aiosqlite:///{folder}/rows.db")
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+    app: Any = make_app(backend, engine, **options)
+    transport = httpx.ASGITransport(app)
+    async with app.lifespan(), httpx.AsyncClient(transport=transport, base_url="http://testserver") as http:
+        yield Client(http, driver, backend)
+
+
+async def test_next_part_is_read_while_one_is_stored(tmp_path: Path) -> None:
+    """The bytes of one part are read ahead, and no more."""
+    async with serving(tmp_path) as client:
+        url = await client.create(4 * PART_BYTES)
+        sending = client.append(url, 4 * PART_BYTES)
+        assert 2 * PART_BYTES - MIB <= await client.rest() <= 2 * PART_BYTES + MIB
+        assert client.driver.begun == 1
+        client.driver.gate.set()
+        answer = await sending
+        assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(4 * PART_BYTES))
+        (info,) = client.backend.list()
+        assert b"".join(client.backend.get(info.key)) == PIECE * 32
+
+
+async def test_store_that_fails_ends_the_request_at_once(tmp_path: Path) -> None:
+    """A client that sends nothing more is told, and can go on from what was committed."""
+    async with serving(tmp_path) as client:
+        client.driver.waiting_part, client.driver.is_broken = 2, True
+        url = await client.create(4 * PART_BYTES)
+        sending = client.append(url, 2 * PART_BYTES + MIB, stalls=True)
+        assert await client.rest() == 2 * PART_BYTES
+        client.driver.gate.set()
+        assert (await asyncio.wait_for(sending, 10)).status_code == 503
+        assert (await client.ask("HEAD", url)).headers["upload-offset"] == str(PART_BYTES)
+
+
+async def test_refusal_waits_for_the_part_on_its_way(tmp_path: Path) -> None:
+    """A file that is refused while a part is stored leaves nothing behind."""
+    async with serving(tmp_path, rules=[NineMebibytes()]) as client:
+        url = await client.create(2 * PART_BYTES)
+        sending = client.append(url, 2 * PART_BYTES)
+        assert 9 * MIB <= await client.rest() <= 10 * MIB
+        assert (client.driver.begun, sending.done()) == (1, False)
+        client.driver.gate.set()
+        answer = await sending
+        assert (answer.status_code, answer.json()["detail"]) == (400, "It is too long")
+        assert (await client.ask("HEAD", url)).status_code == 404
+        assert [path for path in client.driver.root.rglob("*") if path.is_file()] == []
