@@ -50,11 +50,13 @@ def test_no_failed_test_is_no_excuse(root: Path) -> None:
         second_look.main(f'{sys.executable} -c "raise SystemExit(3)"')
 
 
-def test_many_failures_get_no_second_look(root: Path) -> None:
+@pytest.mark.usefixtures("root")
+def test_many_failures_get_no_second_look(capfd: pytest.CaptureFixture[str]) -> None:
     """What breaks many tests is no chance."""
     names = [f'"test_it.py::test_{number}"' for number in range(second_look.MOST + 1)]
     program = "import pathlib, sys; file = pathlib.Path(sys.argv[1]); file.parent.mkdir(parents=True)"
     write = f"{program}; file.write_text(sys.argv[2]); sys.exit(1)"
     content = "{" + ", ".join(f"{name}: true" for name in names) + "}"
     assert second_look.main(f"{sys.executable} -c '{write}' {second_look.FAILED} '{content}'") == 1
-    assert second_look.FAILED.is_relative_to(root)
+    said = capfd.readouterr().out
+    assert ("too many for a second look" in said, "Second look, 1" in said) == (True, False)
