@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
-from tests.servers import chromium
-from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, find_package, free_port, running
+from tests.direct.pages import shown
+from tests.servers.processes import free_port
 from tests.tus.stores import describe_local, open_store
 
 pytestmark = pytest.mark.slow
@@ -31,26 +30,11 @@ MAKE_ROW = """async () => {
 
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
-    """The element; a script error, or something that the page's policy refuses, fails the test."""
-    find_package("uvicorn", "pip install uvicorn")
-    program, port, complaints = chromium.executable(), free_port(), list[str]()
-    command = [sys.executable, "-P", "-m", "uvicorn", "tests.direct.uppy_app:app", "--port", str(port)]
-    environment = {**TESTS_IMPORTABLE, "DIRECT_STORE": describe_local(tmp_path), "DIRECT_FOLDER": str(tmp_path)}
-    expect.set_options(timeout=PATIENCE_MS)
-    with (
-        running("uvicorn", command, tmp_path, Surroundings(environment=environment)) as process,
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=list(chromium.ARGUMENTS)) as browser,
-    ):
-        process.wait_for_port(port)
-        found = browser.new_page()
+    """The element."""
+    with shown("/element", describe_local(tmp_path), tmp_path, free_port()) as found:
         found.set_default_timeout(PATIENCE_MS)
-        found.on("filechooser", lambda _: None)
-        found.on("pageerror", lambda error: complaints.append(str(error)))
-        found.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-        found.goto(f"http://{HOST}:{port}/element")
+        expect.set_options(timeout=PATIENCE_MS)
         yield found
-    assert complaints == []
 
 
 def choose(page: Page, file: Path) -> Locator:

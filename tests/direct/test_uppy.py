@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.direct.cors import permit
-from tests.servers import chromium
+from tests.direct.pages import shown
 from tests.servers.npm import find_package_file
-from tests.servers.processes import HOST, TESTS_IMPORTABLE, Surroundings, find_package, free_port, running
+from tests.servers.processes import HOST, free_port
 from tests.tus.stores import describe, open_store
 
 UPLOAD = """
@@ -76,22 +75,10 @@ def test_bucket_permits_what_was_applied(store: str, capsys: pytest.CaptureFixtu
 @pytest.fixture
 def page(store: str, tmp_path: Path) -> Iterator[Page]:
     """A page of an application whose files are in Ceph, from an origin that the bucket knows."""
-    find_package("uvicorn", "pip install uvicorn")
     find_package_file("uppy/dist/uppy.min.js")
-    program, port = chromium.executable(), free_port()
-    url = f"http://{HOST}:{port}"
-    permit(open_store(store), url, apply=True)
-    command = [sys.executable, "-P", "-m", "uvicorn", "tests.direct.uppy_app:app", "--port", str(port)]
-    environment = {**TESTS_IMPORTABLE, "DIRECT_STORE": store, "DIRECT_FOLDER": str(tmp_path)}
-    with (
-        running("uvicorn", command, tmp_path, Surroundings(environment=environment)) as process,
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=list(chromium.ARGUMENTS)) as browser,
-    ):
-        process.wait_for_port(port)
-        found = browser.new_page()
+    permit(open_store(store), f"http://{HOST}:{(port := free_port())}", apply=True)
+    with shown("/page", store, tmp_path, port) as found:
         found.set_default_timeout(120_000)
-        found.goto(f"{url}/page")
         yield found
 
 

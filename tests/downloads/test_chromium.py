@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Response, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, Response, Route
 
 from tests.downloads.in_browsers import CAUGHT, HOSTILE, SONG_SECONDS
 from tests.downloads.serving import Served
@@ -19,11 +19,7 @@ pytestmark = pytest.mark.matrix(cases=1)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium."""
-    program, arguments = chromium.executable(), list(chromium.ARGUMENTS)
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=arguments) as found,
-    ):
+    with chromium.launched() as found:
         yield found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.element.tus_app import POLICY, Fault
 from tests.servers import chromium
@@ -96,11 +96,7 @@ def tus(tus_server: Tus) -> Iterator[Tus]:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Chromium. Its loop runs in this thread until it is closed, so no test of this package may be asynchronous."""
-    program, arguments = chromium.executable(), list(chromium.ARGUMENTS)
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=arguments) as found,
-    ):
+    with chromium.launched() as found:
         yield found
 
 
@@ -125,9 +121,7 @@ def show(context: BrowserContext, tus: Tus) -> Iterator[Show]:
         )
         tus.show(form.format(element), *scripts, policy=policy)
         page = context.new_page()
-        page.on("filechooser", lambda _: None)  # from now on, not a moment after the first dialog has been opened
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+        chromium.watch(page, complaints)
         page.goto("/page")
         return page
 

@@ -50,7 +50,7 @@ class Fault:
 
     method: str
     status: int = 0
-    """The status that is answered; 0 for none yet, until the faults are set anew; `BREAK` for an answer that breaks off.
+    """The status that is answered; 0 for none yet, until the faults are set anew; `BREAK` for an answer that breaks.
 
     The body is read to its end before: a connection that closes with unread bytes is reset, and Chromium may then
     repeat the request by itself, unseen by the page.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.example_app.example import Example
 from tests.servers import chromium
@@ -24,12 +24,9 @@ PATIENCE_MS = 30_000
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's browser."""
-    executable = chromium.executable()
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(chromium.ARGUMENTS))
-        yield browser
-        browser.close()
+    with chromium.launched() as found:
+        expect.set_options(timeout=PATIENCE_MS)
+        yield found
 
 
 @pytest.fixture
@@ -48,15 +45,9 @@ def example(running: Example) -> Example:
 def context(browser: Browser, example: Example) -> Iterator[BrowserContext]:
     """A browser that has seen nothing; a script error, or something that a page's policy refuses, fails the test."""
     complaints: list[str] = []
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-        page.on("filechooser", lambda _: None)  # from now on, not a moment after the first dialog has been opened
-
     context = browser.new_context(base_url=example.url, has_touch=True)
     context.set_default_timeout(PATIENCE_MS)
-    context.on("page", watch)
+    context.on("page", lambda page: chromium.watch(page, complaints))
     yield context
     context.close()
     assert complaints == []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.servers.processes import missing
 
-__all__ = ("ARGUMENTS", "executable")
+__all__ = ("ARGUMENTS", "executable", "launched", "watch")
 
 ARGUMENTS = (
     "--no-sandbox",  # it refuses to run as root with one
@@ -34,3 +38,21 @@ def executable() -> Path:
     if found is None:
         missing("Chromium is not installed: apt-get install chromium")
     return Path(found)
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """Run it; raises the same as `executable`."""
+    program = executable()
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS)) as browser,
+    ):
+        yield browser
+
+
+def watch(page: Page, complaints: list[str]) -> None:
+    """Note script errors of a page, and what its policy refuses."""
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
+    page.on("filechooser", lambda _: None)  # from now on, not a moment after the first dialog has been opened

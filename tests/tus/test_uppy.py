@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-from playwright.sync_api import sync_playwright
 
 from tests.servers import chromium
 from tests.servers.npm import find_package_file
@@ -41,11 +40,9 @@ def test_uppy_uploads(request: pytest.FixtureRequest, tmp_path: Path, kind: str)
     engine = sa.create_engine(database := f"sqlite:///{tmp_path / 'rows.db'}", poolclass=sa.NullPool)
     Base.metadata.create_all(engine)
     store = describe(request, kind, tmp_path)
-    with serving(tmp_path, store, database) as (port, _), sync_playwright() as playwright:
+    with serving(tmp_path, store, database) as (port, _), chromium.launched() as browser:
         origin = f"http://{HOST}:{port}"
-        program, arguments = chromium.executable(), list(chromium.ARGUMENTS)
-        launched = playwright.chromium.launch(executable_path=program, args=arguments)
-        with launched as browser, browser.new_context(base_url=origin) as context:
+        with browser.new_context(base_url=origin) as context:
             page = context.new_page()
             page.route("**/page", lambda route: route.fulfill(body="<!doctype html><title>Page</title>"))
             page.goto("/page")
