@@ -157,9 +157,7 @@ class _HttpExchange(StreamedExchange):
 
     async def append(self, upload_id: str) -> Response[Any]:
         asked, name = http_uploads.read_append(self.headers), await self._name(upload_id)
-        if self._routes.authorize is not None:  # before the request takes the upload from another one
-            await self._allow((await self._find(name)).metadata, "write")
-        async with await self._hold(name) as hold:
+        async with await self._hold_to_write(name) as hold:
             upload = unexpired(hold.upload)
             if upload.is_complete:
                 await self._require_free(upload)

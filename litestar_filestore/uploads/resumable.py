@@ -339,6 +339,12 @@ class Exchange:
             raise unknown_upload()
         return hold
 
+    async def _hold_to_write(self, name: UploadName) -> Hold:
+        """Hold an upload to which this request may write; one that may not does not take it from another."""
+        if self._routes.authorize is not None:
+            await self._allow((await self._find(name)).metadata, "write")
+        return await self._hold(name)
+
     def _check_names(self, metadata: str | None, size: int | None) -> None:
         """Refuse what has a wrong type by its name and by what the client says, before its bytes are sent for nothing.
 
@@ -569,10 +575,8 @@ class _TusExchange(StreamedExchange):
     # -- what comes
 
     async def append(self, upload_id: str) -> _Answer:
-        asked, name = tus.read_append(self.headers), await self._name(upload_id)
-        if self._routes.authorize is not None:  # before the request takes the upload from another one
-            await self._allow((await self._find(name)).metadata, "write")
-        async with await self._hold(name) as hold:
+        asked = tus.read_append(self.headers)
+        async with await self._hold_to_write(await self._name(upload_id)) as hold:
             upload = unexpired(hold.upload)
             if upload.is_complete:
                 return await self._append_nothing(upload, asked)
