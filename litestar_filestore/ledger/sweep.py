@@ -58,7 +58,8 @@ _STEP_SECONDS = 60.0
 """How long a transaction of a sweep may take on a server; a ledger with millions of entries needs some seconds."""
 _COUNTS = 25
 """How often a sweep adds entries to counters, some thousand at a time: 100,000 in all."""
-_SWEPT = (State.DOOMED, State.GONE, State.STAGED)
+_SWEPT = (State.DOOMED, State.STAGED, State.GONE)
+"""In this order: where there is always more than a sweep can do, it frees what takes room before it forgets."""
 
 
 @dataclass

@@ -50,6 +50,8 @@ HOSTILE = SweepConfig(
 )
 _KILL_AT_POINT = 0.004
 _SWEEPERS = 2
+_SWEPT_AT_A_TIME = 20
+"""There may always be more to sweep, and a sweep counts when it has ended."""
 _FAULTY_CALLS = 10_000
 
 
@@ -185,7 +187,7 @@ def tidy(plan: Plan, random: Random, journal: Path) -> None:
     deadline = time.monotonic() + plan.seconds
     while time.monotonic() < deadline:
         try:
-            result = world.sweep(HOSTILE)
+            result = world.sweep(HOSTILE, limit=_SWEPT_AT_A_TIME)
         except Exception as error:  # noqa: BLE001  # judged
             name = expected_error(error)
             _note(journal, "count" if name else "unexpected", f"sweep: {name}" if name else traceback.format_exc())

@@ -108,6 +108,17 @@ def test_limit(seeded: World) -> None:
     assert sweep(seeded.engine, LEDGER, storages, config, limit=3) == SweepResult(deleted=2)
 
 
+def test_room_is_freed_before_tombstones_are_forgotten(seeded: World) -> None:
+    """A sweep that cannot do everything that is due deletes what was abandoned first."""
+    delete_rows(seeded, 2)
+    seeded.sweep()
+    with seeded.engine.begin() as connection:
+        Ledger(LEDGER).stage(connection, [ObjectKey(BACKEND, "abandoned")])
+    seeded.pass_time()
+    assert seeded.sweep(limit=1) == SweepResult(deleted=1)
+    assert seeded.sweep(limit=1) == SweepResult(forgotten=1)
+
+
 def test_failing_delete_is_noted_and_tried_again(seeded: World) -> None:
     """The entry keeps the number of attempts and the last error; each failure doubles the wait."""
     fail(seeded, Fault("delete", BackendUnavailableError("out of order"), times=2))

@@ -221,9 +221,9 @@ class World:
 
     # -- what mends it
 
-    def sweep(self, config: SweepConfig | None = None) -> SweepResult:
-        """Sweep once with the time as it is."""
-        return sweep(self.engine, LEDGER, self.registry, config)
+    def sweep(self, config: SweepConfig | None = None, *, limit: int = 10_000) -> SweepResult:
+        """Sweep once with the time as it is, up to `limit` objects."""
+        return sweep(self.engine, LEDGER, self.registry, config, limit=limit)
 
     def pass_time(self, seconds: float = LONG) -> None:
         """Make everything in the ledger older, instead of waiting."""
