@@ -51,12 +51,14 @@ stress: $(HAVE_TEST) ## Run minutes of concurrency, kills and cancellations
 test-floors: $(HAVE_FLOORS) ## Run a selection of the tests on the oldest versions that pyproject.toml allows (a minute)
 	$(RUN) -m tests.floors $(ARGS)
 
-bench: $(HAVE_BENCH) ## Compare with peers and judge by the targets (8 minutes)
+bench: $(HAVE_BENCH) ## Compare with peers and judge by the targets (9 minutes)
 	$(RUN) -m benchmarks.driver $(ARGS)
+	$(RUN) -m benchmarks.resumable
 
 bench-full: $(HAVE_BENCH) ## The same for all sizes, and memory and ledger at size (an hour)
 	$(RUN) -m benchmarks.driver --full $(ARGS)
 	# They fail above their limits.
+	$(RUN) -m benchmarks.resumable
 	$(RUN) -m benchmarks.uploads
 	$(RUN) -m benchmarks.ledger_sizes
 	$(RUN) -m benchmarks.memory
