@@ -322,7 +322,8 @@ class ByteBudget:
 
     An upload that holds some gives them back when the backend has taken them. Meanwhile it waits neither for its client
     nor for more of the budget. So every wait for the budget ends, unless a backend hangs; uploads to other backends go
-    on.
+    on. Where an upload goes is known when its beginning has been read. Where there are several backends, that is always
+    read, one after the other, as only a backend that hangs may have taken everything; where there is one, it waits.
     """
 
     def __init__(self, total_bytes: int) -> None:
@@ -349,8 +350,11 @@ class ByteBudget:
 
     def take_more(self, size: int, *, store: str | None = None) -> None:
         """Take `size` bytes that are in memory already, even if they are not free."""
+        is_new = store not in self._held
         self.free_bytes -= size
         self._held[store] += size
+        if is_new:
+            self._wake_next()  # with a second backend, there may be room
 
     def give(self, size: int, *, store: str | None = None) -> None:
         """Give bytes back."""
@@ -362,6 +366,8 @@ class ByteBudget:
         held = self._held[store]
         share = self._total_bytes // 2 if store is not None and _has_several(self._held) else self._total_bytes
         room = min(self.free_bytes, share - held)
+        if store is None and self.free_bytes < self._total_bytes and not _has_several(self._held):
+            return room  # it goes where all others go
         return room if held > 0 else max(room, least)  # the first one always proceeds
 
     async def _wait(self, store: str | None, least: int) -> None:

@@ -69,6 +69,21 @@ async def test_memory_of_each_store() -> None:
         assert await waiting == 40
 
 
+async def test_memory_of_what_is_not_known_to_go_elsewhere() -> None:
+    """With one store, its uploads hold no more together than is allowed; with several, one of them may hang."""
+    budget = ByteBudget(100)
+    async with asyncio.timeout(PATIENCE):
+        budget.take_more(100, store="first")
+        waiting = asyncio.create_task(budget.take(20, least=10))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        budget.take_more(10, store="second")
+        assert await waiting == 10
+        budget.give(10)
+        assert await budget.take(20, least=10) == 10
+    assert await ByteBudget(5).take(20, least=10) == 10
+
+
 async def test_parts_of_each_store() -> None:
     """The same holds for the parts that stores gather, and the next upload to a store is let through if it is alone."""
     budget = PartBudget(100)
