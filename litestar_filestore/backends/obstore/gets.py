@@ -47,8 +47,9 @@ LARGEST_BYTES = 4 * 1024 * 1024
 """Size up to which requests grow. Larger ones gain nothing and do not fit in the processor's cache."""
 SHARED_BYTES = 64 * 1024 * 1024
 """Memory shared by all readers of a store; when it is used up, each goes on with `LEAST_BYTES`."""
-IN_FLIGHT = 2
-"""Concurrent requests of an async read: the next one is under way while the reader waits for the current one."""
+IN_FLIGHT = 3
+"""Concurrent requests of an async read for a consumer that keeps up. With three, 256 MB come a seventh faster than with
+two from a store on the same machine."""
 PIECE_BYTES = 512 * 1024
 """Size of a piece for a consumer that keeps up."""
 SMALL_PIECE_BYTES = 32 * 1024
@@ -203,7 +204,7 @@ def read_async(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of a range; see `Driver.get_async`.
 
-    Two requests run ahead of a consumer that keeps up. For one that pauses, what was read ahead is dropped and
+    Three requests run ahead of a consumer that keeps up. For one that pauses, what was read ahead is dropped and
     requested again later. So many paused consumers hold only a small piece each.
 
     Args:

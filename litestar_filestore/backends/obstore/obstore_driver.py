@@ -311,7 +311,7 @@ class ObstoreDriver(Driver):
         return read(self.store, path, start, end)
 
     def get_async(self, path: str, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-        """Read range by range, two ahead of a consumer that keeps up, in blocks of up to half a MiB."""
+        """Read range by range, three ahead of a consumer that keeps up, in blocks of up to half a MiB."""
         return read_async(self.store, path, start, end, self._read_ahead)
 
     async def open_version_async(self, path: str, start: int, end: int | None) -> StoredVersion | None:
