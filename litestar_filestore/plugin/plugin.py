@@ -183,6 +183,7 @@ class FilestorePlugin(InitPlugin, ReceiveRoutePlugin, OpenAPISchemaPlugin, CLIPl
         keep_memory_of_messages()
         storer.has_started = True
         async with end_watched(), self._config.lifespan(app):
+            self._config.limits.budget.is_for_one_store = len(self._config.registry.registered_backends()) == 1
             try:
                 with self._config.registry.kept_by(storer), telling(app, self._config):
                     yield

@@ -331,6 +331,8 @@ class ByteBudget:
         self._total_bytes = total_bytes
         self.free_bytes = total_bytes
         """Bytes that are left; below zero if a server has delivered more than was requested."""
+        self.is_for_one_store = False
+        """Whether there is only one backend, as far as is known at the start of the application."""
         self._held: Counter[str | None] = Counter()
         self._waiting: deque[_Turn] = deque()
 
@@ -366,9 +368,13 @@ class ByteBudget:
         held = self._held[store]
         share = self._total_bytes // 2 if store is not None and _has_several(self._held) else self._total_bytes
         room = min(self.free_bytes, share - held)
-        if store is None and self.free_bytes < self._total_bytes and not _has_several(self._held):
-            return room  # it goes where all others go
-        return room if held > 0 else max(room, least)  # the first one always proceeds
+        if held > 0 or (store is None and self._all_go_one_way and self.free_bytes < self._total_bytes):
+            return room
+        return max(room, least)  # the first one always proceeds
+
+    @property
+    def _all_go_one_way(self) -> bool:
+        return self.is_for_one_store and not _has_several(self._held)
 
     async def _wait(self, store: str | None, least: int) -> None:
         turn = _Turn(store, least, asyncio.get_running_loop().create_future())

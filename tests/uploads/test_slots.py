@@ -72,6 +72,10 @@ async def test_memory_of_each_store() -> None:
 async def test_memory_of_what_is_not_known_to_go_elsewhere() -> None:
     """With one store, its uploads hold no more together than is allowed; with several, one of them may hang."""
     budget = ByteBudget(100)
+    budget.take_more(100, store="hangs")
+    assert await budget.take(20, least=10) == 10
+    budget = ByteBudget(100)
+    budget.is_for_one_store = True
     async with asyncio.timeout(PATIENCE):
         budget.take_more(100, store="first")
         waiting = asyncio.create_task(budget.take(20, least=10))
