@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import secrets
+import sys
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
@@ -438,14 +439,16 @@ class Receiver:
 
     async def _next(self, arrivals: Arrivals, *, may_keep: bool) -> Block | None:
         """Return the next block; ``None`` at the end, and if somebody else wants the upload."""
-        if self._storing is not None and self._storing.done():
-            await self._settle()
         if self._hold.is_wanted:
             return None
         reading = self._reading = self._hold.waiting = asyncio.ensure_future(_first(arrivals))
         while not reading.done():
-            await asyncio.wait({reading}, timeout=self._seconds_left if may_keep else None)
-            if not reading.done():
+            either = {reading} if self._storing is None else {reading, self._storing}
+            left = self._seconds_left if may_keep else None
+            await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if self._storing is not None and self._storing.done():
+                await self._settle()
+            if may_keep and not reading.done():
                 await self._keep_in_time()
         self._hold.waiting = None
         if reading.cancelled():
@@ -460,9 +463,9 @@ class Receiver:
             self._reading.cancel()
         if left := {task for task in (self._reading, self._storing) if task is not None and not task.done()}:
             await finish(asyncio.wait(left))
-        if (storing := self._storing) is not None and not storing.cancelled():  # something else has failed before
-            self._storing = None
-            if (error := storing.exception()) is not None:
+        if (storing := self._storing) is not None and not storing.cancelled():
+            error = storing.exception()
+            if error is not None and error is not sys.exception():  # something else has failed before
                 logger.warning("An upload that has failed could not store a part, either: %s", error)
 
     @property
@@ -488,8 +491,7 @@ class Receiver:
             await self._settle()
             if self.is_complete and self._now.store_upload is None:
                 break
-            storing = self._storing = asyncio.create_task(self._store(self._cut(part_bytes), part_bytes, commit=commit))
-            storing.add_done_callback(self._stop_if_failed)
+            self._storing = asyncio.create_task(self._store(self._cut(part_bytes), part_bytes, commit=commit))
         if commit:
             await self._keep_in_time()
 
@@ -498,19 +500,16 @@ class Receiver:
         if commit:
             await self._commit(offset=self._stored_bytes)
 
-    def _stop_if_failed(self, storing: asyncio.Task[None]) -> None:
-        if (storing.cancelled() or storing.exception() is not None) and self._hold.waiting is not None:
-            self._hold.waiting.cancel()  # nothing more is read; the error is raised by who settles
-
     async def _settle(self) -> None:
         """Wait until the part is stored that is on its way, and raise what has come between.
 
-        A caller that is cancelled leaves it on its way.
+        A caller that is cancelled leaves it on its way. A part that is not stored is never forgotten: what has come
+        behind it must not be kept.
         """
         if (storing := self._storing) is not None:
             await asyncio.wait({storing})
-            self._storing = None
             storing.result()
+            self._storing = None
 
     async def _put_part(self, taken: list[Block], size: int) -> None:
         await self._begin()

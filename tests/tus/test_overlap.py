@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from litestar_filestore import StorageBackend
@@ -24,6 +25,7 @@ MIB = 1024 * 1024
 PART_BYTES = 8 * MIB
 PIECE = bytes(range(256)) * 4096
 """What the client sends at a time."""
+PATIENCE = 30.0
 
 
 class GatedDriver(LocalDriver):
@@ -35,7 +37,8 @@ class GatedDriver(LocalDriver):
         self.gate = asyncio.Event()
         self.waiting_part = 1
         self.begun = 0
-        self.is_broken = False
+        self.error: BaseException | None = None
+        """What becomes of it."""
 
     async def put_part_async(
         self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
@@ -44,8 +47,8 @@ class GatedDriver(LocalDriver):
         self.begun += 1
         if self.begun == self.waiting_part:
             await self.gate.wait()
-            if self.is_broken:
-                raise BackendUnavailableError("On purpose")
+            if self.error is not None:
+                raise self.error
         return await super().put_part_async(path, upload, number, offset, blocks, size=size)
 
 
@@ -96,13 +99,13 @@ class Client:
         sent = self.ask("PATCH", url, body(), Content_Type=OFFSET_TYPE, Upload_Offset="0")
         return asyncio.create_task(sent)
 
-    async def rest(self) -> int:
-        """Return how many bytes the server has taken once it takes no more for the moment."""
-        taken = -1
-        while taken != self.taken:
-            taken = self.taken
-            await asyncio.sleep(0.2)
-        return taken
+    async def takes(self, least: int) -> int:
+        """Wait until a part waits and the server has taken so much; return how much it has soon after."""
+        async with asyncio.timeout(PATIENCE):
+            while self.taken < least or self.driver.begun < self.driver.waiting_part:  # noqa: ASYNC110  # two counters
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        return self.taken
 
 
 @asynccontextmanager
@@ -124,7 +127,7 @@ async def test_next_part_is_read_while_one_is_stored(tmp_path: Path) -> None:
     async with serving(tmp_path) as client:
         url = await client.create(4 * PART_BYTES)
         sending = client.append(url, 4 * PART_BYTES)
-        assert 2 * PART_BYTES - MIB <= await client.rest() <= 2 * PART_BYTES + MIB
+        assert await client.takes(2 * PART_BYTES - MIB) <= 2 * PART_BYTES + MIB
         assert client.driver.begun == 1
         client.driver.gate.set()
         answer = await sending
@@ -133,16 +136,17 @@ async def test_next_part_is_read_while_one_is_stored(tmp_path: Path) -> None:
         assert b"".join(client.backend.get(info.key)) == PIECE * 32
 
 
-async def test_store_that_fails_ends_the_request_at_once(tmp_path: Path) -> None:
+async def test_store_that_fails_ends_the_request_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A client that sends nothing more is told, and can go on from what was committed."""
     async with serving(tmp_path) as client:
-        client.driver.waiting_part, client.driver.is_broken = 2, True
+        client.driver.waiting_part, client.driver.error = 2, BackendUnavailableError("On purpose")
         url = await client.create(4 * PART_BYTES)
         sending = client.append(url, 2 * PART_BYTES + MIB, stalls=True)
-        assert await client.rest() == 2 * PART_BYTES
+        assert await client.takes(2 * PART_BYTES) == 2 * PART_BYTES
         client.driver.gate.set()
-        assert (await asyncio.wait_for(sending, 10)).status_code == 503
+        assert (await asyncio.wait_for(sending, PATIENCE)).status_code == 503
         assert (await client.ask("HEAD", url)).headers["upload-offset"] == str(PART_BYTES)
+        assert "could not store a part, either" not in caplog.text  # it is the answer's error
 
 
 async def test_refusal_waits_for_the_part_on_its_way(tmp_path: Path) -> None:
@@ -150,10 +154,23 @@ async def test_refusal_waits_for_the_part_on_its_way(tmp_path: Path) -> None:
     async with serving(tmp_path, rules=[NineMebibytes()]) as client:
         url = await client.create(2 * PART_BYTES)
         sending = client.append(url, 2 * PART_BYTES)
-        assert 9 * MIB <= await client.rest() <= 10 * MIB
+        assert await client.takes(9 * MIB) <= 10 * MIB
         assert (client.driver.begun, sending.done()) == (1, False)
         client.driver.gate.set()
         answer = await sending
         assert (answer.status_code, answer.json()["detail"]) == (400, "It is too long")
         assert (await client.ask("HEAD", url)).status_code == 404
         assert [path for path in client.driver.root.rglob("*") if path.is_file()] == []
+
+
+async def test_part_that_is_cancelled_leaves_no_gap(tmp_path: Path) -> None:
+    """What has come behind a part that is not stored is not kept either."""
+    async with serving(tmp_path) as client:
+        client.driver.waiting_part, client.driver.error = 2, asyncio.CancelledError()
+        url = await client.create(4 * PART_BYTES)
+        sending = client.append(url, 2 * PART_BYTES + MIB)
+        await client.takes(2 * PART_BYTES)
+        client.driver.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(sending, PATIENCE)
+        assert (await client.ask("HEAD", url)).headers["upload-offset"] == str(PART_BYTES)
