@@ -150,6 +150,8 @@ class _Run:
         for number in range(self._rounds or case.rounds):
             for name in _rotated(list(works), number):
                 samples[name].append(works[name].measure())
+                for other in (others or {}).values():
+                    other.clean()
         for each in works.values():
             each.close()
         self._results[case.name] = {name: figures_of(taken) for name, taken in samples.items()}

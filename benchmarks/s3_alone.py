@@ -50,11 +50,10 @@ class Alone:
                 pass
         taken = time.perf_counter() - start
         sample = Sample(1, self._case.size, taken, time.process_time() - cpu, latencies=(taken,))
-        self._clean()
         return sample
 
-    def _clean(self) -> None:
-        """Give the server its memory back: remove what the applications stored."""
+    def clean(self) -> None:
+        """Give the server its memory back: remove what was uploaded, by the applications too."""
         if self._case.action == "upload":
             self.close()
 

@@ -53,12 +53,12 @@ mon data avail crit = 1
 paxos propose interval = 0.02
 osd data = {directory}/osd
 osd objectstore = memstore
-memstore device bytes = 6442450944
+memstore device bytes = 12884901888
 osd pool default size = 1
 rgw data = {directory}/rgw
 rgw frontends = beast endpoint={host}:{gateway_port} tcp_nodelay=1
 rgw gc obj min wait = 0
-rgw gc processor period = 30
+rgw gc processor period = 5
 rgw gc processor max time = 30
 """
 
