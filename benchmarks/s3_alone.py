@@ -49,8 +49,7 @@ class Alone:
             for _ in self._blocks():
                 pass
         taken = time.perf_counter() - start
-        sample = Sample(1, self._case.size, taken, time.process_time() - cpu, latencies=(taken,))
-        return sample
+        return Sample(1, self._case.size, taken, time.process_time() - cpu, latencies=(taken,))
 
     def clean(self) -> None:
         """Give the server its memory back: remove what was uploaded, by the applications too."""

@@ -45,6 +45,7 @@ from litestar_filestore.ledger.quota import ask_quota, asks_quota, owner_of_new_
 from litestar_filestore.ledger.reserves import Kind, Reserves
 from litestar_filestore.ledger.schemas import mark_saved, mark_staged
 from litestar_filestore.ledger.staging import (
+    give_back_at_end,
     in_time,
     line_of,
     owner_of_pool,
@@ -58,7 +59,7 @@ from litestar_filestore.ledger.sweep import tell_doomed
 from litestar_filestore.ledger.table import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterable, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -91,8 +92,8 @@ _LATE_SECONDS = 1.0
 """If a transaction takes longer, another one may start beside it."""
 _WAYS = 4
 """Most transactions at a time; all but one of them are late."""
-_MOST_ON_LINE = 64
-"""Most objects that one statement stages on a line: each number of them is a statement that is kept."""
+_MOST_AT_ONCE = 64
+"""Most objects that one statement enters or removes; on a line, each number of them is a statement that is kept."""
 
 
 class _Entry:
@@ -129,6 +130,13 @@ class _Intent(NamedTuple):
     """Its kind, and what makes keys of this kind, if others may be reserved with it."""
 
 
+class _Reserved(NamedTuple):
+    """New keys of one kind, whose intents are written ahead."""
+
+    kind: Kind
+    keys: list[ObjectKey]
+
+
 _Outcomes: TypeAlias = "list[tuple[_Entry, Any, Exception | None]]"
 
 
@@ -152,6 +160,8 @@ class Intents:
         # SQLite has one writer, which waits for a lock and not for a server.
         self._ways = 1 if self._engine.dialect.name == "sqlite" else _WAYS
         self._line = line_of(self._engine)
+        # A database in memory has only the connection of the application, which may be in a transaction.
+        self._is_beside = staging_engine(self._engine) is not None
         self._staging: dict[int, Prepared] = {}
         """Statements that stage so many objects."""
         self._reserves = Reserves()
@@ -218,7 +228,7 @@ class Intents:
     async def _stage_on_line(self, line: Line, intents: Sequence[_Intent]) -> bool:
         entries = [(each.key, each.owner) for each in intents]
         if (reserved := self._to_reserve(intents)) is not None:
-            entries += [(ObjectKey(reserved[0].backend, key), None) for key in reserved[1]]
+            entries += [(key, None) for key in reserved.keys]
         prepared = self._staging.get(len(entries))
         if prepared is None:
             statement = self._ledger.staging_of(len(entries))
@@ -234,10 +244,7 @@ class Intents:
             # The statement may still be on its way. This one runs after it.
             await finish(self._forget_on_line(line, [key for key, _ in entries]))
             raise
-        if reserved is not None:
-            reach("intent.reserved")
-            self._reserves.add(*reserved)
-            line.reservers.add(self)
+        self._have_reserved(reserved)
         return True
 
     async def _forget_on_line(self, line: Line, keys: Sequence[ObjectKey]) -> None:
@@ -251,26 +258,40 @@ class Intents:
 
     def take_reserved(self, kind: Kind) -> ObjectKey | None:
         """Return the key of a new object whose intent was written ahead; ``None`` if there is none."""
-        if self._open_line() is None or owner_of_new_objects.get() is not None:
+        if owner_of_new_objects.get() is not None:
             return None
+        self._open_line()
         key = self._reserves.take(kind)
         return None if key is None else ObjectKey(kind.backend, key)
 
-    def _to_reserve(self, intents: Sequence[_Intent]) -> tuple[Kind, list[str]] | None:
+    def _to_reserve(self, intents: Sequence[_Intent]) -> _Reserved | None:
         """Return new keys to enter with these, so that the statement enters 2, 4, 8, 16, 32 or 64 in all."""
+        if not self._is_beside or len(intents) >= _MOST_AT_ONCE:
+            return None
         for intent in intents:
             if intent.more is not None and (wanted := self._reserves.wanted(intent.more[0])):
                 kind, make = intent.more
-                total = min(1 << (len(intents) + wanted - 1).bit_length(), _MOST_ON_LINE)
-                return kind, [make() for _ in range(total - len(intents))]
+                total = min(1 << (len(intents) + wanted - 1).bit_length(), _MOST_AT_ONCE)
+                return _Reserved(kind, [ObjectKey(kind.backend, make()) for _ in range(total - len(intents))])
         return None
 
-    def taking_back(self) -> Iterator[Prepared]:
-        """Return the statements that remove the reserved entries; nothing uses them any more."""
+    def _have_reserved(self, reserved: _Reserved | None) -> None:
+        """Let uploads take keys whose entries are committed."""
+        if reserved is None:
+            return
+        reach("intent.reserved")
+        self._reserves.add(reserved.kind, [key.key for key in reserved.keys])
+        give_back_at_end(self._engine, self)
+
+    def give_back(self, beside: Engine) -> None:
+        """Remove the reserved entries; nothing uses them any more."""
         keys = [ObjectKey(*each) for each in self._reserves.give_back()]
-        for start in range(0, len(keys), _MOST_ON_LINE):
-            statement = self._ledger.forgetting(keys[start : start + _MOST_ON_LINE])
-            yield Prepared.of(statement, self._engine.dialect)
+        if not keys:
+            return
+        schemas = schema_map(self._engine)
+        with beside.execution_options(schema_translate_map=schemas or None).begin() as connection:
+            for start in range(0, len(keys), _MOST_AT_ONCE):
+                self._ledger.forget(connection, keys[start : start + _MOST_AT_ONCE])
 
     async def forget(self, keys: Collection[ObjectKey]) -> None:
         """Remove staged objects that are not being written; see `forget`."""
@@ -440,12 +461,19 @@ class Intents:
 
     async def _talk(self, batch: list[_Entry]) -> _Outcomes:
         intents = [entry.intent for entry in batch if entry.intent is not None]
-        line = self._open_line() if len(intents) == len(batch) <= _MOST_ON_LINE else None
+        line = self._open_line() if len(intents) == len(batch) <= _MOST_AT_ONCE else None
         if line is not None and await self._stage_on_line(line, intents):
             return [(entry, None, None) for entry in batch]
+        # On the event loop, before and after: uploads take reserved keys there.
+        new = [entry.intent for entry in batch if entry.intent is not None and entry.is_new]
+        reserved = self._to_reserve(new)
+        commit = partial(self._commit, batch, reserved)
         if self._engine.dialect.is_async:
-            return await greenlet_spawn(self._commit, batch)
-        return await run_blocking(partial(self._commit, batch))
+            outcomes, is_shared = await greenlet_spawn(commit)
+        else:
+            outcomes, is_shared = await run_blocking(commit)
+        self._have_reserved(reserved if is_shared else None)
+        return outcomes
 
     def _tell(self, outcomes: _Outcomes) -> None:
         # Here and not in the worker thread: futures belong to the event loop.
@@ -462,15 +490,16 @@ class Intents:
             self._waiting.append(_Entry(lambda connection: self._ledger.forget(connection, doubtful)))
             self._begin()
 
-    def _commit(self, batch: list[_Entry]) -> _Outcomes:
+    def _commit(self, batch: list[_Entry], reserved: _Reserved | None = None) -> tuple[_Outcomes, bool]:
+        """Return what came of each, and whether it was one transaction, with the reserved keys."""
         try:
-            values = self._write_together(batch)
+            values = self._write_together(batch, reserved)
         except Exception as error:  # noqa: BLE001  # raised again by every upload that waits for it
             if len(batch) == 1 or self._is_lost(error) or is_locked(error):
-                return [(entry, None, error) for entry in batch]
+                return [(entry, None, error) for entry in batch], False
             # One of them makes the shared transaction fail: each gets its own.
-            return [outcome for entry in batch for outcome in self._commit([entry])]
-        return [(entry, value, None) for entry, value in zip(batch, values, strict=True)]
+            return [outcome for entry in batch for outcome in self._commit([entry])[0]], False
+        return [(entry, value, None) for entry, value in zip(batch, values, strict=True)], True
 
     def _is_lost(self, error: Exception) -> bool:
         """Return whether the connection has failed, so that the outcome of its transaction is not known."""
@@ -478,12 +507,15 @@ class Intents:
         away = isinstance(translate_database_error(error), DatabaseUnavailableError)
         return away and self._engine.dialect.name != "sqlite"
 
-    def _write_together(self, batch: list[_Entry]) -> list[Any]:
+    def _write_together(self, batch: list[_Entry], reserved: _Reserved | None) -> list[Any]:
         def write(connection: Connection) -> list[Any]:
             # Whoever has left while the connection was made, or was silent, wants nothing any more.
             intents = [entry.intent for entry in batch if entry.intent and entry.is_new and not entry.is_left]
-            if intents:
-                self._ledger.stage_all(connection, {each.key: each.owner for each in intents})
+            owners = {each.key: each.owner for each in intents}
+            if reserved is not None:
+                owners |= dict.fromkeys(reserved.keys)
+            if owners:
+                self._ledger.stage_all(connection, owners)
             return [None if entry.is_left or entry.is_new else entry.work(connection) for entry in batch]
 
         return transact(staging_engine(self._engine) or self._engine, write)

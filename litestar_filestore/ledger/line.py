@@ -9,19 +9,16 @@ calls, and only the pool knows what to do about a connection that has gone silen
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy.util import await_only, greenlet_spawn
-from sqlalchemy.util.concurrency import in_greenlet
 
 from litestar_filestore.core.threads import finish, run_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import ClauseElement
     from sqlalchemy.engine import Connection, Dialect, Engine
@@ -54,12 +51,6 @@ class Prepared(NamedTuple):
         return [known[name] for name in self.names]
 
 
-class _Reserver(Protocol):
-    def taking_back(self) -> Iterator[Prepared]:
-        """Return statements that remove the entries that are not used."""
-        ...
-
-
 class Line:
     """The connection, opened when it is first needed."""
 
@@ -73,8 +64,6 @@ class Line:
         self._connection: Any = None
         self._driver: Any = None
         self._lock = Lock()
-        self.reservers: WeakSet[_Reserver] = WeakSet()
-        """What has entries to take back before the connection is closed."""
 
     @property
     def is_over(self) -> bool:
@@ -122,17 +111,7 @@ class Line:
         if self._driver is None:
             return
         self._driver = None
-        if in_greenlet() or not self._engine.dialect.is_async:
-            with suppress(self.error):  # their leases run out
-                self._take_back()
         self._engine.dialect.do_terminate(self._connection)
-
-    def _take_back(self) -> None:
-        for reserver in self.reservers:
-            for prepared in reserver.taking_back():
-                cursor = self._connection.cursor()
-                cursor.execute(prepared.sql, prepared.parameters({}))
-                cursor.close()
 
 
 # -- inside a transaction of the application

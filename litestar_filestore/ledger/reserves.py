@@ -7,6 +7,7 @@ use for it, its lease runs out; at the end of an application it is removed.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +19,7 @@ __all__ = ("Kind", "Reserves")
 
 _MOST = 64
 _WINDOW_SECONDS = 1.0
-_LIFE_SECONDS = 60.0
+_LIFE_SECONDS = 600.0
 """A reserved entry is not used later: most of its lease has to be left for the upload."""
 _KINDS = 64
 """Kinds of objects that are counted; a key template may name each user."""
@@ -41,14 +42,17 @@ class _Reserve:
 
 
 class Reserves:
-    """The reserved keys of one connection, by their kind."""
+    """The reserved keys of one process, by their kind."""
 
     def __init__(self) -> None:
         """Start without any."""
         self._kinds: dict[Kind, _Reserve] = {}
+        self._pid = os.getpid()
 
     def take(self, kind: Kind) -> str | None:
         """Count an upload, and return a reserved key for it; ``None`` if there is none."""
+        if self._pid != os.getpid():
+            self._pid, self._kinds = os.getpid(), {}  # those are the parent process's
         reserve = self._kinds.get(kind)
         if reserve is None:
             if len(self._kinds) >= _KINDS:

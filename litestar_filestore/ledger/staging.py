@@ -7,20 +7,22 @@ for a second one could wait for itself.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util.concurrency import in_greenlet
 
 from litestar_filestore.core.threads import finish
-from litestar_filestore.ledger.conversations import close_in_time, heard, hold_conversations
+from litestar_filestore.ledger.conversations import close_in_time, heard, hold_conversations, limited
 from litestar_filestore.ledger.line import Line
 from litestar_filestore.ledger.outages import is_to_be_repeated
 from litestar_filestore.ledger.table import MYSQL
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 __all__ = (
+    "Reserver",
     "can_stage_beside",
+    "give_back_at_end",
     "in_time",
     "line_of",
     "owner_of_pool",
@@ -49,6 +53,8 @@ __all__ = (
 T = TypeVar("T")
 
 _SQLITE_WAIT_MILLISECONDS = 200
+_GIVE_BACK_SECONDS = 1.0
+"""How long the end of an application waits for a database that does not answer."""
 _PATIENCE_SECONDS = 5.0
 """How long a transaction is begun again in all: as long as sqlite3 itself waits for SQLite's write lock."""
 
@@ -58,13 +64,32 @@ def sync_engine(database: Engine | AsyncEngine) -> Engine:
     return database.sync_engine if isinstance(database, AsyncEngine) else database
 
 
+class Reserver(Protocol):
+    """What writes entries ahead."""
+
+    def give_back(self, beside: Engine) -> None:
+        """Remove those that are not used, on the engine for short transactions beside those of the application."""
+        ...
+
+
 class _Beside:
     """An engine that this module has created."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.line = Line(engine)
+        self.reservers: WeakSet[Reserver] = WeakSet()
+        """What has entries to give back before the engine is disposed of."""
         self._pid = os.getpid()
+
+    def give_back(self) -> None:
+        """Remove the entries that nothing uses, unless the database does not answer: then their leases run out."""
+        dialect = self.engine.dialect
+        if dialect.is_async and not in_greenlet():
+            return
+        for reserver in self.reservers:
+            with suppress(SQLAlchemyError, OSError), limited(_GIVE_BACK_SECONDS):
+                reserver.give_back(self.engine)
 
     def leave_to_parent(self) -> None:
         """Use new connections after a fork: two processes on one connection would get each other's answers."""
@@ -72,6 +97,7 @@ class _Beside:
             self._pid = os.getpid()
             self.engine.dispose(close=False)
             self.line = Line(self.engine)
+            self.reservers.clear()
 
 
 _MARK = "_has_events"
@@ -107,6 +133,12 @@ def line_of(engine: Engine) -> Line | None:
     if engine.dialect.name != "sqlite" or staging_engine(engine) is None or schema_map(engine):
         return None
     return _engines[owner_of_pool(engine)].line
+
+
+def give_back_at_end(engine: Engine, reserver: Reserver) -> None:
+    """Let `reserver` give back what it does not use when `engine` is disposed of."""
+    if (found := _engines.get(owner_of_pool(engine))) is not None:  # it was not, meanwhile
+        found.reservers.add(reserver)
 
 
 def schema_map(source: Engine | Connection) -> dict[str | None, str | None]:
@@ -228,6 +260,7 @@ def _read_committed(dialect: Dialect, connection: Any, _record: Any) -> None:
 def _dispose(engine: Engine) -> None:
     if (found := _engines.pop(owner_of_pool(engine), None)) is not None:
         found.leave_to_parent()
+        found.give_back()
         found.line.close()
         # SQLAlchemy leaves a connection that comes back after this to the garbage collector, and drivers warn of it.
         event.listen(found.engine.pool, "checkin", _close)

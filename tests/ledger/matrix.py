@@ -108,8 +108,8 @@ _POINTS: dict[str, tuple[str, ...]] = {
     ),
     "staged upload": ("(staged)", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
     "reserved upload": (
-        *("intent.before", "intent.after", *_WRITE),
-        *("intent.before", "intent.reserved", "intent.after", *_WRITE),
+        *("(staged)", "intent.after", *_WRITE),
+        *("(staged)", "intent.reserved", "intent.after", *_WRITE),
         *("intent.before", "intent.after", *_WRITE, "link.after", "flush.after", *_COMMIT),
     ),
 }
@@ -165,10 +165,8 @@ class Case(NamedTuple):
 def operations(driver: Driver) -> Iterator[str]:
     """Yield the operations that run on a driver."""
     for name in _POINTS:
-        if (
-            (name == "reserved upload" and driver != "aiosqlite")
-            or (name == "staged upload" and driver not in _ASYNC)
-            or (name in _IN_SNAPSHOT and driver not in _POSTGRESQL)
+        if (name in {"staged upload", "reserved upload"} and driver not in _ASYNC) or (
+            name in _IN_SNAPSHOT and driver not in _POSTGRESQL
         ):
             continue
         yield name

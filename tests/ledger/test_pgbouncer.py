@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from litestar_filestore import FileObject, storages
 from litestar_filestore.core.new_file import NewFile
+from litestar_filestore.ledger import reserves
 from litestar_filestore.ledger.intents import store_async
 from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.sweep import SweepConfig, sweep_async
+from tests import reservations
 from tests.ledger.models import BACKEND, Base, Document, a_file, content_of
 from tests.ledger.world import LEDGER, World
 from tests.servers import pgbouncer
@@ -41,9 +43,10 @@ def bouncer(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
 async def engine(
-    request: pytest.FixtureRequest, bouncer: PostgresServer, postgres_url: str
+    request: pytest.FixtureRequest, bouncer: PostgresServer, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[AsyncEngine]:
-    """The engine of an application, with more connections than PgBouncer has."""
+    """The engine of an application under load, with more connections than PgBouncer has."""
+    monkeypatch.setattr(reserves, reservations.WINDOW, 60.0)
     database = str(sa.make_url(postgres_url).database)
     url = bouncer.url(request.param, database)
     engine = create_async_engine(url, connect_args=pgbouncer.OPTIONS[request.param], pool_size=CLIENTS)

@@ -1,27 +1,30 @@
-"""Intents that are written ahead, on SQLite, for uploads that come one after the other."""
+"""Intents that are written ahead, for uploads that come one after the other."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from litestar_filestore import FileObject, storages
 from litestar_filestore.core.new_file import NewFile
+from litestar_filestore.errors import LinkLostError
 from litestar_filestore.ledger import reserves
-from litestar_filestore.ledger.intents import store_async
-from litestar_filestore.ledger.ledger import LEASE_SECONDS, ObjectKey
+from litestar_filestore.ledger.intents import intents_of, store_async
+from litestar_filestore.ledger.ledger import LEASE_SECONDS, Facts, ObjectKey
 from litestar_filestore.ledger.quota import owner_of_new_objects
+from litestar_filestore.ledger.staging import staging_engine
 from litestar_filestore.ledger.table import State
 from tests.ledger.models import BACKEND, Document, content_of
 from tests.ledger.places import async_url, prepare
 from tests.ledger.world import LEDGER, World
+from tests.reservations import WINDOW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-pytestmark = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 class Clock:
@@ -42,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the reserves."""
     clock = Clock()
     monkeypatch.setattr(reserves, "time", clock)
-    monkeypatch.setattr(reserves, "_WINDOW_SECONDS", 1.0)
+    monkeypatch.setattr(reserves, WINDOW, 1.0)
     return clock
 
 
@@ -53,6 +56,15 @@ async def engine(world: World, url: str) -> AsyncIterator[AsyncEngine]:
     prepare(engine.sync_engine)
     yield engine
     await engine.dispose()
+
+
+def count_commits(engine: AsyncEngine) -> list[None]:
+    """Return what has an item for each transaction that is committed beside the application's from now on."""
+    commits: list[None] = []
+    beside = staging_engine(engine.sync_engine)
+    assert beside is not None
+    event.listen(beside, "commit", lambda _connection: commits.append(None))
+    return commits
 
 
 async def upload(engine: AsyncEngine, tag: str) -> FileObject:
@@ -76,9 +88,36 @@ async def test_uploads_find_their_intents(world: World, engine: AsyncEngine, clo
     await upload(engine, "6")
     assert len(entries(world)) == 5 + 8
     async with AsyncSession(engine) as session:
-        session.add_all([Document(id=number, file=file) for number, file in enumerate(files)])
+        session.add_all([Document(id=number, file=file) for number, file in enumerate(files, 1)])
         await session.commit()
-    assert world.contents() == {number: (f"{number + 1}", ()) for number in range(5)}
+    assert world.contents() == {number: (f"{number}", ()) for number in range(1, 6)}
+
+
+async def test_uploads_at_the_same_time(world: World, engine: AsyncEngine, clock: Clock) -> None:
+    """Those that share a transaction bring as many for the next ones, with a second transaction at most."""
+    assert clock.seconds == 0
+    commits = count_commits(engine)
+    files = await asyncio.gather(*(upload(engine, f"{number}") for number in range(8)))
+    reserved = entries(world) - {file.path for file in files}
+    assert len(reserved) >= 8
+    committed = len(commits)
+    files = await asyncio.gather(*(upload(engine, f"{number}") for number in range(8)))
+    assert {file.path for file in files} <= reserved
+    assert len(commits) == committed
+
+
+async def test_transactions_that_fail_reserve_nothing(world: World, engine: AsyncEngine, clock: Clock) -> None:
+    """Uploads whose neighbour fails are entered one by one, and what was going to be reserved with them is not used."""
+    assert clock.seconds == 0
+    intents = intents_of(engine, LEDGER)
+    lost = intents.record(ObjectKey(BACKEND, "never-staged"), Facts(1, None))
+    first, second, error = await asyncio.gather(upload(engine, "1"), upload(engine, "2"), lost, return_exceptions=True)
+    assert isinstance(error, LinkLostError)
+    assert isinstance(first, FileObject)
+    assert isinstance(second, FileObject)
+    keys = [(await upload(engine, f"{number}")).path for number in range(3, 20)]
+    assert len({*keys, first.path, second.path}) == 19
+    assert entries(world) >= {*keys, first.path, second.path}
 
 
 async def test_quiet_processes_reserve_nothing(world: World, engine: AsyncEngine, clock: Clock) -> None:
@@ -104,7 +143,7 @@ async def test_reservations_of_a_killed_process_run_out(world: World, engine: As
     """They are swept like every staged object; and nobody takes one whose lease has begun long ago."""
     files = [await upload(engine, tag) for tag in ("1", "2")]
     reserved = entries(world) - {file.path for file in files}
-    clock.seconds = 61
+    clock.seconds = 601
     assert (await upload(engine, "3")).path not in reserved
     world.pass_time(LEASE_SECONDS + 3600)
     world.recover()

@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from litestar_filestore import FileObject, storages
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.errors import DatabaseUnavailableError
+from litestar_filestore.ledger import reserves
 from litestar_filestore.ledger.intents import store_async
 from litestar_filestore.ledger.table import State
 from tests.ledger.models import BACKEND, content_of
 from tests.ledger.places import async_url
 from tests.ledger.world import LEDGER, World
+from tests.reservations import WINDOW
 from tests.servers.chaos import Cut, ThreadedProxy, running_proxy
 from tests.servers.processes import HOST
 
@@ -102,3 +104,20 @@ async def test_silent_database(
     keys = {key.key for key in world.snapshot().states}
     assert len(keys) == 2
     assert last.path in keys
+
+
+async def test_end_with_reserved_entries(
+    world: World, engine: sa.Engine | AsyncEngine, faults: ThreadedProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine is disposed of although the database does not hear that reserved entries are given back."""
+    monkeypatch.setattr(reserves, WINDOW, PATIENCE)
+    files = [await upload(engine, f"{number}") for number in range(2)]
+    assert len(world.snapshot().states) == len(files) + 3
+    faults.hold()
+    async with asyncio.timeout(PATIENCE):
+        if isinstance(engine, AsyncEngine):
+            await engine.dispose()
+        else:
+            await asyncio.to_thread(engine.dispose)
+    faults.release()
+    assert set(world.snapshot().states.values()) == {State.STAGED}  # and run out
