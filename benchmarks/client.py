@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ("Answer", "Connection", "Load", "Request", "form", "load")
+__all__ = ("BOUNDARY", "Answer", "Connection", "Load", "Request", "form", "load")
+
+BOUNDARY = "----WebKitFormBoundary7MA4YWxkTrZu0gW2"
+"""As browsers make them: how long it is matters to those that search for it."""
 
 _SECONDS = 300.0
 _BUFFER_BYTES = 1024 * 1024
 _JOINED_BYTES = 128 * 1024
-_BOUNDARY = b"benchmark-boundary"
 
 
 class Request(NamedTuple):
@@ -53,12 +55,11 @@ class Load(NamedTuple):
 def form(pieces: Sequence[bytes]) -> tuple[tuple[str, ...], Sequence[bytes]]:
     """Return headers and body of a form with one file."""
     head = (
-        b"--" + _BOUNDARY + b'\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n"
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
     )
-    tail = b"\r\n--" + _BOUNDARY + b"--\r\n"
-    headers = (f"Content-Type: multipart/form-data; boundary={_BOUNDARY.decode()}",)
-    return headers, (head, *pieces, tail)
+    headers = (f"Content-Type: multipart/form-data; boundary={BOUNDARY}",)
+    return headers, (head.encode(), *pieces, f"\r\n--{BOUNDARY}--\r\n".encode())
 
 
 class Connection:

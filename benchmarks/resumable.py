@@ -29,6 +29,7 @@ from litestar.params import MultipartBody
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from benchmarks.client import BOUNDARY
 from benchmarks.servers import Server
 from litestar_filestore import (
     FileObject,
@@ -49,6 +50,7 @@ __all__ = ("create_app", "main")
 
 MIB = 1024 * 1024
 _LEAST = 0.85
+_BLOCK = os.urandom(MIB)
 
 
 class Base(DeclarativeBase):
@@ -127,16 +129,16 @@ class _Client:
         return max(0, self.server.memory_bytes("VmHWM") - before)
 
     def _post_form(self, headers: str, content: bytes | int) -> None:
-        opening = f"--b\r\nContent-Disposition: form-data; {headers}\r\n\r\n".encode()
+        opening = f"--{BOUNDARY}\r\nContent-Disposition: form-data; {headers}\r\n\r\n".encode()
+        closing = f"\r\n--{BOUNDARY}--\r\n".encode()
         length = content if isinstance(content, int) else len(content)
-        said = {"Content-Type": "multipart/form-data; boundary=b"}
-        said["Content-Length"] = str(len(opening) + length + len(b"\r\n--b--\r\n"))
+        said = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        said["Content-Length"] = str(len(opening) + length + len(closing))
         blocks = self._blocks() if isinstance(content, int) else iter([content])
-        self._ask("POST", "/documents", said, _around(opening, blocks, b"\r\n--b--\r\n"), 201)
+        self._ask("POST", "/documents", said, _around(opening, blocks, closing), 201)
 
     def _blocks(self) -> Iterator[bytes]:
-        block = bytes(MIB)
-        return (block[: min(MIB, self._size - start)] for start in range(0, self._size, MIB))
+        return (_BLOCK[: min(MIB, self._size - start)] for start in range(0, self._size, MIB))
 
     def _ask(self, method: str, path: str, headers: dict[str, str], body: Any, status: int) -> dict[str, str]:
         self._connection.request(method, path, body, headers)

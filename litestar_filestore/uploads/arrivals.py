@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from litestar.types import HTTPReceiveMessage
 
     from litestar_filestore.core.types import PartBuffers
-    from litestar_filestore.uploads.limits import Slot, UploadLimits
+    from litestar_filestore.uploads.limits import ByteBudget, Slot, UploadLimits
 
 __all__ = ("LEFT_BODY", "Arrivals", "form_before", "form_values", "keep_memory_of_messages")
 
@@ -43,12 +43,42 @@ _LARGE_BYTES = 8 * 1024 * 1024
 _LENGTH = re.compile(r"[0-9]{1,19}")  # int() also accepts "+5", "1_0" and Arabic digits
 
 
+class _Share:
+    """What one upload has of the memory."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._store: str | None = None
+        self.size = 0
+        """In bytes."""
+
+    def have(self, size: int, store: str | None) -> None:
+        """Keep what was taken for a store; there was nothing before."""
+        self.size, self._store = size, store
+
+    def resize(self, size: int, store: str | None = None) -> None:
+        """Make the budget match the bytes in memory; those that are taken first are for `store`."""
+        if not self.size:
+            self._store = store
+        if size < self.size:
+            self._budget.give(self.size - size, store=self._store)
+        elif size > self.size:
+            self._budget.take_more(size - self.size, store=self._store)
+        self.size = size
+
+    def move(self, store: str) -> None:
+        """Let all of it be for another store."""
+        size = self.size
+        self.resize(0)
+        self.resize(size, store)
+
+
 class Arrivals(LiveSource):
     """The body of one request.
 
-    What has arrived as a whole costs no task. The rest is read by one, which requests one message ahead, so the client
-    goes on sending while the backend works, and no more than that: if the backend is slow, the server stops reading
-    from the client. Iterate once, and call `aclose` in any case.
+    What has arrived as a whole costs no task. The rest is read by one, so the client goes on sending while the backend
+    works: one block ahead, or one message if memory is short. If the backend is slow, the server stops reading from
+    the client. Iterate once, and call `aclose` in any case.
     """
 
     def __init__(
@@ -79,8 +109,8 @@ class Arrivals(LiveSource):
         self._slot: Slot | None = None
         self.deadline: float | None = None
         """When the request has to have arrived, by the event loop's clock."""
-        self._held = 0
-        self._held_for: str | None = None
+        self._held = _Share(limits.budget)
+        self._ahead = _Share(limits.budget)
         self._store: str | None = None
         self._more = True
         self._waited_seconds = 0.0
@@ -129,8 +159,8 @@ class Arrivals(LiveSource):
         """
         if self._slot is None:
             self.start()
-        if self._held:
-            self._give_back()
+        if self._held.size:
+            self._held.resize(0)
         block = await self._gather()
         self._block_bytes = len(block)
         self.size += len(block)
@@ -146,7 +176,9 @@ class Arrivals(LiveSource):
 
     async def aclose(self) -> None:
         """Stop reading. The server discards what the client still sends."""
-        self._give_back()
+        for share in (self._held, self._ahead):
+            if share.size:
+                share.resize(0)
         if self._more:
             cast("dict[str, Any]", self._request.scope)[LEFT_BODY] = True
         if (slot := self._slot) is not None:
@@ -174,9 +206,9 @@ class Arrivals(LiveSource):
         if not self._slot.move(store):
             raise busy(self._limits.retry_after_seconds)
         self._store = store
-        held = self._held
-        self._give_back()
-        self._hold(held)
+        for share in (self._held, self._ahead):
+            if share.size:
+                share.move(store)
 
     @property
     def _left_bytes(self) -> int:
@@ -212,22 +244,24 @@ class Arrivals(LiveSource):
         finally:
             self._is_prepaid = False
             if self._slot is not None:
-                self._hold(self._block_bytes)  # what follows the file in the block
+                self._held.resize(self._block_bytes, self._store)  # what follows the file in the block
             budget.give(taken, store=store)
 
     async def _gather(self) -> bytes:
         if self._more and not self._arrived_bytes:
+            self._ahead.resize(0)
             await self._wait_for_client()
+        self._held, self._ahead = self._ahead, self._held  # what was read ahead is the next block
         if self._more and self._arrived_bytes < BLOCK_BYTES:
-            self._room_bytes = await self._room()
+            self._room_bytes = self._held.size or await self._room()
             if self._arrived_bytes < self._room_bytes:
                 await self._linger()
         pieces, self._pieces = self._pieces, []
         size, self._arrived_bytes = self._arrived_bytes, 0
         if not self._is_prepaid:
-            self._hold(size)
+            self._held.resize(size, self._store)
         if self._more:
-            self._room_bytes = 1
+            self._room_bytes = BLOCK_BYTES if self._may_read_ahead() else 1
             self._go_on()  # the client goes on while the backend works
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -235,24 +269,16 @@ class Arrivals(LiveSource):
         """Wait until there is room for more bytes, and return for how many."""
         if self._is_prepaid:
             return BLOCK_BYTES
-        self._held_for = self._store
-        self._held = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES, store=self._held_for)
-        return self._held
+        taken = await self._limits.budget.take(BLOCK_BYTES, least=_LEAST_BYTES, store=self._store)
+        self._held.have(taken, self._store)
+        return taken
 
-    def _hold(self, size: int) -> None:
-        """Make the budget match the bytes in memory."""
-        if not self._held:
-            self._held_for = self._store
-        if size < self._held:
-            self._limits.budget.give(self._held - size, store=self._held_for)
-        else:
-            self._limits.budget.take_more(size - self._held, store=self._held_for)
-        self._held = size
-
-    def _give_back(self) -> None:
-        if self._held:
-            self._limits.budget.give(self._held, store=self._held_for)
-            self._held = 0
+    def _may_read_ahead(self) -> bool:
+        """Take memory for another block, if its store is known and nobody waits for any."""
+        if self._store is None or self._is_prepaid or not self._limits.budget.take_now(BLOCK_BYTES, store=self._store):
+            return False
+        self._ahead.have(BLOCK_BYTES, self._store)
+        return True
 
     async def _wait_for_client(self) -> None:
         limits = self._limits

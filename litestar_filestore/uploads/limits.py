@@ -350,6 +350,13 @@ class ByteBudget:
         self._wake_next()
         return taken
 
+    def take_now(self, size: int, *, store: str | None) -> bool:
+        """Take `size` bytes if so many are free and nobody waits for any; return whether they were taken."""
+        if self._waiting or self._room(store, 0) < size:
+            return False
+        self.take_more(size, store=store)
+        return True
+
     def take_more(self, size: int, *, store: str | None = None) -> None:
         """Take `size` bytes that are in memory already, even if they are not free."""
         is_new = store not in self._held

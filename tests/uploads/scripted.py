@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from litestar import Litestar
 
 from tests.uploads.multipart_bodies import CONTENT_TYPE
 
-__all__ = ("GONE", "Answer", "Script", "messages", "sending")
+__all__ = ("GONE", "Answer", "Script", "messages", "sending", "until")
 
 GONE: dict[str, Any] = {"type": "http.disconnect"}
 """What a server hands over when the client has left."""
@@ -125,3 +125,10 @@ async def sending(
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when something is so that nobody tells."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # the limits have no event for tests
+            await asyncio.sleep(0)

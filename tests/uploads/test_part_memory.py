@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from tests.servers.processes import HOST
 from tests.servers.s3 import S3Server
 from tests.uploads.conftest import Receiver, Receiving
 from tests.uploads.multipart_bodies import Piece, body_of
-from tests.uploads.scripted import GONE, Script, messages, sending
+from tests.uploads.scripted import GONE, Script, messages, sending, until
 from tests.uploads.sockets import Running, head_of, serving
 
 KIB = 1024
@@ -49,13 +49,6 @@ def in_parts(receiver: Receiver) -> None:
 def options_of(receiver: Receiver) -> list[PutOptions]:
     """Return what the puts so far were told."""
     return [cast("PutOptions", each.details[0]) for each in receiver.driver.calls if each.operation == "put"]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return when something is so that nobody tells."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  # the limits have no event for tests
-            await asyncio.sleep(0)
 
 
 async def stays(script: Script, taken: int) -> None:

@@ -12,7 +12,7 @@ from litestar_filestore.uploads.limits import ByteBudget
 from litestar_filestore.validation.detect import SignatureDetector
 from tests.uploads.conftest import Receiving
 from tests.uploads.multipart_bodies import Piece, body_of
-from tests.uploads.scripted import Script, messages, sending
+from tests.uploads.scripted import Script, messages, sending, until
 
 KIB = 1024
 MIB = 1024 * 1024
@@ -76,6 +76,60 @@ async def test_slow_backend_stops_the_reading(receiving: Receiving) -> None:
             assert (await answer).status == 200
 
 
+async def test_block_is_read_ahead_while_the_backend_works(receiving: Receiving) -> None:
+    """A fast client sends the next block while the backend stores one. The memory of both is counted."""
+    body = body_of(Piece("file", b"x" * 20 * MIB, "a.bin"))
+    pieces = [body[start : start + 64 * KIB] for start in range(0, len(body), 64 * KIB)]
+    script = Script(messages(*pieces))
+    async with receiving() as receiver, sending(script, receiver.app) as answer:
+        await receiver.driver.wait_for(2 * MIB)
+        receiver.driver.gate.clear()
+        for _ in range(2000):
+            await asyncio.sleep(0)  # every chance to read on
+        waiting = script.taken * 64 * KIB - sum(receiver.driver.blocks)
+        assert BLOCK_BYTES - 64 * KIB <= waiting <= BLOCK_BYTES + 64 * KIB
+        held = receiver.limits.buffer_bytes - receiver.limits.budget.free_bytes
+        assert held == receiver.driver.blocks[-1] + BLOCK_BYTES
+        receiver.driver.gate.set()
+        assert (await answer).status == 200
+
+
+async def test_no_block_is_read_ahead_if_memory_is_short(receiving: Receiving) -> None:
+    """Then one message is, as much as the server has asked the client for."""
+    body = body_of(Piece("file", b"x" * 20 * MIB, "a.bin"))
+    pieces = [body[start : start + 64 * KIB] for start in range(0, len(body), 64 * KIB)]
+    script = Script(messages(*pieces))
+    little = BLOCK_BYTES + BLOCK_BYTES // 2
+    async with receiving(buffer_bytes=little) as receiver, sending(script, receiver.app) as answer:
+        await receiver.driver.wait_for(2 * MIB)
+        receiver.driver.gate.clear()
+        for _ in range(2000):
+            await asyncio.sleep(0)
+        assert script.taken * 64 * KIB - sum(receiver.driver.blocks) <= 2 * 64 * KIB
+        receiver.driver.gate.set()
+        assert (await answer).status == 200
+
+
+async def test_slow_clients_hold_no_memory(receiving: Receiving) -> None:
+    """What was taken to read ahead is given back when the client is waited for."""
+    body = body_of(Piece("file", b"x" * 8 * MIB, "a.bin"))
+    paused, goes_on = asyncio.Event(), asyncio.Event()
+    async with receiving() as receiver:
+
+        async def pausing() -> AsyncIterator[dict[str, Any]]:
+            for start in range(0, 4 * MIB, 64 * KIB):
+                yield {"type": "http.request", "body": body[start : start + 64 * KIB], "more_body": True}
+            paused.set()
+            await goes_on.wait()
+            yield {"type": "http.request", "body": body[4 * MIB :], "more_body": False}
+
+        async with sending(Script(pausing()), receiver.app) as answer:
+            await paused.wait()
+            await until(lambda: receiver.limits.budget.free_bytes == receiver.limits.buffer_bytes)
+            goes_on.set()
+            assert (await answer).status == 200
+
+
 async def test_uploads_share_one_budget(receiving: Receiving) -> None:
     """Many fast uploads into a backend that stands still hold no more than the budget, and all of them end."""
     body = body_of(Piece("file", b"x" * 3 * MIB, "a.bin"))
@@ -106,6 +160,20 @@ async def test_budget_is_given_to_those_who_wait() -> None:
     assert await patient == 20
     budget.give(100)
     assert budget.free_bytes == 100
+
+
+async def test_budget_is_taken_at_once_or_not_at_all() -> None:
+    """Nothing is taken that is not free, or that somebody waits for."""
+    budget = ByteBudget(100)
+    assert budget.take_now(60, store="a")
+    assert not budget.take_now(50, store="a")
+    assert budget.free_bytes == 40
+    waiting = asyncio.create_task(budget.take(50, least=50, store="a"))
+    await asyncio.sleep(0)
+    assert not budget.take_now(10, store="a")
+    budget.give(60, store="a")
+    assert await waiting == 50
+    assert budget.take_now(10, store="a")
 
 
 async def test_budget_lets_in_all_for_whom_there_is_room() -> None:
