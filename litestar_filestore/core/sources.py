@@ -76,14 +76,28 @@ class Meter:
         Raises:
             FileTooLargeError: If the content is now longer than `max_bytes`; the block is not hashed.
         """
+        self.count(block)
+        self.hash(block)
+
+    def count(self, block: Block) -> None:
+        """Take one block, which is hashed later; raises the same as `update`."""
         self.size += len(block)
         if self.max_bytes is not None and self.size > self.max_bytes:
             raise FileTooLargeError(
                 f"The file is larger than {self.max_bytes} bytes: store a smaller one, or raise max_bytes",
                 max_bytes=self.max_bytes,
             )
+
+    def hash(self, *blocks: Block) -> None:
+        """Hash blocks that were counted, in their order."""
         if self._hash is not None:
-            self._hash.update(block)
+            for block in blocks:
+                self._hash.update(block)
+
+    @property
+    def hashes(self) -> bool:
+        """Whether there is a digest."""
+        return self._hash is not None
 
     @property
     def checksum(self) -> str | None:

@@ -10,6 +10,7 @@ import secrets
 import sys
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.core.rule import Piece
 from litestar_filestore.core.sources import Meter
-from litestar_filestore.core.threads import finish
+from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.core.types import PartBuffers
 from litestar_filestore.core.watching import tell
 from litestar_filestore.errors import (
@@ -39,7 +40,7 @@ from litestar_filestore.sansio.tus import parse_metadata, upload_names
 from litestar_filestore.validation.checking import FileCheck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable
     from types import TracebackType
 
     from sqlalchemy import Connection
@@ -250,7 +251,7 @@ class _Judge:
         self._check = FileCheck(rules, filename=safe_filename(filename), declared_type=declared, detector=to.detector)
         self._head: list[Block] = []
         self.meter = Meter(digest=to.backend.digest, max_bytes=to.max_bytes)
-        """Counts and hashes."""
+        """Counts what is fed. What is stored in parts is hashed with its part, off the event loop."""
         self.checked: CheckedType | None = None
         """The type as far as it is known; ``None`` before there are enough bytes."""
 
@@ -261,7 +262,7 @@ class _Judge:
             FileRejectedError: If a rule refuses the file.
             FileTooLargeError: If it is too long.
         """
-        self.meter.update(block)
+        self.meter.count(block)
         if self.checked is not None:
             if self._check.watching:
                 self._check.feed(block)
@@ -302,6 +303,7 @@ class _Judge:
         async with aclosing(backend.get_async(info.key)) as blocks:
             async for block in blocks:
                 await self.feed(block)
+                await run_blocking(partial(self.meter.hash, block))
         return await self.end()
 
     async def _at_head(self, *, complete: bool) -> None:
@@ -315,8 +317,8 @@ class Receiver:
     What has come and is not in a part yet is *pending*: the first bytes while there are too few to judge them, and what
     is too little for a part. If an upload is complete before it has a part, it is stored like any other file.
 
-    While a part is stored and committed, the bytes of the next one are read and judged: one part is on its way at most,
-    and everything else that touches the upload waits for it first (`_settle`).
+    While a part is stored, the bytes of the next one are read and judged, and the part before is committed: one part
+    and one commit are on their way at most, and everything else that touches the upload waits for both (`_settle`).
     """
 
     def __init__(
@@ -340,7 +342,9 @@ class Receiver:
         self._stored_bytes = 0
         """Where the last part ends."""
         self._storing: asyncio.Task[None] | None = None
-        """Stores a part and commits it."""
+        """Stores a part."""
+        self._committing: asyncio.Task[None] | None = None
+        """Commits the part before."""
         self._pending: list[Block] = []
         self._pending_bytes = 0
         self._come_bytes = 0
@@ -443,11 +447,13 @@ class Receiver:
             return None
         reading = self._reading = self._hold.waiting = asyncio.ensure_future(_first(arrivals))
         while not reading.done():
-            either = {reading} if self._storing is None else {reading, self._storing}
+            either = {task for task in (reading, self._storing, self._committing) if task is not None}
             left = self._seconds_left if may_keep else None
             await asyncio.wait(either, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if self._committing is not None and self._committing.done():
+                await self._committed()
             if self._storing is not None and self._storing.done():
-                await self._settle()
+                await self._stored()
             if may_keep and not reading.done():
                 await self._keep_in_time()
         self._hold.waiting = None
@@ -458,15 +464,18 @@ class Receiver:
         return block
 
     async def _stop(self) -> None:
-        """Stop reading, and let the part end that is stored."""
+        """Stop reading, and let what is on its way end."""
         if self._reading is not None:
             self._reading.cancel()
-        if left := {task for task in (self._reading, self._storing) if task is not None and not task.done()}:
-            await finish(asyncio.wait(left))
-        if (storing := self._storing) is not None and not storing.cancelled():
-            error = storing.exception()
-            if error is not None and error is not sys.exception():  # something else has failed before
-                logger.warning("An upload that has failed could not store a part, either: %s", error)
+        # The part first: at its end it commits.
+        for task in (self._reading, self._storing):
+            if task is not None and not task.done():
+                await finish(asyncio.wait({task}))
+        if self._committing is not None and not self._committing.done():
+            await finish(asyncio.wait({self._committing}))
+        ended = {task for task in (self._storing, self._committing) if task is not None and not task.cancelled()}
+        for error in {task.exception() for task in ended} - {None, sys.exception()}:  # something else has failed before
+            logger.warning("An upload that has failed could not store a part, either: %s", error)
 
     @property
     def _seconds_left(self) -> float | None:
@@ -488,7 +497,7 @@ class Receiver:
     async def _store_full(self, *, commit: bool) -> None:
         part_bytes = self._now.part_bytes or part_bytes_of(self._to, self._now.length)
         while self._pending_bytes >= part_bytes:
-            await self._settle()
+            await self._stored()
             if self.is_complete and self._now.store_upload is None:
                 break
             self._storing = asyncio.create_task(self._store(self._cut(part_bytes), part_bytes, commit=commit))
@@ -498,29 +507,52 @@ class Receiver:
     async def _store(self, blocks: list[Block], size: int, *, commit: bool) -> None:
         await self._put_part(blocks, size)
         if commit:
-            await self._commit(offset=self._stored_bytes)
+            await self._committed()
+            self._committing = asyncio.create_task(self._commit(offset=self._stored_bytes))
 
     async def _settle(self) -> None:
-        """Wait until the part is stored that is on its way, and raise what has come between.
+        """Wait until everything is committed that is on its way, and raise what has come between.
 
-        A caller that is cancelled leaves it on its way. A part that is not stored is never forgotten: what has come
-        behind it must not be kept.
+        A caller that is cancelled leaves it on its way. A part that is not stored or committed is never forgotten: what
+        has come behind it must not be kept.
         """
+        await self._stored()
+        await self._committed()
+
+    async def _stored(self) -> None:
         if (storing := self._storing) is not None:
             await asyncio.wait({storing})
             storing.result()
             self._storing = None
 
+    async def _committed(self) -> None:
+        if (committing := self._committing) is not None:
+            await asyncio.wait({committing})
+            committing.result()
+            self._committing = None
+
     async def _put_part(self, taken: list[Block], size: int) -> None:
         await self._begin()
         now, number = self._now, self._now.next_part
         key, name = cast("str", now.key), cast("str", now.store_upload)
-        blocks = _each(taken)
-        part = await self._to.backend.put_part_async(key, name, number, self._stored_bytes, blocks, size=size)
+        put = self._to.backend.put_part_async(key, name, number, self._stored_bytes, _each(taken), size=size)
+        part = await self._hashed(taken, put)
         reach("upload.part")
         self._parts.append(part)
         self._stored_bytes += size
-        self._now = replace(now, next_part=number + 1)
+        self._now = replace(self._now, next_part=number + 1)
+
+    async def _hashed(self, blocks: list[Block], put: Awaitable[Part]) -> Part:
+        """Hash the blocks of a part while it is put."""
+        if self._judge is None or not self._judge.meter.hashes:
+            return await put
+        hashing = asyncio.ensure_future(run_blocking(partial(self._judge.meter.hash, *blocks)))
+        try:
+            part = await put
+        finally:
+            await finish(asyncio.wait({hashing}))
+        hashing.result()
+        return part
 
     async def _put_pending(self) -> None:
         if size := self._pending_bytes:
@@ -609,8 +641,8 @@ class Receiver:
         self, *, offset: int, head: bytes | None = None, tail_key: str | None = None, let_go: bool = False
     ) -> None:
         self._now = replace(self._now, offset=offset, head=head, tail_key=tail_key)
-        await self._hold.commit(self._now, self._parts, life_seconds=self._to.life_seconds, let_go=let_go)
-        self._parts = []
+        parts, self._parts = self._parts, []
+        await self._hold.commit(self._now, parts, life_seconds=self._to.life_seconds, let_go=let_go)
         self._committed_at = asyncio.get_running_loop().time()
         reach("upload.committed")
 

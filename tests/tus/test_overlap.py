@@ -1,4 +1,4 @@
-"""The next part of an upload is read while one is stored: not more than that, and nothing gets lost between the two."""
+"""While a part is stored, the next one is read and the one before is committed: no more, and nothing gets lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from litestar_filestore import StorageBackend
 from litestar_filestore.backends.local.local_backend import LocalDriver
 from litestar_filestore.core.rule import Answer, Candidate, FileRule, Reading, Wanted
 from litestar_filestore.core.types import Block, Part
-from litestar_filestore.errors import BackendUnavailableError
+from litestar_filestore.errors import BackendUnavailableError, DatabaseUnavailableError
+from litestar_filestore.ledger.uploads import Upload
+from litestar_filestore.uploads.receiving import Hold
 from tests.tus.conftest import OFFSET_TYPE
 from tests.tus.tus_app import PATH, Base, make_app
 
@@ -174,3 +176,61 @@ async def test_part_that_is_cancelled_leaves_no_gap(tmp_path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(sending, PATIENCE)
         assert (await client.ask("HEAD", url)).headers["upload-offset"] == str(PART_BYTES)
+
+
+class GatedCommits:
+    """Holds up the commit of the first part, and lets it fail if it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gate = asyncio.Event()
+        self.error: Exception | None = None
+        """What becomes of it."""
+        self.begun = 0
+        """How many parts were going to be committed."""
+        commit = Hold.commit
+
+        async def waiting(hold: Hold, after: Upload, parts: list[Part], **options: Any) -> None:
+            self.begun += bool(parts)
+            if parts and self.begun == 1:
+                await self.gate.wait()
+                if self.error is not None:
+                    raise self.error
+            await commit(hold, after, parts, **options)
+
+        monkeypatch.setattr(Hold, "commit", waiting)
+
+
+async def test_next_part_is_stored_while_one_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more than that: the third one waits, and so does the commit of the second."""
+    commits = GatedCommits(monkeypatch)
+    async with serving(tmp_path) as client:
+        client.driver.gate.set()
+        client.driver.waiting_part = 2
+        url = await client.create(4 * PART_BYTES)
+        sending = client.append(url, 4 * PART_BYTES)
+        await client.takes(3 * PART_BYTES - MIB)
+        assert (client.driver.begun, commits.begun) == (2, 1)
+        commits.gate.set()
+        answer = await sending
+        assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(4 * PART_BYTES))
+        (info,) = client.backend.list()
+        assert b"".join(client.backend.get(info.key)) == PIECE * 32
+
+
+async def test_part_behind_a_commit_that_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stored, but what is before it is not known to be; the client sends both again."""
+    commits = GatedCommits(monkeypatch)
+    commits.error = DatabaseUnavailableError("On purpose")
+    async with serving(tmp_path) as client:
+        client.driver.gate.set()
+        client.driver.waiting_part = 2
+        url = await client.create(4 * PART_BYTES)
+        sending = client.append(url, 2 * PART_BYTES + MIB, stalls=True)
+        await client.takes(2 * PART_BYTES)
+        commits.gate.set()
+        assert (await asyncio.wait_for(sending, PATIENCE)).status_code == 503
+        assert (await client.ask("HEAD", url)).headers["upload-offset"] == "0"
+        answer = await client.append(url, 4 * PART_BYTES)
+        assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(4 * PART_BYTES))
+        (info,) = client.backend.list()
+        assert b"".join(client.backend.get(info.key)) == PIECE * 32
