@@ -21,13 +21,14 @@ from litestar_filestore.core.types import BLOCK_BYTES, Block
 from litestar_filestore.errors import ConfigurationError, FileTooLargeError, SourceTypeError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from litestar_filestore.core.types import AsyncReadable, AsyncSource, Source
 
 __all__ = (
     "AsyncFeed",
     "Feed",
+    "HeldBlocks",
     "LiveSource",
     "Meter",
     "check_digest",
@@ -231,10 +232,22 @@ class Feed:
         return block
 
 
+class HeldBlocks:
+    """An async source whose blocks are in memory already, so that a driver may take all of them at once."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self.blocks = blocks
+
+    async def __aiter__(self) -> AsyncIterator[Block]:
+        for block in self.blocks:
+            yield block
+
+
 class AsyncFeed:
     """`Feed` for the async half of a driver."""
 
     def __init__(self, source: AsyncSource, meter: Meter) -> None:
+        self._held = source.blocks if isinstance(source, HeldBlocks) else None
         self._blocks = iter_blocks_async(source)
         self._meter = meter
         self.failure: Exception | None = None
@@ -266,6 +279,19 @@ class AsyncFeed:
             self.exhausted = True
             raise StopAsyncIteration
         return block
+
+    def take_all(self) -> Sequence[Block] | None:
+        """Return all blocks at once, instead of iterating, if they are in memory already; otherwise ``None``."""
+        if self._held is None:
+            return None
+        try:
+            for block in self._held:
+                self._meter.update(block)
+        except Exception as error:
+            self.failure = error
+            raise
+        self.exhausted = True
+        return self._held
 
 
 def _as_buffer(source: object) -> memoryview | None:

@@ -20,7 +20,7 @@ from litestar_filestore.core.file_events import UploadEnded
 from litestar_filestore.core.file_object import FileObject
 from litestar_filestore.core.new_file import NewFile
 from litestar_filestore.core.rule import Piece
-from litestar_filestore.core.sources import Meter
+from litestar_filestore.core.sources import HeldBlocks, Meter
 from litestar_filestore.core.threads import finish, run_blocking
 from litestar_filestore.core.types import PartBuffers
 from litestar_filestore.core.watching import tell
@@ -40,7 +40,7 @@ from litestar_filestore.sansio.tus import parse_metadata, upload_names
 from litestar_filestore.validation.checking import FileCheck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable
+    from collections.abc import Awaitable
     from types import TracebackType
 
     from sqlalchemy import Connection
@@ -535,7 +535,7 @@ class Receiver:
         await self._begin()
         now, number = self._now, self._now.next_part
         key, name = cast("str", now.key), cast("str", now.store_upload)
-        put = self._to.backend.put_part_async(key, name, number, self._stored_bytes, _each(taken), size=size)
+        put = self._to.backend.put_part_async(key, name, number, self._stored_bytes, HeldBlocks(taken), size=size)
         part = await self._hashed(taken, put)
         reach("upload.part")
         self._parts.append(part)
@@ -607,7 +607,7 @@ class Receiver:
         key = f"{now.key}.tail-{secrets.token_hex(8)}"
         await book.run(lambda c: book.uploads.stage_tail(c, now, key, life_seconds=life))
         reach("upload.tail")
-        await self._to.backend.put_async(_each(self._pending), key=key)
+        await self._to.backend.put_async(HeldBlocks(self._pending), key=key)
         return key
 
     async def _keep_in_time(self) -> None:
@@ -737,8 +737,3 @@ async def give_up(hold: Hold, to: Destination) -> None:
 
 async def _first(arrivals: Arrivals) -> Block | None:
     return await anext(arrivals, None)
-
-
-async def _each(blocks: list[Block]) -> AsyncGenerator[Block]:
-    for block in blocks:
-        yield block

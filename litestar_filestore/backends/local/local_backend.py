@@ -19,6 +19,7 @@ from litestar_filestore.backends.local.writes import LocalWriter
 from litestar_filestore.core.backend import StorageBackend
 from litestar_filestore.core.driver import Driver
 from litestar_filestore.core.keys import RESERVED_SEGMENT, is_unfinished
+from litestar_filestore.core.sources import AsyncFeed
 from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import BLOCK_BYTES, PARTS_KEPT_SECONDS, Capability, ObjectInfo, Part, PartLimits
 from litestar_filestore.errors import ConfigurationError, StorageError
@@ -118,11 +119,15 @@ class LocalDriver(Driver):
     async def put_part_async(
         self, path: str, upload: str, number: int, offset: int, blocks: AsyncIterator[Block], *, size: int | None
     ) -> Part:
-        """Write at the offset, one block per thread hop, and sync: in the hop of the last block, if that is known."""
+        """Write at the offset, and sync: all in one hop to a thread if it is in memory, otherwise block by block."""
         unfinished, done = self._unfinished(path, upload), 0
+        if isinstance(blocks, AsyncFeed) and (held := blocks.take_all()) is not None:
+            done = sum(len(block) for block in held)
+            await run_blocking(partial(unfinished.write_at, held, offset, sync=True))
+            return Part(number, offset, done)
         async for block in blocks:
             is_last = done + len(block) == size
-            await run_blocking(partial(unfinished.write_at, block, offset + done, sync=is_last))
+            await run_blocking(partial(unfinished.write_at, [block], offset + done, sync=is_last))
             done += len(block)
         if done != size:
             await run_blocking(unfinished.sync)

@@ -23,7 +23,7 @@ from litestar_filestore.core.part_objects import unknown_upload
 from litestar_filestore.errors import ObjectChangedError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from litestar_filestore.backends.local.tree import Tree
     from litestar_filestore.core.types import Block
@@ -68,17 +68,18 @@ class Unfinished(LocalWriter):
             if self._fsync:
                 sync_directory(reserved)
 
-    def write_at(self, block: Block, offset: int, *, sync: bool) -> None:
-        """Write the whole block, and make durable what was written so far if this is the last one.
+    def write_at(self, blocks: Sequence[Block], offset: int, *, sync: bool) -> None:
+        """Write the whole blocks, and make durable what was written so far if these are the last ones.
 
         Raises:
             ObjectNotFoundError: If the object has been finished or abandoned.
         """
         with self._opened(fcntl.LOCK_SH) as descriptor:
-            rest = memoryview(block)
-            while rest:
-                written = os.pwrite(descriptor, rest, offset)
-                rest, offset = rest[written:], offset + written
+            for block in blocks:
+                rest = memoryview(block)
+                while rest:
+                    written = os.pwrite(descriptor, rest, offset)
+                    rest, offset = rest[written:], offset + written
             if sync and self._fsync:
                 os.fsync(descriptor)
 
@@ -88,7 +89,7 @@ class Unfinished(LocalWriter):
         Raises:
             ObjectNotFoundError: If the object has been finished or abandoned.
         """
-        self.write_at(b"", 0, sync=True)
+        self.write_at([], 0, sync=True)
 
     def finish(self, size: int) -> os.stat_result:
         """Cut the file to `size` bytes, give it the object's name, durably, and return its status.
