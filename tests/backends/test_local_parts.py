@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import anyio
@@ -14,8 +14,16 @@ import pytest
 
 from litestar_filestore.backends.local.local_backend import LocalBackend
 from litestar_filestore.backends.local.unfinished import Unfinished
+from litestar_filestore.core.sources import HeldBlocks
+from litestar_filestore.core.threads import run_blocking
 from litestar_filestore.core.types import PARTS_KEPT_SECONDS
-from litestar_filestore.errors import ObjectChangedError, ObjectExistsError, ObjectNotFoundError
+from litestar_filestore.errors import (
+    FileTooLargeError,
+    InvalidArgumentError,
+    ObjectChangedError,
+    ObjectExistsError,
+    ObjectNotFoundError,
+)
 
 UNTIL = pytest.mark.parametrize("step", ["publish", "remove"])
 
@@ -49,6 +57,29 @@ async def test_part_that_is_late_does_not_change_the_object(backend: LocalBacken
     with pytest.raises(ObjectNotFoundError):
         await backend.put_part_async("a", upload, 2, 4, stalled())
     assert backend.get_content("a") == b"good"
+
+
+async def test_part_in_memory_is_written_in_one_hop(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many blocks it has; one that does not fit is refused before anything is written."""
+    hops: list[object] = []
+
+    async def counted(function: Callable[[], object]) -> object:
+        hops.append(function)
+        return await run_blocking(function)
+
+    upload = await backend.begin_parts_async("a")
+    monkeypatch.setattr("litestar_filestore.backends.local.local_backend.run_blocking", counted)
+    blocks = [bytes([number]) * (number * 100_000) for number in range(1, 30)]
+    size = sum(map(len, blocks))
+    part = await backend.put_part_async("a", upload, 1, 0, HeldBlocks(blocks), size=size)
+    assert (len(hops), part.size) == (1, size)
+    with pytest.raises(FileTooLargeError):
+        await backend.put_part_async("a", upload, 2, size, HeldBlocks(blocks), size=size - 1)
+    with pytest.raises(InvalidArgumentError):
+        await backend.put_part_async("a", upload, 2, size, HeldBlocks(blocks[:-1]), size=size)
+    assert len(hops) == 2
+    await backend.finish_parts_async("a", upload, [part])
+    assert backend.get_content("a") == b"".join(blocks)
 
 
 async def test_finishing_waits_for_a_write_under_way(
