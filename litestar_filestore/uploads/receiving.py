@@ -529,7 +529,8 @@ class Receiver:
         if (committing := self._committing) is not None:
             await asyncio.wait({committing})
             committing.result()
-            self._committing = None
+            if self._committing is committing:  # the end of a part waits for it as well, and begins the next one
+                self._committing = None
 
     async def _put_part(self, taken: list[Block], size: int) -> None:
         await self._begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ class NineMebibytes(FileRule):
         return "It is too long" if piece.data else None
 
 
+async def pause(chance: random.Random | None) -> None:
+    """Wait for no time, or for some milliseconds."""
+    if chance is not None:
+        await asyncio.sleep(chance.choice([0, 0, 0.005, 0.02]))
+
+
 @dataclass
 class Client:
     """A client in the event loop of the server."""
@@ -88,13 +95,16 @@ class Client:
         assert answer.status_code == 201, answer.text
         return str(answer.headers["location"])
 
-    def append(self, url: str, length: int, *, stalls: bool = False) -> asyncio.Task[httpx.Response]:
-        """Send so many bytes, and then perhaps nothing for ever."""
+    def append(
+        self, url: str, length: int, *, stalls: bool = False, chance: random.Random | None = None
+    ) -> asyncio.Task[httpx.Response]:
+        """Send so many bytes, perhaps with pauses, and then perhaps nothing for ever."""
 
         async def body() -> AsyncGenerator[bytes]:
             for sent in range(0, length, MIB):
                 self.taken = sent
                 yield PIECE
+                await pause(chance)
             if stalls:
                 await asyncio.Event().wait()
 
@@ -234,3 +244,36 @@ async def test_part_behind_a_commit_that_fails_does_not_count(tmp_path: Path, mo
         assert (answer.status_code, answer.headers["upload-offset"]) == (204, str(4 * PART_BYTES))
         (info,) = client.backend.list()
         assert b"".join(client.backend.get(info.key)) == PIECE * 32
+
+
+async def test_commits_never_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the other, each behind the one before, whatever of putting, committing and reading is slow."""
+    chance, commit, put = random.Random(1), Hold.commit, LocalDriver.put_part_async
+    under_way, offsets = 0, list[int]()
+
+    async def committing(hold: Hold, after: Upload, parts: list[Part], **options: Any) -> None:
+        nonlocal under_way
+        under_way += 1
+        assert under_way == 1
+        offsets.append(after.offset)
+        await pause(chance)
+        await commit(hold, after, parts, **options)
+        under_way -= 1
+
+    async def putting(*arguments: Any, **options: Any) -> Part:
+        part = await put(*arguments, **options)
+        await pause(chance)
+        return part
+
+    monkeypatch.setattr("litestar_filestore.uploads.receiving._PART_BYTES", MIB)
+    monkeypatch.setattr(Hold, "commit", committing)
+    monkeypatch.setattr(LocalDriver, "put_part_async", putting)
+    async with serving(tmp_path) as client:
+        client.driver.gate.set()
+        for _ in range(4):
+            url = await client.create(40 * MIB)
+            answer = await client.append(url, 40 * MIB, chance=chance)
+            assert (answer.status_code, answer.headers["upload-offset"], under_way) == (204, str(40 * MIB), 0)
+            assert offsets == sorted(offsets)
+            offsets.clear()
+        assert {b"".join(client.backend.get(info.key)) == PIECE * 40 for info in client.backend.list()} == {True}
