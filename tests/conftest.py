@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from litestar_filestore import storages
 from litestar_filestore.testing.leaks import LeakGate, assert_no_tasks
 from tests.connections import collect_dropped, follow_connections, open_connections
 from tests.selection import mark_slow
@@ -131,10 +130,10 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def leak_gate(
     request: pytest.FixtureRequest, temporary_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
-    """Fail a test that leaves a descriptor, a temporary file, a registered backend or, on its event loop, a task."""
+    """Fail a test that leaves a descriptor, a temporary file or, on its event loop, a task."""
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("task_gate")
-    gate, connections, registered = LeakGate(temporary_folder), open_connections(), storages.registered_backends()
+    gate, connections = LeakGate(temporary_folder), open_connections()
     yield
     collect_dropped(connections)
     for record in (*caplog.get_records("setup"), *caplog.get_records("call")):
@@ -144,7 +143,6 @@ def leak_gate(
     except AssertionError as error:
         error.add_note(_holders())
         raise
-    assert sorted(storages.registered_backends()) == sorted(registered)
 
 
 def _holders() -> str:
