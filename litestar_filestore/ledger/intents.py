@@ -253,14 +253,13 @@ class Intents:
 
     def _open_line(self) -> Line | None:
         if self._line is not None and self._line.is_over:
-            self._line, self._reserves = line_of(self._engine), Reserves()
+            self._line = line_of(self._engine)
         return self._line
 
     def take_reserved(self, kind: Kind) -> ObjectKey | None:
         """Return the key of a new object whose intent was written ahead; ``None`` if there is none."""
         if owner_of_new_objects.get() is not None:
             return None
-        self._open_line()
         key = self._reserves.take(kind)
         return None if key is None else ObjectKey(kind.backend, key)
 
@@ -283,10 +282,10 @@ class Intents:
         self._reserves.add(reserved.kind, [key.key for key in reserved.keys])
         give_back_at_end(self._engine, self)
 
-    def give_back(self, beside: Engine) -> None:
-        """Remove the reserved entries; nothing uses them any more."""
+    def give_back(self, beside: Engine | None) -> None:
+        """Use the reserved entries no more, and remove them."""
         keys = [ObjectKey(*each) for each in self._reserves.give_back()]
-        if not keys:
+        if not keys or beside is None:
             return
         schemas = schema_map(self._engine)
         with beside.execution_options(schema_translate_map=schemas or None).begin() as connection:
@@ -460,13 +459,12 @@ class Intents:
                 entry.is_new = False
 
     async def _talk(self, batch: list[_Entry]) -> _Outcomes:
-        intents = [entry.intent for entry in batch if entry.intent is not None]
+        intents = [entry.intent for entry in batch if entry.intent is not None and entry.is_new]
         line = self._open_line() if len(intents) == len(batch) <= _MOST_AT_ONCE else None
         if line is not None and await self._stage_on_line(line, intents):
             return [(entry, None, None) for entry in batch]
         # On the event loop, before and after: uploads take reserved keys there.
-        new = [entry.intent for entry in batch if entry.intent is not None and entry.is_new]
-        reserved = self._to_reserve(new)
+        reserved = self._to_reserve(intents)
         commit = partial(self._commit, batch, reserved)
         if self._engine.dialect.is_async:
             outcomes, is_shared = await greenlet_spawn(commit)

@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 _SQLITE_WAIT_MILLISECONDS = 200
 _GIVE_BACK_SECONDS = 1.0
-"""How long the end of an application waits for a database that does not answer."""
+"""How long the end of an application waits for the answer of a database; connecting has a limit of its own."""
 _PATIENCE_SECONDS = 5.0
 """How long a transaction is begun again in all: as long as sqlite3 itself waits for SQLite's write lock."""
 
@@ -67,8 +67,8 @@ def sync_engine(database: Engine | AsyncEngine) -> Engine:
 class Reserver(Protocol):
     """What writes entries ahead."""
 
-    def give_back(self, beside: Engine) -> None:
-        """Remove those that are not used, on the engine for short transactions beside those of the application."""
+    def give_back(self, beside: Engine | None) -> None:
+        """Use them no more, and remove them with the engine for short transactions; ``None`` leaves them there."""
         ...
 
 
@@ -83,13 +83,11 @@ class _Beside:
         self._pid = os.getpid()
 
     def give_back(self) -> None:
-        """Remove the entries that nothing uses, unless the database does not answer: then their leases run out."""
-        dialect = self.engine.dialect
-        if dialect.is_async and not in_greenlet():
-            return
+        """Remove the entries that nothing uses. If the database cannot be asked, their leases run out."""
+        beside = self.engine if in_greenlet() or not self.engine.dialect.is_async else None
         for reserver in self.reservers:
             with suppress(SQLAlchemyError, OSError), limited(_GIVE_BACK_SECONDS):
-                reserver.give_back(self.engine)
+                reserver.give_back(beside)
 
     def leave_to_parent(self) -> None:
         """Use new connections after a fork: two processes on one connection would get each other's answers."""

@@ -177,9 +177,6 @@ class Uploads:
             for let_go in (False, True)
             for lives in (False, True)
         }
-        told = self._c.is_wanted, self._c.expires_at
-        self._told = sa.select(*told).where(self._c.id == sa.bindparam("this_id"))
-        self._changing_and_told = {let_go: self._changing[let_go, True].returning(*told) for let_go in (False, True)}
         expires = database_now() + sa.bindparam("this_life", type_=_SECONDS)
         self._insert = sa.insert(self._table).values(held_until=0.0, is_wanted=False, expires_at=expires)
         self._insert_and_read = self._insert.returning(*known)
@@ -427,14 +424,7 @@ class Uploads:
         """
         values = {name: getattr(after, name) for name in _KEPT}
         values["head"] = None if after.head is None else b64encode(after.head).decode()
-        told: Any = None
-        if connection.dialect.update_returning:
-            these = {"this_id": after.id, "this_holder": holder, "this_life": life_seconds, **values}
-            told = connection.execute(self._changing_and_told[let_go], these).first()
-            if told is None:
-                raise _taken_over()
-        else:
-            self._change(connection, after.id, holder, values, let_go=let_go, life_seconds=life_seconds)
+        self._change(connection, after.id, holder, values, let_go=let_go, life_seconds=life_seconds)
         self._insert_parts(connection, after.id, parts, instead_of=sa.true() if all_parts else None)
         size = after.length if after.length is not None else after.offset
         sized = None if before.length is not None else size
@@ -444,9 +434,8 @@ class Uploads:
             self._ledger.abandon(connection, [ObjectKey(after.backend, before.tail_key)])
         if sized is not None:
             ask_quota(self._ledger, connection, after.owner)
-        if told is None:
-            told = connection.execute(self._told, {"this_id": after.id}).one()
-        return Committed(bool(told.is_wanted), told.expires_at)
+        row = connection.execute(sa.select(self._c.is_wanted, self._c.expires_at).where(self._c.id == after.id)).one()
+        return Committed(bool(row.is_wanted), row.expires_at)
 
     def complete(
         self, connection: Connection, upload: Upload, holder: str, facts: Facts, *, life_seconds: float
@@ -535,13 +524,9 @@ class Uploads:
         if life_seconds is not None:
             these["this_life"] = life_seconds
         if not count_changed(connection, self._changing[let_go, life_seconds is not None], these):
-            raise _taken_over()
-
-
-def _taken_over() -> TusError:
-    return TusError(
-        "Another request has taken over this upload: ask for its offset, and go on from there", status_code=423
-    )
+            raise TusError(
+                "Another request has taken over this upload: ask for its offset, and go on from there", status_code=423
+            )
 
 
 def _parameters(name: UploadName) -> dict[str, Any]:

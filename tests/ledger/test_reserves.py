@@ -94,7 +94,7 @@ async def test_uploads_find_their_intents(world: World, engine: AsyncEngine, clo
 
 
 async def test_uploads_at_the_same_time(world: World, engine: AsyncEngine, clock: Clock) -> None:
-    """Those that share a transaction bring as many for the next ones, with a second transaction at most."""
+    """Those that share transactions bring as many for the next ones, which then commit nothing."""
     assert clock.seconds == 0
     commits = count_commits(engine)
     files = await asyncio.gather(*(upload(engine, f"{number}") for number in range(8)))
@@ -137,6 +137,20 @@ async def test_unused_reservations_are_given_back(world: World, engine: AsyncEng
     assert entries(world) == {file.path for file in files}
     await upload(engine, "4")
     assert len(entries(world)) == 4
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)  # servers' connections would be left open
+async def test_reservations_of_a_disposed_engine_are_not_used(world: World, engine: AsyncEngine, clock: Clock) -> None:
+    """Even if it was disposed of where an async driver cannot ask the database, which may be another one by then."""
+    assert clock.seconds == 0
+    files = [await upload(engine, tag) for tag in ("1", "2")]
+    reserved = entries(world) - {file.path for file in files}
+    await engine.dispose()
+    files.extend([await upload(engine, tag) for tag in ("3", "4")])
+    left = entries(world) - {file.path for file in files}
+    assert left
+    engine.sync_engine.dispose(close=False)
+    assert (await upload(engine, "5")).path not in reserved | left
 
 
 async def test_reservations_of_a_killed_process_run_out(world: World, engine: AsyncEngine, clock: Clock) -> None:
