@@ -60,7 +60,7 @@ async def test_part_that_is_late_does_not_change_the_object(backend: LocalBacken
 
 
 async def test_part_in_memory_is_written_in_one_hop(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many blocks it has; one that does not fit is refused before anything is written."""
+    """However many blocks it has; one that is too long is refused before anything is written, a short one after."""
     hops: list[object] = []
 
     async def counted(function: Callable[[], object]) -> object:

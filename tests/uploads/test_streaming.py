@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar_filestore.core.sources import LiveSource, iter_blocks_async
 from litestar_filestore.core.types import BLOCK_BYTES
 from litestar_filestore.uploads.limits import ByteBudget
 from litestar_filestore.validation.detect import SignatureDetector
-from tests.uploads.conftest import Receiving
+from tests.uploads.conftest import Receiver, Receiving
 from tests.uploads.multipart_bodies import Piece, body_of
 from tests.uploads.scripted import Script, messages, sending, until
 
@@ -76,38 +77,34 @@ async def test_slow_backend_stops_the_reading(receiving: Receiving) -> None:
             assert (await answer).status == 200
 
 
-async def test_block_is_read_ahead_while_the_backend_works(receiving: Receiving) -> None:
-    """A fast client sends the next block while the backend stores one. The memory of both is counted."""
+@asynccontextmanager
+async def held_up(receiver: Receiver) -> AsyncGenerator[int]:
+    """Hold up the backend in the middle of a fast client's file; yields how many bytes then wait for it."""
     body = body_of(Piece("file", b"x" * 20 * MIB, "a.bin"))
     pieces = [body[start : start + 64 * KIB] for start in range(0, len(body), 64 * KIB)]
     script = Script(messages(*pieces))
-    async with receiving() as receiver, sending(script, receiver.app) as answer:
+    async with sending(script, receiver.app) as answer:
         await receiver.driver.wait_for(2 * MIB)
         receiver.driver.gate.clear()
         for _ in range(2000):
             await asyncio.sleep(0)  # every chance to read on
-        waiting = script.taken * 64 * KIB - sum(receiver.driver.blocks)
+        yield script.taken * 64 * KIB - sum(receiver.driver.blocks)
+        receiver.driver.gate.set()
+        assert (await answer).status == 200
+
+
+async def test_block_is_read_ahead_while_the_backend_works(receiving: Receiving) -> None:
+    """A fast client sends the next block while the backend stores one. The memory of both is counted."""
+    async with receiving() as receiver, held_up(receiver) as waiting:
         assert BLOCK_BYTES - 64 * KIB <= waiting <= BLOCK_BYTES + 64 * KIB
         held = receiver.limits.buffer_bytes - receiver.limits.budget.free_bytes
         assert held == receiver.driver.blocks[-1] + BLOCK_BYTES
-        receiver.driver.gate.set()
-        assert (await answer).status == 200
 
 
 async def test_no_block_is_read_ahead_if_memory_is_short(receiving: Receiving) -> None:
     """Then one message is, as much as the server has asked the client for."""
-    body = body_of(Piece("file", b"x" * 20 * MIB, "a.bin"))
-    pieces = [body[start : start + 64 * KIB] for start in range(0, len(body), 64 * KIB)]
-    script = Script(messages(*pieces))
-    little = BLOCK_BYTES + BLOCK_BYTES // 2
-    async with receiving(buffer_bytes=little) as receiver, sending(script, receiver.app) as answer:
-        await receiver.driver.wait_for(2 * MIB)
-        receiver.driver.gate.clear()
-        for _ in range(2000):
-            await asyncio.sleep(0)
-        assert script.taken * 64 * KIB - sum(receiver.driver.blocks) <= 2 * 64 * KIB
-        receiver.driver.gate.set()
-        assert (await answer).status == 200
+    async with receiving(buffer_bytes=BLOCK_BYTES + BLOCK_BYTES // 2) as receiver, held_up(receiver) as waiting:
+        assert waiting <= 2 * 64 * KIB
 
 
 async def test_slow_clients_hold_no_memory(receiving: Receiving) -> None:
